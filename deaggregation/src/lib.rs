@@ -1,0 +1,58 @@
+//! The aggregated record format of the Kinesis Producer Library (KPL), both ways.
+//!
+//! A producer that aggregates packs many *user records* into one *Kinesis record*:
+//!
+//! ```text
+//! F3 89 9A C2 | protobuf AggregatedRecord | MD5 of the protobuf bytes (16 bytes)
+//! ```
+//!
+//! [`Deaggregator`] takes a Kinesis record's data apart again. It checks the whole frame before it hands out the
+//! first user record, then yields them lazily, borrowing from the input: nothing is copied and nothing is allocated
+//! per user record. Data that is no frame is one plain user record, so a stream that mixes both needs no special care:
+//!
+//! ```
+//! use kpl_deaggregation::{Aggregator, Deaggregator, InvalidFramePolicy, UserRecordInput};
+//!
+//! let mut aggregator = Aggregator::default();
+//! for text in ["one", "two"] {
+//!     let full = aggregator.add(UserRecordInput::new("key", text))?;
+//!     assert!(full.is_none(), "two small user records fit into one Kinesis record");
+//! }
+//! let kinesis_record = aggregator.finish().remove(0);
+//!
+//! let mut deaggregator = Deaggregator::new(InvalidFramePolicy::Fail);
+//! let user_records = deaggregator.deaggregate(kinesis_record.partition_key.as_bytes(), &kinesis_record.data)?;
+//! let texts: Vec<&[u8]> = user_records.map(|user_record| user_record.data).collect();
+//! assert_eq!(texts, [b"one", b"two"]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`Aggregator`] makes such frames, and [`HashKeyRange`] tells which user records belong to a shard.
+//!
+//! The format is described in `aggregation-format.md` of awslabs/amazon-kinesis-producer. Where that document leaves a
+//! case open, this crate never guesses: see [`InvalidFrame`] for what is refused and [`Deaggregator`] for what is
+//! tolerated.
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+mod wire;
+mod frame;
+mod invalid;
+mod user_record;
+mod hash_key;
+mod walk;
+mod deaggregate;
+mod message;
+mod aggregate;
+mod batch;
+
+pub use aggregate::{
+    AggregateError, Aggregator, AggregatorOptions, Grouping, KinesisRecordInput, MAX_SIZE_LIMIT_BYTES,
+    UserRecordInput,
+};
+pub use deaggregate::{Content, Deaggregator, InvalidFramePolicy, UserRecords};
+pub use hash_key::{HashKeyRange, HashKeyRangeError};
+pub use invalid::{InvalidFrame, Table};
+pub use user_record::UserRecord;

@@ -1,0 +1,55 @@
+use std::{borrow::Cow, fmt};
+
+use crate::hash_key;
+
+/// What a producer handed to the KPL, or a plain Kinesis record as it is.
+///
+/// Borrows from the Kinesis record. Its `Debug` shows the data's length, not the data, so that it can be logged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UserRecord<'a> {
+    /// The payload; may be empty.
+    pub data: &'a [u8],
+    /// The producer's partition key as it came: UTF-8 from every known producer, but a frame does not guarantee it.
+    pub partition_key: &'a [u8],
+    /// The producer's explicit hash key: decimal text if it is legal, but a frame does not guarantee it.
+    ///
+    /// `None` if the producer gave none, and for a plain record (Kinesis does not hand it out).
+    pub explicit_hash_key: Option<&'a [u8]>,
+    /// Position in the frame, counted from zero over all of its user records; zero for a plain record.
+    pub sub_sequence_number: u64,
+}
+
+impl<'a> UserRecord<'a> {
+    /// The partition key as text, with U+FFFD for what is not UTF-8.
+    pub fn partition_key_text(&self) -> Cow<'a, str> {
+        String::from_utf8_lossy(self.partition_key)
+    }
+
+    /// The explicit hash key as text, with U+FFFD for what is not UTF-8.
+    pub fn explicit_hash_key_text(&self) -> Option<Cow<'a, str>> {
+        self.explicit_hash_key.map(String::from_utf8_lossy)
+    }
+
+    /// Where the user record lies in the hash key space: its explicit hash key, else the MD5 digest of its partition
+    /// key as a big-endian number.
+    ///
+    /// `None` if the explicit hash key is not a decimal number below 2^128.
+    pub fn effective_hash_key(&self) -> Option<u128> {
+        match self.explicit_hash_key {
+            Some(text) => hash_key::parse(text),
+            None => Some(hash_key::of_partition_key(self.partition_key)),
+        }
+    }
+}
+
+impl fmt::Debug for UserRecord<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UserRecord")
+            .field("data", &format_args!("{} bytes", self.data.len()))
+            .field("partition_key", &self.partition_key_text())
+            .field("explicit_hash_key", &self.explicit_hash_key_text())
+            .field("sub_sequence_number", &self.sub_sequence_number)
+            .finish()
+    }
+}

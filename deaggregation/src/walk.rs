@@ -1,0 +1,217 @@
+//! The `AggregatedRecord` message, read twice: first all of it to check it and to find the keys, then user record by
+//! user record.
+//!
+//! ```text
+//! AggregatedRecord { repeated string partition_key_table = 1; repeated string explicit_hash_key_table = 2;
+//!                    repeated Record records = 3; }
+//! Record { required uint64 partition_key_index = 1; optional uint64 explicit_hash_key_index = 2;
+//!          required bytes data = 3; repeated Tag tags = 4; }
+//! ```
+//!
+//! A generated decoder would not do: it cannot tell an absent field from an empty one, refuses a frame for one key that
+//! is not UTF-8, and copies.
+
+use crate::{
+    InvalidFrame, Table,
+    frame::MESSAGE_OFFSET,
+    wire::{Span, Value},
+};
+
+/// Where the keys of a frame lie. Kept between frames, so that a new frame needs no new allocation.
+#[derive(Debug, Default)]
+pub(crate) struct KeyTables {
+    partition_keys: Vec<KeySpan>,
+    explicit_hash_keys: Vec<KeySpan>,
+}
+
+/// A key's place in the message. Half the size of a slice, and free of the frame's lifetime.
+#[derive(Debug, Clone, Copy)]
+struct KeySpan {
+    start: u32,
+    length: u32,
+}
+
+/// A `Record` message whose indices are not resolved yet.
+#[derive(Debug, Clone, Copy)]
+struct IndexedRecord<'a> {
+    partition_key_index: u64,
+    explicit_hash_key_index: Option<u64>,
+    data: &'a [u8],
+}
+
+/// A user record's fields with its keys.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ResolvedRecord<'a> {
+    pub(crate) partition_key: &'a [u8],
+    pub(crate) explicit_hash_key: Option<&'a [u8]>,
+    pub(crate) data: &'a [u8],
+}
+
+/// Key tables above this many entries are given back after the frame: about 1 MiB.
+const MAX_KEPT_KEYS: usize = 1 << 17;
+
+impl KeyTables {
+    fn clear(&mut self) {
+        for table in [&mut self.partition_keys, &mut self.explicit_hash_keys] {
+            table.clear();
+            table.shrink_to(MAX_KEPT_KEYS);
+        }
+    }
+
+    fn resolve<'a>(&self, record: &IndexedRecord<'a>, message: &'a [u8]) -> Option<ResolvedRecord<'a>> {
+        let explicit_hash_key = match record.explicit_hash_key_index {
+            Some(index) => Some(key(&self.explicit_hash_keys, index, message)?),
+            None => None,
+        };
+        Some(ResolvedRecord {
+            partition_key: key(&self.partition_keys, record.partition_key_index, message)?,
+            explicit_hash_key,
+            data: record.data,
+        })
+    }
+}
+
+/// The index stays a u64 until it is compared: a cast would turn 2^32 into the first key.
+#[inline]
+fn key<'a>(table: &[KeySpan], index: u64, message: &'a [u8]) -> Option<&'a [u8]> {
+    let KeySpan { start, length } = *table.get(usize::try_from(index).ok()?)?;
+    message.get(start as usize..)?.get(..length as usize)
+}
+
+/// Reads the whole message, fills the key tables and returns the number of user records.
+pub(crate) fn check(message: &[u8], tables: &mut KeyTables) -> Result<u64, InvalidFrame> {
+    tables.clear();
+    if u32::try_from(message.len()).is_err() {
+        return Err(InvalidFrame::TooLong { length: message.len() });
+    }
+    let mut user_records = 0;
+    let mut largest = LargestIndices::default();
+    let mut rest = Span { bytes: message, offset: MESSAGE_OFFSET };
+    while !rest.is_empty() {
+        let field = rest.take_field()?;
+        match (field.number, field.value) {
+            (1, Value::Bytes(key)) => tables.partition_keys.push(key_span(key)),
+            (2, Value::Bytes(key)) => tables.explicit_hash_keys.push(key_span(key)),
+            (3, Value::Bytes(record)) => {
+                largest.include(&indexed_record(record, user_records)?);
+                user_records += 1;
+            }
+            // A known field with another wire type is an unknown field.
+            _ => {}
+        }
+    }
+    // Tables may stand behind the records that use them, so indices can be judged only now.
+    if largest.fit(tables) { Ok(user_records) } else { Err(first_out_of_range(message, tables)) }
+}
+
+fn key_span(key: Span<'_>) -> KeySpan {
+    // Lossless: `check` refuses messages that 32 bits cannot address.
+    KeySpan { start: (key.offset - MESSAGE_OFFSET) as u32, length: key.bytes.len() as u32 }
+}
+
+#[derive(Debug, Default)]
+struct LargestIndices {
+    partition_key: Option<u64>,
+    explicit_hash_key: Option<u64>,
+}
+
+impl LargestIndices {
+    #[inline]
+    fn include(&mut self, record: &IndexedRecord<'_>) {
+        self.partition_key = self.partition_key.max(Some(record.partition_key_index));
+        self.explicit_hash_key = self.explicit_hash_key.max(record.explicit_hash_key_index);
+    }
+
+    fn fit(&self, tables: &KeyTables) -> bool {
+        self.partition_key.is_none_or(|index| index < tables.partition_keys.len() as u64)
+            && self.explicit_hash_key.is_none_or(|index| index < tables.explicit_hash_keys.len() as u64)
+    }
+}
+
+/// Looks again for the user record that makes a frame invalid, to name it.
+#[cold]
+fn first_out_of_range(message: &[u8], tables: &KeyTables) -> InvalidFrame {
+    let mut records = IndexedRecords::new(message);
+    let mut user_record = 0;
+    while let Some(record) = records.next() {
+        let indices = [
+            (Table::PartitionKey, Some(record.partition_key_index), tables.partition_keys.len()),
+            (Table::ExplicitHashKey, record.explicit_hash_key_index, tables.explicit_hash_keys.len()),
+        ];
+        for (table, index, length) in indices {
+            if let Some(index) = index.filter(|&index| index >= length as u64) {
+                return InvalidFrame::IndexOutOfRange { user_record, table, index, length };
+            }
+        }
+        user_record += 1;
+    }
+    unreachable!("only called when an index is out of range")
+}
+
+#[inline]
+fn indexed_record(mut record: Span<'_>, user_record: u64) -> Result<IndexedRecord<'_>, InvalidFrame> {
+    let mut partition_key_index = None;
+    let mut explicit_hash_key_index = None;
+    let mut data = None;
+    while !record.is_empty() {
+        let field = record.take_field()?;
+        match (field.number, field.value) {
+            // A field that is repeated overwrites what was read before, as everywhere in protobuf.
+            (1, Value::Varint(index)) => partition_key_index = Some(index),
+            (2, Value::Varint(index)) => explicit_hash_key_index = Some(index),
+            (3, Value::Bytes(value)) => data = Some(value.bytes),
+            _ => {}
+        }
+    }
+    Ok(IndexedRecord {
+        partition_key_index: partition_key_index
+            .ok_or(InvalidFrame::MissingPartitionKeyIndex { user_record })?,
+        explicit_hash_key_index,
+        data: data.ok_or(InvalidFrame::MissingData { user_record })?,
+    })
+}
+
+/// The user records of a message that [`check`] has accepted.
+#[derive(Debug, Clone)]
+struct IndexedRecords<'a> {
+    rest: Span<'a>,
+}
+
+impl<'a> IndexedRecords<'a> {
+    fn new(message: &'a [u8]) -> Self {
+        IndexedRecords { rest: Span { bytes: message, offset: MESSAGE_OFFSET } }
+    }
+
+    /// Errors end the iteration: in a checked message there are none.
+    #[inline]
+    fn next(&mut self) -> Option<IndexedRecord<'a>> {
+        while !self.rest.is_empty() {
+            let field = self.rest.take_field().ok()?;
+            if let (3, Value::Bytes(record)) = (field.number, field.value) {
+                return indexed_record(record, 0).ok();
+            }
+        }
+        None
+    }
+}
+
+/// The user records of a checked message with their keys.
+#[derive(Debug, Clone)]
+pub(crate) struct ResolvedRecords<'a, 't> {
+    message: &'a [u8],
+    tables: &'t KeyTables,
+    records: IndexedRecords<'a>,
+}
+
+impl<'a, 't> ResolvedRecords<'a, 't> {
+    /// `tables` must be those that [`check`] filled from this message.
+    pub(crate) fn new(message: &'a [u8], tables: &'t KeyTables) -> Self {
+        ResolvedRecords { message, tables, records: IndexedRecords::new(message) }
+    }
+
+    #[inline]
+    pub(crate) fn next(&mut self) -> Option<ResolvedRecord<'a>> {
+        let record = self.records.next()?;
+        self.tables.resolve(&record, self.message)
+    }
+}
