@@ -1,0 +1,8 @@
+//! A Lambda function that consumes a stream of orders.
+
+mod order;
+
+#[tokio::main]
+async fn main() -> Result<(), kinesis_handler::Error> {
+    kinesis_handler::run(order::process).await
+}

@@ -1,0 +1,260 @@
+//! The way of one batch: Kinesis records are decoded, deaggregated, and their user records processed in order, until
+//! the end, the first failure or the deadline.
+
+use std::{any::Any, future::Future, panic::AssertUnwindSafe, time::Duration};
+
+use futures_util::FutureExt;
+use kpl_deaggregation::{Content, Deaggregator, InvalidFrame, InvalidFramePolicy, UserRecord};
+use thiserror::Error;
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    ProcessError, Record, RecordProcessor,
+    event::{Event, KinesisRecord, UnreadableRecord},
+    invocation::Invocation,
+    response::Counts,
+};
+
+/// How far a batch has come. It stays readable when the work on the batch panics or is cancelled.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    pub(crate) at: Place,
+    pub(crate) counts: Counts,
+    attempted: bool,
+}
+
+/// The first user record that is not done.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Position of its Kinesis record in the event.
+    pub(crate) kinesis_record: usize,
+    pub(crate) sub_sequence_number: Option<u64>,
+}
+
+/// Why a batch ended before its last user record.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// The record where the ledger stands has failed.
+    Failed(Failure),
+    /// The deadline is near. The record where the ledger stands was interrupted or not begun.
+    Deadline,
+    /// The deadline is near, and no user record could even be begun: that would be no progress.
+    DeadlineBeforeFirst,
+}
+
+/// What a failed record is reported for.
+#[derive(Debug, Error)]
+pub(crate) enum Failure {
+    #[error("{0}")]
+    Process(ProcessError),
+    #[error("processor panicked: {0}")]
+    Panic(String),
+    #[error("Kinesis record cannot be read: {0}")]
+    Unreadable(UnreadableRecord),
+    #[error("aggregated record is invalid: {0}")]
+    InvalidFrame(InvalidFrame),
+}
+
+impl Failure {
+    pub(crate) fn is_permanent(&self) -> bool {
+        match self {
+            Failure::Process(error) => error.is_permanent(),
+            Failure::Panic(_) => false,
+            Failure::Unreadable(_) | Failure::InvalidFrame(_) => true,
+        }
+    }
+}
+
+/// Processes the batch. `payloads` must be large enough for the decoded data of all records.
+pub(crate) async fn process_batch<P: RecordProcessor>(
+    processor: &P,
+    event: &Event<'_>,
+    payloads: &mut [u8],
+    policy: InvalidFramePolicy,
+    invocation: &Invocation<'_>,
+    ledger: &mut Ledger,
+) -> Result<(), Stop> {
+    // One guard around the batch, not one around each record: that would cost as much as a small record itself.
+    let batch =
+        AssertUnwindSafe(in_order(processor, event, payloads, policy, invocation, ledger)).catch_unwind();
+    match until(invocation.stop_at, batch).await {
+        Some(Ok(result)) => result,
+        Some(Err(panic)) => Err(Stop::Failed(Failure::Panic(panic_text(&*panic)))),
+        None => Err(Stop::Deadline),
+    }
+}
+
+/// `None` if time ran out first. The future is polled at least once.
+async fn until<F: Future>(stop_at: Option<Instant>, future: F) -> Option<F::Output> {
+    match stop_at {
+        Some(stop_at) => timeout_at(stop_at, future).await.ok(),
+        None => Some(future.await),
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("(no text)").to_owned()
+}
+
+async fn in_order<P: RecordProcessor>(
+    processor: &P,
+    event: &Event<'_>,
+    mut payloads: &mut [u8],
+    policy: InvalidFramePolicy,
+    invocation: &Invocation<'_>,
+    ledger: &mut Ledger,
+) -> Result<(), Stop> {
+    let mut deaggregator = Deaggregator::new(policy);
+    let mut deadline = DeadlineCheck::new(invocation);
+    for (position, kinesis_record) in event.records.iter().enumerate() {
+        ledger.at = Place { kinesis_record: position, sub_sequence_number: None };
+        let data = take_payload(&mut payloads, kinesis_record)?;
+        ledger.counts.kinesis_records += 1;
+        ledger.counts.bytes += data.len() as u64;
+        if kinesis_record.is_enhanced_fan_out() {
+            // Lambda has deaggregated it, and the ordinals with it are gone.
+            let record =
+                Record { sub_sequence_number: None, ..plain_record(kinesis_record, data, invocation) };
+            process_one(processor, record, &mut deadline, ledger).await?;
+            continue;
+        }
+        let user_records =
+            deaggregator.deaggregate(kinesis_record.partition_key.as_bytes(), data).map_err(|invalid| {
+                ledger.counts.invalid_aggregates += 1;
+                Stop::Failed(Failure::InvalidFrame(invalid))
+            })?;
+        let content = user_records.content();
+        ledger.counts.include(content, user_records.len());
+        if let Content::InvalidRaw(invalid) | Content::InvalidSkipped(invalid) = content {
+            log_tolerated(kinesis_record, content, &invalid, invocation);
+        }
+        let whole = plain_record(kinesis_record, data, invocation);
+        for user_record in user_records {
+            let UserRecord { data, partition_key, explicit_hash_key, sub_sequence_number, .. } = user_record;
+            let record = Record {
+                data,
+                partition_key,
+                explicit_hash_key,
+                sub_sequence_number: Some(sub_sequence_number),
+                aggregated: content == Content::Aggregated,
+                ..whole
+            };
+            process_one(processor, record, &mut deadline, ledger).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Decodes the record's data into the front of `payloads`. What was handed out before stays where it is.
+fn take_payload<'a>(
+    payloads: &mut &'a mut [u8],
+    kinesis_record: &KinesisRecord<'_>,
+) -> Result<&'a [u8], Stop> {
+    let length = kinesis_record
+        .data
+        .decode_into(payloads)
+        .map_err(|reason| Stop::Failed(Failure::Unreadable(reason)))?;
+    let (payload, rest) = std::mem::take(payloads).split_at_mut(length);
+    *payloads = rest;
+    Ok(payload)
+}
+
+/// The Kinesis record as the one user record that it is.
+fn plain_record<'a>(
+    kinesis_record: &'a KinesisRecord<'a>,
+    data: &'a [u8],
+    invocation: &'a Invocation<'a>,
+) -> Record<'a> {
+    Record {
+        data,
+        partition_key: kinesis_record.partition_key.as_bytes(),
+        explicit_hash_key: None,
+        sub_sequence_number: Some(0),
+        aggregated: false,
+        attempt: None,
+        kinesis_record,
+        invocation,
+    }
+}
+
+#[inline]
+async fn process_one<P: RecordProcessor>(
+    processor: &P,
+    record: Record<'_>,
+    deadline: &mut DeadlineCheck<'_>,
+    ledger: &mut Ledger,
+) -> Result<(), Stop> {
+    ledger.at.sub_sequence_number = record.sub_sequence_number;
+    if deadline.is_over() {
+        return Err(if ledger.attempted { Stop::Deadline } else { Stop::DeadlineBeforeFirst });
+    }
+    ledger.attempted = true;
+    processor.process(record).await.map_err(|error| Stop::Failed(Failure::Process(error)))?;
+    ledger.counts.user_records += 1;
+    Ok(())
+}
+
+fn log_tolerated(
+    kinesis_record: &KinesisRecord<'_>,
+    content: Content,
+    invalid: &InvalidFrame,
+    invocation: &Invocation<'_>,
+) {
+    let skipped = matches!(content, Content::InvalidSkipped(_));
+    tracing::warn!(
+        request_id = &*invocation.request_id,
+        stream = kinesis_record.stream_arn(),
+        shard_id = kinesis_record.shard_id.as_deref(),
+        sequence_number = %kinesis_record.sequence_number,
+        reason = %invalid,
+        "invalid aggregated record {}",
+        if skipped { "skipped" } else { "delivered raw" },
+    );
+}
+
+/// Between records a processor that never waits would never let the timer of the batch run, so the clock is read there
+/// too: after every record while they are slow, after up to 64 while they are fast.
+struct DeadlineCheck<'a> {
+    invocation: &'a Invocation<'a>,
+    /// Records until the clock is read again.
+    due_in: u32,
+    stride: u32,
+    last_read: Instant,
+}
+
+/// Reading the clock takes about as long as a small record.
+const MAX_STRIDE: u32 = 64;
+
+/// What a stride should take at most. Far less than any useful margin.
+const STRIDE_TIME: Duration = Duration::from_millis(1);
+
+impl<'a> DeadlineCheck<'a> {
+    fn new(invocation: &'a Invocation<'a>) -> Self {
+        DeadlineCheck { invocation, due_in: 0, stride: 1, last_read: invocation.arrived }
+    }
+
+    #[inline]
+    fn is_over(&mut self) -> bool {
+        match self.due_in.checked_sub(1) {
+            Some(due_in) => {
+                self.due_in = due_in;
+                false
+            }
+            None => self.read_clock(),
+        }
+    }
+
+    fn read_clock(&mut self) -> bool {
+        let Some(stop_at) = self.invocation.stop_at else {
+            self.due_in = u32::MAX;
+            return false;
+        };
+        let now = self.invocation.clock.instant();
+        let fast = now.saturating_duration_since(self.last_read) < STRIDE_TIME;
+        self.stride = if fast { (self.stride * 2).min(MAX_STRIDE) } else { 1 };
+        self.due_in = self.stride - 1;
+        self.last_read = now;
+        now >= stop_at
+    }
+}

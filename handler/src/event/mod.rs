@@ -1,0 +1,222 @@
+//! The Lambda event of a Kinesis event source mapping, as values. One file reads it, one writes it.
+//!
+//! <https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html>
+
+mod scalar;
+mod read;
+mod write;
+mod interop;
+
+use std::borrow::Cow;
+
+use base64::prelude::*;
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+pub use interop::ConversionError;
+pub use read::EventError;
+
+use crate::SequenceNumber;
+
+/// What follows the stream's ARN in the ARN of an enhanced fan-out consumer.
+const CONSUMER: &str = "/consumer/";
+
+/// A batch of Kinesis records, as Lambda delivers it. Borrows from the JSON it was read from.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Event<'a> {
+    /// In stream order. May be empty: the last invocation of a tumbling window has none.
+    pub records: Vec<KinesisRecord<'a>>,
+    /// Present if the mapping has tumbling windows.
+    pub window: Option<TumblingWindow<'a>>,
+}
+
+/// One Kinesis record of an event, its data not decoded yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KinesisRecord<'a> {
+    /// What a partial batch failure names.
+    pub sequence_number: SequenceNumber,
+    /// Empty if the event has none: service-managed streams leave it out.
+    pub partition_key: Cow<'a, str>,
+    /// The data, or why there is none.
+    pub data: RecordData<'a>,
+    /// When the stream received it, in milliseconds since 1970.
+    pub approximate_arrival_ms: Option<u64>,
+    /// `NONE`, `KMS`, or whatever Kinesis adds.
+    pub encryption_type: Option<Cow<'a, str>>,
+    /// The part of the event ID before the colon.
+    pub shard_id: Option<Cow<'a, str>>,
+    /// ARN of the stream, or of the enhanced fan-out consumer.
+    pub event_source_arn: Option<Cow<'a, str>>,
+    /// ARN of the role that the mapping reads with.
+    pub invoke_identity_arn: Option<Cow<'a, str>>,
+}
+
+/// The data of a Kinesis record as the event holds it.
+#[derive(Clone, PartialEq, Eq)]
+pub enum RecordData<'a> {
+    /// Base64 text, not checked yet.
+    Base64(Cow<'a, str>),
+    /// The record cannot be read. Others in the event can.
+    Unreadable(UnreadableRecord),
+}
+
+/// Why the data of one Kinesis record cannot be had. It is a permanent failure of that record, not of the event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum UnreadableRecord {
+    /// The member `data` is absent or null.
+    #[error("data is missing")]
+    MissingData,
+    /// The member `data` is not text.
+    #[error("data is {found} instead of base64 text")]
+    DataNotText {
+        /// The JSON type that was found.
+        found: &'static str,
+    },
+    /// The member `partitionKey` is neither text nor null.
+    #[error("partition key is {found} instead of text")]
+    PartitionKeyNotText {
+        /// The JSON type that was found.
+        found: &'static str,
+    },
+    /// The text is not canonical, padded base64 of the standard alphabet.
+    #[error("data is not base64: {reason}")]
+    Base64 {
+        /// What is wrong, and where in the text.
+        reason: Base64Fault,
+    },
+}
+
+/// What is wrong with a base64 text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Base64Fault {
+    /// A byte that is not in the alphabet, or padding where none may be.
+    #[error("illegal byte at {offset}")]
+    Byte {
+        /// Zero-based position in the text, in bytes.
+        offset: usize,
+    },
+    /// The text is cut off, or padding is missing.
+    #[error("illegal length or padding")]
+    Length,
+}
+
+impl From<base64::DecodeError> for Base64Fault {
+    fn from(error: base64::DecodeError) -> Self {
+        match error {
+            base64::DecodeError::InvalidByte(offset, _)
+            | base64::DecodeError::InvalidLastSymbol { offset, .. } => Base64Fault::Byte { offset },
+            base64::DecodeError::InvalidLength(_) | base64::DecodeError::InvalidPadding => {
+                Base64Fault::Length
+            }
+        }
+    }
+}
+
+impl<'a> KinesisRecord<'a> {
+    /// A record with data and partition key; all that a stream would add is absent.
+    pub fn new(sequence_number: SequenceNumber, partition_key: impl Into<Cow<'a, str>>, data: &[u8]) -> Self {
+        KinesisRecord {
+            sequence_number,
+            partition_key: partition_key.into(),
+            data: RecordData::Base64(BASE64_STANDARD.encode(data).into()),
+            approximate_arrival_ms: None,
+            encryption_type: None,
+            shard_id: None,
+            event_source_arn: None,
+            invoke_identity_arn: None,
+        }
+    }
+
+    /// ARN of the stream, also if the record comes through an enhanced fan-out consumer.
+    pub fn stream_arn(&self) -> Option<&str> {
+        let arn = self.event_source_arn.as_deref()?;
+        Some(arn.split_once(CONSUMER).map_or(arn, |(stream_arn, _)| stream_arn))
+    }
+
+    /// Region of the stream.
+    pub(crate) fn region(&self) -> Option<&str> {
+        // arn:partition:kinesis:region:account:stream/name
+        self.event_source_arn.as_deref()?.split(':').nth(3)
+    }
+
+    /// Whether the record comes through an enhanced fan-out consumer. Lambda has then deaggregated it: several
+    /// records of an event may share one sequence number.
+    pub fn is_enhanced_fan_out(&self) -> bool {
+        self.event_source_arn.as_deref().is_some_and(|arn| arn.contains(CONSUMER))
+    }
+}
+
+impl<'a> RecordData<'a> {
+    /// The decoded data.
+    ///
+    /// # Errors
+    ///
+    /// Any [`UnreadableRecord`].
+    pub fn decode(&self) -> Result<Vec<u8>, UnreadableRecord> {
+        let mut buffer = vec![0; self.decoded_bytes_bound()];
+        let length = self.decode_into(&mut buffer)?;
+        buffer.truncate(length);
+        Ok(buffer)
+    }
+
+    /// At least as many bytes as the data has.
+    pub(crate) fn decoded_bytes_bound(&self) -> usize {
+        match self {
+            RecordData::Base64(text) => base64::decoded_len_estimate(text.len()),
+            RecordData::Unreadable(_) => 0,
+        }
+    }
+
+    /// Decodes into a buffer of at least [`decoded_bytes_bound`](Self::decoded_bytes_bound) bytes and returns the
+    /// number of bytes written.
+    pub(crate) fn decode_into(&self, buffer: &mut [u8]) -> Result<usize, UnreadableRecord> {
+        match self {
+            RecordData::Base64(text) => match BASE64_STANDARD.decode_slice(text.as_bytes(), buffer) {
+                Ok(length) => Ok(length),
+                Err(base64::DecodeSliceError::DecodeError(error)) => {
+                    Err(UnreadableRecord::Base64 { reason: error.into() })
+                }
+                Err(base64::DecodeSliceError::OutputSliceTooSmall) => {
+                    unreachable!("the buffer has the size that decoded_bytes_bound asks for")
+                }
+            },
+            RecordData::Unreadable(reason) => Err(*reason),
+        }
+    }
+}
+
+/// Shows the length, not the data.
+impl std::fmt::Debug for RecordData<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            RecordData::Base64(text) => write!(f, "Base64({} characters)", text.len()),
+            RecordData::Unreadable(reason) => write!(f, "Unreadable({reason})"),
+        }
+    }
+}
+
+/// What an event says about its tumbling window.
+///
+/// <https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-windows.html>
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct TumblingWindow<'a> {
+    /// Start of the window, as the event has it (ISO 8601).
+    pub start: Cow<'a, str>,
+    /// End of the window, as the event has it (ISO 8601).
+    pub end: Cow<'a, str>,
+    /// What the invocation before returned, as it came. `{}` if the event has none.
+    pub state: Cow<'a, RawValue>,
+    /// The shard whose records the window holds.
+    pub shard_id: Option<Cow<'a, str>>,
+    /// ARN of the stream.
+    pub event_source_arn: Option<Cow<'a, str>>,
+    /// Whether this is the window's last invocation; it has no records.
+    pub is_final_invoke: bool,
+    /// Whether the window ended before its time because its state grew too large.
+    pub is_terminated_early: bool,
+}

@@ -1,0 +1,205 @@
+use std::{error::Error as _, pin::Pin, sync::Arc, task, time::Duration};
+
+use lambda_runtime::{Context, Diagnostic, LambdaEvent};
+use thiserror::Error;
+use tower::Service;
+
+use crate::{
+    BatchResponse, Counts, EventError, Options, RawEvent, RecordProcessor, SequenceNumber,
+    buffer::BufferPool,
+    engine::{self, Ledger, Stop},
+    event::{Event, KinesisRecord},
+    invocation::Invocation,
+};
+
+/// Makes a Lambda function's handler out of a [`RecordProcessor`].
+///
+/// It is a [`tower::Service`] of [`LambdaEvent<RawEvent>`](RawEvent), to be composed with layers and given to
+/// [`lambda_runtime::Runtime`]; [`run`](crate::run) does that for the usual case. Clones share everything.
+///
+/// For each event it calls the processor for one user record after the other, in order, and stops at the first one that
+/// is not done: because the processor failed or panicked, its Kinesis record cannot be read, its aggregate is invalid,
+/// or the deadline is near. That record's Kinesis sequence number is the response's one batch item failure. What
+/// precedes it is done; Lambda delivers the rest again.
+pub struct Handler<P> {
+    shared: Arc<Shared<P>>,
+}
+
+struct Shared<P> {
+    processor: P,
+    options: Options,
+    buffers: BufferPool,
+}
+
+/// Why an invocation fails as a whole. Lambda then retries the batch, or splits it.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum HandlerError {
+    /// The payload is no event whose failures could be reported.
+    #[error(transparent)]
+    Event(#[from] EventError),
+    /// The time was used up before the first user record could be begun. Reporting it as failed would promise a
+    /// progress that no retry can make.
+    #[error(
+        "the time for this batch was used up before its first user record: {} ms on arrival, less the margin, were \
+         spent reading the event; raise the function's timeout or memory, or lower the batch size",
+        budget.as_millis()
+    )]
+    DeadlineBeforeFirstRecord {
+        /// From the arrival of the event to the deadline less the margin.
+        budget: Duration,
+    },
+}
+
+impl From<HandlerError> for Diagnostic {
+    /// The error's sources are part of the message: Lambda shows nothing else.
+    fn from(error: HandlerError) -> Self {
+        let error_type = match &error {
+            HandlerError::Event(_) => "KinesisHandler.InvalidEvent",
+            HandlerError::DeadlineBeforeFirstRecord { .. } => "KinesisHandler.DeadlineBeforeFirstRecord",
+        };
+        let mut error_message = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            error_message.push_str(&format!(": {cause}"));
+            source = cause.source();
+        }
+        Diagnostic { error_type: error_type.to_owned(), error_message }
+    }
+}
+
+impl<P> Clone for Handler<P> {
+    fn clone(&self) -> Self {
+        Handler { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<P: RecordProcessor> Handler<P> {
+    /// A handler with the default options.
+    pub fn new(processor: P) -> Self {
+        Self::with_options(processor, Options::default())
+    }
+
+    /// A handler with these options.
+    pub fn with_options(processor: P, options: Options) -> Self {
+        Handler { shared: Arc::new(Shared { processor, options, buffers: BufferPool::default() }) }
+    }
+
+    /// Handles one invocation, given the event's JSON.
+    ///
+    /// # Errors
+    ///
+    /// Any [`HandlerError`]; then nothing was processed.
+    pub async fn handle(&self, event: &[u8], context: &Context) -> Result<BatchResponse, HandlerError> {
+        let Shared { processor, options, buffers } = &*self.shared;
+        let invocation = Invocation::arrive(context, options);
+        let event = Event::parse(event)?;
+
+        let mut payloads =
+            buffers.take(event.records.iter().map(|record| record.data.decoded_bytes_bound()).sum());
+        let mut ledger = Ledger::default();
+        let result = engine::process_batch(
+            processor,
+            &event,
+            payloads.bytes(),
+            options.invalid_frame,
+            &invocation,
+            &mut ledger,
+        )
+        .await;
+
+        let failed = match result {
+            Ok(()) => None,
+            Err(Stop::DeadlineBeforeFirst) => {
+                let budget =
+                    invocation.stop_at.map_or(Duration::ZERO, |stop_at| stop_at - invocation.arrived);
+                return Err(HandlerError::DeadlineBeforeFirstRecord { budget });
+            }
+            Err(stop) => {
+                // A batch that stops does so at one of its records, so what is reported is always part of it.
+                let kinesis_record = &event.records[ledger.at.kinesis_record];
+                log_stop(&stop, kinesis_record, ledger.at.sub_sequence_number, &invocation);
+                Some(kinesis_record.sequence_number)
+            }
+        };
+        log_batch(&event, failed, &ledger.counts, &invocation);
+        let state = event.window.map(|window| window.state.into_owned());
+        Ok(BatchResponse::new(failed, state, ledger.counts))
+    }
+}
+
+fn log_stop(
+    stop: &Stop,
+    kinesis_record: &KinesisRecord<'_>,
+    sub_sequence_number: Option<u64>,
+    invocation: &Invocation<'_>,
+) {
+    macro_rules! at_record {
+        ($level:ident, $($rest:tt)*) => {
+            tracing::$level!(
+                request_id = &*invocation.request_id,
+                stream = kinesis_record.stream_arn(),
+                shard_id = kinesis_record.shard_id.as_deref(),
+                sequence_number = %kinesis_record.sequence_number,
+                sub_sequence_number,
+                $($rest)*
+            )
+        };
+    }
+    match stop {
+        Stop::Failed(failure) => {
+            at_record!(error, permanent = failure.is_permanent(), error = %failure, "record failed, batch stopped");
+        }
+        Stop::Deadline | Stop::DeadlineBeforeFirst => {
+            at_record!(warn, "deadline is near, batch stopped before this record was done");
+        }
+    }
+}
+
+fn log_batch(
+    event: &Event<'_>,
+    failed: Option<SequenceNumber>,
+    counts: &Counts,
+    invocation: &Invocation<'_>,
+) {
+    let first = event.records.first();
+    let Counts {
+        kinesis_records,
+        user_records,
+        bytes,
+        aggregated,
+        empty_aggregates,
+        bad_digests,
+        invalid_aggregates,
+    } = *counts;
+    tracing::info!(
+        request_id = &*invocation.request_id,
+        stream = first.and_then(KinesisRecord::stream_arn),
+        shard_id = first.and_then(|record| record.shard_id.as_deref()),
+        batch_item_failure = failed.map(tracing::field::display),
+        batch_size = event.records.len(),
+        kinesis_records,
+        user_records,
+        bytes,
+        aggregated,
+        empty_aggregates,
+        bad_digests,
+        invalid_aggregates,
+        "batch processed"
+    );
+}
+
+impl<P: RecordProcessor + 'static> Service<LambdaEvent<RawEvent>> for Handler<P> {
+    type Response = BatchResponse;
+    type Error = HandlerError;
+    type Future = Pin<Box<dyn Future<Output = Result<BatchResponse, HandlerError>>>>;
+
+    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> task::Poll<Result<(), HandlerError>> {
+        task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, event: LambdaEvent<RawEvent>) -> Self::Future {
+        let handler = self.clone();
+        Box::pin(async move { handler.handle(event.payload.as_ref(), &event.context).await })
+    }
+}

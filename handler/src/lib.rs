@@ -1,0 +1,69 @@
+//! AWS Lambda consumers of Kinesis Data Streams: one async function for one user record.
+//!
+//! ```no_run
+//! use kinesis_handler::{ProcessError, Record, run};
+//! use serde::Deserialize;
+//!
+//! #[derive(Deserialize)]
+//! struct Order<'a> {
+//!     id: &'a str,
+//!     cents: u64,
+//! }
+//!
+//! async fn process(record: Record<'_>) -> Result<(), ProcessError> {
+//!     let order: Order = record.json()?;
+//!     println!("order {} over {} cents", order.id, order.cents);
+//!     Ok(())
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! async fn main() -> Result<(), kinesis_handler::Error> {
+//!     run(process).await
+//! }
+//! ```
+//!
+//! The crate takes KPL aggregates apart, calls the function in stream order, and answers with the one batch item
+//! failure that makes Lambda deliver again exactly what is not done. The event source mapping must have
+//! `FunctionResponseTypes: [ReportBatchItemFailures]`.
+//!
+//! An invocation goes through the crate in the order of its modules: the event is read ([`event`]), its records are
+//! decoded and deaggregated, the [processor](RecordProcessor) is called with each [user record](Record), and the
+//! [response](BatchResponse) is made. [`Handler`] is all of that as a [`tower::Service`]; [`run`] is a whole function.
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
+mod sequence_number;
+mod clock;
+mod options;
+pub mod event;
+mod raw_event;
+mod invocation;
+mod record;
+mod payload;
+mod process_error;
+mod processor;
+mod buffer;
+mod engine;
+mod response;
+mod handler;
+mod logs;
+mod function;
+
+pub use kpl_deaggregation::InvalidFramePolicy;
+pub use lambda_runtime::{Context, Error, LambdaEvent, tracing};
+
+pub use clock::{Clock, SystemClock};
+pub use event::{Event, EventError, KinesisRecord};
+pub use function::{Function, run};
+pub use handler::{Handler, HandlerError};
+pub use logs::init_logs;
+pub use options::{Options, OptionsError};
+pub use payload::{JsonFault, PayloadError};
+pub use process_error::{BoxError, Classify, ProcessError, permanent, retryable};
+pub use processor::RecordProcessor;
+pub use raw_event::{RawEvent, RawEventLayer, RawEventService};
+pub use record::{OwnedRecord, Record};
+pub use response::{BatchResponse, Counts};
+pub use sequence_number::{ExtendedSequenceNumber, SequenceNumber, SequenceNumberError};

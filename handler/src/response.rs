@@ -1,0 +1,113 @@
+use kpl_deaggregation::Content;
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::value::RawValue;
+
+use crate::SequenceNumber;
+
+/// What Lambda is told about a batch: `{"batchItemFailures":[{"itemIdentifier":"…"}]}`.
+///
+/// It names no Kinesis record, if all is done, or one: the first that is not. Lambda then takes all before it as done
+/// and delivers it and all behind it again.
+#[derive(Debug, Clone)]
+pub struct BatchResponse {
+    failed: Option<SequenceNumber>,
+    state: Option<Box<RawValue>>,
+    counts: Counts,
+}
+
+impl BatchResponse {
+    /// `failed` must be the sequence number of a record of the batch: Lambda takes any other as a failure of all.
+    pub(crate) fn new(failed: Option<SequenceNumber>, state: Option<Box<RawValue>>, counts: Counts) -> Self {
+        BatchResponse { failed, state, counts }
+    }
+
+    /// The Kinesis record from which on Lambda shall deliver again.
+    pub fn batch_item_failure(&self) -> Option<SequenceNumber> {
+        self.failed
+    }
+
+    /// State of a tumbling window, as JSON. `None` if the event belongs to none.
+    pub fn state(&self) -> Option<&str> {
+        self.state.as_deref().map(RawValue::get)
+    }
+
+    /// What was done. Not part of the response: for logs and metrics.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+}
+
+impl Serialize for BatchResponse {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct BatchItemFailure {
+            item_identifier: SequenceNumber,
+        }
+
+        let mut map = serializer.serialize_map(None)?;
+        let failures: &[BatchItemFailure] = match self.failed {
+            Some(item_identifier) => &[BatchItemFailure { item_identifier }],
+            None => &[],
+        };
+        map.serialize_entry("batchItemFailures", failures)?;
+        if let Some(state) = &self.state {
+            map.serialize_entry("state", state)?;
+        }
+        map.end()
+    }
+}
+
+/// How much of a batch was processed, and what it held.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Kinesis records that were begun.
+    pub kinesis_records: u64,
+    /// User records that are done.
+    pub user_records: u64,
+    /// Decoded data of the Kinesis records that were begun, in bytes.
+    pub bytes: u64,
+    /// Kinesis records that were aggregated.
+    pub aggregated: u64,
+    /// Of these, those without a single user record.
+    pub empty_aggregates: u64,
+    /// Kinesis records that look aggregated but for their digest; they are plain user records.
+    pub bad_digests: u64,
+    /// Kinesis records with an invalid frame, whatever became of them.
+    pub invalid_aggregates: u64,
+}
+
+impl Counts {
+    pub(crate) fn include(&mut self, content: Content, user_records: usize) {
+        match content {
+            Content::Plain => {}
+            Content::BadDigest => self.bad_digests += 1,
+            Content::Aggregated => {
+                self.aggregated += 1;
+                self.empty_aggregates += u64::from(user_records == 0);
+            }
+            Content::InvalidRaw(_) | Content::InvalidSkipped(_) => self.invalid_aggregates += 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(failed: Option<&str>, state: Option<&str>, expected: &str) {
+        let failed = failed.map(|text| text.parse().expect("digits"));
+        let state = state.map(|state| RawValue::from_string(state.to_owned()).expect("JSON"));
+        let response = BatchResponse::new(failed, state, Counts::default());
+        assert_eq!(serde_json::to_string(&response).expect("JSON"), expected);
+    }
+
+    #[test]
+    fn the_layout_is_lambdas() {
+        check(None, None, r#"{"batchItemFailures":[]}"#);
+        check(Some("7"), None, r#"{"batchItemFailures":[{"itemIdentifier":"7"}]}"#);
+        check(None, Some(r#"{"n": 1.0}"#), r#"{"batchItemFailures":[],"state":{"n": 1.0}}"#);
+    }
+}

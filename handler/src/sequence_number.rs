@@ -1,0 +1,207 @@
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use thiserror::Error;
+
+/// Decimal digits that always fit into 64 bits.
+const LIMB_DIGITS: usize = 19;
+
+/// The sequence number of a Kinesis record: a non-negative integer of up to 192 bits, in integer order.
+///
+/// Kinesis issues numbers of up to 186 bits (56 digits), too large for `u128`. The text form is canonical: ASCII
+/// digits without leading zeros, as in the API's pattern `0|([1-9]\d*)`, so that parsing and printing give the very
+/// text that came in.
+///
+/// ```
+/// use kinesis_handler::SequenceNumber;
+///
+/// let nine: SequenceNumber = "9".parse()?;
+/// let ten: SequenceNumber = "10".parse()?;
+/// assert!(nine < ten);
+/// assert_eq!(ten.to_string(), "10");
+/// # Ok::<(), kinesis_handler::SequenceNumberError>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SequenceNumber {
+    /// Most significant first, so that the derived order is integer order.
+    limbs: [u64; 3],
+}
+
+/// Why a text is not a [`SequenceNumber`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SequenceNumberError {
+    /// The text is empty.
+    #[error("sequence number is empty")]
+    Empty,
+    /// A byte is not an ASCII digit.
+    #[error("sequence number has something other than a digit at byte {offset}")]
+    NotADigit {
+        /// Zero-based position in bytes.
+        offset: usize,
+    },
+    /// The first of several digits is zero.
+    #[error("sequence number has leading zeros")]
+    LeadingZero,
+    /// The number does not fit into 192 bits.
+    #[error("sequence number of {digits} digits exceeds 192 bits")]
+    TooLarge {
+        /// Number of digits.
+        digits: usize,
+    },
+}
+
+impl FromStr for SequenceNumber {
+    type Err = SequenceNumberError;
+
+    fn from_str(text: &str) -> Result<Self, SequenceNumberError> {
+        let digits = text.as_bytes();
+        if let Some(offset) = digits.iter().position(|byte| !byte.is_ascii_digit()) {
+            return Err(SequenceNumberError::NotADigit { offset });
+        }
+        match digits {
+            [] => return Err(SequenceNumberError::Empty),
+            [b'0', _, ..] => return Err(SequenceNumberError::LeadingZero),
+            _ => {}
+        }
+        let mut number = SequenceNumber { limbs: [0; 3] };
+        for chunk in digits.chunks(LIMB_DIGITS) {
+            let value = chunk.iter().fold(0, |value, digit| value * 10 + u64::from(digit - b'0'));
+            number = number
+                .times_plus(10u64.pow(chunk.len() as u32), value)
+                .ok_or(SequenceNumberError::TooLarge { digits: digits.len() })?;
+        }
+        Ok(number)
+    }
+}
+
+impl SequenceNumber {
+    /// `None` on overflow.
+    fn times_plus(mut self, factor: u64, mut carry: u64) -> Option<Self> {
+        for limb in self.limbs.iter_mut().rev() {
+            let wide = u128::from(*limb) * u128::from(factor) + u128::from(carry);
+            *limb = wide as u64;
+            carry = (wide >> 64) as u64;
+        }
+        (carry == 0).then_some(self)
+    }
+
+    /// Divides by 10^19 and returns the remainder.
+    fn divide(&mut self) -> u64 {
+        let divisor = 10u128.pow(LIMB_DIGITS as u32);
+        let mut remainder = 0u128;
+        for limb in &mut self.limbs {
+            let wide = remainder << 64 | u128::from(*limb);
+            *limb = (wide / divisor) as u64;
+            remainder = wide % divisor;
+        }
+        remainder as u64
+    }
+}
+
+impl fmt::Display for SequenceNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = *self;
+        // 2^192 has 58 digits: four chunks of 19.
+        let chunks = [(); 4].map(|()| rest.divide());
+        let first = chunks.iter().rposition(|&chunk| chunk != 0).unwrap_or(0);
+        write!(f, "{}", chunks[first])?;
+        chunks[..first].iter().rev().try_for_each(|chunk| write!(f, "{chunk:019}"))
+    }
+}
+
+impl fmt::Debug for SequenceNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SequenceNumber({self})")
+    }
+}
+
+impl Serialize for SequenceNumber {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for SequenceNumber {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// The position of a user record: that of its Kinesis record, then that inside it.
+///
+/// Named as in the KCL. Positions compare in stream order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExtendedSequenceNumber {
+    /// Of the Kinesis record.
+    pub sequence_number: SequenceNumber,
+    /// Position inside the aggregate, counted from zero over all of its user records; zero for a plain record.
+    ///
+    /// `None` where it cannot be known: an enhanced fan-out consumer gets user records that Lambda has deaggregated.
+    pub sub_sequence_number: Option<u64>,
+}
+
+impl fmt::Display for ExtendedSequenceNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.sub_sequence_number {
+            Some(sub_sequence_number) => write!(f, "{}/{sub_sequence_number}", self.sequence_number),
+            None => write!(f, "{}/?", self.sequence_number),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[track_caller]
+    fn check_refused(text: &str, expected: &str) {
+        let result = text.parse::<SequenceNumber>();
+        assert_eq!(result.map_err(|error| error.to_string()), Err(expected.to_owned()));
+    }
+
+    #[test]
+    fn only_canonical_digits_are_sequence_numbers() {
+        check_refused("", "sequence number is empty");
+        check_refused("007", "sequence number has leading zeros");
+        check_refused("+1", "sequence number has something other than a digit at byte 0");
+        check_refused("12٣", "sequence number has something other than a digit at byte 2");
+        check_refused("TRIM_HORIZON", "sequence number has something other than a digit at byte 0");
+    }
+
+    #[test]
+    fn numbers_of_192_bits_fit() {
+        let largest = "6277101735386680763835789423207666416102355444464034512895";
+        assert_eq!(
+            largest.parse::<SequenceNumber>().map(|number| number.to_string()),
+            Ok(largest.to_owned())
+        );
+        check_refused(
+            "6277101735386680763835789423207666416102355444464034512896",
+            "sequence number of 58 digits exceeds 192 bits",
+        );
+        check_refused(&"9".repeat(5000), "sequence number of 5000 digits exceeds 192 bits");
+    }
+
+    #[test]
+    fn positions_compare_in_stream_order() {
+        let position = |sequence_number: &str, sub_sequence_number| ExtendedSequenceNumber {
+            sequence_number: sequence_number.parse().expect("digits"),
+            sub_sequence_number: Some(sub_sequence_number),
+        };
+        assert!(position("9", 7) < position("10", 0));
+        assert!(position("10", 9) < position("10", 10));
+        assert_eq!(position("10", 2).to_string(), "10/2");
+    }
+
+    proptest! {
+        #[test]
+        fn text_round_trips_and_orders_as_integers(a in "0|[1-9][0-9]{0,56}", b in "0|[1-9][0-9]{0,56}") {
+            let parse = |text: &str| text.parse::<SequenceNumber>().expect("canonical digits");
+            prop_assert_eq!(parse(&a).to_string(), a.clone());
+            prop_assert_eq!(parse(&a).cmp(&parse(&b)), (a.len(), &a).cmp(&(b.len(), &b)));
+        }
+    }
+}

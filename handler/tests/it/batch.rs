@@ -1,0 +1,86 @@
+//! Events to handle, and what became of them.
+
+use std::sync::Mutex;
+
+use kinesis_handler::{
+    BatchResponse, Context, Event, Handler, HandlerError, KinesisRecord, Options, ProcessError, Record,
+    retryable,
+};
+use kpl_deaggregation::{Aggregator, AggregatorOptions, Grouping, HashKeyRange, UserRecordInput};
+
+pub(crate) const STREAM_ARN: &str = "arn:aws:kinesis:us-east-1:123456789012:stream/orders";
+
+/// A Kinesis record with one plain user record.
+pub(crate) fn plain(sequence_number: u64, data: &str) -> KinesisRecord<'static> {
+    raw(sequence_number, data.as_bytes())
+}
+
+/// A Kinesis record with an aggregate of at least two user records.
+pub(crate) fn aggregate(sequence_number: u64, data: &[&str]) -> KinesisRecord<'static> {
+    raw(sequence_number, &frame(data))
+}
+
+pub(crate) fn frame(data: &[&str]) -> Vec<u8> {
+    let grouping = Grouping::ShardRanges(vec![HashKeyRange::FULL]);
+    let mut aggregator =
+        Aggregator::new(AggregatorOptions { grouping, ..Default::default() }).expect("default size limit");
+    for data in data {
+        let full = aggregator.add(UserRecordInput::new("user-key", data)).expect("a small record");
+        assert!(full.is_none(), "the records of a test fit into one aggregate");
+    }
+    let mut kinesis_records = aggregator.finish();
+    assert!(data.len() > 1 && kinesis_records.len() == 1);
+    kinesis_records.remove(0).data
+}
+
+/// A Kinesis record with the right magic number and digest, whose message breaks off.
+pub(crate) fn invalid_frame(sequence_number: u64) -> KinesisRecord<'static> {
+    // MD5 of the byte 0x08
+    let digest = 0xe2ba_905b_f306_f46f_aca2_23d3_cb20_e2cf_u128.to_be_bytes();
+    raw(sequence_number, &[&[0xf3, 0x89, 0x9a, 0xc2, 0x08], &digest[..]].concat())
+}
+
+pub(crate) fn raw(sequence_number: u64, data: &[u8]) -> KinesisRecord<'static> {
+    let sequence_number = sequence_number.to_string().parse().expect("digits");
+    let mut record = KinesisRecord::new(sequence_number, "kinesis-key", data);
+    record.shard_id = Some("shardId-000000000000".into());
+    record.event_source_arn = Some(STREAM_ARN.into());
+    record
+}
+
+/// Handles the event with a processor that fails for data starting with `fail`, panics for `panic`, and notes the
+/// others as `sequence number/sub-sequence number data`.
+pub(crate) async fn handle(
+    records: Vec<KinesisRecord<'_>>,
+    options: Options,
+) -> (Result<BatchResponse, HandlerError>, Vec<String>) {
+    let done = Mutex::new(Vec::new());
+    let processor = async |record: Record<'_>| -> Result<(), ProcessError> {
+        let text = String::from_utf8_lossy(record.data()).into_owned();
+        // Half of the processors there are never wait for anything.
+        if text.len() % 2 == 0 {
+            tokio::task::yield_now().await;
+        }
+        if text.starts_with("fail") {
+            return Err(retryable("asked to"));
+        }
+        assert!(!text.starts_with("panic"), "asked to");
+        done.lock().expect("no panic while locked").push(format!("{} {text}", record.position()));
+        Ok(())
+    };
+    let handler = Handler::with_options(&processor, options);
+    let response = handler.handle(&Event::new(records).to_json(), &Context::default()).await;
+    drop(handler);
+    (response, done.into_inner().expect("no panic while locked"))
+}
+
+/// The whole response as Lambda sees it.
+pub(crate) fn json(response: &BatchResponse) -> String {
+    serde_json::to_string(response).expect("a response is JSON")
+}
+
+pub(crate) const SUCCESS: &str = r#"{"batchItemFailures":[]}"#;
+
+pub(crate) fn failure(sequence_number: u64) -> String {
+    format!(r#"{{"batchItemFailures":[{{"itemIdentifier":"{sequence_number}"}}]}}"#)
+}

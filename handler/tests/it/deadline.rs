@@ -1,0 +1,175 @@
+//! Rule 4, under tokio's paused time: a clock that is read advances only when nothing else can be done.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use kinesis_handler::{Clock, Context, Event, Handler, Options, ProcessError, Record};
+use tokio::time::{Instant, sleep};
+
+use crate::batch::{SUCCESS, aggregate, failure, json, plain};
+
+/// Starts at one million milliseconds and follows tokio's time. Each read costs time, too, if the test wants it.
+#[derive(Debug)]
+struct TestClock {
+    start: Instant,
+    read_ms: AtomicU64,
+    ms_per_read: u64,
+}
+
+const START_MS: u64 = 1_000_000;
+
+impl TestClock {
+    fn new(ms_per_read: u64) -> Arc<Self> {
+        Arc::new(TestClock { start: Instant::now(), read_ms: AtomicU64::new(0), ms_per_read })
+    }
+}
+
+impl Clock for TestClock {
+    fn epoch_ms(&self) -> u64 {
+        START_MS + self.instant().duration_since(self.start).as_millis() as u64
+    }
+
+    fn instant(&self) -> Instant {
+        let read_ms = self.read_ms.fetch_add(self.ms_per_read, Ordering::Relaxed);
+        Instant::now() + Duration::from_millis(read_ms)
+    }
+}
+
+fn options(clock: Arc<TestClock>, margin: Duration) -> Options {
+    let mut options = Options::default();
+    options.deadline_margin = margin;
+    options.clock = clock;
+    options
+}
+
+fn due_in(milliseconds: u64) -> Context {
+    let mut context = Context::default();
+    context.deadline = START_MS + milliseconds;
+    context
+}
+
+#[tokio::test(start_paused = true)]
+async fn stops_before_the_deadline_and_reports_the_interrupted_record() {
+    let done = Mutex::new(Vec::new());
+    let started = Instant::now();
+    let processor = async |record: Record<'_>| -> Result<(), ProcessError> {
+        sleep(Duration::from_secs(2)).await;
+        done.lock().expect("no panic").push(record.position().to_string());
+        Ok(())
+    };
+    let handler = Handler::with_options(&processor, options(TestClock::new(0), Duration::from_secs(1)));
+    let event = Event::new(vec![plain(8, "a"), aggregate(9, &["b", "c", "d"]), plain(10, "e")]).to_json();
+    let response = handler.handle(&event, &due_in(8_500)).await.expect("a response");
+    // 7.5 seconds: three records of 2 seconds, and the fourth is cancelled.
+    assert_eq!(started.elapsed(), Duration::from_millis(7_500));
+    assert_eq!(json(&response), failure(9));
+    assert_eq!(*done.lock().expect("no panic"), ["8/0", "9/0", "9/1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_processor_sees_the_time_that_is_left() {
+    let handler = Handler::with_options(
+        async |record: Record<'_>| -> Result<(), ProcessError> {
+            assert_eq!(record.remaining_time(), Some(Duration::from_secs(9)));
+            Ok(())
+        },
+        options(TestClock::new(0), Duration::from_secs(1)),
+    );
+    let response = handler.handle(&Event::new(vec![plain(1, "a")]).to_json(), &due_in(10_000)).await;
+    assert_eq!(json(&response.expect("a response")), SUCCESS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_margin_never_takes_more_than_half_of_the_time() {
+    let started = Instant::now();
+    let handler = Handler::with_options(
+        async |_: Record<'_>| -> Result<(), ProcessError> { std::future::pending().await },
+        options(TestClock::new(0), Duration::from_secs(600)),
+    );
+    let response = handler.handle(&Event::new(vec![plain(7, "a")]).to_json(), &due_in(3_000)).await;
+    assert_eq!(started.elapsed(), Duration::from_millis(1_500));
+    assert_eq!(json(&response.expect("a response")), failure(7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_processor_that_never_waits_is_stopped_between_records() {
+    let done = AtomicU64::new(0);
+    let clock = TestClock::new(0);
+    let processor = async |_: Record<'_>| -> Result<(), ProcessError> {
+        done.fetch_add(1, Ordering::Relaxed);
+        // Busy for 100 ms, as far as the clock can tell.
+        clock.read_ms.fetch_add(100, Ordering::Relaxed);
+        Ok(())
+    };
+    let handler = Handler::with_options(&processor, options(Arc::clone(&clock), Duration::from_secs(1)));
+    let records = (0..1_000).map(|sequence_number| plain(sequence_number, "a")).collect();
+    let response = handler.handle(&Event::new(records).to_json(), &due_in(3_000)).await.expect("a response");
+    // 2 seconds. The first read finds nothing done yet, so the second one comes after two records.
+    assert_eq!(done.load(Ordering::Relaxed), 20);
+    assert_eq!(json(&response), failure(20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_clock_is_read_seldom_while_records_are_fast() {
+    let counting = Arc::new(CountingClock { inner: TestClock::new(0), reads: AtomicU64::new(0) });
+    let mut options = Options::default();
+    options.clock = counting.clone();
+    let handler =
+        Handler::with_options(async |_: Record<'_>| -> Result<(), ProcessError> { Ok(()) }, options);
+    let records = (0..6_400).map(|sequence_number| plain(sequence_number, "a")).collect();
+    let response = handler.handle(&Event::new(records).to_json(), &due_in(60_000)).await.expect("a response");
+    assert_eq!((json(&response).as_str(), response.counts().user_records), (SUCCESS, 6_400));
+    let reads = counting.reads.load(Ordering::Relaxed);
+    assert!((100..120).contains(&reads), "{reads} reads");
+}
+
+#[derive(Debug)]
+struct CountingClock {
+    inner: Arc<TestClock>,
+    reads: AtomicU64,
+}
+
+impl Clock for CountingClock {
+    fn epoch_ms(&self) -> u64 {
+        self.inner.epoch_ms()
+    }
+
+    fn instant(&self) -> Instant {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.inner.instant()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_that_is_used_up_before_the_first_record_is_an_error() {
+    let handler = Handler::with_options(
+        async |_: Record<'_>| -> Result<(), ProcessError> { panic!("no time for that") },
+        // Each look at the clock takes two seconds: on arrival 3 are left, before the first record none.
+        options(TestClock::new(2_000), Duration::from_secs(1)),
+    );
+    let event = Event::new(vec![plain(1, "a")]).to_json();
+    let error = handler.handle(&event, &due_in(5_000)).await.map(drop).expect_err("no progress is possible");
+    assert_eq!(
+        error.to_string(),
+        "the time for this batch was used up before its first user record: 2000 ms on arrival, less the margin, \
+         were spent reading the event; raise the function's timeout or memory, or lower the batch size"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_record_is_tried_however_little_time_there_is() {
+    let tried = AtomicU64::new(0);
+    let processor = async |_: Record<'_>| -> Result<(), ProcessError> {
+        tried.fetch_add(1, Ordering::Relaxed);
+        std::future::pending().await
+    };
+    let handler = Handler::with_options(&processor, options(TestClock::new(0), Duration::from_secs(1)));
+    let response = handler.handle(&Event::new(vec![plain(7, "a")]).to_json(), &due_in(2)).await;
+    assert_eq!(json(&response.expect("a response")), failure(7));
+    assert_eq!(tried.load(Ordering::Relaxed), 1);
+}

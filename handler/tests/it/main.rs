@@ -1,0 +1,9 @@
+//! The handler's contract, rule by rule, through its public interface.
+
+#![allow(missing_docs, reason = "tests")]
+
+mod batch;
+mod rules;
+mod deadline;
+mod service;
+mod properties;

@@ -1,0 +1,78 @@
+use kinesis_handler::{Event, KinesisRecord, Options};
+use proptest::{collection::vec, prelude::*};
+
+use crate::batch::{SUCCESS, aggregate, failure, handle, invalid_frame, json, plain, raw};
+
+/// What a Kinesis record holds.
+#[derive(Debug, Clone)]
+enum Content {
+    Plain(String),
+    Aggregate(Vec<String>),
+    InvalidFrame,
+    BadBase64,
+}
+
+fn data() -> impl Strategy<Value = String> {
+    prop_oneof![10 => "[a-z]{0,3}", 1 => Just("fail".to_owned()), 1 => Just("panic".to_owned())]
+}
+
+fn content() -> impl Strategy<Value = Content> {
+    prop_oneof![
+        10 => data().prop_map(Content::Plain),
+        10 => vec(data(), 2..6).prop_map(Content::Aggregate),
+        1 => Just(Content::InvalidFrame),
+        1 => Just(Content::BadBase64),
+    ]
+}
+
+fn record(sequence_number: u64, content: &Content) -> KinesisRecord<'static> {
+    match content {
+        Content::Plain(data) => plain(sequence_number, data),
+        Content::Aggregate(data) => {
+            aggregate(sequence_number, &data.iter().map(String::as_str).collect::<Vec<_>>())
+        }
+        Content::InvalidFrame => invalid_frame(sequence_number),
+        Content::BadBase64 => {
+            let mut record = raw(sequence_number, b"");
+            record.data = kinesis_handler::event::RecordData::Base64("?".into());
+            record
+        }
+    }
+}
+
+/// What must be done and what must be reported, by the definition: everything up to the first failure.
+fn expected(contents: &[Content]) -> (Vec<String>, Option<u64>) {
+    let mut done = Vec::new();
+    for (sequence_number, content) in (1..).zip(contents) {
+        let user_records = match content {
+            Content::Plain(data) => std::slice::from_ref(data),
+            Content::Aggregate(data) => data,
+            Content::InvalidFrame | Content::BadBase64 => return (done, Some(sequence_number)),
+        };
+        for (sub_sequence_number, data) in user_records.iter().enumerate() {
+            if data.starts_with("fail") || data.starts_with("panic") {
+                return (done, Some(sequence_number));
+            }
+            done.push(format!("{sequence_number}/{sub_sequence_number} {data}"));
+        }
+    }
+    (done, None)
+}
+
+proptest! {
+    #[test]
+    fn all_before_the_first_failure_is_done_and_it_is_reported(contents in vec(content(), 0..12)) {
+        let records: Vec<_> = (1..).zip(&contents).map(|(number, content)| record(number, content)).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let (response, done) = runtime.block_on(handle(records, Options::default()));
+        let (expected_done, reported) = expected(&contents);
+        prop_assert_eq!(done, expected_done);
+        let expected_response = reported.map_or(SUCCESS.to_owned(), failure);
+        prop_assert_eq!(json(&response.expect("a response")), expected_response);
+    }
+
+    #[test]
+    fn whatever_comes_is_answered_or_refused(payload in "\\PC{0,200}") {
+        let _ = Event::parse(payload.as_bytes());
+    }
+}

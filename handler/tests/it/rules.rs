@@ -1,0 +1,204 @@
+use kinesis_handler::{
+    Context, Event, Handler, InvalidFramePolicy, KinesisRecord, Options, ProcessError, Record,
+};
+
+use crate::batch::{SUCCESS, aggregate, failure, frame, handle, invalid_frame, json, plain, raw};
+
+#[track_caller]
+fn check(records: Vec<KinesisRecord<'_>>, expected_response: &str, expected_done: &[&str]) {
+    check_with(Options::default(), records, expected_response, expected_done);
+}
+
+#[track_caller]
+fn check_with(
+    options: Options,
+    records: Vec<KinesisRecord<'_>>,
+    expected_response: &str,
+    expected_done: &[&str],
+) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (response, done) = runtime.block_on(handle(records, options));
+    assert_eq!(json(&response.expect("a response")), expected_response);
+    assert_eq!(done, expected_done);
+}
+
+#[test]
+fn rule_1_records_are_processed_in_order() {
+    check(Vec::new(), SUCCESS, &[]);
+    check(
+        vec![plain(9, "a"), aggregate(10, &["bb", "c", "dd"]), plain(11, "e")],
+        SUCCESS,
+        &["9/0 a", "10/0 bb", "10/1 c", "10/2 dd", "11/0 e"],
+    );
+}
+
+#[test]
+fn rule_1_the_first_failure_stops_the_batch_and_is_reported() {
+    check(vec![plain(9, "a"), plain(10, "fail"), plain(11, "fail")], &failure(10), &["9/0 a"]);
+    check(vec![plain(9, "fail")], &failure(9), &[]);
+    check(
+        vec![plain(9, "a"), aggregate(10, &["b", "fail", "c"]), plain(11, "d")],
+        &failure(10),
+        &["9/0 a", "10/0 b"],
+    );
+}
+
+#[test]
+fn rule_3_a_panic_fails_the_record() {
+    // Of even and of odd length: after a wait, and without one.
+    for panic in ["panic", "panic!"] {
+        check(
+            vec![plain(9, "a"), aggregate(10, &["b", panic]), plain(11, "c")],
+            &failure(10),
+            &["9/0 a", "10/0 b"],
+        );
+    }
+}
+
+#[test]
+fn rule_5_an_invalid_frame_fails_its_record_by_default() {
+    check(vec![plain(9, "a"), invalid_frame(10), plain(11, "b")], &failure(10), &["9/0 a"]);
+}
+
+#[test]
+fn an_invalid_frame_becomes_what_the_options_say() {
+    let with = |policy| {
+        let mut options = Options::default();
+        options.invalid_frame = policy;
+        options
+    };
+    let records = || vec![plain(9, "a"), invalid_frame(10), plain(11, "b")];
+    check_with(with(InvalidFramePolicy::Skip), records(), SUCCESS, &["9/0 a", "11/0 b"]);
+
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let (response, done) = runtime.block_on(handle(records(), with(InvalidFramePolicy::Raw)));
+    assert_eq!(json(&response.expect("a response")), SUCCESS);
+    assert_eq!(done.len(), 3);
+    assert!(done[1].starts_with("10/0 "), "{done:?}");
+}
+
+#[test]
+fn a_bad_digest_is_a_plain_record_and_counted() {
+    let mut damaged = frame(&["a", "b"]);
+    damaged.pop();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let records = vec![raw(9, &damaged), aggregate(10, &["a", "b"]), invalid_frame(11)];
+    let (response, done) = runtime.block_on(handle(records, Options::default()));
+    let response = response.expect("a response");
+    assert_eq!(done.len(), 3);
+    let counts = response.counts();
+    assert_eq!(
+        (
+            counts.kinesis_records,
+            counts.user_records,
+            counts.aggregated,
+            counts.bad_digests,
+            counts.invalid_aggregates
+        ),
+        (3, 3, 1, 1, 1)
+    );
+}
+
+#[test]
+fn rule_7_enhanced_fan_out_records_are_not_taken_apart() {
+    let consumer = |sequence_number, data: &[u8]| {
+        let mut record = raw(sequence_number, data);
+        record.event_source_arn =
+            Some("arn:aws:kinesis:us-east-1:123456789012:stream/orders/consumer/c:1704067200".into());
+        record
+    };
+    let inner_frame = frame(&["x", "y"]);
+    // Members of one aggregate share its sequence number: all of them come, and a failure names it.
+    let records =
+        || vec![consumer(9, b"a"), consumer(10, b"b"), consumer(10, b"c"), consumer(10, &inner_frame)];
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let (response, done) = runtime.block_on(handle(records(), Options::default()));
+    assert_eq!(json(&response.expect("a response")), SUCCESS);
+    assert_eq!(done[..3], ["9/? a", "10/? b", "10/? c"]);
+    assert_eq!(done.len(), 4, "an aggregate inside an aggregate is data");
+
+    check(
+        vec![consumer(9, b"a"), consumer(10, b"b"), consumer(10, b"fail")],
+        &failure(10),
+        &["9/? a", "10/? b"],
+    );
+}
+
+#[tokio::test]
+async fn rule_9_a_bad_record_fails_alone() {
+    let event = |bad: &str| {
+        format!(
+            r#"{{"Records":[
+                {{"kinesis":{{"sequenceNumber":"9","data":"YQ==","partitionKey":null}}}},
+                {{"kinesis":{{"sequenceNumber":"10",{bad}}}}},
+                {{"kinesis":{{"sequenceNumber":"11","data":"Yg==","encryptionType":"FUTURE"}}}}
+            ]}}"#
+        )
+    };
+    let handler = Handler::new(async |record: Record<'_>| -> Result<(), ProcessError> {
+        record.text()?;
+        Ok(())
+    });
+    for (bad, expected) in [
+        (r#""data":"Y!==""#, failure(10)),
+        (r#""data":null"#, failure(10)),
+        (r#""partitionKey":"k""#, failure(10)),
+        (r#""data":"/w==""#, failure(10)),
+        (r#""data":"Yw==""#, SUCCESS.to_owned()),
+    ] {
+        let response = handler.handle(event(bad).as_bytes(), &Context::default()).await;
+        assert_eq!(json(&response.expect("a response")), expected, "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn rule_9_a_record_without_a_name_fails_the_invocation_before_anything_is_done() {
+    let handler =
+        Handler::new(async |_: Record<'_>| -> Result<(), ProcessError> { panic!("nothing may be done") });
+    let event = br#"{"Records":[{"kinesis":{"sequenceNumber":"9","data":""}},{"kinesis":{"data":""}}]}"#;
+    let error =
+        handler.handle(event, &Context::default()).await.map(drop).expect_err("no way to report record 1");
+    assert_eq!(error.to_string(), "record 1 cannot be named: sequence number is absent");
+}
+
+#[tokio::test]
+async fn rule_11_the_processor_sees_its_invocation() {
+    let mut context = Context::default();
+    context.request_id = "8476a536-e9f4-11e8-9739-2dfe598c3fcd".to_owned();
+    let handler = Handler::new(async |record: Record<'_>| -> Result<(), ProcessError> {
+        assert_eq!(record.request_id(), "8476a536-e9f4-11e8-9739-2dfe598c3fcd");
+        assert_eq!((record.attempt(), record.remaining_time()), (None, None));
+        assert_eq!(record.shard_id(), Some("shardId-000000000000"));
+        assert_eq!(record.stream_arn(), Some("arn:aws:kinesis:us-east-1:123456789012:stream/orders"));
+        let expected = if record.is_aggregated() { "user-key" } else { "kinesis-key" };
+        assert_eq!(record.partition_key_text(), expected);
+        Ok(())
+    });
+    let event = Event::new(vec![plain(1, "a"), aggregate(2, &["b", "c"])]).to_json();
+    let response = handler.handle(&event, &context).await.expect("a response");
+    assert_eq!((json(&response).as_str(), response.counts().user_records), (SUCCESS, 3));
+}
+
+#[tokio::test]
+async fn a_window_gets_its_state_back_beside_the_failures() {
+    let handler = Handler::new(async |record: Record<'_>| -> Result<(), ProcessError> {
+        record.text()?;
+        Ok(())
+    });
+    let event = |records: &str| {
+        format!(
+            r#"{{"Records":[{records}],"window":{{"start":"2026-01-01T00:00:00Z","end":"2026-01-01T00:02:00Z"}},
+            "state":{{"total": 1.50}},"shardId":"shardId-000000000000","isFinalInvokeForWindow":false}}"#
+        )
+    };
+    for (records, expected) in [
+        ("", r#"{"batchItemFailures":[],"state":{"total": 1.50}}"#),
+        (
+            r#"{"kinesis":{"sequenceNumber":"7","data":"/w=="}}"#,
+            r#"{"batchItemFailures":[{"itemIdentifier":"7"}],"state":{"total": 1.50}}"#,
+        ),
+    ] {
+        let response = handler.handle(event(records).as_bytes(), &Context::default()).await;
+        assert_eq!(json(&response.expect("a response")), expected);
+    }
+}
