@@ -1,0 +1,209 @@
+//! Real binaries over the Lambda Runtime API.
+
+use std::time::{Duration, Instant};
+
+use kinesis_handler::{Event, KinesisRecord};
+use serde_json::{Value, json};
+
+use crate::{
+    emulator::{Answer, Function, misbehaving_function, order_function},
+    events,
+};
+
+fn success() -> Value {
+    json!({ "batchItemFailures": [] })
+}
+
+fn failure(position: u64) -> Value {
+    json!({ "batchItemFailures": [{ "itemIdentifier": events::sequence_number(position) }] })
+}
+
+#[track_caller]
+fn response(answer: &Answer) -> Value {
+    assert!(answer.success, "{}", answer.stderr);
+    serde_json::from_str(&answer.stdout).expect("the response is JSON")
+}
+
+/// Lines of the log with this message.
+fn lines(log: &str, message: &str) -> Vec<Value> {
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).expect("a log line is JSON"));
+    lines.filter(|line| line["message"] == message).collect()
+}
+
+#[track_caller]
+fn check_event(name: &str, expected: &Value, expected_orders: &[&str]) {
+    let function = Function::start(&order_function(), &[]);
+    let answer = function.invoke(&events::path(name));
+    assert_eq!(response(&answer), *expected, "{name}");
+    let log = function.log();
+    let reserved = lines(&log, "order reserved");
+    let orders: Vec<_> = reserved.iter().map(|line| line["order"].as_str().expect("an order ID")).collect();
+    assert_eq!(orders, expected_orders, "{name}");
+    assert!(!log.contains("teapot"), "{name}: a payload in the log");
+}
+
+#[test]
+#[ignore = "needs cargo-lambda: make test"]
+fn every_event_has_its_response() {
+    check_event("plain.json", &success(), &["A-1001", "A-1002", "A-1003"]);
+    let eight = ["A-1001", "A-1002", "A-1003", "A-1004", "A-1005", "A-1006", "A-1007", "A-1008"];
+    check_event("aggregated.json", &success(), &eight);
+    check_event("mixed.json", &success(), &eight[..6]);
+    check_event("corrupt-digest.json", &failure(1), &eight[..1]);
+    check_event("invalid-frame.json", &failure(1), &eight[..2]);
+    check_event("partial-failure.json", &failure(1), &["A-1001", "A-1002", "A-1004"]);
+    check_event("enhanced-fan-out.json", &success(), &eight[..4]);
+    check_event(
+        "tumbling-window.json",
+        &json!({ "batchItemFailures": [], "state": { "orders": 41, "average": 12.5 } }),
+        &eight[..3],
+    );
+}
+
+#[test]
+#[ignore = "needs cargo-lambda: make test"]
+fn six_megabytes_are_one_event() {
+    let function = Function::start(&order_function(), &[]);
+    let answer = function.invoke(&events::path("six-megabytes.json"));
+    assert_eq!(response(&answer), success());
+    let log = function.log();
+    let batch = lines(&log, "batch processed").remove(0);
+    let count = lines(&log, "order reserved").len();
+    assert_eq!(
+        (batch["kinesis_records"].as_u64(), batch["user_records"].as_u64()),
+        (Some(93), Some(93 * 50))
+    );
+    assert_eq!(count, 93 * 50);
+}
+
+#[test]
+#[ignore = "needs cargo-lambda: make test"]
+fn a_failure_is_logged_with_its_position_and_without_its_payload() {
+    let function = Function::start(&order_function(), &[]);
+    function.invoke(&events::path("partial-failure.json"));
+    let mut line = lines(&function.log(), "record failed, batch stopped").remove(0);
+    let line = line.as_object_mut().expect("a log line is an object");
+    for changing in ["timestamp", "request_id", "span"] {
+        assert!(line.remove(changing).is_some(), "{changing}");
+    }
+    assert_eq!(
+        Value::from(std::mem::take(line)),
+        json!({
+            "level": "ERROR",
+            "message": "record failed, batch stopped",
+            "target": "kinesis_handler::handler",
+            "stream": "arn:aws:kinesis:us-east-1:123456789012:stream/orders",
+            "shard_id": "shardId-000000000000",
+            "sequence_number": events::sequence_number(1),
+            "sub_sequence_number": 1,
+            "permanent": false,
+            "error": "warehouse is not available",
+        })
+    );
+}
+
+#[test]
+#[ignore = "needs cargo-lambda: make test"]
+fn invalid_frames_become_what_the_variable_says() {
+    let function = Function::start(&order_function(), &[("KINESIS_HANDLER_INVALID_FRAME", "skip")]);
+    assert_eq!(response(&function.invoke(&events::path("invalid-frame.json"))), success());
+    let warnings = lines(&function.log(), "invalid aggregated record skipped");
+    assert_eq!(warnings.len(), 1);
+    assert_eq!(warnings[0]["sequence_number"], json!(events::sequence_number(1)));
+    assert_eq!(
+        warnings[0]["reason"],
+        "user record 0: partition_key_index 0 is out of range (keys in the table: 0)"
+    );
+}
+
+fn event(data: &[&str]) -> Vec<u8> {
+    let record = |(position, data): (u64, &&str)| {
+        KinesisRecord::new(events::sequence_number(position), "key", data.as_bytes())
+    };
+    Event::new((0..).zip(data).map(record).collect()).to_json()
+}
+
+#[test]
+#[ignore = "needs cargo-lambda: make test"]
+fn the_environment_survives_errors_and_panics() {
+    let function = Function::start(&misbehaving_function(), &[]);
+    for (data, expected) in [
+        (["fine", "panic", "fine"], failure(1)),
+        (["fine", "fine", "retryable"], failure(2)),
+        (["permanent", "fine", "fine"], failure(0)),
+        (["fine", "fine", "fine"], success()),
+    ] {
+        assert_eq!(response(&function.invoke_with(&event(&data))), expected);
+    }
+    assert!(function.log().contains("processor panicked: asked to"));
+}
+
+#[test]
+#[ignore = "needs cargo-lambda: make test"]
+fn what_is_no_kinesis_event_fails_the_invocation() {
+    let function = Function::start(&misbehaving_function(), &[]);
+    for (event, expected) in [
+        ("{\"Records\":[", "the event is not JSON"),
+        ("{\"orders\":1}", "not a Kinesis event"),
+        (r#"{"Records":[{"kinesis":{"data":""}}]}"#, "record 0 cannot be named"),
+    ] {
+        let answer = function.invoke_with(event.as_bytes());
+        assert!(!answer.success);
+        assert!(answer.stderr.contains("KinesisHandler.InvalidEvent"), "{}", answer.stderr);
+        assert!(answer.stderr.contains(expected), "{}", answer.stderr);
+    }
+    assert_eq!(response(&function.invoke_with(&event(&["fine"]))), success());
+}
+
+#[test]
+#[ignore = "needs cargo-lambda: make test"]
+fn the_batch_stops_before_the_deadline() {
+    let timeout = Duration::from_secs(2);
+    let function = Function::start_with_timeout(&misbehaving_function(), &[], Some(timeout));
+    for (data, expected) in [
+        // Waits forever: cancelled.
+        (vec!["fine", "fine", "wait", "fine"], failure(2)),
+        (vec!["wait"], failure(0)),
+    ] {
+        let started = Instant::now();
+        assert_eq!(response(&function.invoke_with(&event(&data))), expected);
+        assert!(started.elapsed() < timeout, "after {:?}", started.elapsed());
+    }
+    // Never waits for anything, 100 ms a record: stopped between two of them, before the deadline.
+    let started = Instant::now();
+    let answer = response(&function.invoke_with(&event(&["busy"; 50])));
+    assert!(started.elapsed() < timeout, "after {:?}", started.elapsed());
+    let done = lines(&function.log(), "batch processed").pop().expect("a line for each batch");
+    let done = done["user_records"].as_u64().expect("a number");
+    assert!((2..11).contains(&done), "{done} records in one second");
+    assert_eq!(answer, failure(done));
+}
+
+#[test]
+#[ignore = "needs cargo-lambda: make test"]
+fn hooks_run_at_the_start_and_at_the_end() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().to_str().expect("temporary folders have plain names");
+    let mut function = Function::start(&misbehaving_function(), &[("HOOKS", path)]);
+    assert_eq!(response(&function.invoke_with(&event(&["fine"]))), success());
+    assert!(folder.path().join("started").exists());
+    assert!(!folder.path().join("stopped").exists());
+    assert!(registers_an_extension(&function));
+
+    assert!(function.terminate().success(), "{}", function.log());
+    assert!(folder.path().join("stopped").exists());
+}
+
+#[test]
+#[ignore = "needs cargo-lambda: make test"]
+fn without_a_hook_no_extension_is_registered() {
+    let function = Function::start(&misbehaving_function(), &[]);
+    assert_eq!(response(&function.invoke_with(&event(&["fine"]))), success());
+    assert!(!registers_an_extension(&function));
+}
+
+fn registers_an_extension(function: &Function) -> bool {
+    let requests = function.requests();
+    assert!(requests.iter().any(|line| line.contains("/runtime/invocation/next")), "{requests:?}");
+    requests.iter().any(|line| line.contains("/extension/register"))
+}

@@ -1,0 +1,5 @@
+//! Tests of the kit as a whole. Those that need servers are ignored by plain `cargo test`; `make test` runs them.
+
+mod events;
+mod emulator;
+mod end_to_end;
