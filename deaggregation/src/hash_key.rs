@@ -3,8 +3,6 @@
 use md5::{Digest, Md5};
 use thiserror::Error;
 
-use crate::UserRecord;
-
 /// `None` unless the text is ASCII digits and the number below 2^128.
 pub(crate) fn parse(text: &[u8]) -> Option<u128> {
     // The standard parser also takes a leading plus sign.
@@ -20,7 +18,8 @@ pub(crate) fn of_partition_key(partition_key: &[u8]) -> u128 {
 /// The part of the hash key space that a shard owns, both bounds inclusive (`HashKeyRange` in the Kinesis API).
 ///
 /// The KPL puts a user record again if it landed in the wrong shard after a reshard; the stray copy is then a
-/// duplicate that [`HashKeyRange::keeps`] filters out. Other producers do not do that: for them the filter loses data.
+/// duplicate that [`UserRecord::belongs_to`](crate::UserRecord::belongs_to) filters out. Other producers do not do that:
+/// for them the filter loses data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HashKeyRange {
     start: u128,
@@ -70,12 +69,6 @@ impl HashKeyRange {
     /// Whether the hash key lies in the range.
     pub fn contains(&self, hash_key: u128) -> bool {
         (self.start..=self.end).contains(&hash_key)
-    }
-
-    /// Whether the user record belongs to this range. One whose explicit hash key is not a hash key cannot be placed
-    /// and is kept: a filter must not lose it.
-    pub fn keeps(&self, user_record: &UserRecord<'_>) -> bool {
-        user_record.effective_hash_key().is_none_or(|hash_key| self.contains(hash_key))
     }
 }
 

@@ -37,22 +37,21 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+mod invalid;
 mod wire;
 mod frame;
-mod invalid;
-mod user_record;
 mod hash_key;
+mod user_record;
 mod walk;
 mod deaggregate;
 mod message;
-mod aggregate;
+mod input;
 mod batch;
+mod aggregate;
 
-pub use aggregate::{
-    AggregateError, Aggregator, AggregatorOptions, Grouping, KinesisRecordInput, MAX_SIZE_LIMIT_BYTES,
-    UserRecordInput,
-};
+pub use aggregate::{AggregateError, Aggregator, AggregatorOptions, Grouping, MAX_SIZE_LIMIT_BYTES};
 pub use deaggregate::{Content, Deaggregator, InvalidFramePolicy, UserRecords};
 pub use hash_key::{HashKeyRange, HashKeyRangeError};
+pub use input::{KinesisRecordInput, UserRecordInput};
 pub use invalid::{InvalidFrame, Table};
 pub use user_record::UserRecord;

@@ -1,6 +1,6 @@
 use std::{borrow::Cow, fmt};
 
-use crate::hash_key;
+use crate::{HashKeyRange, hash_key};
 
 /// What a producer handed to the KPL, or a plain Kinesis record as it is.
 ///
@@ -40,6 +40,12 @@ impl<'a> UserRecord<'a> {
             Some(text) => hash_key::parse(text),
             None => Some(hash_key::of_partition_key(self.partition_key)),
         }
+    }
+
+    /// Whether the user record belongs to a shard with this range. One whose explicit hash key is not a hash key cannot
+    /// be placed and belongs to every shard: a filter must not lose it.
+    pub fn belongs_to(&self, range: &HashKeyRange) -> bool {
+        self.effective_hash_key().is_none_or(|hash_key| range.contains(hash_key))
     }
 }
 

@@ -9,10 +9,9 @@ use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    ProcessError, Record, RecordProcessor,
+    Counts, ProcessError, Record, RecordProcessor,
     event::{Event, KinesisRecord, UnreadableRecord},
     invocation::Invocation,
-    response::Counts,
 };
 
 /// How far a batch has come. It stays readable when the work on the batch panics or is cancelled.

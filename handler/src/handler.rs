@@ -1,4 +1,4 @@
-use std::{error::Error as _, pin::Pin, sync::Arc, task, time::Duration};
+use std::{error::Error as _, fmt, pin::Pin, sync::Arc, task, time::Duration};
 
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 use thiserror::Error;
@@ -32,7 +32,7 @@ struct Shared<P> {
 }
 
 /// Why an invocation fails as a whole. Lambda then retries the batch, or splits it.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum HandlerError {
     /// The payload is no event whose failures could be reported.
@@ -51,20 +51,36 @@ pub enum HandlerError {
     },
 }
 
-impl From<HandlerError> for Diagnostic {
-    /// The error's sources are part of the message: Lambda shows nothing else.
-    fn from(error: HandlerError) -> Self {
-        let error_type = match &error {
+impl HandlerError {
+    fn error_type(&self) -> &'static str {
+        match self {
             HandlerError::Event(_) => "KinesisHandler.InvalidEvent",
             HandlerError::DeadlineBeforeFirstRecord { .. } => "KinesisHandler.DeadlineBeforeFirstRecord",
-        };
-        let mut error_message = error.to_string();
-        let mut source = error.source();
+        }
+    }
+
+    /// The error and its sources: Lambda and its runtime show nothing else.
+    fn whole_text(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = self.source();
         while let Some(cause) = source {
-            error_message.push_str(&format!(": {cause}"));
+            text.push_str(&format!(": {cause}"));
             source = cause.source();
         }
-        Diagnostic { error_type: error_type.to_owned(), error_message }
+        text
+    }
+}
+
+/// What `lambda_runtime` logs.
+impl fmt::Debug for HandlerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.error_type(), self.whole_text())
+    }
+}
+
+impl From<HandlerError> for Diagnostic {
+    fn from(error: HandlerError) -> Self {
+        Diagnostic { error_type: error.error_type().to_owned(), error_message: error.whole_text() }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{Clock, Options};
 pub(crate) struct Invocation<'a> {
     pub(crate) request_id: Cow<'a, str>,
     pub(crate) arrived: Instant,
-    /// When the deadline guard stops the batch. `None` without a deadline.
+    /// When the deadline guard stops the batch. `None` without a deadline, as outside of Lambda.
     pub(crate) stop_at: Option<Instant>,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -19,9 +19,11 @@ impl<'a> Invocation<'a> {
     pub(crate) fn arrive(context: &'a Context, options: &Options) -> Self {
         let clock = Arc::clone(&options.clock);
         let arrived = clock.instant();
-        // A context that Lambda did not make, as in a unit test, has the deadline zero.
-        let stop_at = (context.deadline != 0).then(|| {
-            let left = Duration::from_millis(context.deadline.saturating_sub(clock.epoch_ms()));
+        // Lambda never delivers an event whose deadline has passed. Contexts of unit tests have the deadline 0, and
+        // `cargo lambda watch` gives all the same deadline, ten minutes after the start of 1970.
+        let left = context.deadline.checked_sub(clock.epoch_ms()).filter(|&left| left > 0);
+        let stop_at = left.map(|left| {
+            let left = Duration::from_millis(left);
             arrived + (left - options.deadline_margin.min(left / 2))
         });
         Invocation { request_id: Cow::Borrowed(&context.request_id), arrived, stop_at, clock }
@@ -67,7 +69,13 @@ mod tests {
         check(1_010_000, 1_000, Some(9_000));
         check(1_001_000, 1_000, Some(500));
         check(1_010_000, 0, Some(10_000));
-        check(900_000, 1_000, Some(0));
+    }
+
+    #[test]
+    fn a_deadline_that_has_passed_is_none() {
+        check(1_000_002, 1_000, Some(1));
+        check(1_000_000, 1_000, None);
+        check(600_000, 1_000, None);
         check(0, 1_000, None);
     }
 }

@@ -167,7 +167,7 @@ fn the_range_filter_judges_each_user_record() {
         assert_eq!(hash_keys, expected, "{}", vector.name);
 
         let kept: Vec<_> = user_records
-            .filter(|user_record| range.keeps(user_record))
+            .filter(|user_record| user_record.belongs_to(&range))
             .map(|user_record| user_record.sub_sequence_number)
             .collect();
         assert_eq!(kept, vector.per_user_record_filter_keeps, "{}", vector.name);

@@ -58,7 +58,7 @@ pub(crate) async fn handle(
     let processor = async |record: Record<'_>| -> Result<(), ProcessError> {
         let text = String::from_utf8_lossy(record.data()).into_owned();
         // Half of the processors there are never wait for anything.
-        if text.len() % 2 == 0 {
+        if text.len().is_multiple_of(2) {
             tokio::task::yield_now().await;
         }
         if text.starts_with("fail") {

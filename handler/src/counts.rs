@@ -1,0 +1,35 @@
+use kpl_deaggregation::Content;
+
+/// How much of a batch was processed, and what it held.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Kinesis records that were begun.
+    pub kinesis_records: u64,
+    /// User records that are done.
+    pub user_records: u64,
+    /// Decoded data of the Kinesis records that were begun, in bytes.
+    pub bytes: u64,
+    /// Kinesis records that were aggregated.
+    pub aggregated: u64,
+    /// Of these, those without a single user record.
+    pub empty_aggregates: u64,
+    /// Kinesis records that look aggregated but for their digest; they are plain user records.
+    pub bad_digests: u64,
+    /// Kinesis records with an invalid frame, whatever became of them.
+    pub invalid_aggregates: u64,
+}
+
+impl Counts {
+    pub(crate) fn include(&mut self, content: Content, user_records: usize) {
+        match content {
+            Content::Plain => {}
+            Content::BadDigest => self.bad_digests += 1,
+            Content::Aggregated => {
+                self.aggregated += 1;
+                self.empty_aggregates += u64::from(user_records == 0);
+            }
+            Content::InvalidRaw(_) | Content::InvalidSkipped(_) => self.invalid_aggregates += 1,
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Rules that no compiler checks: documents agree with the code, and what users are told to do works.
+
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
+
+use kinesis_handler::Options;
+
+use crate::emulator::{misbehaving_function, repository};
+
+fn read(path: &str) -> String {
+    fs::read_to_string(repository().join(path)).expect("a file of the repository")
+}
+
+/// All words in the text that start with the variables' prefix and go on.
+fn variables(text: &str) -> BTreeSet<&str> {
+    const PREFIX: &str = "KINESIS_HANDLER_";
+    text.split(|character: char| !(character.is_ascii_alphanumeric() || character == '_'))
+        .filter(|word| word.strip_prefix(PREFIX).is_some_and(|rest| !rest.is_empty()))
+        .collect()
+}
+
+#[test]
+fn readme_and_template_know_the_variables_that_exist() {
+    let known = BTreeSet::from(Options::VARIABLES);
+    assert_eq!(variables(&read("README.md")), known);
+    assert_eq!(variables(&read("template.yaml")), known);
+}
+
+#[test]
+fn every_event_is_documented_and_tested() {
+    let documented = read("events/README.md");
+    let tested = read("tests/it/end_to_end.rs");
+    let mut events = 0;
+    for entry in fs::read_dir(repository().join("events")).expect("events/ is there") {
+        let name = entry.expect("a file").file_name().into_string().expect("a plain name");
+        if name.ends_with(".json") {
+            assert!(documented.contains(&format!("`{name}`")), "{name} is not in events/README.md");
+            assert!(tested.contains(&format!("\"{name}\"")), "{name} is in no end-to-end test");
+            events += 1;
+        }
+    }
+    assert_eq!(events, 9);
+}
+
+/// Everything that a build outside of the workspace may need is in cargo's cache already: the workspace needs it too.
+fn cargo(folder: &Path, arguments: &[&str]) {
+    // The versions that the workspace uses, and what is built of them.
+    let target = misbehaving_function().ancestors().nth(2).expect("target/debug/…").to_owned();
+    fs::copy(repository().join("Cargo.lock"), folder.join("Cargo.lock")).expect("a writable folder");
+    let output = Command::new(env!("CARGO"))
+        .args(arguments)
+        .arg("--offline")
+        .current_dir(folder)
+        .env("CARGO_TARGET_DIR", target)
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn handler_path() -> String {
+    let path = repository().join("handler").canonicalize().expect("the handler is there");
+    // Quoted as TOML wants it.
+    format!("{path:?}")
+}
+
+#[test]
+fn a_copy_of_the_function_builds_after_one_edit() {
+    let copy = tempfile::tempdir().expect("a temporary folder");
+    fs::create_dir(copy.path().join("src")).expect("a writable folder");
+    for file in ["src/main.rs", "src/order.rs"] {
+        fs::copy(repository().join("function").join(file), copy.path().join(file))
+            .expect("a file of the function");
+    }
+    let manifest = read("function/Cargo.toml");
+    let edited = manifest.replace("\"../handler\"", &handler_path());
+    assert_ne!(edited, manifest);
+    fs::write(copy.path().join("Cargo.toml"), edited).expect("a writable folder");
+    cargo(copy.path(), &["test", "--quiet"]);
+}
+
+#[test]
+fn the_readmes_processor_compiles_and_is_tested_in_a_crate_of_its_own() {
+    let readme = read("README.md");
+    let snippet = readme.split("```rust,no_run\n").nth(1).and_then(|rest| rest.split("```").next());
+    let snippet = snippet.expect("the README starts with a processor");
+    assert!(snippet.lines().filter(|line| !line.is_empty()).count() <= 12, "twelve lines were promised");
+
+    let consumer = tempfile::tempdir().expect("a temporary folder");
+    fs::create_dir(consumer.path().join("src")).expect("a writable folder");
+    let manifest = format!(
+        r#"
+[package]
+name = "consumer"
+version = "0.1.0"
+edition = "2024"
+
+[dependencies]
+kinesis-handler = {{ path = {} }}
+serde = {{ version = "1", features = ["derive"] }}
+tokio = {{ version = "1", features = ["macros", "rt-multi-thread"] }}
+"#,
+        handler_path()
+    );
+    let test = r##"
+#[cfg(test)]
+mod tests {
+    use kinesis_handler::{OwnedRecord, RecordProcessor};
+
+    #[tokio::test]
+    async fn orders_are_processed_and_others_are_permanent_errors() {
+        let outcome = async |data: &str| crate::process.process(OwnedRecord::new(data).as_record()).await;
+        assert!(outcome(r#"{"id":"A-1","cents":5}"#).await.is_ok());
+        assert!(outcome("{}").await.unwrap_err().is_permanent());
+    }
+}
+"##;
+    fs::write(consumer.path().join("Cargo.toml"), manifest).expect("a writable folder");
+    fs::write(consumer.path().join("src/main.rs"), format!("{snippet}{test}")).expect("a writable folder");
+    cargo(consumer.path(), &["test", "--quiet"]);
+}
