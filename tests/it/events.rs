@@ -4,10 +4,11 @@
 
 use std::{borrow::Cow, env, fs, path::PathBuf};
 
-use kinesis_handler::{Event, KinesisRecord, SequenceNumber};
+use kinesis_handler::{Event, KinesisRecord, SequenceNumber, event::TumblingWindow};
 use kpl_deaggregation::{
     Aggregator, AggregatorOptions, Grouping, HashKeyRange, KinesisRecordInput, UserRecordInput,
 };
+use serde_json::value::RawValue;
 
 const STREAM_ARN: &str = "arn:aws:kinesis:us-east-1:123456789012:stream/orders";
 const CONSUMER_ARN: &str =
@@ -180,15 +181,13 @@ fn tumbling_window() -> Vec<u8> {
         aggregate(0, &[("customer-1", None, order(1001)), ("customer-2", None, order(1002))]),
         kinesis_record(1, "customer-3", order(1003).as_bytes()),
     ];
-    let mut json = String::from_utf8(Event::new(records).to_json()).expect("JSON is UTF-8");
-    json.truncate(json.len() - 1);
-    json.push_str(concat!(
-        r#","window":{"start":"2026-01-01T00:00:00Z","end":"2026-01-01T00:02:00Z"},"#,
-        r#""state":{"orders":41,"average":12.50},"shardId":"shardId-000000000000","#,
-        r#""eventSourceARN":"arn:aws:kinesis:us-east-1:123456789012:stream/orders","#,
-        r#""isFinalInvokeForWindow":false,"isWindowTerminatedEarly":false}"#
-    ));
-    json.into_bytes()
+    let state = RawValue::from_string(r#"{"orders":41,"average":12.50}"#.to_owned()).expect("an object");
+    let mut window = TumblingWindow::new("2026-01-01T00:00:00Z", "2026-01-01T00:02:00Z", Cow::Owned(state));
+    window.shard_id = Some(SHARD_ID.into());
+    window.event_source_arn = Some(STREAM_ARN.into());
+    let mut event = Event::new(records);
+    event.window = Some(window);
+    event.to_json()
 }
 
 /// Aggregates of about 50 KB, the KPL's default, until one more would pass Lambda's limit.

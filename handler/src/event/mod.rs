@@ -220,3 +220,22 @@ pub struct TumblingWindow<'a> {
     /// Whether the window ended before its time because its state grew too large.
     pub is_terminated_early: bool,
 }
+
+impl<'a> TumblingWindow<'a> {
+    /// A window that goes on, with the state that the invocation before returned.
+    pub fn new(
+        start: impl Into<Cow<'a, str>>,
+        end: impl Into<Cow<'a, str>>,
+        state: Cow<'a, RawValue>,
+    ) -> Self {
+        TumblingWindow {
+            start: start.into(),
+            end: end.into(),
+            state,
+            shard_id: None,
+            event_source_arn: None,
+            is_final_invoke: false,
+            is_terminated_early: false,
+        }
+    }
+}

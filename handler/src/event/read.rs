@@ -90,17 +90,16 @@ impl<'a> Event<'a> {
         let has_window = raw.window.is_some() || raw.state.is_some();
         let window = has_window.then(|| {
             let RawWindow { start, end } = raw.window.unwrap_or_default();
+            let state = match raw.state {
+                Some(state) => Cow::Borrowed(state),
+                None => Cow::Owned(empty_object()),
+            };
             TumblingWindow {
-                start: start.text().unwrap_or_default(),
-                end: end.text().unwrap_or_default(),
-                state: match raw.state {
-                    Some(state) => Cow::Borrowed(state),
-                    None => Cow::Owned(empty_object()),
-                },
                 shard_id: raw.shard_id.text(),
                 event_source_arn: raw.event_source_arn.text(),
                 is_final_invoke: raw.is_final_invoke_for_window,
                 is_terminated_early: raw.is_window_terminated_early,
+                ..TumblingWindow::new(start.text().unwrap_or_default(), end.text().unwrap_or_default(), state)
             }
         });
         Ok(Event { records, window })
