@@ -1,7 +1,7 @@
 //! The way of one batch: Kinesis records are decoded, deaggregated, and their user records processed in order, until
 //! the end, the first failure or the deadline.
 
-use std::{any::Any, future::Future, panic::AssertUnwindSafe, time::Duration};
+use std::{any::Any, future::Future, panic::AssertUnwindSafe};
 
 use futures_util::FutureExt;
 use kpl_deaggregation::{Content, Deaggregator, InvalidFrame, InvalidFramePolicy, UserRecord};
@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     Counts, ProcessError, Record, RecordProcessor,
+    deadline::DeadlineCheck,
     event::{Event, KinesisRecord, UnreadableRecord},
     invocation::Invocation,
 };
@@ -210,50 +211,4 @@ fn log_tolerated(
         "invalid aggregated record {}",
         if skipped { "skipped" } else { "delivered raw" },
     );
-}
-
-/// Between records a processor that never waits would never let the timer of the batch run, so the clock is read there
-/// too: after every record while they are slow, after up to 64 while they are fast.
-struct DeadlineCheck<'a> {
-    invocation: &'a Invocation<'a>,
-    /// Records until the clock is read again.
-    due_in: u32,
-    stride: u32,
-    last_read: Instant,
-}
-
-/// Reading the clock takes about as long as a small record.
-const MAX_STRIDE: u32 = 64;
-
-/// What a stride should take at most. Far less than any useful margin.
-const STRIDE_TIME: Duration = Duration::from_millis(1);
-
-impl<'a> DeadlineCheck<'a> {
-    fn new(invocation: &'a Invocation<'a>) -> Self {
-        DeadlineCheck { invocation, due_in: 0, stride: 1, last_read: invocation.arrived }
-    }
-
-    #[inline]
-    fn is_over(&mut self) -> bool {
-        match self.due_in.checked_sub(1) {
-            Some(due_in) => {
-                self.due_in = due_in;
-                false
-            }
-            None => self.read_clock(),
-        }
-    }
-
-    fn read_clock(&mut self) -> bool {
-        let Some(stop_at) = self.invocation.stop_at else {
-            self.due_in = u32::MAX;
-            return false;
-        };
-        let now = self.invocation.clock.instant();
-        let fast = now.saturating_duration_since(self.last_read) < STRIDE_TIME;
-        self.stride = if fast { (self.stride * 2).min(MAX_STRIDE) } else { 1 };
-        self.due_in = self.stride - 1;
-        self.last_read = now;
-        now >= stop_at
-    }
 }

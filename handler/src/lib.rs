@@ -46,6 +46,7 @@ mod process_error;
 mod processor;
 mod counts;
 mod buffer;
+mod deadline;
 mod engine;
 mod response;
 mod handler;
