@@ -118,6 +118,7 @@ mod tests {
     #[test]
     fn bounds_are_inclusive() {
         let range = HashKeyRange::from_decimal("5", "7").unwrap_or(HashKeyRange::FULL);
+        assert_eq!((range.start(), range.end()), (5, 7));
         assert_eq!([4, 5, 7, 8].map(|hash_key| range.contains(hash_key)), [false, true, true, false]);
     }
 

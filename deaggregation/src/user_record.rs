@@ -59,3 +59,23 @@ impl fmt::Debug for UserRecord<'_> {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_data() {
+        let user_record = UserRecord {
+            data: b"secret",
+            partition_key: b"key\xff",
+            explicit_hash_key: Some(b"7"),
+            sub_sequence_number: 3,
+        };
+        assert_eq!(
+            format!("{user_record:?}"),
+            "UserRecord { data: 6 bytes, partition_key: \"key\u{fffd}\", explicit_hash_key: Some(\"7\"), \
+             sub_sequence_number: 3 }"
+        );
+    }
+}

@@ -215,3 +215,21 @@ impl<'a, 't> ResolvedRecords<'a, 't> {
         self.tables.resolve(&record, self.message)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_of_a_huge_key_table_is_given_back() {
+        let mut tables = KeyTables::default();
+        let huge = [0x0a, 0x00].repeat(2 * MAX_KEPT_KEYS);
+        assert_eq!(check(&huge, &mut tables), Ok(0));
+        assert!(tables.partition_keys.capacity() >= 2 * MAX_KEPT_KEYS);
+
+        let usual = [0x0a, 0x00].repeat(1000);
+        assert_eq!(check(&usual, &mut tables), Ok(0));
+        assert_eq!(tables.partition_keys.len(), 1000);
+        assert!((1000..=MAX_KEPT_KEYS).contains(&tables.partition_keys.capacity()));
+    }
+}
