@@ -269,6 +269,40 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_partition_key_is_taken() {
+        assert_eq!(aggregator(2000).add(UserRecordInput::new(&"🫖".repeat(256), "x")), Ok(None));
+    }
+
+    #[test]
+    fn sizes_stay_exact_with_many_keys() {
+        // Indices of up to three bytes.
+        let keys: Vec<(String, String)> =
+            (0..20_000).map(|number| (format!("key-{number}"), number.to_string())).collect();
+        let add_all = |limit| {
+            let mut aggregator = aggregator(limit);
+            let add = |(partition_key, hash_key): &(String, String)| {
+                let explicit_hash_key = Some(hash_key.as_str());
+                aggregator
+                    .add(UserRecordInput { explicit_hash_key, ..UserRecordInput::new(partition_key, "x") })
+            };
+            let mut kinesis_records: Vec<_> =
+                keys.iter().map(add).filter_map(|result| result.expect("a small record")).collect();
+            kinesis_records.extend(aggregator.finish());
+            kinesis_records
+        };
+        let whole = add_all(MAX_SIZE_LIMIT_BYTES);
+        let size = whole[0].data.len() + whole[0].partition_key.len();
+        assert_eq!(add_all(size), whole);
+        let user_records: Vec<_> = add_all(size - 1).iter().map(|record| record.user_records).collect();
+        assert_eq!(user_records, [19_999, 1]);
+    }
+
+    #[test]
+    fn the_default_limit_is_what_every_stream_takes() {
+        assert_eq!(AggregatorOptions::default().size_limit_bytes, 1_048_576);
+    }
+
+    #[test]
     fn groups_by_partition_key_and_explicit_hash_key() {
         let mut aggregator = Aggregator::default();
         for (partition_key, explicit_hash_key) in [("a", None), ("b", None), ("a", None), ("a", Some("1"))] {

@@ -123,6 +123,10 @@ fn an_invalid_frame_says_what_is_wrong_and_where() {
         "handmade/oor-ehk-single",
         "user record 0: explicit_hash_key_index 1 is out of range (keys in the table: 1)",
     );
+    check_reason(
+        "handmade/fuzz-43",
+        "user record 2: partition_key_index 32 is out of range (keys in the table: 3)",
+    );
     check_reason("handmade/bad-missing-data-among-valid", "user record 1: data is missing");
     check_reason("handmade/bad-pk-index-as-packed", "user record 0: partition_key_index is missing");
     check_reason(
