@@ -15,7 +15,8 @@ fuzz_target!(|input: &[u8]| {
     oracle::assert_agrees_with_prost(input);
 
     let mut deaggregator = Deaggregator::new(InvalidFramePolicy::Raw);
-    let user_records = deaggregator.deaggregate(b"key", input).expect("no frame is an error with this policy");
+    let user_records =
+        deaggregator.deaggregate(b"key", input).expect("no frame is an error with this policy");
     if user_records.content() != Content::Aggregated {
         assert!(user_records.map(|user_record| user_record.data).eq([input]));
     }
