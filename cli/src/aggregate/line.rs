@@ -1,0 +1,142 @@
+use std::borrow::Cow;
+
+use base64::prelude::*;
+use kinesis_handler::event::Base64Fault;
+use kpl_deaggregation::{AggregateError, UserRecordInput};
+use serde::{Deserialize, de::IgnoredAny};
+use thiserror::Error;
+
+use crate::error::json_fault;
+
+/// A user record as a line of the input has it.
+///
+/// An unknown member is an error, since it may be a misspelt one; those that `inspect` adds are known.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct UserRecordLine<'a> {
+    #[serde(borrow)]
+    partition_key: Cow<'a, str>,
+    #[serde(borrow)]
+    explicit_hash_key: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    data: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    text: Option<Cow<'a, str>>,
+
+    #[serde(rename = "sequenceNumber")]
+    _sequence_number: Option<IgnoredAny>,
+    #[serde(rename = "subSequenceNumber")]
+    _sub_sequence_number: Option<IgnoredAny>,
+    #[serde(rename = "aggregated")]
+    _aggregated: Option<IgnoredAny>,
+    #[serde(rename = "shardId")]
+    _shard_id: Option<IgnoredAny>,
+    #[serde(rename = "approximateArrivalTimestamp")]
+    _approximate_arrival_timestamp: Option<IgnoredAny>,
+}
+
+/// What is wrong with a line.
+#[derive(Debug, Error)]
+pub(super) enum LineError {
+    #[error("expected a JSON object")]
+    NotAnObject,
+    #[error("{fault} (column {column})")]
+    Json { fault: String, column: usize },
+    #[error("expected either \"data\" or \"text\", found {found}")]
+    Payload { found: &'static str },
+    #[error("data is not base64")]
+    Base64(#[source] Base64Fault),
+    #[error(transparent)]
+    Refused(#[from] AggregateError),
+}
+
+impl<'a> UserRecordLine<'a> {
+    pub(super) fn parse(line: &'a [u8]) -> Result<Self, LineError> {
+        // The derived reader would take an array for an object with its members in order.
+        if !line.trim_ascii_start().starts_with(b"{") {
+            return Err(LineError::NotAnObject);
+        }
+        serde_json::from_slice(line)
+            .map_err(|error| LineError::Json { fault: json_fault(&error), column: error.column() })
+    }
+
+    /// The payload, decoded.
+    pub(super) fn data(&self) -> Result<Cow<'_, [u8]>, LineError> {
+        match (&self.data, &self.text) {
+            (Some(data), None) => match BASE64_STANDARD.decode(data.as_bytes()) {
+                Ok(data) => Ok(Cow::Owned(data)),
+                Err(error) => Err(LineError::Base64(error.into())),
+            },
+            (None, Some(text)) => Ok(Cow::Borrowed(text.as_bytes())),
+            (None, None) => Err(LineError::Payload { found: "neither" }),
+            (Some(_), Some(_)) => Err(LineError::Payload { found: "both" }),
+        }
+    }
+
+    /// The user record, given its payload.
+    pub(super) fn user_record<'b>(&'b self, data: &'b [u8]) -> UserRecordInput<'b> {
+        UserRecordInput {
+            explicit_hash_key: self.explicit_hash_key.as_deref(),
+            ..UserRecordInput::new(&self.partition_key, data)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(line: &str, expected: UserRecordInput<'_>) {
+        let line = UserRecordLine::parse(line.as_bytes()).expect("a user record");
+        let data = line.data().expect("a payload");
+        assert_eq!(line.user_record(&data), expected);
+    }
+
+    #[test]
+    fn payloads_are_base64_or_text() {
+        check(r#"{"partitionKey":"k","data":"AP8="}"#, UserRecordInput::new("k", &[0, 255]));
+        check(r#"{"partitionKey":"k","text":""}"#, UserRecordInput::new("k", ""));
+        check(
+            "{\"text\":\"\\u00e9\\n\",\"partitionKey\":\"\\ud83d\\ude42\",\"explicitHashKey\":\"7\"}\r",
+            UserRecordInput { explicit_hash_key: Some("7"), ..UserRecordInput::new("🙂", "é\n") },
+        );
+    }
+
+    #[test]
+    fn what_inspect_prints_is_taken() {
+        check(
+            r#"{"sequenceNumber":"1","subSequenceNumber":0,"aggregated":true,"partitionKey":"k","explicitHashKey":null,"data":"","shardId":null,"approximateArrivalTimestamp":1.5}"#,
+            UserRecordInput::new("k", ""),
+        );
+    }
+
+    #[track_caller]
+    fn check_refused(line: &str, expected: &str) {
+        let result =
+            UserRecordLine::parse(line.as_bytes()).and_then(|line| line.data().map(|data| data.into_owned()));
+        assert_eq!(result.map_err(|error| crate::error::chain(&error)), Err(expected.to_owned()));
+    }
+
+    #[test]
+    fn a_wrong_line_says_what_is_wrong_and_where() {
+        check_refused("hello", "expected a JSON object");
+        check_refused(r#"["k",null,"",null]"#, "expected a JSON object");
+        check_refused(r#"{"partitionKey":"k","text":"x"#, "EOF while parsing a string (column 29)");
+        check_refused(r#"{"text":"x"}"#, "missing field `partitionKey` (column 12)");
+        check_refused(
+            r#"{"partitionKey":7,"text":"x"}"#,
+            "invalid type: integer `7`, expected a string (column 17)",
+        );
+        check_refused(r#"{"partitionKey":"k"}"#, r#"expected either "data" or "text", found neither"#);
+        check_refused(
+            r#"{"partitionKey":"k","text":"","data":""}"#,
+            r#"expected either "data" or "text", found both"#,
+        );
+        check_refused(
+            r#"{"partitionKey":"k","data":"AP8"}"#,
+            "data is not base64: illegal length or padding",
+        );
+        check_refused(r#"{"partitionKey":"k","data":"A*8="}"#, "data is not base64: illegal byte at 1");
+    }
+}

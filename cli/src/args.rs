@@ -1,0 +1,196 @@
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum, builder::RangedU64ValueParser};
+use kinesis_handler::SequenceNumber;
+use kpl_deaggregation::MAX_SIZE_LIMIT_BYTES;
+
+use crate::{arrival::Arrival, stream_arn::StreamArn};
+
+/// Looks into Kinesis records and makes aggregated ones.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 done; 1 some of the work failed, and standard error or the output lists it; 2 wrong \
+                  usage, which includes an input that cannot be read or is not of the kind it was said to be."
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Inspect(InspectArgs),
+    Aggregate(AggregateArgs),
+}
+
+/// Shows the user records that Kinesis records hold.
+///
+/// Takes a Lambda event, the output of `aws kinesis get-records`, one record in base64, or one record as it is, and
+/// takes aggregated records apart, except those of an enhanced fan-out consumer: Lambda has done it.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+The table shortens sequence numbers to the last digits that tell them apart, and cuts long keys and payloads. It \
+shows binary payloads as 0x and their first bytes; SIZE is that of the whole payload, in bytes.
+
+JSON is one line for each user record, complete: sequenceNumber, subSequenceNumber, aggregated, partitionKey, \
+explicitHashKey, data (base64), shardId, approximateArrivalTimestamp (seconds since 1970). What the input does not \
+tell is null. A record that cannot be read, or an aggregated record that is invalid, is one line too, which also \
+has the member `invalid`, the reason.
+
+Exit codes:
+  0  done
+  1  some records are invalid; they are marked in the output, all others are shown
+  2  wrong usage; the input cannot be read or is not of the kind that --input says
+
+Examples:
+  kinesis-kit inspect event.json
+  aws kinesis get-records --shard-iterator \"$ITERATOR\" | kinesis-kit inspect
+  kinesis-kit inspect --format json event.json | jq -r 'select(.data) | .data | @base64d'
+  echo 84mawgoBaxoHCAAaA29uZRoHCAAaA3R3b0s8vQwjbuq1OM6wBLyAHeA= | kinesis-kit inspect")]
+pub(crate) struct InspectArgs {
+    /// What to read; `-` is standard input
+    #[arg(default_value = "-")]
+    pub(crate) file: PathBuf,
+    /// How to show the user records
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+    /// What the input is
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) input: InputKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// For programs: JSON lines
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum InputKind {
+    /// The first of these that fits; standard error says which
+    #[default]
+    Auto,
+    /// A Lambda event: JSON whose Records have a member `kinesis`
+    Event,
+    /// JSON whose Records have SequenceNumber, Data, PartitionKey: `aws kinesis get-records` prints it
+    Records,
+    /// The data of one record in base64, possibly broken into lines
+    Base64,
+    /// The data of one record as it is
+    Raw,
+}
+
+/// Packs user records into aggregated records, as the Kinesis Producer Library does.
+///
+/// Reads JSON lines with the members `partitionKey`, `data` (base64) or `text`, and optionally `explicitHashKey`. What
+/// `inspect --format json` prints is taken too; the positions and times in it are ignored, blank lines as well.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+A user record that shares its Kinesis record with no other is put as it is, without aggregation, as the Kinesis \
+Producer Library does it. In an event it then has no explicit hash key: Kinesis does not hand that out.
+
+An event of more than the 6,291,556 bytes that Lambda delivers at once is written with a warning: tools that run \
+functions locally have no such limit. The options for the event have fixed defaults, so that the same input gives \
+the same event.
+
+--output put-records writes one request a line, each with at most 500 records and 5 MiB of data and partition keys; \
+a record larger than that stands alone. It is meant for version 2 of the AWS CLI. Without --stream-arn, name the \
+stream on the command line.
+
+Exit codes:
+  0  done
+  1  some lines are wrong; standard error lists them, and nothing was written
+  2  wrong usage, or the input cannot be read
+
+Examples:
+  echo '{\"partitionKey\":\"k\",\"text\":\"hello\"}' | kinesis-kit aggregate
+  kinesis-kit aggregate orders.jsonl --arrival \"$(date +%s)\" > event.json
+  kinesis-kit aggregate orders.jsonl --output put-records > request.json
+  aws kinesis put-records --stream-name orders --cli-input-json file://request.json
+  kinesis-kit inspect --format json event.json | kinesis-kit aggregate --group-by partition-key")]
+pub(crate) struct AggregateArgs {
+    /// What to read; `-` is standard input
+    #[arg(default_value = "-")]
+    pub(crate) file: PathBuf,
+    /// What to write
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) output: Output,
+    /// Which user records may share an aggregated record
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t)]
+    pub(crate) group_by: GroupBy,
+    /// Largest Kinesis record, data and partition key together: 1 MiB for every stream, up to 10 MiB for some
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "1048576",
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=MAX_SIZE_LIMIT_BYTES as u64)
+    )]
+    pub(crate) size_limit: usize,
+    /// The stream; an event without it is of arn:aws:kinesis:us-east-1:123456789012:stream/example
+    #[arg(long, value_name = "ARN")]
+    pub(crate) stream_arn: Option<StreamArn>,
+    #[command(flatten, next_help_heading = "Options for --output event")]
+    pub(crate) event: EventArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct EventArgs {
+    /// The shard of all records
+    #[arg(long, value_name = "ID", default_value = "shardId-000000000000", value_parser = shard_id)]
+    pub(crate) shard_id: String,
+    /// Sequence number of the first Kinesis record; each next one is larger by one
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value = "49590338271490256608559692538361571095921575989136588898"
+    )]
+    pub(crate) first_sequence_number: SequenceNumber,
+    /// When the stream received the records: seconds since 1970 or ISO 8601 with a time zone
+    #[arg(long, value_name = "TIME", default_value = "2018-12-17T22:10:50.987Z")]
+    pub(crate) arrival: Arrival,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Output {
+    /// A Lambda event
+    #[default]
+    Event,
+    /// Requests for `aws kinesis put-records --cli-input-json`, one a line
+    PutRecords,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum GroupBy {
+    /// All: the stream has one shard
+    #[default]
+    Shard,
+    /// Those with the same partition key and explicit hash key
+    PartitionKey,
+}
+
+/// An event ID is the shard ID, a colon and the sequence number.
+fn shard_id(text: &str) -> Result<String, &'static str> {
+    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_legal) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected letters, digits, '_', '.' and '-', as in shardId-000000000000")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+}

@@ -1,0 +1,79 @@
+use std::{error, io};
+
+use kinesis_handler::{SequenceNumber, SequenceNumberError};
+use thiserror::Error;
+
+/// How a command ended that could do its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// All of it.
+    Done,
+    /// Part of it: what failed has been listed.
+    SomeFailed,
+}
+
+/// Why a command could not do its work.
+#[derive(Debug, Error)]
+pub(crate) enum Error {
+    #[error("cannot read {input}")]
+    Read { input: String, source: io::Error },
+    #[error("cannot take {input} as {expected}")]
+    Input { input: String, expected: &'static str, source: Mismatch },
+    #[error("{wrong} of {lines} lines cannot be aggregated: nothing was written")]
+    Lines { wrong: usize, lines: usize },
+    #[error("sequence numbers from {first} on run out")]
+    SequenceNumbers { first: SequenceNumber, source: SequenceNumberError },
+    #[error("cannot write to standard output")]
+    Write(#[from] io::Error),
+}
+
+/// Why an input is not of a certain kind.
+#[derive(Debug, Error)]
+pub(crate) enum Mismatch {
+    #[error("not JSON")]
+    Json(#[source] serde_json::Error),
+    #[error("JSON without an array \"Records\"")]
+    NoRecords,
+    #[error("no record has a member \"kinesis\"")]
+    NoEventRecords,
+    #[error("no record has a member \"SequenceNumber\", \"Data\" or \"PartitionKey\"")]
+    NoApiRecords,
+    #[error("JSON with \"Records\", but not those of an event or of get-records output")]
+    UnknownRecords,
+    #[error("byte at line {line}, column {column} is not part of base64")]
+    Base64Byte { line: usize, column: usize },
+    #[error("length or padding is not that of base64")]
+    Base64Length,
+}
+
+impl Error {
+    /// Whether the reader of the output went away.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        matches!(self, Error::Write(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Error::Lines { .. } | Error::Write(_) => 1,
+            Error::Read { .. } | Error::Input { .. } | Error::SequenceNumbers { .. } => 2,
+        }
+    }
+}
+
+/// An error and all of its causes, on one line.
+pub(crate) fn chain(error: &dyn error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+/// What is wrong with JSON, without the place: for a part of an input, whose own lines count from one.
+pub(crate) fn json_fault(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(" at line ").map_or(text.as_str(), |(fault, _)| fault).to_owned()
+}

@@ -1,0 +1,116 @@
+use unicode_width::UnicodeWidthChar;
+
+/// A payload for people: text as it is, anything else as `0x` and its first bytes.
+pub(super) fn data(data: &[u8], max_width: usize) -> String {
+    match str::from_utf8(data) {
+        // The part that is not shown may be megabytes: that it is UTF-8 must do.
+        Ok(payload) if payload.chars().take(max_width).all(is_of_text) => text(payload, max_width),
+        _ => hex(data, max_width),
+    }
+}
+
+/// Text on one line, which does nothing to a terminal. What is wider than `max_width` is cut and ends with `…`.
+pub(super) fn text(text: &str, max_width: usize) -> String {
+    if text.is_empty() {
+        return r#""""#.to_owned();
+    }
+    if text.len() <= max_width && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.to_owned();
+    }
+    let mut shown = String::new();
+    let mut shown_width = 0;
+    // Where `…` still fits.
+    let mut cut = 0;
+    for char in text.chars() {
+        let start = shown.len();
+        push_harmless(&mut shown, char);
+        shown_width += width(&shown[start..]);
+        if shown_width > max_width {
+            shown.truncate(cut);
+            shown.push('…');
+            break;
+        }
+        if shown_width < max_width {
+            cut = shown.len();
+        }
+    }
+    shown
+}
+
+/// How many columns of a terminal such text takes.
+pub(super) fn width(text: &str) -> usize {
+    if text.is_ascii() {
+        return text.len();
+    }
+    text.chars().map(|char| char.width().unwrap_or(0)).sum()
+}
+
+fn hex(data: &[u8], max_width: usize) -> String {
+    let mut shown = "0x".to_owned();
+    // Enough to be cut, if there is more.
+    for byte in data.iter().take(max_width / 2) {
+        for digit in [byte >> 4, byte & 15] {
+            shown.extend(char::from_digit(digit.into(), 16));
+        }
+    }
+    text(&shown, max_width)
+}
+
+/// Of the control characters, text has those for white space and for colours.
+fn is_of_text(char: char) -> bool {
+    !char.is_control() || matches!(char, '\t' | '\n' | '\r' | '\u{1b}')
+}
+
+/// Escapes what would act on the terminal: control characters, line breaks, and marks that reorder text.
+fn push_harmless(shown: &mut String, char: char) {
+    let is_harmful = char.is_control()
+        || matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if is_harmful { shown.extend(char.escape_default()) } else { shown.push(char) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WIDTH: usize = 21;
+
+    #[track_caller]
+    fn check(payload: impl AsRef<[u8]>, expected: &str) {
+        let shown = data(payload.as_ref(), WIDTH);
+        assert_eq!(shown, expected);
+        assert!(width(&shown) <= WIDTH, "{} columns", width(&shown));
+    }
+
+    #[test]
+    fn text_is_readable() {
+        check("", r#""""#);
+        check(r#"{"path":"C:\\"}"#, r#"{"path":"C:\\"}"#);
+        check("héllo, 注文 🙂", "héllo, 注文 🙂");
+        check("a\r\n\tb\u{1b}[31m", r"a\r\n\tb\u{1b}[31m");
+        check("\u{200f}\u{202e}\u{2069}", r"\u{200f}\u{202e}…");
+        check("\u{200e}\u{2028}", r"\u{200e}\u{2028}");
+    }
+
+    #[test]
+    fn anything_else_is_hex() {
+        check([0], "0x00");
+        check(b"\x0a\x03abc", "0x0a03616263");
+        check(b"caf\xe9", "0x636166e9");
+        check("a\u{85}", "0x61c285");
+        check([0xab; 9], "0xababababababababab");
+        check([0xab; 10], "0xababababababababab…");
+        check([0xab; 1000], "0xababababababababab…");
+    }
+
+    #[test]
+    fn what_is_too_wide_is_cut() {
+        check("x".repeat(21), "xxxxxxxxxxxxxxxxxxxxx");
+        check("x".repeat(22), "xxxxxxxxxxxxxxxxxxxx…");
+        check("注".repeat(10), "注注注注注注注注注注");
+        check("注".repeat(11), "注注注注注注注注注注…");
+        check(format!("x{}", "注".repeat(11)), "x注注注注注注注注注…");
+        check(format!("{}\n", "x".repeat(20)), "xxxxxxxxxxxxxxxxxxxx…");
+        // No more than the shown part decides.
+        check(format!("{}\0", "x".repeat(100_000)), "xxxxxxxxxxxxxxxxxxxx…");
+    }
+}

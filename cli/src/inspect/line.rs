@@ -1,0 +1,73 @@
+use std::borrow::Cow;
+
+use kpl_deaggregation::{Content, UserRecord};
+
+use crate::{
+    error,
+    kinesis_record::{InvalidRecord, KinesisRecord},
+};
+
+/// What is shown of one user record beside its Kinesis record, or of a Kinesis record that cannot be taken apart.
+///
+/// What the input does not tell is `None`. Of an invalid record, that is all that would belong to a user record, its
+/// data included: nothing of it may pass for one.
+#[derive(Debug)]
+pub(super) struct Line<'a> {
+    pub(super) sub_sequence_number: Option<u64>,
+    pub(super) aggregated: Option<bool>,
+    pub(super) partition_key: Option<Cow<'a, str>>,
+    pub(super) explicit_hash_key: Option<Cow<'a, str>>,
+    pub(super) data: Option<&'a [u8]>,
+    /// Why there is no user record.
+    pub(super) invalid: Option<String>,
+}
+
+impl<'a> Line<'a> {
+    pub(super) fn of_user_record(
+        kinesis_record: &'a KinesisRecord<'_>,
+        content: Content,
+        user_record: &UserRecord<'a>,
+    ) -> Self {
+        if content != Content::Aggregated {
+            return Line {
+                sub_sequence_number: Some(0),
+                ..Line::of_plain_record(kinesis_record, user_record.data)
+            };
+        }
+        Line {
+            sub_sequence_number: Some(user_record.sub_sequence_number),
+            aggregated: Some(true),
+            partition_key: Some(user_record.partition_key_text()),
+            explicit_hash_key: user_record.explicit_hash_key_text(),
+            data: Some(user_record.data),
+            invalid: None,
+        }
+    }
+
+    /// A record of an enhanced fan-out consumer: nothing tells its place in an aggregate.
+    pub(super) fn of_fan_out_record(kinesis_record: &'a KinesisRecord<'_>, data: &'a [u8]) -> Self {
+        Line::of_plain_record(kinesis_record, data)
+    }
+
+    pub(super) fn of_invalid_record(kinesis_record: &'a KinesisRecord<'_>, reason: &InvalidRecord) -> Self {
+        Line {
+            sub_sequence_number: None,
+            aggregated: None,
+            partition_key: kinesis_record.partition_key.as_deref().map(Cow::Borrowed),
+            explicit_hash_key: None,
+            data: None,
+            invalid: Some(error::chain(reason)),
+        }
+    }
+
+    fn of_plain_record(kinesis_record: &'a KinesisRecord<'_>, data: &'a [u8]) -> Self {
+        Line {
+            sub_sequence_number: None,
+            aggregated: Some(false),
+            partition_key: kinesis_record.partition_key.as_deref().map(Cow::Borrowed),
+            explicit_hash_key: kinesis_record.explicit_hash_key.as_deref().map(Cow::Borrowed),
+            data: Some(data),
+            invalid: None,
+        }
+    }
+}

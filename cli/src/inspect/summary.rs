@@ -1,0 +1,41 @@
+use std::fmt;
+
+use kpl_deaggregation::Content;
+
+use crate::note::count;
+
+/// How many of what an input holds.
+#[derive(Debug, Default)]
+pub(super) struct Summary {
+    pub(super) kinesis_records: u64,
+    pub(super) user_records: u64,
+    pub(super) invalid: u64,
+    aggregated: u64,
+    /// Plain records with the magic number of aggregated ones: most likely damaged on their way.
+    bad_digests: u64,
+}
+
+impl Summary {
+    /// Counts a Kinesis record that could be read.
+    pub(super) fn count(&mut self, content: Content) {
+        match content {
+            Content::Aggregated => self.aggregated += 1,
+            Content::BadDigest => self.bad_digests += 1,
+            Content::Plain | Content::InvalidRaw(_) | Content::InvalidSkipped(_) => {}
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}, {}, {} aggregated, {} invalid, {} with the magic number but a bad digest",
+            count(self.kinesis_records, "Kinesis record"),
+            count(self.user_records, "user record"),
+            self.aggregated,
+            self.invalid,
+            self.bad_digests
+        )
+    }
+}

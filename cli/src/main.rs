@@ -1,0 +1,40 @@
+//! Looks into Kinesis records and makes aggregated ones, on the command line.
+//!
+//! Each command reads its whole input, decides, and writes: data to standard output, what a person should know to
+//! standard error. An input goes through the modules in their order.
+
+mod error;
+mod note;
+mod arrival;
+mod stream_arn;
+mod args;
+mod kinesis_record;
+mod input;
+mod inspect;
+mod aggregate;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{
+    args::{Args, Command},
+    error::Outcome,
+};
+
+fn main() -> ExitCode {
+    let outcome = match Args::parse().command {
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Aggregate(args) => aggregate::run(&args),
+    };
+    match outcome {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::SomeFailed) => ExitCode::from(1),
+        // `| head` has seen enough.
+        Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
+        Err(error) => {
+            note::note(error::chain(&error));
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The binary as its users run it: arguments and input go in; output, notes and exit code are compared as a whole.
+
+#![allow(missing_docs, reason = "tests")]
+
+mod kit;
+mod vectors;
+mod inspect;
+mod aggregate;
+mod round_trip;
