@@ -94,7 +94,7 @@ pub(crate) enum InputKind {
 A user record that shares its Kinesis record with no other is put as it is, without aggregation, as the Kinesis \
 Producer Library does it. In an event it then has no explicit hash key: Kinesis does not hand that out.
 
-An event of more than the 6,291,556 bytes that Lambda delivers at once is written with a warning: tools that run \
+An event of more than the 6,291,456 bytes that Lambda delivers at once is written with a warning: tools that run \
 functions locally have no such limit. The options for the event have fixed defaults, so that the same input gives \
 the same event.
 

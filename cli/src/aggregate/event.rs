@@ -10,7 +10,7 @@ use crate::{
 /// How much JSON Lambda hands to a function at once.
 ///
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
-const MAX_EVENT_BYTES: usize = 6_291_556;
+const MAX_EVENT_BYTES: usize = 6_291_456;
 
 /// A Lambda event of these records, on one line.
 pub(super) fn to_json(inputs: &[KinesisRecordInput], args: &AggregateArgs) -> Result<Vec<u8>, Error> {

@@ -128,6 +128,11 @@ mod tests {
             r#"{"partitionKey":7,"text":"x"}"#,
             "invalid type: integer `7`, expected a string (column 17)",
         );
+        check_refused(
+            r#"{"sequenceNumber":"1","partitionKey":"k","invalid":"data is missing"}"#,
+            "unknown field `invalid`, expected one of `partitionKey`, `explicitHashKey`, `data`, `text`, \
+             `sequenceNumber`, `subSequenceNumber`, `aggregated`, `shardId`, `approximateArrivalTimestamp` (column 50)",
+        );
         check_refused(r#"{"partitionKey":"k"}"#, r#"expected either "data" or "text", found neither"#);
         check_refused(
             r#"{"partitionKey":"k","text":"","data":""}"#,

@@ -50,7 +50,7 @@ fn hex(data: &[u8], max_width: usize) -> String {
     // Enough to be cut, if there is more.
     for byte in data.iter().take(max_width / 2) {
         for digit in [byte >> 4, byte & 15] {
-            shown.extend(char::from_digit(digit.into(), 16));
+            shown.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
         }
     }
     text(&shown, max_width)

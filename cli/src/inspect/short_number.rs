@@ -11,13 +11,12 @@ pub(super) struct ShortNumbers {
 
 impl ShortNumbers {
     pub(super) fn telling_apart<'a>(numbers: impl Iterator<Item = &'a str>) -> Self {
-        let mut reversed: Vec<String> = numbers.map(|number| number.chars().rev().collect()).collect();
+        let mut reversed: Vec<Vec<u8>> = numbers.map(|number| number.bytes().rev().collect()).collect();
         reversed.sort_unstable();
         reversed.dedup();
-        let alike = |pair: &[String]| {
-            pair[0].chars().zip(pair[1].chars()).take_while(|(one, other)| one == other).count()
-        };
-        // Sorted: what a text has most in common with stands beside it.
+        let alike =
+            |pair: &[Vec<u8>]| pair[0].iter().zip(&pair[1]).take_while(|(one, other)| one == other).count();
+        // Sorted: what a number has most in common with stands beside it.
         let most_alike = reversed.windows(2).map(alike).max().unwrap_or(0);
         ShortNumbers { shown_digits: MIN_SHOWN_DIGITS.max(most_alike + 1) }
     }

@@ -89,7 +89,8 @@ impl<W: Write> Table<W> {
 
     fn row(&self, line: &Line<'_>) -> Row {
         let key = |key: Option<&str>, max_width| or_dash(key.map(|key| cell::text(key, max_width)));
-        let max_data_width = self.data_width(0);
+        // Those of the sample are cut later.
+        let data_width = self.layout.map_or_else(|| self.data_width(0), |layout| layout.data_width);
         Row {
             columns: [
                 self.sequence_number.clone(),
@@ -101,7 +102,7 @@ impl<W: Write> Table<W> {
             ],
             last: match &line.invalid {
                 Some(reason) => LastCell::Invalid(format!("INVALID: {reason}")),
-                None => LastCell::Data(or_dash(line.data.map(|data| cell::data(data, max_data_width)))),
+                None => LastCell::Data(or_dash(line.data.map(|data| cell::data(data, data_width)))),
             },
         }
     }
@@ -122,8 +123,11 @@ impl<W: Write> Table<W> {
         let headings =
             Row { columns: HEADINGS.map(str::to_owned), last: LastCell::Data(DATA_HEADING.to_owned()) };
         self.print(&headings, layout);
-        for row in &sample {
-            self.print(row, layout);
+        for mut row in sample {
+            if let LastCell::Data(data) = &mut row.last {
+                *data = cell::text(data, layout.data_width);
+            }
+            self.print(&row, layout);
         }
     }
 
@@ -144,10 +148,8 @@ impl<W: Write> Table<W> {
             buffer.extend_from_slice(cell.as_bytes());
             buffer.resize(buffer.len() + padding - before + GAP, b' ');
         }
-        match &row.last {
-            LastCell::Data(data) => buffer.extend_from_slice(cell::text(data, layout.data_width).as_bytes()),
-            LastCell::Invalid(reason) => buffer.extend_from_slice(reason.as_bytes()),
-        }
+        let (LastCell::Data(last) | LastCell::Invalid(last)) = &row.last;
+        buffer.extend_from_slice(last.as_bytes());
         buffer.push(b'\n');
     }
 
