@@ -2,6 +2,7 @@
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html>
 
+mod error;
 mod scalar;
 mod read;
 mod write;
@@ -13,8 +14,8 @@ use base64::prelude::*;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
+pub use error::EventError;
 pub use interop::ConversionError;
-pub use read::EventError;
 
 use crate::SequenceNumber;
 
@@ -80,6 +81,14 @@ pub enum UnreadableRecord {
     PartitionKeyNotText {
         /// The JSON type that was found.
         found: &'static str,
+    },
+    /// The record's JSON has a member twice, or text with an escape that is no character.
+    #[error("record cannot be read as JSON (line {line}, column {column} of the record)")]
+    Json {
+        /// Line in the record, from one.
+        line: usize,
+        /// Column in the record, from one.
+        column: usize,
     },
     /// The text is not canonical, padded base64 of the standard alphabet.
     #[error("data is not base64: {reason}")]

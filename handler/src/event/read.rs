@@ -5,71 +5,15 @@ use serde::{
     de::{IgnoredAny, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
-use thiserror::Error;
 
-use super::{Event, KinesisRecord, RecordData, TumblingWindow, UnreadableRecord, scalar::Scalar};
-use crate::{SequenceNumber, SequenceNumberError};
+use super::{Event, EventError, KinesisRecord, RecordData, TumblingWindow, UnreadableRecord, scalar::Scalar};
+use crate::SequenceNumber;
 
 /// The `eventSource` of a Kinesis record.
 pub(super) const EVENT_SOURCE: &str = "aws:kinesis";
 
 /// How much of a foreign `eventSource` an error shows, in characters.
 const SHOWN_EVENT_SOURCE_CHARS: usize = 40;
-
-/// Why a payload is not an event whose failures could be reported record by record.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum EventError {
-    /// The payload is not JSON.
-    #[error("the event is not JSON (line {line}, column {column})")]
-    NotJson {
-        /// Line of the first error, from one.
-        line: usize,
-        /// Column of the first error, from one.
-        column: usize,
-    },
-    /// The payload is JSON of another shape.
-    #[error(
-        "not a Kinesis event: expected an object with an array \"Records\" of objects with an object \"kinesis\" \
-         (line {line}, column {column})"
-    )]
-    Shape {
-        /// Line where the shape differs, from one.
-        line: usize,
-        /// Column where the shape differs, from one.
-        column: usize,
-    },
-    /// There is no member `Records`.
-    #[error("not a Kinesis event: expected an object with an array \"Records\", which is missing")]
-    NoRecords,
-    /// A record comes from another service, or has no member `kinesis`.
-    #[error(
-        "not a Kinesis event: record {index} has no \"kinesis\" member or another \"eventSource\" than \
-         \"aws:kinesis\" ({event_source:?})"
-    )]
-    ForeignRecord {
-        /// Zero-based position in `Records`.
-        index: usize,
-        /// The record's `eventSource`, shortened; empty if it has none.
-        event_source: String,
-    },
-    /// A record cannot be named in a response, because its sequence number is absent or not text.
-    #[error("record {index} cannot be named: sequence number is {found}")]
-    NoSequenceNumber {
-        /// Zero-based position in `Records`.
-        index: usize,
-        /// The JSON type that was found.
-        found: &'static str,
-    },
-    /// A record cannot be named in a response, because its sequence number is malformed.
-    #[error("record {index} cannot be named")]
-    SequenceNumber {
-        /// Zero-based position in `Records`.
-        index: usize,
-        /// What is wrong with it.
-        source: SequenceNumberError,
-    },
-}
 
 impl<'a> Event<'a> {
     /// Reads a Lambda payload. One bad record does not make the event an error: its data is then
@@ -79,30 +23,26 @@ impl<'a> Event<'a> {
     ///
     /// Any [`EventError`]: the payload is no Kinesis event, or has a record that no response could name.
     pub fn parse(payload: &'a [u8]) -> Result<Self, EventError> {
-        let raw: RawEvent<'a> = serde_json::from_slice(payload).map_err(|error| {
-            let (line, column) = (error.line(), error.column());
-            match error.classify() {
-                serde_json::error::Category::Data => EventError::Shape { line, column },
-                _ => EventError::NotJson { line, column },
-            }
-        })?;
-        let records = raw.records.ok_or(EventError::NoRecords)?.0?;
-        let has_window = raw.window.is_some() || raw.state.is_some();
-        let window = has_window.then(|| {
-            let RawWindow { start, end } = raw.window.unwrap_or_default();
-            let state = match raw.state {
-                Some(state) => Cow::Borrowed(state),
-                None => Cow::Owned(empty_object()),
-            };
-            TumblingWindow {
-                shard_id: raw.shard_id.text(),
-                event_source_arn: raw.event_source_arn.text(),
-                is_final_invoke: raw.is_final_invoke_for_window,
-                is_terminated_early: raw.is_window_terminated_early,
-                ..TumblingWindow::new(start.text().unwrap_or_default(), end.text().unwrap_or_default(), state)
-            }
-        });
-        Ok(Event { records, window })
+        // Derived readers also take an array, for an object with its members in order.
+        let start = payload.len() - payload.trim_ascii_start().len();
+        if payload[start..].starts_with(b"[") {
+            return Err(EventError::Shape { line: 1, column: start + 1 });
+        }
+        let error = match serde_json::from_slice::<RawEvent<'a, RawRecords<'a>>>(payload) {
+            Ok(raw) => return raw.with_records(|RawRecords(records)| records),
+            Err(error) => error,
+        };
+        // Something cannot be read. If it lies inside of records that can still be named, only they fail.
+        if let Ok(raw) = serde_json::from_slice::<RawEvent<'a, Vec<&'a RawValue>>>(payload)
+            && let Some(records) = raw.records.iter().flatten().enumerate().map(damaged_record).collect()
+        {
+            return raw.with_records(|_| records);
+        }
+        let (line, column) = (error.line(), error.column());
+        Err(match error.classify() {
+            serde_json::error::Category::Data => EventError::Shape { line, column },
+            _ => EventError::NotJson { line, column },
+        })
     }
 }
 
@@ -110,11 +50,12 @@ fn empty_object() -> Box<RawValue> {
     RawValue::from_string("{}".to_owned()).expect("an empty object is JSON")
 }
 
+/// An event whose records are read as `R`.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawEvent<'a> {
-    #[serde(borrow, rename = "Records")]
-    records: Option<RawRecords<'a>>,
+#[serde(rename_all = "camelCase", bound(deserialize = "R: Deserialize<'de>"))]
+struct RawEvent<'a, R> {
+    #[serde(rename = "Records")]
+    records: Option<R>,
     #[serde(borrow)]
     window: Option<RawWindow<'a>>,
     #[serde(borrow)]
@@ -129,6 +70,31 @@ struct RawEvent<'a> {
     is_window_terminated_early: bool,
 }
 
+impl<'a, R> RawEvent<'a, R> {
+    fn with_records(
+        self,
+        read: impl FnOnce(R) -> Result<Vec<KinesisRecord<'a>>, EventError>,
+    ) -> Result<Event<'a>, EventError> {
+        let records = read(self.records.ok_or(EventError::NoRecords)?)?;
+        let has_window = self.window.is_some() || self.state.is_some();
+        let window = has_window.then(|| {
+            let RawWindow { start, end } = self.window.unwrap_or_default();
+            let state = match self.state {
+                Some(state) => Cow::Borrowed(state),
+                None => Cow::Owned(empty_object()),
+            };
+            TumblingWindow {
+                shard_id: self.shard_id.text(),
+                event_source_arn: self.event_source_arn.text(),
+                is_final_invoke: self.is_final_invoke_for_window,
+                is_terminated_early: self.is_window_terminated_early,
+                ..TumblingWindow::new(start.text().unwrap_or_default(), end.text().unwrap_or_default(), state)
+            }
+        });
+        Ok(Event { records, window })
+    }
+}
+
 #[derive(Deserialize, Default)]
 struct RawWindow<'a> {
     #[serde(borrow, default)]
@@ -137,7 +103,7 @@ struct RawWindow<'a> {
     end: Scalar<'a>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
 struct RawRecord<'a> {
     #[serde(borrow)]
@@ -152,7 +118,7 @@ struct RawRecord<'a> {
     invoke_identity_arn: Scalar<'a>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
 struct RawKinesis<'a> {
     #[serde(borrow, default)]
@@ -241,6 +207,34 @@ fn record(index: usize, raw: RawRecord<'_>) -> Result<KinesisRecord<'_>, EventEr
     })
 }
 
+/// What names a record. Everything else in it is skipped, and so may be damaged: a member may stand twice, or hold text
+/// with an escape that is no character.
+#[derive(Deserialize)]
+struct NamedRecord<'a> {
+    #[serde(borrow)]
+    kinesis: NamedKinesis<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct NamedKinesis<'a> {
+    #[serde(borrow)]
+    sequence_number: Scalar<'a>,
+}
+
+/// A record of an event in which something cannot be read. `None` if it cannot even be told what this record is.
+fn damaged_record<'a>((index, raw): (usize, &&'a RawValue)) -> Option<Result<KinesisRecord<'a>, EventError>> {
+    let error = match serde_json::from_str(raw.get()) {
+        Ok(raw) => return Some(record(index, raw)),
+        Err(error) => error,
+    };
+    let NamedRecord { kinesis: NamedKinesis { sequence_number } } = serde_json::from_str(raw.get()).ok()?;
+    let kinesis = RawKinesis { sequence_number, ..RawKinesis::default() };
+    let named = record(index, RawRecord { kinesis: Some(kinesis), ..RawRecord::default() });
+    let reason = UnreadableRecord::Json { line: error.line(), column: error.column() };
+    Some(named.map(|named| KinesisRecord { data: RecordData::Unreadable(reason), ..named }))
+}
+
 /// An event ID is `shardId-000000000000:sequence number`.
 fn shard_id(event_id: Cow<'_, str>) -> Option<Cow<'_, str>> {
     let length = event_id.find(':')?;
@@ -272,7 +266,7 @@ mod tests {
         check_refused(
             "[]",
             "not a Kinesis event: expected an object with an array \"Records\" of objects with an object \
-             \"kinesis\" (line 1, column 2)",
+             \"kinesis\" (line 1, column 1)",
         );
         check_refused(
             r#"{"Records":[5]}"#,
@@ -346,6 +340,48 @@ mod tests {
         );
         assert_eq!(event.records[6].partition_key, "");
         assert_eq!(event.records[6].encryption_type.as_deref(), Some("FUTURE"));
+    }
+
+    #[test]
+    fn damage_inside_of_a_record_is_the_records_alone() {
+        let event = |damaged: &str| {
+            format!(
+                r#"{{"Records":[{{"kinesis":{{"sequenceNumber":"1","data":"YQ=="}}}},{damaged},
+                {{"kinesis":{{"sequenceNumber":"3","data":"Yg=="}}}}],"state":{{"n":1}}}}"#
+            )
+        };
+        for (damaged, expected) in [
+            (
+                r#"{"kinesis":{"sequenceNumber":"2","data":"YQ==","partitionKey":"\ud800"}}"#,
+                "record cannot be read as JSON (line 1, column 70 of the record)",
+            ),
+            (
+                r#"{"kinesis":{"sequenceNumber":"2","data":"YQ==","data":"Yg=="}}"#,
+                "record cannot be read as JSON (line 1, column 53 of the record)",
+            ),
+        ] {
+            let payload = event(damaged);
+            let event = Event::parse(payload.as_bytes()).expect("a Kinesis event");
+            let numbers: Vec<_> =
+                event.records.iter().map(|record| record.sequence_number.to_string()).collect();
+            assert_eq!(numbers, ["1", "2", "3"]);
+            let data: Vec<_> = event.records.iter().map(|record| record.data.decode()).collect();
+            assert_eq!((&data[0], &data[2]), (&Ok(b"a".to_vec()), &Ok(b"b".to_vec())));
+            assert_eq!(data[1].as_ref().map_err(ToString::to_string), Err(expected.to_owned()));
+            assert_eq!(
+                event.window.map(|window| window.state.get().to_owned()).as_deref(),
+                Some(r#"{"n":1}"#)
+            );
+        }
+        check_refused(
+            &event(r#"{"kinesis":{"sequenceNumber":"x","data":1,"data":2}}"#),
+            "record 1 cannot be named: sequence number has something other than a digit at byte 0",
+        );
+        check_refused(
+            r#"{"Records":[{"kinesis":{"sequenceNumber":"1","sequenceNumber":"2"}}]}"#,
+            "not a Kinesis event: expected an object with an array \"Records\" of objects with an object \
+             \"kinesis\" (line 1, column 61)",
+        );
     }
 
     #[test]
