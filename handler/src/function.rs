@@ -58,7 +58,7 @@ impl<P: RecordProcessor + 'static> Function<P> {
         self
     }
 
-    /// Calls `hook` once, when Lambda is about to end the environment (SIGTERM): it has about 300 ms. A crash or a
+    /// Calls `hook` once, when Lambda is about to end the environment (SIGTERM): it has 500 ms. A crash or a
     /// timeout ends the environment without it, so nothing may depend on it.
     ///
     /// Lambda sends the signal only to environments with an extension, so one is registered, which asks for no events.

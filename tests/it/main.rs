@@ -1,6 +1,6 @@
 //! Tests of the kit as a whole. Those that need servers are ignored by plain `cargo test`; `make test` runs them.
 
-mod repository;
 mod events;
 mod emulator;
 mod end_to_end;
+mod repository;
