@@ -57,6 +57,9 @@ mod tests {
         pool.take(100).bytes()[99] = 7;
         assert_eq!(pool.take(50).bytes()[99], 7);
         assert_eq!(pool.take(200).bytes().len(), 200);
+        // The largest event that Lambda delivers.
+        drop(pool.take(6 * 1024 * 1024));
+        assert_eq!(pool.take(0).bytes().len(), 6 * 1024 * 1024);
         drop(pool.take(MAX_KEPT_BYTES + 1));
         assert_eq!(pool.take(0).bytes().len(), 0);
     }

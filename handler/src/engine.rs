@@ -212,3 +212,37 @@ fn log_tolerated(
         if skipped { "skipped" } else { "delivered raw" },
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{permanent, retryable};
+
+    #[track_caller]
+    fn check(failure: Failure, expected_text: &str, expected_permanent: bool) {
+        assert_eq!(
+            (failure.to_string().as_str(), failure.is_permanent()),
+            (expected_text, expected_permanent)
+        );
+    }
+
+    #[test]
+    fn a_failure_says_what_it_was_and_whether_it_is_permanent() {
+        check(Failure::Process(permanent("no order")), "no order", true);
+        check(Failure::Process(retryable("busy")), "busy", false);
+        let panic = |panic: Box<dyn Any + Send>| Failure::Panic(panic_text(&*panic));
+        check(panic(Box::new("a literal")), "processor panicked: a literal", false);
+        check(panic(Box::new("a text".to_owned())), "processor panicked: a text", false);
+        check(panic(Box::new(7)), "processor panicked: (no text)", false);
+        check(
+            Failure::Unreadable(UnreadableRecord::MissingData),
+            "Kinesis record cannot be read: data is missing",
+            true,
+        );
+        check(
+            Failure::InvalidFrame(InvalidFrame::MissingData { user_record: 3 }),
+            "aggregated record is invalid: user record 3: data is missing",
+            true,
+        );
+    }
+}

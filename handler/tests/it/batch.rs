@@ -7,6 +7,7 @@ use kinesis_handler::{
     retryable,
 };
 use kpl_deaggregation::{Aggregator, AggregatorOptions, Grouping, HashKeyRange, UserRecordInput};
+use md5::{Digest, Md5};
 
 pub(crate) const STREAM_ARN: &str = "arn:aws:kinesis:us-east-1:123456789012:stream/orders";
 
@@ -35,9 +36,16 @@ pub(crate) fn frame(data: &[&str]) -> Vec<u8> {
 
 /// A Kinesis record with the right magic number and digest, whose message breaks off.
 pub(crate) fn invalid_frame(sequence_number: u64) -> KinesisRecord<'static> {
-    // MD5 of the byte 0x08
-    let digest = 0xe2ba_905b_f306_f46f_aca2_23d3_cb20_e2cf_u128.to_be_bytes();
-    raw(sequence_number, &[&[0xf3, 0x89, 0x9a, 0xc2, 0x08], &digest[..]].concat())
+    framed(sequence_number, &[0x08])
+}
+
+/// A Kinesis record with an aggregate of no user records: its message has an empty partition key and nothing else.
+pub(crate) fn empty_frame(sequence_number: u64) -> KinesisRecord<'static> {
+    framed(sequence_number, &[0x0a, 0x00])
+}
+
+fn framed(sequence_number: u64, message: &[u8]) -> KinesisRecord<'static> {
+    raw(sequence_number, &[&[0xf3, 0x89, 0x9a, 0xc2], message, Md5::digest(message).as_slice()].concat())
 }
 
 pub(crate) fn raw(sequence_number: u64, data: &[u8]) -> KinesisRecord<'static> {

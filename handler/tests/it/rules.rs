@@ -1,8 +1,13 @@
+use std::sync::Mutex;
+
 use kinesis_handler::{
     Context, Event, Handler, InvalidFramePolicy, KinesisRecord, Options, ProcessError, Record,
 };
+use kpl_deaggregation::{Aggregator, AggregatorOptions, Grouping, HashKeyRange, UserRecordInput};
 
-use crate::batch::{SUCCESS, aggregate, failure, frame, handle, invalid_frame, json, plain, raw};
+use crate::batch::{
+    SUCCESS, aggregate, empty_frame, failure, frame, handle, invalid_frame, json, plain, raw,
+};
 
 #[track_caller]
 fn check(records: Vec<KinesisRecord<'_>>, expected_response: &str, expected_done: &[&str]) {
@@ -78,25 +83,67 @@ fn an_invalid_frame_becomes_what_the_options_say() {
 }
 
 #[test]
-fn a_bad_digest_is_a_plain_record_and_counted() {
+fn what_a_batch_held_is_counted() {
     let mut damaged = frame(&["a", "b"]);
     damaged.pop();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let records = vec![raw(9, &damaged), aggregate(10, &["a", "b"]), invalid_frame(11)];
-    let (response, done) = runtime.block_on(handle(records, Options::default()));
-    let response = response.expect("a response");
-    assert_eq!(done.len(), 3);
-    let counts = response.counts();
-    assert_eq!(
-        (
-            counts.kinesis_records,
-            counts.user_records,
-            counts.aggregated,
-            counts.bad_digests,
-            counts.invalid_aggregates
-        ),
-        (3, 3, 1, 1, 1)
-    );
+    let records = || {
+        vec![
+            plain(8, "fine"),
+            raw(9, &damaged),
+            aggregate(10, &["a", "b"]),
+            empty_frame(11),
+            empty_frame(12),
+            invalid_frame(13),
+            invalid_frame(14),
+        ]
+    };
+    let bytes: usize = records().iter().map(|record| record.data.decode().expect("readable").len()).sum();
+    for (policy, kinesis_records, user_records, invalid_aggregates) in [
+        (InvalidFramePolicy::Fail, 6, 4, 1),
+        (InvalidFramePolicy::Raw, 7, 6, 2),
+        (InvalidFramePolicy::Skip, 7, 4, 2),
+    ] {
+        let mut options = Options::default();
+        options.invalid_frame = policy;
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let (response, done) = runtime.block_on(handle(records(), options));
+        let counts = *response.expect("a response").counts();
+        assert_eq!(
+            (counts.kinesis_records, counts.user_records),
+            (kinesis_records, user_records),
+            "{policy:?}"
+        );
+        assert_eq!(done.len() as u64, user_records, "{policy:?}");
+        assert_eq!((counts.aggregated, counts.empty_aggregates, counts.bad_digests), (3, 2, 1), "{policy:?}");
+        assert_eq!(counts.invalid_aggregates, invalid_aggregates, "{policy:?}");
+        // The last record is not reached if the one before it fails. Both are as long.
+        let reached = if kinesis_records == 7 { bytes } else { bytes - 21 };
+        assert_eq!(counts.bytes, reached as u64, "{policy:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_processor_sees_the_keys_of_its_user_record() {
+    let user_records = [("key-1", Some("7")), ("key-2", None), ("key-1", Some("8"))];
+    let grouping = Grouping::ShardRanges(vec![HashKeyRange::FULL]);
+    let mut aggregator =
+        Aggregator::new(AggregatorOptions { grouping, ..Default::default() }).expect("the default limit");
+    for (partition_key, explicit_hash_key) in user_records {
+        let user_record = UserRecordInput { explicit_hash_key, ..UserRecordInput::new(partition_key, "x") };
+        assert_eq!(aggregator.add(user_record), Ok(None));
+    }
+    let seen = Mutex::new(Vec::new());
+    let processor = async |record: Record<'_>| -> Result<(), ProcessError> {
+        let keys =
+            (record.partition_key_text().into_owned(), record.explicit_hash_key_text().map(String::from));
+        seen.lock().expect("no panic while locked").push(keys);
+        Ok(())
+    };
+    let event = Event::new(vec![raw(1, &aggregator.finish()[0].data)]).to_json();
+    let response = Handler::new(&processor).handle(&event, &Context::default()).await;
+    assert_eq!(json(&response.expect("a response")), SUCCESS);
+    let expected = user_records.map(|(key, hash_key)| (key.to_owned(), hash_key.map(str::to_owned)));
+    assert_eq!(*seen.lock().expect("no panic while locked"), expected);
 }
 
 #[test]
