@@ -64,8 +64,9 @@ mod tests {
     #[track_caller]
     fn check(failed: Option<&str>, state: Option<&str>, expected: &str) {
         let failed = failed.map(|text| text.parse().expect("digits"));
-        let state = state.map(|state| RawValue::from_string(state.to_owned()).expect("JSON"));
-        let response = BatchResponse::new(failed, state, Counts::default());
+        let raw_state = state.map(|state| RawValue::from_string(state.to_owned()).expect("JSON"));
+        let response = BatchResponse::new(failed, raw_state, Counts::default());
+        assert_eq!((response.batch_item_failure(), response.state()), (failed, state));
         assert_eq!(serde_json::to_string(&response).expect("JSON"), expected);
     }
 

@@ -81,6 +81,9 @@ async fn an_error_of_the_invocation_names_its_type_and_cause() {
                 "not a Kinesis event: expected an object with an array \"Records\", which is missing".into(),
         }
     );
+    // What `lambda_runtime` logs.
+    let error = handler.handle(b"", &Context::default()).await.map(drop).expect_err("no event");
+    assert_eq!(format!("{error:?}"), "KinesisHandler.InvalidEvent: the event is not JSON (line 1, column 0)");
     assert_eq!(
         diagnostic(r#"{"Records":[{"kinesis":{"sequenceNumber":"x"}}]}"#).await.error_message,
         "record 0 cannot be named: sequence number has something other than a digit at byte 0"
