@@ -26,7 +26,9 @@ impl<'a> Event<'a> {
         // Derived readers also take an array, for an object with its members in order.
         let start = payload.len() - payload.trim_ascii_start().len();
         if payload[start..].starts_with(b"[") {
-            return Err(EventError::Shape { line: 1, column: start + 1 });
+            let line_start = payload[..start].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+            let line = 1 + payload[..start].iter().filter(|&&byte| byte == b'\n').count();
+            return Err(EventError::Shape { line, column: start - line_start + 1 });
         }
         let error = match serde_json::from_slice::<RawEvent<'a, RawRecords<'a>>>(payload) {
             Ok(raw) => return raw.with_records(|RawRecords(records)| records),
@@ -267,6 +269,11 @@ mod tests {
             "[]",
             "not a Kinesis event: expected an object with an array \"Records\" of objects with an object \
              \"kinesis\" (line 1, column 1)",
+        );
+        check_refused(
+            "\n\n [[]]",
+            "not a Kinesis event: expected an object with an array \"Records\" of objects with an object \
+             \"kinesis\" (line 3, column 2)",
         );
         check_refused(
             r#"{"Records":[5]}"#,

@@ -1,4 +1,4 @@
-use kinesis_handler::{Event, KinesisRecord, Options};
+use kinesis_handler::{Context, Event, Handler, KinesisRecord, Options, ProcessError, Record, retryable};
 use proptest::{collection::vec, prelude::*};
 
 use crate::batch::{SUCCESS, aggregate, failure, handle, invalid_frame, json, plain, raw};
@@ -71,8 +71,26 @@ proptest! {
         prop_assert_eq!(json(&response.expect("a response")), expected_response);
     }
 
+    /// I6: Lambda takes an identifier that is not part of the batch as a failure of all of it.
     #[test]
-    fn whatever_comes_is_answered_or_refused(payload in "\\PC{0,200}") {
-        let _ = Event::parse(payload.as_bytes());
+    fn a_damaged_event_is_refused_or_names_one_of_its_own_records(
+        contents in vec(content(), 1..4),
+        damage in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let records: Vec<_> = (1..).zip(&contents).map(|(number, content)| record(number, content)).collect();
+        let mut payload = Event::new(records).to_json();
+        for (at, byte) in damage {
+            let at = at.index(payload.len());
+            payload[at] = byte;
+        }
+        let handler = Handler::new(async |_: Record<'_>| -> Result<(), ProcessError> { Err(retryable("always")) });
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        if let Ok(response) = runtime.block_on(handler.handle(&payload, &Context::default()))
+            && let Some(reported) = response.batch_item_failure()
+        {
+            // Not with a JSON parser: the handler may skip damage that such a one would stumble over.
+            let name = format!(r#""sequenceNumber":"{reported}""#);
+            prop_assert!(String::from_utf8_lossy(&payload).contains(&name));
+        }
     }
 }
