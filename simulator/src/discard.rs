@@ -1,0 +1,79 @@
+//! What becomes of records that are given up (rules 23 to 26).
+
+use crate::{
+    Condition, FaultKind, Observer, SharedRecord, Source, StepKind,
+    destination::DestinationKind,
+    failure_record::{
+        FailureRecord, KinesisBatchInfo, RequestContext, ResponseContext, object_key, timestamp,
+    },
+    function::event_json,
+    lane::Lane,
+    step::{Delivery, Discarded},
+};
+
+impl<S: Source, F, O: Observer> Lane<'_, S, F, O> {
+    /// `answered` is `None` if the function has not answered (rule 23), else the `functionError` of its last answer.
+    pub(crate) fn discard(
+        &mut self,
+        records: Vec<SharedRecord>,
+        condition: Condition,
+        request_id: String,
+        approximate_invoke_count: u32,
+        answered: Option<Option<String>>,
+    ) {
+        let now_ms = self.world.clock.now_ms();
+        let delivery = match &self.world.mapping.on_failure {
+            None => Delivery::NoDestination,
+            Some(_) if self.world.faults.strikes(FaultKind::DestinationFailure, now_ms) => Delivery::Failed,
+            Some(destination) => {
+                let to_bucket = destination.kind() == DestinationKind::S3;
+                let object_uuid = self.pace.uuid();
+                let object_key = to_bucket
+                    .then(|| object_key(&self.world.mapping_uuid, &self.id.shard_id, now_ms, &object_uuid));
+                let payload = to_bucket.then(|| {
+                    let event = event_json(&records, &self.id.origin, None);
+                    String::from_utf8(event).expect("JSON is UTF-8")
+                });
+                let request_context = RequestContext {
+                    request_id,
+                    function_arn: self.world.mapping.function_arn.clone(),
+                    condition,
+                    approximate_invoke_count,
+                };
+                let response_context = answered.map(|function_error| ResponseContext {
+                    status_code: 200,
+                    executed_version: "$LATEST".to_owned(),
+                    function_error,
+                });
+                let record = Box::new(FailureRecord {
+                    request_context,
+                    response_context,
+                    version: "1.0".to_owned(),
+                    timestamp: timestamp(now_ms),
+                    kinesis_batch_info: self.batch_info(&records),
+                    payload,
+                });
+                Delivery::Delivered { record, object_key }
+            }
+        };
+        let discarded = Discarded { records, condition, approximate_invoke_count, delivery };
+        self.world.step(&self.id, StepKind::Discarded(discarded));
+    }
+
+    fn batch_info(&self, records: &[SharedRecord]) -> KinesisBatchInfo {
+        let (first, last) = (records.first(), records.last());
+        let number = |record: Option<&SharedRecord>| {
+            record.map(|record| record.sequence_number.to_string()).unwrap_or_default()
+        };
+        let arrival = |record: Option<&SharedRecord>| timestamp(record.map_or(0, |record| record.arrival_ms));
+        KinesisBatchInfo {
+            shard_id: self.id.shard_id.to_string(),
+            start_sequence_number: number(first),
+            end_sequence_number: number(last),
+            approximate_arrival_of_first_record: arrival(first),
+            approximate_arrival_of_last_record: arrival(last),
+            batch_size: records.len(),
+            stream_arn: self.world.mapping.event_source_arn.clone(),
+        }
+    }
+}

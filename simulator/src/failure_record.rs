@@ -1,0 +1,162 @@
+//! What an on-failure destination gets.
+//!
+//! <https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html>
+
+use chrono::DateTime;
+use serde::{Deserialize, Serialize};
+
+/// What Lambda writes about records that it discarded, in the order of members in which Lambda writes them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FailureRecord {
+    /// The last invocation of the batch, and why it was given up.
+    pub request_context: RequestContext,
+    /// What the function answered last. Absent if the records were too old or too large (rule 23).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_context: Option<ResponseContext>,
+    /// `1.0`
+    pub version: String,
+    /// When it was written, in ISO 8601 to the millisecond.
+    pub timestamp: String,
+    /// Which records.
+    #[serde(rename = "KinesisBatchInfo")]
+    pub kinesis_batch_info: KinesisBatchInfo,
+    /// The event with the discarded records, as JSON text. Only S3 gets it (rule 24).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload: Option<String>,
+}
+
+/// A part of the [`FailureRecord`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestContext {
+    /// Of the last invocation, or of the one that never was.
+    pub request_id: String,
+    /// The function.
+    pub function_arn: String,
+    /// Why the records were discarded.
+    pub condition: Condition,
+    /// How often the function was invoked with them; one for records that were too old (rule 21).
+    pub approximate_invoke_count: u32,
+}
+
+/// Why records are discarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Condition {
+    /// Rules 5, 19 and 20.
+    RetryAttemptsExhausted,
+    /// Rule 21.
+    RecordAgeExceeded,
+}
+
+/// A part of the [`FailureRecord`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResponseContext {
+    /// 200, also for an error of the function.
+    pub status_code: u16,
+    /// `$LATEST`
+    pub executed_version: String,
+    /// `Unhandled` for a function error; null if the response named the failure.
+    pub function_error: Option<String>,
+}
+
+/// A part of the [`FailureRecord`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KinesisBatchInfo {
+    /// The shard.
+    pub shard_id: String,
+    /// Of the first record.
+    pub start_sequence_number: String,
+    /// Of the last record.
+    pub end_sequence_number: String,
+    /// In ISO 8601 to the millisecond.
+    pub approximate_arrival_of_first_record: String,
+    /// In ISO 8601 to the millisecond.
+    pub approximate_arrival_of_last_record: String,
+    /// How many records.
+    pub batch_size: usize,
+    /// The stream, or the enhanced fan-out consumer (rule 23).
+    pub stream_arn: String,
+}
+
+/// ISO 8601 with milliseconds, in UTC, of milliseconds since 1970.
+pub(crate) fn iso_8601(epoch_ms: u64, format: &str) -> String {
+    let time = i64::try_from(epoch_ms).ok().and_then(DateTime::from_timestamp_millis);
+    time.unwrap_or(DateTime::UNIX_EPOCH).format(format).to_string()
+}
+
+/// Milliseconds since 1970 as failure records have them.
+pub(crate) fn timestamp(epoch_ms: u64) -> String {
+    iso_8601(epoch_ms, "%Y-%m-%dT%H:%M:%S%.3fZ")
+}
+
+/// Rule 24: the name of the object in the bucket. Times of day have dots.
+pub(crate) fn object_key(mapping_uuid: &str, shard_id: &str, epoch_ms: u64, object_uuid: &str) -> String {
+    let time = iso_8601(epoch_ms, "%Y/%m/%d/%Y-%m-%dT%H.%M.%S");
+    format!("aws/lambda/{mapping_uuid}/{shard_id}/{time}-{object_uuid}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rule_23_the_layout_is_lambdas() {
+        let mut record = FailureRecord {
+            request_context: RequestContext {
+                request_id: "c9b8fa9f-5a7f-xmpl-af9c-0c604cde93a5".to_owned(),
+                function_arn: "arn:aws:lambda:us-east-2:123456789012:function:myfunction".to_owned(),
+                condition: Condition::RetryAttemptsExhausted,
+                approximate_invoke_count: 1,
+            },
+            response_context: Some(ResponseContext {
+                status_code: 200,
+                executed_version: "$LATEST".to_owned(),
+                function_error: Some("Unhandled".to_owned()),
+            }),
+            version: "1.0".to_owned(),
+            timestamp: timestamp(1_573_691_886_021),
+            kinesis_batch_info: KinesisBatchInfo {
+                shard_id: "shardId-000000000001".to_owned(),
+                start_sequence_number: "1".to_owned(),
+                end_sequence_number: "2".to_owned(),
+                approximate_arrival_of_first_record: timestamp(1_573_691_884_835),
+                approximate_arrival_of_last_record: timestamp(1_573_691_885_000),
+                batch_size: 2,
+                stream_arn: "arn:aws:kinesis:us-east-2:123456789012:stream/mystream".to_owned(),
+            },
+            payload: None,
+        };
+        let json = |record: &FailureRecord| serde_json::to_string(record).expect("JSON");
+        assert_eq!(
+            json(&record),
+            concat!(
+                r#"{"requestContext":{"requestId":"c9b8fa9f-5a7f-xmpl-af9c-0c604cde93a5","#,
+                r#""functionArn":"arn:aws:lambda:us-east-2:123456789012:function:myfunction","#,
+                r#""condition":"RetryAttemptsExhausted","approximateInvokeCount":1},"#,
+                r#""responseContext":{"statusCode":200,"executedVersion":"$LATEST","functionError":"Unhandled"},"#,
+                r#""version":"1.0","timestamp":"2019-11-14T00:38:06.021Z","#,
+                r#""KinesisBatchInfo":{"shardId":"shardId-000000000001","startSequenceNumber":"1","#,
+                r#""endSequenceNumber":"2","approximateArrivalOfFirstRecord":"2019-11-14T00:38:04.835Z","#,
+                r#""approximateArrivalOfLastRecord":"2019-11-14T00:38:05.000Z","batchSize":2,"#,
+                r#""streamArn":"arn:aws:kinesis:us-east-2:123456789012:stream/mystream"}}"#
+            )
+        );
+        record.response_context.as_mut().expect("set above").function_error = None;
+        assert!(json(&record).contains(r#""functionError":null}"#), "a failure that the response names");
+        record.response_context = None;
+        assert!(!json(&record).contains("responseContext"), "too old or too large");
+        record.payload = Some(r#"{"Records":[]}"#.to_owned());
+        assert!(json(&record).ends_with(r#","payload":"{\"Records\":[]}"}"#), "rule 24");
+    }
+
+    #[test]
+    fn rule_24_object_names_have_the_time() {
+        assert_eq!(
+            object_key("m", "shardId-000000000001", 1_573_691_886_021, "o"),
+            "aws/lambda/m/shardId-000000000001/2019/11/14/2019-11-14T00.38.06-o"
+        );
+    }
+}

@@ -1,0 +1,83 @@
+use std::{future::Future, time::Duration};
+
+use kinesis_handler::{Event, event::TumblingWindow};
+
+use crate::{Answer, BoxError, Fate, SharedRecord, SimulationClock, record::Origin};
+
+/// What a mapping invokes.
+pub trait Function {
+    /// Invokes the function with a batch. The time that this takes is the time that the invocation takes.
+    ///
+    /// # Errors
+    ///
+    /// What makes it impossible to go on, such as a program that cannot be started; it ends the simulation. Whatever
+    /// goes wrong in the function is an [`Answer`].
+    fn invoke(&self, invocation: Invocation<'_>) -> impl Future<Output = Result<Answer, BoxError>>;
+}
+
+/// A batch that is delivered.
+#[derive(Debug, Clone, Copy)]
+pub struct Invocation<'a> {
+    pub(crate) request_id: &'a str,
+    pub(crate) records: &'a [SharedRecord],
+    pub(crate) origin: &'a Origin,
+    pub(crate) window: Option<&'a TumblingWindow<'static>>,
+    pub(crate) function_arn: &'a str,
+    pub(crate) timeout: Duration,
+    pub(crate) fate: Fate,
+    pub(crate) polls: u32,
+    pub(crate) clock: &'a SimulationClock,
+}
+
+impl<'a> Invocation<'a> {
+    /// Rule 10: the same for a batch that is delivered again as it was.
+    pub fn request_id(&self) -> &'a str {
+        self.request_id
+    }
+
+    /// The batch. Empty for the last invocation of a tumbling window.
+    pub fn records(&self) -> &'a [SharedRecord] {
+        self.records
+    }
+
+    /// The ARN that is invoked.
+    pub fn function_arn(&self) -> &'a str {
+        self.function_arn
+    }
+
+    /// How long the function may take.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// When its time is up, in milliseconds since 1970.
+    pub fn deadline_ms(&self) -> u64 {
+        self.clock.now_ms() + self.timeout.as_millis() as u64
+    }
+
+    /// What is to happen to the invocation.
+    pub fn fate(&self) -> Fate {
+        self.fate
+    }
+
+    /// For a fault in the middle of the work: after how many steps of it, where steps can be told.
+    pub fn steps_before_fault(&self) -> u32 {
+        self.polls
+    }
+
+    /// The event as Lambda delivers it, in JSON.
+    pub fn event_json(&self) -> Vec<u8> {
+        event_json(self.records, self.origin, self.window)
+    }
+}
+
+/// The event of these records, in JSON.
+pub(crate) fn event_json(
+    records: &[SharedRecord],
+    origin: &Origin,
+    window: Option<&TumblingWindow<'static>>,
+) -> Vec<u8> {
+    let mut event = Event::new(records.iter().map(|record| record.in_event(origin)).collect());
+    event.window = window.cloned();
+    event.to_json()
+}

@@ -1,0 +1,95 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kinesis_handler::{KinesisRecord, SequenceNumber};
+
+/// A record of a stream. Shared: a batch that is split or delivered again holds the same records.
+pub type SharedRecord = Arc<StreamRecord>;
+
+/// What a stream has of a Kinesis record, or, on an enhanced fan-out consumer, what Lambda has made of a user record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamRecord {
+    /// Increasing in its shard. The user records that Lambda has taken out of one aggregate share it.
+    pub sequence_number: SequenceNumber,
+    /// The partition key.
+    pub partition_key: String,
+    /// The data, not encoded.
+    pub data: Bytes,
+    /// When the stream received it, in milliseconds since 1970.
+    pub arrival_ms: u64,
+    /// `NONE` or `KMS`.
+    pub encryption_type: &'static str,
+}
+
+/// What all records of a shard have in common in the events.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    pub(crate) shard_id: String,
+    pub(crate) event_source_arn: String,
+    pub(crate) role_arn: String,
+}
+
+impl Origin {
+    pub(crate) fn new(shard_id: &str, event_source_arn: &str) -> Self {
+        // arn:PARTITION:kinesis:REGION:ACCOUNT:stream/NAME
+        let mut parts = event_source_arn.split(':').skip(1);
+        let partition = parts.next().unwrap_or("aws");
+        let account = parts.nth(2).unwrap_or("123456789012");
+        Origin {
+            shard_id: shard_id.to_owned(),
+            event_source_arn: event_source_arn.to_owned(),
+            role_arn: format!("arn:{partition}:iam::{account}:role/lambda-role"),
+        }
+    }
+}
+
+impl StreamRecord {
+    /// The record as an event holds it.
+    pub(crate) fn in_event<'a>(&self, origin: &'a Origin) -> KinesisRecord<'a> {
+        self.with_data(origin, &self.data)
+    }
+
+    fn with_data<'a>(&self, origin: &'a Origin, data: &[u8]) -> KinesisRecord<'a> {
+        let mut record = KinesisRecord::new(self.sequence_number, self.partition_key.clone(), data);
+        record.approximate_arrival_ms = Some(self.arrival_ms);
+        record.encryption_type = Some(self.encryption_type.into());
+        record.shard_id = Some(origin.shard_id.as_str().into());
+        record.event_source_arn = Some(origin.event_source_arn.as_str().into());
+        record.invoke_identity_arn = Some(origin.role_arn.as_str().into());
+        record
+    }
+
+    /// Length of the record's JSON in an event, in bytes, without the comma in front of it.
+    pub(crate) fn json_bytes(&self, origin: &Origin) -> usize {
+        // Base64 needs no escapes, so the data's part need not be written to be counted.
+        let without_data = serde_json::to_vec(&self.with_data(origin, &[])).expect("a record is JSON");
+        without_data.len() + self.data.len().div_ceil(3) * 4
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kinesis_handler::Event;
+
+    use super::*;
+
+    #[test]
+    fn the_counted_length_is_that_of_the_event() {
+        let origin = Origin {
+            shard_id: "shardId-000000000000".to_owned(),
+            event_source_arn: "arn:aws:kinesis:us-east-1:123456789012:stream/s".to_owned(),
+            role_arn: "arn:aws:iam::123456789012:role/r".to_owned(),
+        };
+        for length in 0..7 {
+            let record = StreamRecord {
+                sequence_number: "12".parse().expect("digits"),
+                partition_key: "a \"key\"\n".to_owned(),
+                data: vec![7; length].into(),
+                arrival_ms: 1_767_225_600_001,
+                encryption_type: "NONE",
+            };
+            let event = Event::new(vec![record.in_event(&origin)]).to_json();
+            assert_eq!(r#"{"Records":[]}"#.len() + record.json_bytes(&origin), event.len());
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What the mapping makes of a response (rules 13 and 14).
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use crate::{Mapping, SharedRecord, Undocumented, undocumented::UnknownResponse};
+
+/// What is done of a batch, as far as the mapping is concerned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// All of it.
+    Success,
+    /// What precedes the first of these positions in the batch. They are in order, at least one.
+    Partial(Vec<usize>),
+    /// Nothing.
+    Failure,
+}
+
+pub(crate) fn judge(
+    response: &[u8],
+    records: &[SharedRecord],
+    mapping: &Mapping,
+    undocumented: &Undocumented,
+) -> Verdict {
+    if !mapping.report_batch_item_failures {
+        // Rule 13.
+        return Verdict::Success;
+    }
+    // A function that returns nothing answers with nothing.
+    if response.trim_ascii().is_empty() {
+        return Verdict::Success;
+    }
+    let Ok(response) = serde_json::from_slice::<Value>(response) else {
+        return unknown(undocumented.invalid_json);
+    };
+    let failures = match &response {
+        Value::Null => return Verdict::Success,
+        Value::String(text) if text.is_empty() => return Verdict::Success,
+        Value::Array(list) if list.is_empty() => return Verdict::Success,
+        Value::Object(members) => match members.get("batchItemFailures") {
+            Some(failures) => failures,
+            // The state of a tumbling window comes without failures.
+            None if members.keys().all(|name| name == "state") => return Verdict::Success,
+            None => return unknown(undocumented.unknown_response),
+        },
+        _ => return unknown(undocumented.unknown_response),
+    };
+    match failures {
+        Value::Null => Verdict::Success,
+        Value::Array(items) if items.is_empty() => Verdict::Success,
+        Value::Array(items) => match positions(items, records) {
+            Some(positions) => Verdict::Partial(positions),
+            None => Verdict::Failure,
+        },
+        _ => Verdict::Failure,
+    }
+}
+
+fn unknown(response: UnknownResponse) -> Verdict {
+    match response {
+        UnknownResponse::Success => Verdict::Success,
+        UnknownResponse::Failure => Verdict::Failure,
+    }
+}
+
+/// `None` if an item does not name a record of the batch.
+fn positions(items: &[Value], records: &[SharedRecord]) -> Option<Vec<usize>> {
+    let mut by_number = HashMap::new();
+    for (position, record) in records.iter().enumerate().rev() {
+        // Of those that share their number (rule 9), the first counts.
+        by_number.insert(record.sequence_number, position);
+    }
+    let mut positions = items
+        .iter()
+        .map(|item| {
+            let identifier = item.get("itemIdentifier")?.as_str()?;
+            by_number.get(&identifier.parse().ok()?).copied()
+        })
+        .collect::<Option<Vec<_>>>()?;
+    positions.sort_unstable();
+    positions.dedup();
+    Some(positions)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::StreamRecord;
+
+    fn records() -> Vec<SharedRecord> {
+        ["10", "11", "11", "12"]
+            .map(|number| {
+                Arc::new(StreamRecord {
+                    sequence_number: number.parse().expect("digits"),
+                    partition_key: "k".to_owned(),
+                    data: Default::default(),
+                    arrival_ms: 0,
+                    encryption_type: "NONE",
+                })
+            })
+            .into()
+    }
+
+    #[track_caller]
+    fn check(response: &str, expected: Verdict) {
+        let mapping = Mapping { report_batch_item_failures: true, ..Mapping::default() };
+        let verdict = judge(response.as_bytes(), &records(), &mapping, &Undocumented::default());
+        assert_eq!(verdict, expected, "{response}");
+        let silent = judge(response.as_bytes(), &records(), &Mapping::default(), &Undocumented::default());
+        assert_eq!(silent, Verdict::Success, "rule 13: {response}");
+    }
+
+    #[test]
+    fn rule_14_nothing_failed() {
+        for response in [
+            r#"{"batchItemFailures":[]}"#,
+            r#"{"batchItemFailures":null}"#,
+            "{}",
+            "null",
+            r#""""#,
+            "[]",
+            "",
+            r#"{"state":{"n":1}}"#,
+        ] {
+            check(response, Verdict::Success);
+        }
+    }
+
+    #[test]
+    fn rule_14_known_identifiers_are_a_partial_failure() {
+        let failures = |identifiers: &[&str]| {
+            let items: Vec<_> =
+                identifiers.iter().map(|id| format!(r#"{{"itemIdentifier":"{id}"}}"#)).collect();
+            format!(r#"{{"batchItemFailures":[{}]}}"#, items.join(","))
+        };
+        check(&failures(&["12"]), Verdict::Partial(vec![3]));
+        check(&failures(&["12", "10", "12"]), Verdict::Partial(vec![0, 3]));
+        check(&failures(&["11"]), Verdict::Partial(vec![1]));
+        check(&failures(&["12", "13"]), Verdict::Failure);
+        check(&failures(&["012"]), Verdict::Failure);
+        check(&failures(&[""]), Verdict::Failure);
+    }
+
+    #[test]
+    fn rule_14_identifiers_that_name_nothing_fail_the_batch() {
+        for response in [
+            r#"{"batchItemFailures":[{"itemIdentifier":null}]}"#,
+            r#"{"batchItemFailures":[{"itemIdentifier":12}]}"#,
+            r#"{"batchItemFailures":[{"itemIdentifer":"12"}]}"#,
+            r#"{"batchItemFailures":[{}]}"#,
+            r#"{"batchItemFailures":["12"]}"#,
+            r#"{"batchItemFailures":[null]}"#,
+            r#"{"batchItemFailures":"12"}"#,
+            r#"{"batchItemFailures":{}}"#,
+        ] {
+            check(response, Verdict::Failure);
+        }
+    }
+
+    #[test]
+    fn rule_14_what_is_not_documented_is_a_parameter() {
+        for response in [r#"{"batchItemFailure":[{"itemIdentifier":"12"}]}"#, "true", r#""12""#, "[1]"] {
+            check(response, Verdict::Success);
+        }
+        check_failure_as_set(r#"{"failures":[]}"#);
+        check(r#"{"batchItemFailures":["#, Verdict::Failure);
+    }
+
+    #[track_caller]
+    fn check_failure_as_set(response: &str) {
+        let mapping = Mapping { report_batch_item_failures: true, ..Mapping::default() };
+        let undocumented =
+            Undocumented { unknown_response: UnknownResponse::Failure, ..Undocumented::default() };
+        assert_eq!(judge(response.as_bytes(), &records(), &mapping, &undocumented), Verdict::Failure);
+    }
+}

@@ -1,0 +1,302 @@
+//! A simulation as JSON: what `kinesis-kit simulate --scenario` reads.
+
+mod error;
+mod record;
+mod ids;
+
+use std::{collections::HashMap, rc::Rc, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use kinesis_handler::SequenceNumber;
+use kpl_deaggregation::HashKeyRange;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+pub use error::ScenarioError;
+pub use ids::Ids;
+
+use crate::{
+    FailureKind, Fault, FaultKind, Mapping, ScriptedFailure, ScriptedFunction, Shard, ShardInfo,
+    SharedRecord, Simulation, SimulationClock, Stream, Undocumented, scenario::record::RawRecord,
+};
+
+/// When every scenario starts: 2026-01-01T00:00:00Z, in milliseconds since 1970.
+pub const SCENARIO_START_MS: u64 = 1_767_225_600_000;
+
+/// A mapping, a stream with all that is ever written to it, a function, and what goes wrong.
+///
+/// All times count virtual milliseconds from [`SCENARIO_START_MS`]. The format is described in the crate's README.
+#[derive(Debug)]
+pub struct Scenario {
+    /// The mapping and its world. The seed is zero.
+    pub simulation: Simulation,
+    /// The function that the scenario describes.
+    pub function: ScriptedFunction,
+    /// Which record has which ID, in the order in which the scenario lists them.
+    pub ids: Rc<Ids>,
+    retention: Duration,
+    shards: Vec<Shard>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RawScenario {
+    #[serde(default)]
+    mapping: Mapping,
+    #[serde(default)]
+    stream: RawStream,
+    #[serde(default)]
+    records: Vec<RawRecord>,
+    #[serde(default)]
+    function: RawFunction,
+    #[serde(default)]
+    faults: Vec<Fault>,
+    #[serde(default)]
+    undocumented: Undocumented,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct RawStream {
+    retention_hours: f64,
+    shards: Vec<RawShard>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RawShard {
+    shard_id: String,
+    #[serde(default)]
+    parents: Vec<String>,
+    hash_key_range: Option<RawHashKeyRange>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct RawHashKeyRange {
+    starting_hash_key: String,
+    ending_hash_key: String,
+}
+
+impl Default for RawStream {
+    fn default() -> Self {
+        let shard_id = "shardId-000000000000".to_owned();
+        let shards = vec![RawShard { shard_id, parents: Vec::new(), hash_key_range: None }];
+        RawStream { retention_hours: 24.0, shards }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct RawFunction {
+    duration_ms: u64,
+    timeout_ms: u64,
+    fails: Vec<RawFailure>,
+    #[serde(deserialize_with = "present")]
+    response: Option<Box<RawValue>>,
+}
+
+/// A response of `null` is a response.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(deserializer).map(Some)
+}
+
+impl Default for RawFunction {
+    fn default() -> Self {
+        RawFunction { duration_ms: 5, timeout_ms: 60_000, fails: Vec::new(), response: None }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RawFailure {
+    #[serde(deserialize_with = "record::id")]
+    id: String,
+    #[serde(default)]
+    times: Option<u32>,
+    #[serde(default)]
+    how: FailureKind,
+}
+
+/// Longest retention of a stream: a year.
+const MAX_RETENTION_HOURS: f64 = 8760.0;
+
+/// A Lambda function never runs longer than 15 minutes.
+const MAX_TIMEOUT_MS: u64 = 15 * 60 * 1000;
+
+impl Scenario {
+    /// Reads a scenario.
+    ///
+    /// # Errors
+    ///
+    /// Any [`ScenarioError`], saying what is wrong and where.
+    pub fn parse(json: &[u8]) -> Result<Self, ScenarioError> {
+        let raw: RawScenario = serde_json::from_slice(json).map_err(ScenarioError::Json)?;
+        check_undocumented(&raw.undocumented)?;
+        check_faults(&raw.faults)?;
+        let hours = raw.stream.retention_hours;
+        if !(hours > 0.0 && hours <= MAX_RETENTION_HOURS) {
+            return Err(ScenarioError::Value {
+                member: "stream.retentionHours",
+                value: hours.to_string(),
+                expected: "above 0 and at most 8760",
+            });
+        }
+        let timeout_ms = raw.function.timeout_ms;
+        if !(1..=MAX_TIMEOUT_MS).contains(&timeout_ms) {
+            return Err(ScenarioError::Value {
+                member: "function.timeoutMs",
+                value: timeout_ms.to_string(),
+                expected: "1 to 900000",
+            });
+        }
+        let (shards, ids) = fill(shards(&raw.stream.shards)?, raw.records)?;
+        let simulation = Simulation {
+            mapping: raw.mapping,
+            undocumented: raw.undocumented,
+            function_timeout: Duration::from_millis(timeout_ms),
+            faults: raw.faults,
+            seed: 0,
+        };
+        let mut function = ScriptedFunction::default();
+        function.duration = Duration::from_millis(raw.function.duration_ms);
+        function.response = raw
+            .function
+            .response
+            .map(|response| Bytes::from(String::from(Box::<str>::from(response)).into_bytes()));
+        for RawFailure { id, times, how } in raw.function.fails {
+            let number = ids.number(&id).ok_or(ScenarioError::UnknownRecord { id })?;
+            function.fails(number, ScriptedFailure { times, how });
+        }
+        let retention = Duration::from_secs_f64(hours * 3600.0);
+        Ok(Scenario { simulation, function, ids: Rc::new(ids), retention, shards })
+    }
+
+    /// The scenario's stream, under this clock, and what remains of the scenario.
+    pub fn into_parts(self, clock: Rc<SimulationClock>) -> (Simulation, Stream, ScriptedFunction, Rc<Ids>) {
+        (self.simulation, Stream::new(clock, self.retention, self.shards), self.function, self.ids)
+    }
+}
+
+fn check_undocumented(undocumented: &Undocumented) -> Result<(), ScenarioError> {
+    let Undocumented { retry_delay_factor: factor, retry_delay_jitter: jitter, .. } = *undocumented;
+    if !(1.0..=100.0).contains(&factor) {
+        return Err(ScenarioError::Value {
+            member: "undocumented.retryDelayFactor",
+            value: factor.to_string(),
+            expected: "1 to 100",
+        });
+    }
+    if !(0.0..=1.0).contains(&jitter) {
+        return Err(ScenarioError::Value {
+            member: "undocumented.retryDelayJitter",
+            value: jitter.to_string(),
+            expected: "0 to 1",
+        });
+    }
+    Ok(())
+}
+
+fn check_faults(faults: &[Fault]) -> Result<(), ScenarioError> {
+    for (index, Fault { at_ms, until_ms, kind }) in faults.iter().enumerate() {
+        match until_ms {
+            Some(until_ms) if until_ms <= at_ms => return Err(ScenarioError::EmptyFault { index }),
+            None if matches!(kind, FaultKind::ClockJump | FaultKind::LateActivation) => {
+                return Err(ScenarioError::EndlessFault { index });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The shards without their records, parents before children.
+fn shards(raw: &[RawShard]) -> Result<Vec<ShardInfo>, ScenarioError> {
+    let mut by_id = HashMap::new();
+    for shard in raw {
+        if by_id.insert(shard.shard_id.as_str(), shard).is_some() {
+            return Err(ScenarioError::SameShard { shard_id: shard.shard_id.clone() });
+        }
+    }
+    for shard in raw {
+        if let Some(parent) = shard.parents.iter().find(|parent| !by_id.contains_key(parent.as_str())) {
+            let (shard_id, parent) = (shard.shard_id.clone(), parent.clone());
+            return Err(ScenarioError::UnknownParent { shard_id, parent });
+        }
+        if shard.parents.len() > 2 {
+            let shard_id = shard.shard_id.clone();
+            return Err(ScenarioError::TooManyParents { shard_id, parents: shard.parents.len() });
+        }
+    }
+    let mut sorted: Vec<ShardInfo> = Vec::with_capacity(raw.len());
+    let mut placed = std::collections::HashSet::new();
+    while sorted.len() < raw.len() {
+        let before = sorted.len();
+        for shard in raw {
+            let ready = shard.parents.iter().all(|parent| placed.contains(parent.as_str()));
+            if ready && !placed.contains(shard.shard_id.as_str()) {
+                placed.insert(shard.shard_id.as_str());
+                sorted.push(info(shard)?);
+            }
+        }
+        if sorted.len() == before {
+            let stuck = raw.iter().find(|shard| !placed.contains(shard.shard_id.as_str()));
+            let shard_id = stuck.map(|shard| shard.shard_id.clone()).unwrap_or_default();
+            return Err(ScenarioError::CyclicParents { shard_id });
+        }
+    }
+    Ok(sorted)
+}
+
+fn info(shard: &RawShard) -> Result<ShardInfo, ScenarioError> {
+    let hash_key_range = match &shard.hash_key_range {
+        None => HashKeyRange::FULL,
+        Some(RawHashKeyRange { starting_hash_key, ending_hash_key }) => {
+            HashKeyRange::from_decimal(starting_hash_key, ending_hash_key)
+                .map_err(|source| ScenarioError::HashKeyRange { shard_id: shard.shard_id.clone(), source })?
+        }
+    };
+    Ok(ShardInfo { id: shard.shard_id.clone(), parents: shard.parents.clone(), hash_key_range })
+}
+
+/// Puts the records into their shards, in order of their times and, where those are the same, of the list.
+fn fill(shards: Vec<ShardInfo>, raw: Vec<RawRecord>) -> Result<(Vec<Shard>, Ids), ScenarioError> {
+    let mut order: Vec<usize> = (0..raw.len()).collect();
+    order.sort_by_key(|&index| raw[index].at_ms);
+    let mut numbers = vec![None; raw.len()];
+    for (rank, &index) in order.iter().enumerate() {
+        numbers[index] = Some(sequence_number(rank));
+    }
+    let positions: HashMap<&str, usize> =
+        shards.iter().enumerate().map(|(position, shard)| (shard.id.as_str(), position)).collect();
+    let mut by_shard: Vec<Vec<SharedRecord>> = vec![Vec::new(); shards.len()];
+    let mut ids = Ids::default();
+    let mut payloads = record::Payloads::default();
+    for (index, (raw, number)) in raw.into_iter().zip(numbers).enumerate() {
+        let number = number.expect("each record has a rank");
+        let position = match &raw.shard_id {
+            Some(shard_id) => positions.get(shard_id.as_str()).copied().ok_or_else(|| {
+                ScenarioError::UnknownShard { id: raw.id.clone(), shard_id: shard_id.clone() }
+            })?,
+            None if shards.len() == 1 => 0,
+            None => return Err(ScenarioError::NoShard { id: raw.id.clone() }),
+        };
+        let id = raw.id.clone();
+        let record = raw.into_stream_record(number, SCENARIO_START_MS, &mut payloads)?;
+        by_shard[position].push(Arc::new(record));
+        ids.insert(id, number).map_err(|id| ScenarioError::SameId { id, index })?;
+    }
+    let parents: std::collections::HashSet<String> =
+        shards.iter().flat_map(|shard| shard.parents.clone()).collect();
+    let filled = shards.into_iter().zip(by_shard).map(|(info, mut records)| {
+        records.sort_by_key(|record| record.sequence_number);
+        Shard { is_closed: parents.contains(&info.id), info, records: records.into() }
+    });
+    Ok((filled.collect(), ids))
+}
+
+/// As Kinesis gives them out: 56 digits, increasing with gaps over the whole stream.
+fn sequence_number(rank: usize) -> SequenceNumber {
+    let number = 133_784_000_000_000_000_000_000u128 + 37 * rank as u128;
+    format!("4967{number:052}").parse().expect("digits")
+}

@@ -1,0 +1,186 @@
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
+    rc::Rc,
+    time::Duration,
+};
+
+use futures_util::{StreamExt, future::try_join_all, stream::FuturesUnordered};
+use tokio::task::LocalSet;
+
+use crate::{
+    BoxError, Fault, Function, Mapping, Observer, ReadFrom, ShardInfo, SimulationClock, Source,
+    StartingPosition, Undocumented,
+    fault::{FaultPlan, clock_jumps},
+    lane::Lane,
+    pace::Pace,
+    record::Origin,
+    siblings::Siblings,
+    world::{LaneId, World},
+};
+
+/// A mapping to be run, and the world around it.
+#[derive(Debug, Clone)]
+pub struct Simulation {
+    /// The mapping's settings.
+    pub mapping: Mapping,
+    /// What AWS does not tell of mappings.
+    pub undocumented: Undocumented,
+    /// How long an invocation may take. Default 60 seconds.
+    pub function_timeout: Duration,
+    /// What goes wrong.
+    pub faults: Vec<Fault>,
+    /// Decides all that is left to chance.
+    pub seed: u64,
+}
+
+impl Default for Simulation {
+    fn default() -> Self {
+        Simulation {
+            mapping: Mapping::default(),
+            undocumented: Undocumented::default(),
+            function_timeout: Duration::from_secs(60),
+            faults: Vec::new(),
+            seed: 0,
+        }
+    }
+}
+
+impl Simulation {
+    /// A clock for this simulation that shows `start_ms` (milliseconds since 1970) now.
+    pub fn clock(&self, start_ms: u64) -> SimulationClock {
+        SimulationClock::new(start_ms, clock_jumps(start_ms, &self.faults))
+    }
+
+    /// Runs the mapping until there is nothing left to read, and until all invocations have ended that the mapping has
+    /// given up on. The clock is one of [`clock`](Self::clock), and the simulation starts at what it shows.
+    ///
+    /// Under tokio's paused time (`start_paused`) it takes no longer than its computations, and the same seed gives the
+    /// same steps.
+    ///
+    /// # Errors
+    ///
+    /// Those of source and function: what makes it impossible to go on.
+    pub async fn run<S: Source, F: Function, O: Observer>(
+        self,
+        clock: Rc<SimulationClock>,
+        source: S,
+        function: F,
+        observer: O,
+    ) -> Result<(), BoxError> {
+        let start_ms = clock.now_ms();
+        let mut pace = Pace::new(self.seed, u64::MAX, self.undocumented.clone());
+        let world = World {
+            faults: FaultPlan::new(start_ms, &self.faults),
+            mapping: self.mapping,
+            undocumented: self.undocumented,
+            clock,
+            source,
+            function,
+            function_timeout: self.function_timeout,
+            mapping_uuid: pace.uuid(),
+            observer: RefCell::new(observer),
+        };
+        let local = LocalSet::new();
+        local.run_until(world.run(start_ms, self.seed)).await?;
+        // Zombies.
+        local.await;
+        Ok(())
+    }
+}
+
+impl<S: Source, F: Function, O: Observer> World<S, F, O> {
+    async fn run(&self, start_ms: u64, seed: u64) -> Result<(), BoxError> {
+        // Rule 3.
+        let enabled_ms = start_ms + self.mapping.enabled_at_ms;
+        let delay_ms = match self.mapping.starting_position {
+            StartingPosition::Latest => self.undocumented.latest_activation_delay_ms,
+            _ => 0,
+        };
+        let active_ms = self.faults.late_activation(enabled_ms).unwrap_or(enabled_ms + delay_ms);
+        self.clock.sleep_until_ms(active_ms).await;
+        let active_ms = self.clock.now_ms();
+
+        let mut shards = Shards::default();
+        let mut running = FuturesUnordered::new();
+        loop {
+            let is_first = shards.known.is_empty();
+            for (number, shard, was_known) in shards.startable(self.source.shards().await?) {
+                let from = match self.mapping.starting_position {
+                    StartingPosition::TrimHorizon => ReadFrom::TrimHorizon,
+                    StartingPosition::AtTimestamp(time_ms) => ReadFrom::AtTimestamp(time_ms),
+                    StartingPosition::Latest if is_first => ReadFrom::Latest,
+                    StartingPosition::Latest if was_known => ReadFrom::AtTimestamp(active_ms),
+                    // It came to be while the mapping was active.
+                    StartingPosition::Latest => ReadFrom::TrimHorizon,
+                };
+                running.push(self.consume(shard, number, from, seed));
+            }
+            match running.next().await {
+                Some(finished) => shards.finished(finished?),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Consumes a shard to its end and returns its ID.
+    async fn consume(
+        &self,
+        shard: ShardInfo,
+        number: u64,
+        from: ReadFrom,
+        seed: u64,
+    ) -> Result<String, BoxError> {
+        let lanes = self.mapping.parallelization_factor;
+        let siblings = Siblings::new(lanes, self.undocumented.failing_lane);
+        let origin = Rc::new(Origin::new(&shard.id, &self.mapping.event_source_arn));
+        let mut running = Vec::new();
+        for lane in 0..lanes {
+            let id = LaneId { shard_id: shard.id.as_str().into(), number: lane, origin: Rc::clone(&origin) };
+            let pace = Pace::new(seed, number * 16 + u64::from(lane), self.undocumented.clone());
+            running.push(Lane::new(self, id, &siblings, shard.hash_key_range, from, pace).await?.run());
+        }
+        try_join_all(running).await?;
+        Ok(shard.id)
+    }
+}
+
+/// Which shards there are, and how far they are (rule 2).
+#[derive(Default)]
+struct Shards {
+    /// Each with its number in the order in which they became known.
+    known: HashMap<String, u64>,
+    started: HashSet<String>,
+    finished: HashSet<String>,
+}
+
+impl Shards {
+    /// The shards that can be started now, and whether they were known before this list.
+    fn startable(&mut self, listed: Vec<ShardInfo>) -> Vec<(u64, ShardInfo, bool)> {
+        let listed: Vec<(bool, ShardInfo)> = listed
+            .into_iter()
+            .map(|shard| {
+                let number = self.known.len() as u64;
+                let mut was_known = true;
+                self.known.entry(shard.id.clone()).or_insert_with(|| {
+                    was_known = false;
+                    number
+                });
+                (was_known, shard)
+            })
+            .collect();
+        let mut startable = Vec::new();
+        for (was_known, shard) in listed {
+            // A parent that is not listed is gone, with all of its records.
+            let waits = |parent: &String| self.known.contains_key(parent) && !self.finished.contains(parent);
+            if !shard.parents.iter().any(waits) && self.started.insert(shard.id.clone()) {
+                startable.push((self.known[&shard.id], shard, was_known));
+            }
+        }
+        startable
+    }
+
+    fn finished(&mut self, shard_id: String) {
+        self.finished.insert(shard_id);
+    }
+}

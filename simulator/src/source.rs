@@ -1,0 +1,85 @@
+use std::future::Future;
+
+use kpl_deaggregation::HashKeyRange;
+
+use crate::{BoxError, SharedRecord};
+
+/// A stream to poll.
+pub trait Source {
+    /// Reads one shard.
+    type Reader: ShardReader;
+
+    /// All shards that the stream has now, closed ones included, parents before children.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be mended by asking again; it ends the simulation.
+    fn shards(&self) -> impl Future<Output = Result<Vec<ShardInfo>, BoxError>>;
+
+    /// A reader of this shard.
+    ///
+    /// # Errors
+    ///
+    /// As [`shards`](Self::shards).
+    fn reader(&self, shard_id: &str, from: ReadFrom) -> impl Future<Output = Result<Self::Reader, BoxError>>;
+
+    /// How long the stream keeps a record, in milliseconds.
+    fn retention_ms(&self) -> u64;
+}
+
+/// A shard as [`Source::shards`] lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardInfo {
+    /// Such as `shardId-000000000000`.
+    pub id: String,
+    /// The shards that it was split or merged from, up to two. Some may be gone.
+    pub parents: Vec<String>,
+    /// Which hash keys belong to it.
+    pub hash_key_range: HashKeyRange,
+}
+
+/// Where a reader begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// At the oldest record.
+    TrimHorizon,
+    /// At the first record that arrived at this time (milliseconds since 1970) or later.
+    AtTimestamp(u64),
+    /// Behind the newest record. Only a stream in real time need know it: elsewhere it is the time of activation.
+    Latest,
+}
+
+/// Reads the records of one shard, in order.
+pub trait ShardReader {
+    /// The next records.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be mended by reading again; it ends the simulation.
+    fn read(&mut self) -> impl Future<Output = Result<Read, BoxError>>;
+}
+
+/// What a read found.
+#[derive(Debug, Default)]
+pub struct Read {
+    /// Possibly none, even if there are more.
+    pub records: Vec<SharedRecord>,
+    /// Records that the stream has dropped before they could be read (rule 3), as far as it can tell.
+    pub trimmed: Vec<SharedRecord>,
+    /// What the next read can bring.
+    pub next: NextRead,
+}
+
+/// What reading again can bring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NextRead {
+    /// Records, perhaps.
+    #[default]
+    Unknown,
+    /// Nothing before this time, in milliseconds since 1970.
+    NotBefore(u64),
+    /// Nothing at all: the shard is closed and read to its end.
+    ShardEnd,
+    /// Nothing at all, although the shard is open: whoever writes to it has ended.
+    Never,
+}

@@ -1,0 +1,123 @@
+use std::sync::Arc;
+
+use kinesis_handler::SequenceNumber;
+use serde::Serialize;
+
+use crate::{Condition, FailureRecord, Fate, FunctionError, SharedRecord};
+
+/// Something that a mapping has done. All steps together are the trace of a simulation.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// When, in milliseconds since 1970. For an invocation: when it ended.
+    pub at_ms: u64,
+    /// In which shard.
+    pub shard_id: Arc<str>,
+    /// In which of the shard's lanes, counted from zero (rule 8).
+    pub lane: u32,
+    /// What.
+    pub kind: StepKind,
+}
+
+/// What a mapping has done.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum StepKind {
+    /// It has read so many records.
+    Read(usize),
+    /// It has invoked the function, or tried to.
+    Invoked(Invoked),
+    /// It has taken records as done.
+    Acknowledged(Vec<SharedRecord>),
+    /// It has given records up.
+    Discarded(Discarded),
+    /// It has passed over records, and nobody is told.
+    Dropped(Vec<SharedRecord>, DropReason),
+}
+
+/// An invocation and how it ended.
+#[derive(Debug, Clone)]
+pub struct Invoked {
+    /// When it began, in milliseconds since 1970.
+    pub began_ms: u64,
+    /// Rule 10.
+    pub request_id: String,
+    /// The batch.
+    pub records: Vec<SharedRecord>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The records that a partial failure has named, in stream order.
+    pub reported: Vec<SequenceNumber>,
+    /// The function error, if it ended in one.
+    pub error: Option<FunctionError>,
+    /// What was made to happen to it.
+    pub fate: Fate,
+    /// Whether its answer was not looked at, because it repeats another one or because the poller was restarted.
+    pub is_ignored: bool,
+}
+
+/// How an invocation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Outcome {
+    /// All is done.
+    Success,
+    /// A valid list of failures, even if it names the first record.
+    Partial,
+    /// A complete failure by rule 14, or a function error.
+    Failure,
+    /// The function was not reached (rule 11).
+    Throttled,
+}
+
+/// Records that were given up.
+#[derive(Debug, Clone)]
+pub struct Discarded {
+    /// The records.
+    pub records: Vec<SharedRecord>,
+    /// Why.
+    pub condition: Condition,
+    /// What the failure record has.
+    pub approximate_invoke_count: u32,
+    /// What became of the failure record.
+    pub delivery: Delivery,
+}
+
+/// What became of a failure record.
+#[derive(Debug, Clone)]
+pub enum Delivery {
+    /// The mapping has no on-failure destination.
+    NoDestination,
+    /// The destination could not be written (rule 26).
+    Failed,
+    /// The destination has it.
+    Delivered {
+        /// The failure record.
+        record: Box<FailureRecord>,
+        /// Rule 24: the name of the object in the bucket. `None` for other destinations.
+        object_key: Option<String>,
+    },
+}
+
+/// Why records were passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DropReason {
+    /// Rule 3: the stream did not keep them long enough.
+    Trimmed,
+    /// Rule 6: no filter admits them.
+    Filtered,
+    /// Rule 9: members of an aggregate that do not belong to the shard, on an enhanced fan-out consumer.
+    OutOfRange,
+}
+
+/// Sees each step as it is taken.
+pub trait Observer {
+    /// Called with the steps in the order in which they are taken.
+    fn observe(&mut self, step: Step);
+}
+
+impl<F: FnMut(Step)> Observer for F {
+    fn observe(&mut self, step: Step) {
+        self(step);
+    }
+}

@@ -1,0 +1,113 @@
+use std::{rc::Rc, time::Duration};
+
+use crate::{
+    BoxError, NextRead, Read, ReadFrom, ShardInfo, ShardReader, SharedRecord, SimulationClock, Source,
+};
+
+/// Most records that one read returns, as with the API.
+const MAX_READ_RECORDS: usize = 10_000;
+
+/// Most bytes of data that one read returns, as with the API.
+const MAX_READ_BYTES: usize = 10 * 1024 * 1024;
+
+/// A stream whose records, past and future, are all known.
+#[derive(Debug)]
+pub struct Stream {
+    /// How long it keeps a record.
+    pub retention: Duration,
+    /// Parents before children.
+    pub shards: Vec<Shard>,
+    clock: Rc<SimulationClock>,
+}
+
+/// A shard of a [`Stream`].
+#[derive(Debug)]
+pub struct Shard {
+    /// Name, parents, range.
+    pub info: ShardInfo,
+    /// Whether it ends with its last record. A shard that others name as their parent does.
+    pub is_closed: bool,
+    /// In order of arrival.
+    pub records: Rc<[SharedRecord]>,
+}
+
+impl Stream {
+    /// A stream whose records can be read once the clock shows their time of arrival.
+    pub fn new(clock: Rc<SimulationClock>, retention: Duration, shards: Vec<Shard>) -> Self {
+        Stream { retention, shards, clock }
+    }
+}
+
+impl Source for Stream {
+    type Reader = StreamReader;
+
+    async fn shards(&self) -> Result<Vec<ShardInfo>, BoxError> {
+        Ok(self.shards.iter().map(|shard| shard.info.clone()).collect())
+    }
+
+    async fn reader(&self, shard_id: &str, from: ReadFrom) -> Result<StreamReader, BoxError> {
+        let shard = self.shards.iter().find(|shard| shard.info.id == shard_id);
+        let shard = shard.ok_or_else(|| format!("no shard {shard_id}"))?;
+        let position = match from {
+            ReadFrom::TrimHorizon => 0,
+            ReadFrom::AtTimestamp(time_ms) => {
+                shard.records.partition_point(|record| record.arrival_ms < time_ms)
+            }
+            ReadFrom::Latest => {
+                let now_ms = self.clock.now_ms();
+                shard.records.partition_point(|record| record.arrival_ms < now_ms)
+            }
+        };
+        Ok(StreamReader {
+            records: Rc::clone(&shard.records),
+            position,
+            is_closed: shard.is_closed,
+            retention_ms: self.retention_ms(),
+            clock: Rc::clone(&self.clock),
+        })
+    }
+
+    fn retention_ms(&self) -> u64 {
+        self.retention.as_millis() as u64
+    }
+}
+
+/// Reads a shard of a [`Stream`].
+#[derive(Debug)]
+pub struct StreamReader {
+    records: Rc<[SharedRecord]>,
+    position: usize,
+    is_closed: bool,
+    retention_ms: u64,
+    clock: Rc<SimulationClock>,
+}
+
+impl ShardReader for StreamReader {
+    async fn read(&mut self) -> Result<Read, BoxError> {
+        let now_ms = self.clock.now_ms();
+        let mut read = Read::default();
+        let mut bytes = 0;
+        while let Some(record) = self.records.get(self.position)
+            && record.arrival_ms <= now_ms
+        {
+            if record.arrival_ms + self.retention_ms <= now_ms {
+                read.trimmed.push(SharedRecord::clone(record));
+            } else {
+                bytes += record.data.len();
+                let is_full = read.records.len() == MAX_READ_RECORDS || bytes > MAX_READ_BYTES;
+                if is_full && !read.records.is_empty() {
+                    break;
+                }
+                read.records.push(SharedRecord::clone(record));
+            }
+            self.position += 1;
+        }
+        read.next = match self.records.get(self.position) {
+            Some(next) if next.arrival_ms > now_ms => NextRead::NotBefore(next.arrival_ms),
+            Some(_) => NextRead::Unknown,
+            None if self.is_closed => NextRead::ShardEnd,
+            None => NextRead::Never,
+        };
+        Ok(read)
+    }
+}

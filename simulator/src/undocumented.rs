@@ -1,0 +1,106 @@
+use serde::Deserialize;
+
+/// What no document of AWS tells about event source mappings, each with a default: seen on AWS where the comment says
+/// so, else chosen to be the harder case for a function, or the likelier one.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct Undocumented {
+    /// Rule 17: from a failed attempt to the first retry, in milliseconds. About 222 was seen.
+    pub first_retry_delay_ms: u64,
+    /// Rule 17: by how much each further delay is longer than the one before. Doubling fits what was seen.
+    pub retry_delay_factor: f64,
+    /// Rule 17: the longest delay between retries, in milliseconds. Also for throttled invocations.
+    pub max_retry_delay_ms: u64,
+    /// Rule 17: how far a delay may be off to either side, as a part of it; the seed decides.
+    pub retry_delay_jitter: f64,
+    /// Rule 16: the shortest time from an answer to the next batch made of the same records. 30 was seen.
+    pub min_progress_delay_ms: u64,
+    /// Rule 16: the longest such time. 42 was seen.
+    pub max_progress_delay_ms: u64,
+    /// Rule 3: with LATEST, how long after the mapping is enabled its position is taken, in milliseconds. More than 70
+    /// seconds were seen.
+    pub latest_activation_delay_ms: u64,
+    /// Rule 4: from a read that found nothing to the next, in milliseconds.
+    pub poll_interval_ms: u64,
+    /// Rule 8: what a lane whose batch fails does to the other lanes of its shard.
+    pub failing_lane: FailingLane,
+    /// Rule 9: what a member outside of the shard's range does to its aggregate.
+    pub stray_member: StrayMember,
+    /// Rule 14: what a response is that has no member `batchItemFailures` but others, or that is no object.
+    pub unknown_response: UnknownResponse,
+    /// Rule 14: what a response is that is no JSON.
+    pub invalid_json: UnknownResponse,
+    /// Rule 28: what becomes of the state that comes together with failures.
+    pub state_with_failures: StateWithFailures,
+    /// Rule 28: how long after its end a window without a further record is closed, in milliseconds: at most two
+    /// minutes.
+    pub idle_window_delay_ms: u64,
+    /// How long a poller takes to start again (the fault `restart`), in milliseconds.
+    pub restart_delay_ms: u64,
+}
+
+/// Rule 8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum FailingLane {
+    /// Each lane goes on by itself.
+    #[default]
+    Independent,
+    /// The others begin no new batch until the failing one has got on.
+    Stall,
+}
+
+/// Rule 9.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum StrayMember {
+    /// The whole aggregate disappears, as seen.
+    #[default]
+    DropsAggregate,
+    /// Only the member disappears, as documented.
+    DropsMember,
+}
+
+/// Rule 14.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum UnknownResponse {
+    /// All of the batch is taken as done.
+    Success,
+    /// None of it is.
+    Failure,
+}
+
+/// Rule 28.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum StateWithFailures {
+    /// The next invocation gets it.
+    #[default]
+    Kept,
+    /// The next invocation gets the state of the invocation before.
+    Discarded,
+}
+
+impl Default for Undocumented {
+    fn default() -> Self {
+        Undocumented {
+            first_retry_delay_ms: 222,
+            retry_delay_factor: 2.0,
+            max_retry_delay_ms: 60_000,
+            retry_delay_jitter: 0.05,
+            min_progress_delay_ms: 30,
+            max_progress_delay_ms: 42,
+            latest_activation_delay_ms: 75_000,
+            poll_interval_ms: 1_000,
+            failing_lane: FailingLane::default(),
+            stray_member: StrayMember::default(),
+            unknown_response: UnknownResponse::Success,
+            invalid_json: UnknownResponse::Failure,
+            state_with_failures: StateWithFailures::default(),
+            idle_window_delay_ms: 120_000,
+            restart_delay_ms: 1_000,
+        }
+    }
+}
