@@ -72,9 +72,10 @@ where
             Fate::Zombie => {
                 let stopped = timeout_at(deadline, after_steps(&mut call, steps)).await;
                 sleep_until(deadline).await;
-                // It has ended already if that took fewer steps.
+                // It has ended already if that took fewer steps. Nothing lives for ever: after as much time again it is
+                // killed.
                 if stopped != Ok(true) {
-                    tokio::task::spawn_local(call);
+                    tokio::task::spawn_local(timeout_at(deadline + invocation.timeout(), call));
                 }
                 Ok(Answer::Error(FunctionError::Timeout))
             }

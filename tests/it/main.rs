@@ -3,4 +3,5 @@
 mod events;
 mod emulator;
 mod end_to_end;
+mod properties;
 mod repository;

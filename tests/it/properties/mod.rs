@@ -1,0 +1,140 @@
+//! The design's invariants, with the real handler on simulated mappings, streams and faults.
+//!
+//! Each seed is one world. `make test` tries [`SEEDS`] of them; `KIT_SEEDS=100000` tries more, `KIT_SEED=7` just that one.
+//! A seed that fails is shrunk, and what is left of it is shown with its trace.
+
+mod plan;
+mod world;
+mod history;
+mod invariants;
+
+use std::{env, ops::Range};
+
+use proptest::{
+    strategy::{Strategy, ValueTree},
+    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
+};
+
+use self::{plan::Plan, world::Safety};
+
+/// How many seeds are tried, by default.
+const SEEDS: u64 = 3_000;
+
+/// How often a failing world is made smaller, at most.
+const MAX_SHRINKS: u32 = 4_000;
+
+fn seeds() -> Range<u64> {
+    let variable = |name| env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    match (variable("KIT_SEED"), variable("KIT_SEEDS")) {
+        (Some(seed), _) => seed..seed + 1,
+        (None, seeds) => 0..seeds.unwrap_or(SEEDS),
+    }
+}
+
+/// The worlds that a seed stands for: the first one, and simpler ones after that.
+fn worlds(seed: u64) -> impl ValueTree<Value = Plan> {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    plan::plan().new_tree(&mut runner).expect("a plan rejects nothing")
+}
+
+/// What is wrong with the world of a seed, after shrinking: the violation, and the world with its trace.
+fn violation(seed: u64, safety: Safety) -> Option<(String, String)> {
+    let mut tree = worlds(seed);
+    let check = |plan: &Plan| {
+        let history = world::run(plan, safety);
+        invariants::check(plan, &history).err().map(|text| (text, history))
+    };
+    let mut found = check(&tree.current())?;
+    let mut smallest = tree.current();
+    for _ in 0..MAX_SHRINKS {
+        if !tree.simplify() {
+            break;
+        }
+        loop {
+            let plan = tree.current();
+            match check(&plan) {
+                Some(still) => {
+                    found = still;
+                    smallest = plan;
+                    break;
+                }
+                None if tree.complicate() => {}
+                None => break,
+            }
+        }
+    }
+    let (text, history) = found;
+    Some((text, format!("{smallest:#?}\n\n{history}")))
+}
+
+#[test]
+fn i1_i2_i6_hold_in_every_world() {
+    for seed in seeds() {
+        if let Some((text, shrunk)) = violation(seed, Safety::All) {
+            panic!(
+                "seed {seed}: {text}\n\nreplay it with: KIT_SEED={seed} cargo test -p kit-tests properties\n\n\
+                 shrunk: {shrunk}"
+            );
+        }
+    }
+}
+
+/// The tests can fail: each of these handlers lacks a safety, and some seed tells.
+#[track_caller]
+fn check_noticed(safety: Safety, invariant: &str) {
+    let found = (0..500).find_map(|seed| violation(seed, safety));
+    let (text, shrunk) = found.expect("a violation");
+    assert!(text.starts_with(invariant), "{safety:?}: {text}\n\n{shrunk}");
+}
+
+#[test]
+fn a_handler_that_goes_on_after_a_failure_is_noticed() {
+    check_noticed(Safety::NoStop, "I2");
+}
+
+#[test]
+fn a_handler_that_reports_the_record_behind_the_failed_one_is_noticed() {
+    check_noticed(Safety::ReportsTooLate, "I1");
+}
+
+#[test]
+fn a_handler_that_reports_nothing_is_noticed() {
+    check_noticed(Safety::NoReport, "I1");
+}
+
+#[test]
+fn a_handler_that_reports_what_is_not_in_the_batch_is_noticed() {
+    check_noticed(Safety::ReportsForeign, "I6");
+}
+
+#[test]
+fn a_handler_without_a_deadline_guard_is_no_loss() {
+    // Timeouts cost attempts, not records.
+    for seed in 0..200 {
+        assert_eq!(violation(seed, Safety::NoDeadline).map(|(text, _)| text), None, "seed {seed}");
+    }
+}
+
+/// Same seed, same trace.
+#[test]
+fn a_world_happens_the_same_way_every_time() {
+    for seed in 0..50 {
+        let plan = worlds(seed).current();
+        let trace = || world::run(&plan, Safety::All).to_string();
+        assert_eq!(trace(), trace(), "seed {seed}");
+    }
+}
+
+/// A property of worlds in which nothing happens would hold, too.
+#[test]
+fn the_worlds_are_worth_trying() {
+    let mut seen = history::Coverage::default();
+    for seed in 0..400 {
+        let plan = worlds(seed).current();
+        seen.include(&plan, &world::run(&plan, Safety::All));
+    }
+    seen.check();
+}

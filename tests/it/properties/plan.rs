@@ -1,0 +1,225 @@
+//! What a world is made of: a mapping, a stream, its records, what the processor does with them, and faults.
+
+use std::time::Duration;
+
+use kinesis_esm_simulator::{FailingLane, Fault, FaultKind, Mapping, Undocumented};
+use proptest::{collection::vec, option, prelude::*};
+
+/// One world.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    pub(super) mapping: MappingPlan,
+    pub(super) retention_minutes: u64,
+    /// Splits and merges: when, and which of the shards that are open then.
+    pub(super) reshards: Vec<Reshard>,
+    /// What is written to the stream, in order of time.
+    pub(super) records: Vec<KinesisRecordPlan>,
+    pub(super) faults: Vec<Fault>,
+    pub(super) timeout_ms: u64,
+    pub(super) seed: u64,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct MappingPlan {
+    batch_size: usize,
+    batching_window_secs: u64,
+    pub(super) lanes: u32,
+    stall: bool,
+    retries: Option<u32>,
+    age_secs: Option<u64>,
+    bisect: bool,
+    destination: bool,
+    enhanced_fan_out: bool,
+    enabled_at_ms: u64,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Reshard {
+    pub(super) at_ms: u64,
+    pub(super) shard: prop::sample::Index,
+    /// Whether the shard is split, else merged with its neighbour.
+    pub(super) split: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct KinesisRecordPlan {
+    /// Milliseconds since the record before.
+    pub(super) after_ms: u64,
+    pub(super) content: Content,
+    /// Chooses the shard of an aggregate.
+    pub(super) shard: prop::sample::Index,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Content {
+    Plain(UserRecordPlan),
+    Aggregate(Vec<UserRecordPlan>),
+    /// A right digest, and no legal frame.
+    Invalid,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct UserRecordPlan {
+    /// Number of the partition key.
+    pub(super) key: u8,
+    pub(super) behaviour: Behaviour,
+}
+
+/// What the processor does with a user record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Behaviour {
+    /// How long each try takes.
+    pub(super) delay_ms: u64,
+    /// How many tries end badly; `None` means all.
+    pub(super) failures: Option<u32>,
+    pub(super) how: BadEnd,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BadEnd {
+    Error,
+    Permanent,
+    Panic,
+    /// Never ends: the deadline guard has to.
+    Hang,
+}
+
+impl MappingPlan {
+    pub(super) fn mapping(&self) -> Mapping {
+        let mut mapping = Mapping::default();
+        mapping.batch_size = self.batch_size;
+        mapping.batching_window = Duration::from_secs(self.batching_window_secs);
+        mapping.parallelization_factor = self.lanes;
+        mapping.maximum_retry_attempts = self.retries;
+        mapping.maximum_record_age = self.age_secs.map(Duration::from_secs);
+        mapping.bisect_batch_on_function_error = self.bisect;
+        mapping.report_batch_item_failures = true;
+        mapping.enabled_at_ms = self.enabled_at_ms;
+        if self.destination {
+            mapping.on_failure = Some("arn:aws:s3:::failures".parse().expect("a destination"));
+        }
+        if self.enhanced_fan_out {
+            mapping.event_source_arn.push_str("/consumer/c:1");
+        }
+        mapping
+    }
+
+    pub(super) fn undocumented(&self) -> Undocumented {
+        let mut undocumented = Undocumented::default();
+        if self.stall {
+            undocumented.failing_lane = FailingLane::Stall;
+        }
+        undocumented
+    }
+
+    pub(super) fn is_enhanced_fan_out(&self) -> bool {
+        self.enhanced_fan_out
+    }
+}
+
+pub(super) fn plan() -> impl Strategy<Value = Plan> {
+    (
+        mapping(),
+        prop_oneof![3 => Just(24 * 60), 1 => 2..120u64],
+        prop_oneof![2 => Just(Vec::new()), 1 => vec(reshard(), 1..5)],
+        vec(record(), 1..30),
+        prop_oneof![1 => Just(Vec::new()), 2 => vec(fault(), 1..5)],
+        prop_oneof![3 => Just(60_000), 1 => 3_000..10_000u64],
+        any::<u64>(),
+    )
+        .prop_map(|(mapping, retention_minutes, reshards, mut records, faults, timeout_ms, seed)| {
+            if mapping.lanes > 1 && !mapping.enhanced_fan_out {
+                // Rule 8: all aggregates have one key, so lanes would break the order of the keys in them.
+                for record in &mut records {
+                    if let Content::Aggregate(user_records) = &record.content {
+                        record.content = Content::Plain(user_records[0].clone());
+                    }
+                }
+            }
+            Plan { mapping, retention_minutes, reshards, records, faults, timeout_ms, seed }
+        })
+}
+
+fn mapping() -> impl Strategy<Value = MappingPlan> {
+    (
+        (prop_oneof![1..4usize, 4..20usize, Just(100)], prop_oneof![3 => Just(0), 1 => 1..5u64]),
+        (prop_oneof![4 => Just(1), 1 => 2..4u32], any::<bool>()),
+        (prop_oneof![4 => (0..5u32).prop_map(Some), 1 => Just(None)], option::weighted(0.3, 60..400u64)),
+        (any::<bool>(), prop::bool::weighted(0.8), prop::bool::weighted(0.15)),
+        prop_oneof![3 => Just(0), 1 => 0..600_000u64],
+    )
+        .prop_map(
+            |(
+                (batch_size, batching_window_secs),
+                (lanes, stall),
+                (retries, age_secs),
+                (bisect, destination, enhanced_fan_out),
+                enabled_at_ms,
+            )| MappingPlan {
+                batch_size,
+                batching_window_secs,
+                lanes,
+                stall,
+                retries,
+                age_secs,
+                bisect,
+                destination,
+                enhanced_fan_out,
+                enabled_at_ms,
+            },
+        )
+}
+
+fn reshard() -> impl Strategy<Value = Reshard> {
+    (0..30_000u64, any::<prop::sample::Index>(), prop::bool::weighted(0.7))
+        .prop_map(|(at_ms, shard, split)| Reshard { at_ms, shard, split })
+}
+
+fn record() -> impl Strategy<Value = KinesisRecordPlan> {
+    let content = prop_oneof![
+        6 => user_record().prop_map(Content::Plain),
+        6 => vec(user_record(), 2..6).prop_map(Content::Aggregate),
+        1 => Just(Content::Invalid),
+    ];
+    let after_ms = prop_oneof![3 => Just(0), 3 => 0..100u64, 1 => 0..20_000u64];
+    (after_ms, content, any::<prop::sample::Index>())
+        .prop_map(|(after_ms, content, shard)| KinesisRecordPlan { after_ms, content, shard })
+}
+
+fn user_record() -> impl Strategy<Value = UserRecordPlan> {
+    (0..5u8, behaviour()).prop_map(|(key, behaviour)| UserRecordPlan { key, behaviour })
+}
+
+fn behaviour() -> impl Strategy<Value = Behaviour> {
+    let delay_ms = prop_oneof![3 => Just(0), 2 => 1..50u64, 1 => 50..2_000u64];
+    let failures = prop_oneof![12 => Just(Some(0)), 2 => (1..4u32).prop_map(Some), 1 => Just(None)];
+    let how = prop_oneof![
+        3 => Just(BadEnd::Error),
+        1 => Just(BadEnd::Permanent),
+        1 => Just(BadEnd::Panic),
+        1 => Just(BadEnd::Hang),
+    ];
+    (delay_ms, failures, how).prop_map(|(delay_ms, failures, how)| Behaviour { delay_ms, failures, how })
+}
+
+fn fault() -> impl Strategy<Value = Fault> {
+    let kind = prop::sample::select(vec![
+        FaultKind::Throttle,
+        FaultKind::Timeout,
+        FaultKind::Crash,
+        FaultKind::LostResponse,
+        FaultKind::Duplicate,
+        FaultKind::Zombie,
+        FaultKind::DestinationFailure,
+        FaultKind::LateActivation,
+        FaultKind::ClockJump,
+        FaultKind::Restart,
+    ]);
+    // Most within the time in which records arrive; a jump may also pass age and retention.
+    let length_ms = prop_oneof![4 => 1..10_000u64, 1 => 10_000..10_000_000u64];
+    (0..30_000u64, length_ms, any::<bool>(), kind).prop_map(|(at_ms, length_ms, once, kind)| {
+        let needs_end = matches!(kind, FaultKind::ClockJump | FaultKind::LateActivation);
+        let until_ms = (needs_end || !once).then_some(at_ms + length_ms);
+        Fault { at_ms, until_ms, kind }
+    })
+}
