@@ -37,7 +37,7 @@ pub use destination::{Destination, DestinationError, DestinationKind};
 pub use failure_record::{Condition, FailureRecord, KinesisBatchInfo, RequestContext, ResponseContext};
 pub use fate::Fate;
 pub use fault::{Fault, FaultKind};
-pub use filter::FilterCriteria;
+pub use filter::{FilterCriteria, FilterError};
 pub use function::{Function, Invocation};
 pub use kinesis_handler::BoxError;
 pub use mapping::{Mapping, MappingError, StartingPosition};

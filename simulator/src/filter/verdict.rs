@@ -1,0 +1,70 @@
+/// Whether a part of a pattern is met, and by what.
+///
+/// The difference matters inside arrays: an element that has what is asked for is enough, but a field is absent only if
+/// no element has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Verdict {
+    /// Not met.
+    No,
+    /// Met because what must be absent is.
+    ByAbsence,
+    /// Met, and at least one value had a part in it.
+    ByPresence,
+}
+
+impl Verdict {
+    /// Of parts that all have to be met.
+    pub(super) fn all(verdicts: impl IntoIterator<Item = Verdict>) -> Verdict {
+        let mut whole = Verdict::ByAbsence;
+        for verdict in verdicts {
+            if verdict == Verdict::No {
+                return Verdict::No;
+            }
+            whole = whole.max(verdict);
+        }
+        whole
+    }
+
+    /// Of parts one of which has to be met.
+    pub(super) fn any(verdicts: impl IntoIterator<Item = Verdict>) -> Verdict {
+        verdicts.into_iter().max().unwrap_or(Verdict::No)
+    }
+
+    /// Of one part, asked of each element of an array.
+    pub(super) fn of_elements(verdicts: impl IntoIterator<Item = Verdict>) -> Verdict {
+        let mut every = Verdict::ByAbsence;
+        for verdict in verdicts {
+            if verdict == Verdict::ByPresence {
+                return Verdict::ByPresence;
+            }
+            every = every.min(verdict);
+        }
+        every
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Verdict::*, *};
+
+    #[test]
+    fn one_part_that_is_not_met_spoils_all() {
+        assert_eq!(Verdict::all([]), ByAbsence);
+        assert_eq!(Verdict::all([ByAbsence, ByPresence, ByAbsence]), ByPresence);
+        assert_eq!(Verdict::all([ByPresence, No]), No);
+    }
+
+    #[test]
+    fn one_part_that_is_met_is_enough_for_any() {
+        assert_eq!(Verdict::any([]), No);
+        assert_eq!(Verdict::any([No, ByAbsence]), ByAbsence);
+        assert_eq!(Verdict::any([ByPresence, No]), ByPresence);
+    }
+
+    #[test]
+    fn one_element_is_enough_for_presence_and_all_are_needed_for_absence() {
+        assert_eq!(Verdict::of_elements([No, ByPresence]), ByPresence);
+        assert_eq!(Verdict::of_elements([ByAbsence, ByAbsence]), ByAbsence);
+        assert_eq!(Verdict::of_elements([ByAbsence, No]), No);
+    }
+}
