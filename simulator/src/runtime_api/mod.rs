@@ -26,3 +26,5 @@ pub use function::BinaryFunction;
 pub use measurement::Measurement;
 pub use options::BinaryOptions;
 pub use start_error::StartError;
+
+pub(crate) use error_report::reported_error;

@@ -7,3 +7,4 @@ mod runtime_api;
 mod fates;
 mod processes;
 mod extensions;
+mod invoke_url;
