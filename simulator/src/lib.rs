@@ -29,7 +29,9 @@ mod simulation;
 mod scripted;
 mod service;
 mod runtime_api;
+mod binary_function;
 mod invoke_url;
+mod in_turn;
 mod scenario;
 mod report;
 
@@ -41,6 +43,7 @@ pub use fate::Fate;
 pub use fault::{Fault, FaultKind};
 pub use filter::{FilterCriteria, FilterError};
 pub use function::{Function, Invocation};
+pub use in_turn::InTurn;
 pub use invoke_url::{UrlError, UrlFunction};
 pub use kinesis_handler::BoxError;
 pub use mapping::{Mapping, MappingError, StartingPosition};
