@@ -5,6 +5,8 @@
 
 mod error;
 mod note;
+mod cell;
+mod table;
 mod arrival;
 mod stream_arn;
 mod args;
