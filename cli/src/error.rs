@@ -3,6 +3,8 @@ use std::{error, io};
 use kinesis_handler::{SequenceNumber, SequenceNumberError};
 use thiserror::Error;
 
+use crate::simulate::StreamError;
+
 /// How a command ended that could do its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -23,6 +25,10 @@ pub(crate) enum Error {
     Lines { wrong: usize, lines: usize },
     #[error("sequence numbers from {first} on run out")]
     SequenceNumbers { first: SequenceNumber, source: SequenceNumberError },
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    #[error("cannot start a tokio runtime")]
+    Runtime(#[source] io::Error),
     #[error("cannot write to standard output")]
     Write(#[from] io::Error),
 }
@@ -54,7 +60,8 @@ impl Error {
 
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Error::Lines { .. } | Error::Write(_) => 1,
+            Error::Lines { .. } | Error::Runtime(_) | Error::Write(_) => 1,
+            Error::Stream(error) => error.exit_code(),
             Error::Read { .. } | Error::Input { .. } | Error::SequenceNumbers { .. } => 2,
         }
     }

@@ -14,6 +14,7 @@ mod kinesis_record;
 mod input;
 mod inspect;
 mod aggregate;
+mod simulate;
 
 use std::process::ExitCode;
 
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     let outcome = match Args::parse().command {
         Command::Inspect(args) => inspect::run(&args),
         Command::Aggregate(args) => aggregate::run(&args),
+        Command::Simulate(args) => simulate::run(args),
     };
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
