@@ -14,8 +14,14 @@ pub(crate) struct Run {
 
 /// Runs `kinesis-kit` with arguments that are separated by spaces.
 pub(crate) fn kit(args: &str, stdin: impl AsRef<[u8]>) -> Run {
+    kit_with(args, &[], stdin)
+}
+
+/// As [`kit`], with these variables in its environment.
+pub(crate) fn kit_with(args: &str, variables: &[(&str, &str)], stdin: impl AsRef<[u8]>) -> Run {
     let mut child = Command::new(env!("CARGO_BIN_EXE_kinesis-kit"))
         .args(args.split_whitespace())
+        .envs(variables.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -83,7 +83,7 @@ impl Api {
         let answer = self
             .repeat(operation, START_ATTEMPTS, request)
             .await
-            .map_err(|source| StreamError::Start { stream: self.stream.clone(), operation, source })?;
+            .map_err(|source| StreamError::Start { stream: self.stream.to_string(), operation, source })?;
         let Some(summary) = answer.stream_description_summary else {
             return Err(StreamError::Answer { operation, what: "no description".to_owned() });
         };
@@ -152,7 +152,7 @@ impl Api {
     }
 
     fn poll_error(&self, operation: &'static str, source: ApiFailure) -> StreamError {
-        StreamError::Poll { stream: self.stream.clone(), operation, source }
+        StreamError::Poll { stream: self.stream.to_string(), operation, source }
     }
 
     /// Sends the request until it is answered, at most this often.

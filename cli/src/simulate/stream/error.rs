@@ -4,7 +4,7 @@ use aws_sdk_kinesis::error::BoxError;
 use kinesis_esm_simulator::{ScenarioError, StartError, UrlError};
 use thiserror::Error;
 
-use super::{StreamName, api_failure::ApiFailure};
+use super::api_failure::ApiFailure;
 
 /// Why a stream is not polled, or no longer.
 #[derive(Debug, Error)]
@@ -19,10 +19,11 @@ pub(crate) enum StreamError {
     NoRegion,
     #[error("no AWS credentials")]
     NoCredentials(#[source] BoxError),
+    /// By name or ARN.
     #[error("stream {stream} cannot be polled: {operation}")]
-    Start { stream: StreamName, operation: &'static str, source: ApiFailure },
+    Start { stream: String, operation: &'static str, source: ApiFailure },
     #[error("polling stream {stream} has ended: {operation}")]
-    Poll { stream: StreamName, operation: &'static str, source: ApiFailure },
+    Poll { stream: String, operation: &'static str, source: ApiFailure },
     #[error("Kinesis answered {operation} with something wrong: {what}")]
     Answer { operation: &'static str, what: String },
     #[error("the function cannot be invoked")]

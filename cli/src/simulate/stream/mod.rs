@@ -26,7 +26,7 @@ mod ending;
 
 use std::{cell::RefCell, pin::pin, rc::Rc};
 
-use kinesis_esm_simulator::{BoxError, SimulationClock, Step};
+use kinesis_esm_simulator::{BoxError, SimulationClock, StartingPosition, Step};
 
 pub(crate) use error::StreamError;
 pub(crate) use options::{StreamOptions, TargetOptions};
@@ -56,7 +56,7 @@ pub(crate) async fn run(options: StreamOptions) -> Result<Outcome, Error> {
     let simulation = settings.of_stream(&stream.arn, failures.is_some());
     let target = Rc::new(Target::new(options.target, &simulation)?);
     let mut interrupts = Interrupts::listen()?;
-    note(format_args!("polling {}, from {:?} on", stream.arn, simulation.mapping.starting_position));
+    note(format_args!("polling {}, {}", stream.arn, start(simulation.mapping.starting_position)));
 
     let halt = Rc::new(Halt::default());
     let log = Rc::new(RefCell::new(StepLog::new(options.format, failures, Rc::clone(&halt))));
@@ -111,5 +111,13 @@ async fn until_the_end(
         ended = &mut polling => ended.map(|()| ending),
         () = halt.idle() => Ok(ending),
         ending = interrupts.next() => Ok(ending),
+    }
+}
+
+fn start(position: StartingPosition) -> &'static str {
+    match position {
+        StartingPosition::TrimHorizon => "from its oldest record on",
+        StartingPosition::Latest => "behind its newest record",
+        StartingPosition::AtTimestamp(_) => "from StartingPositionTimestamp on",
     }
 }
