@@ -4,3 +4,4 @@
 
 mod scenario;
 mod captured;
+mod rules;
