@@ -7,6 +7,7 @@ use crate::{
     Answer, BoxError, Condition, Fate, FaultKind, Function, Invocation, Invoked, Observer, Outcome,
     SharedRecord, Source, StepKind,
     backlog::{Exhausted, Expiry},
+    discard::GivenUp,
     lane::{ENVELOPE_BYTES, Lane, MAX_EVENT_BYTES},
     response::{Verdict, judge},
     step::DropReason,
@@ -33,10 +34,15 @@ impl<S: Source, F: Function, O: Observer> Lane<'_, S, F, O> {
         {
             match expiry {
                 // Rule 21: counted once, however often it was tried.
-                Expiry::Age => {
-                    self.discard(records, Condition::RecordAgeExceeded, request_id, 1, None);
-                }
+                Expiry::Age => self.discard(GivenUp {
+                    records,
+                    condition: Condition::RecordAgeExceeded,
+                    request_id,
+                    approximate_invoke_count: 1,
+                    answered: None,
+                }),
                 Expiry::Retention => {
+                    self.release_discarded();
                     self.world.step(&self.id, StepKind::Dropped(records, DropReason::Trimmed));
                 }
             }
@@ -98,10 +104,17 @@ impl<S: Source, F: Function, O: Observer> Lane<'_, S, F, O> {
         let now_ms = self.world.clock.now_ms();
         let settlement = self.backlog.settle(verdict, now_ms, &self.world.mapping, &mut self.pace);
         if !settlement.acknowledged.is_empty() {
+            self.release_discarded();
             self.world.step(&self.id, StepKind::Acknowledged(settlement.acknowledged));
         }
         if let Some(Exhausted { records, request_id, attempts }) = settlement.exhausted {
-            self.discard(records, Condition::RetryAttemptsExhausted, request_id, attempts, answered);
+            self.discard(GivenUp {
+                records,
+                condition: Condition::RetryAttemptsExhausted,
+                request_id,
+                approximate_invoke_count: attempts,
+                answered,
+            });
         }
         self.batching_since_ms = now_ms;
     }

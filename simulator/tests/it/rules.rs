@@ -409,6 +409,29 @@ fn rule_24_a_bucket_gets_the_payload_as_text() {
 }
 
 #[test]
+fn rule_25_neighbours_may_share_a_failure_record() {
+    let scenario = |consolidate: bool| {
+        json!({
+            "mapping": reporting(json!({
+                "MaximumRetryAttempts": 0, "BisectBatchOnFunctionError": true,
+                "DestinationConfig": { "OnFailure": { "Destination": "arn:aws:sqs:us-east-1:123456789012:q" } },
+            })),
+            "records": records(&[0, 0, 0, 0, 0]),
+            "function": { "fails": [{ "id": "2", "how": "throw" }, { "id": "3", "how": "throw" }, { "id": "5" }] },
+            "undocumented": { "consolidateDiscarded": consolidate },
+        })
+    };
+    let discarded = |report: &Value| -> Vec<String> {
+        report["discarded"].as_array().expect("a list").iter().map(|line| ids(&line["ids"])).collect()
+    };
+    assert_eq!(discarded(&run(&scenario(false))), ["2", "3", "5"]);
+    let report = run(&scenario(true));
+    assert_eq!(discarded(&report), ["2-3", "5"]);
+    assert_eq!(report["destination"][0]["KinesisBatchInfo"]["batchSize"], 2);
+    assert_eq!(report["completed"], json!(["1", "4"]));
+}
+
+#[test]
 fn rule_26_a_destination_that_cannot_be_written_loses_the_records() {
     let report = run(&json!({
         "mapping": reporting(json!({
