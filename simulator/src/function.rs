@@ -15,6 +15,12 @@ pub trait Function {
     fn invoke(&self, invocation: Invocation<'_>) -> impl Future<Output = Result<Answer, BoxError>>;
 }
 
+impl<F: Function> Function for &F {
+    async fn invoke(&self, invocation: Invocation<'_>) -> Result<Answer, BoxError> {
+        F::invoke(self, invocation).await
+    }
+}
+
 /// A batch that is delivered.
 #[derive(Debug, Clone, Copy)]
 pub struct Invocation<'a> {

@@ -1,7 +1,13 @@
-//! Simulations through the crate's public interface. What AWS was seen to do must come out exactly.
+//! The simulator through its public interface. What AWS was seen to do must come out exactly.
 
 #![allow(missing_docs, reason = "tests")]
 
 mod scenario;
 mod captured;
 mod rules;
+mod program;
+mod runtime_api;
+mod fates;
+mod processes;
+mod extensions;
+mod invoke_url;

@@ -1,0 +1,116 @@
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+
+use super::{
+    BinaryOptions, Measurement, StartError,
+    pool::Pool,
+    state::Invocation,
+    worker::{Worker, run_on},
+};
+use crate::{Answer, Fate};
+
+/// A function that is a program, in any language, with the processes that run it.
+///
+/// Each process is an execution environment, which has one invocation at a time. An invocation uses an idle one, or else
+/// starts one more. What they print goes to the caller's standard error. No process, nor one that it has started and
+/// that is still in its process group, outlives this value; if the caller itself is killed, the connections to
+/// the Runtime API break, which ends usual runtimes.
+///
+/// ```no_run
+/// use kinesis_esm_simulator::{BinaryFunction, BinaryOptions, Fate};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), kinesis_esm_simulator::StartError> {
+/// let function = BinaryFunction::new(BinaryOptions::new(["target/debug/function"]));
+/// let answer = function.invoke(r#"{"Records":[]}"#.into(), "request-1", Fate::Normal).await?;
+/// println!("{answer:?}");
+/// function.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct BinaryFunction {
+    worker: Mutex<Option<Worker>>,
+    pool: Arc<Pool>,
+}
+
+impl BinaryFunction {
+    /// Starts nothing yet: as in Lambda, the first invocation does.
+    pub fn new(options: BinaryOptions) -> Self {
+        BinaryFunction { worker: Mutex::new(None), pool: Arc::new(Pool::new(options)) }
+    }
+
+    /// Invokes the function with this event, and makes this happen to it.
+    ///
+    /// - [`Fate::Timeout`]: the function does its work; then its answer is not taken, and its process is killed as if its
+    ///   time were up, without waiting for that.
+    /// - [`Fate::Crash`]: the function does its work; then its answer is not taken, and its process is killed.
+    /// - [`Fate::LostResponse`]: the function does its work and its environment lives on, but the answer is lost.
+    /// - [`Fate::Zombie`]: it has timed out at once. An environment is put aside with the event, and gets it at the moment
+    ///   at which the function's next invocation gets its own: the work runs beside its retry. Its answer is ignored, and
+    ///   then the environment can be used again. Without a next invocation the work is never done.
+    ///
+    /// The request ID reaches the function as it is. It takes real time, however long the function needs, but no time of
+    /// a tokio runtime whose time is paused. If the future is dropped, the process that works for it is killed.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Command`] and [`StartError::NoCommand`] if the program cannot be started, [`StartError::RequestId`],
+    /// and [`StartError::RuntimeApi`]. A program that starts and then fails is an answer.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub async fn invoke(&self, event: Bytes, request_id: &str, fate: Fate) -> Result<Answer, StartError> {
+        let fits_into_url = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte);
+        if request_id.is_empty() || !request_id.bytes().all(fits_into_url) {
+            return Err(StartError::RequestId { request_id: request_id.to_owned() });
+        }
+        let invocation = Invocation { event, request_id: request_id.to_owned() };
+        run_on(self.runtime()?, Arc::clone(&self.pool).invoke(invocation, fate)).await
+    }
+
+    /// Ends all environments, once what they are doing is done; of zombies, what has begun.
+    ///
+    /// A process that has registered an extension gets the SHUTDOWN event, if it has asked for that, and SIGTERM, and
+    /// has 500 ms. Others are killed at once. Both is [what Lambda does][shutdown]. The function can be invoked again
+    /// afterwards.
+    ///
+    /// [shutdown]: https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-shutdown
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub async fn shutdown(&self) {
+        let runtime = self.lock_worker().as_ref().map(|worker| worker.runtime().clone());
+        if let Some(runtime) = runtime {
+            run_on(runtime, Arc::clone(&self.pool).shutdown()).await;
+        }
+    }
+
+    /// What the invocations up to now have taken and come to.
+    pub fn measurement(&self) -> Measurement {
+        self.pool.measurement()
+    }
+
+    /// That of the worker, which is started if need be.
+    fn runtime(&self) -> Result<Handle, StartError> {
+        let mut worker = self.lock_worker();
+        let worker = match &mut *worker {
+            Some(worker) => worker,
+            none => {
+                let pool = Arc::clone(&self.pool);
+                let started = Worker::start(move || pool.abandon());
+                none.insert(started.map_err(|source| StartError::RuntimeApi { source })?)
+            }
+        };
+        Ok(worker.runtime().clone())
+    }
+
+    fn lock_worker(&self) -> std::sync::MutexGuard<'_, Option<Worker>> {
+        // It is either there or not.
+        self.worker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,28 @@
+//! Functions that are programs: a Lambda execution environment around a process, in any language.
+//!
+//! A program talks to the [Runtime API] and, if it wants to, to the [Extensions API]; each process has a server of its
+//! own, so who calls is known by the port. All of it lives on a thread of its own, in real time, whatever the time of
+//! the caller does. Unix only: processes are ended by signals.
+//!
+//! [Runtime API]: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
+//! [Extensions API]: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html
+
+mod options;
+mod start_error;
+mod measurement;
+mod state;
+mod error_report;
+mod server;
+mod extensions;
+mod process;
+mod environment;
+mod pool;
+mod worker;
+mod function;
+
+pub use function::BinaryFunction;
+pub use measurement::Measurement;
+pub use options::BinaryOptions;
+pub use start_error::StartError;
+
+pub(crate) use error_report::reported_error;

@@ -1,0 +1,82 @@
+use std::{env, ffi::OsString, net::SocketAddr, time::Duration};
+
+/// The version of every simulated function.
+pub(super) const FUNCTION_VERSION: &str = "$LATEST";
+
+/// The handler's name of every simulated function. Custom runtimes ignore it.
+pub(super) const HANDLER: &str = "bootstrap";
+
+/// A function that is a program.
+///
+/// Start from [`BinaryOptions::new`] and set fields.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct BinaryOptions {
+    /// The program and its arguments. The program is looked up in `PATH`, unless it contains a slash.
+    pub command: Vec<OsString>,
+    /// What the function is told to be its name. Default `simulated-function`.
+    pub function_name: String,
+    /// What the function is told to be its memory, in MB. Nothing enforces it. Default 512.
+    pub memory_mb: u32,
+    /// How long an invocation may take in real time, from offering its event to the process. Default 60 seconds.
+    pub timeout: Duration,
+    /// How long a process may take until it asks for its first event. Default 10 seconds, as in Lambda.
+    pub init_timeout: Duration,
+    /// What the function is told to be the ARN that was invoked. The default has the default name and region.
+    pub invoked_function_arn: String,
+    /// `AWS_REGION` and `AWS_DEFAULT_REGION` of the function, where the caller's environment lacks them. Default
+    /// `us-east-1`.
+    pub region: String,
+    /// Further variables of the function's environment. They take precedence over Lambda's and the caller's.
+    pub variables: Vec<(OsString, OsString)>,
+}
+
+impl BinaryOptions {
+    /// This program with its arguments, and defaults for the rest.
+    pub fn new(command: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        BinaryOptions {
+            command: command.into_iter().map(Into::into).collect(),
+            function_name: "simulated-function".to_owned(),
+            memory_mb: 512,
+            timeout: Duration::from_secs(60),
+            init_timeout: Duration::from_secs(10),
+            invoked_function_arn: "arn:aws:lambda:us-east-1:123456789012:function:simulated-function"
+                .to_owned(),
+            region: "us-east-1".to_owned(),
+            variables: Vec::new(),
+        }
+    }
+
+    /// What is set in the environment of the process with this number; the rest is the caller's.
+    pub(super) fn process_variables(
+        &self,
+        runtime_api: SocketAddr,
+        number: u64,
+    ) -> Vec<(OsString, OsString)> {
+        let mut variables: Vec<(OsString, OsString)> = [
+            ("AWS_LAMBDA_FUNCTION_NAME", self.function_name.clone()),
+            ("AWS_LAMBDA_FUNCTION_VERSION", FUNCTION_VERSION.to_owned()),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", self.memory_mb.to_string()),
+            ("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{}", self.function_name)),
+            ("AWS_LAMBDA_LOG_STREAM_NAME", format!("[{FUNCTION_VERSION}]{number:032x}")),
+            ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
+            ("_HANDLER", HANDLER.to_owned()),
+            ("TZ", ":UTC".to_owned()),
+        ]
+        .map(|(name, value)| (name.into(), value.into()))
+        .into();
+        // In Lambda, too, it is the working directory.
+        if let Ok(directory) = env::current_dir() {
+            variables.push(("LAMBDA_TASK_ROOT".into(), directory.into()));
+        }
+        for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
+            if env::var_os(name).is_none() {
+                variables.push((name.into(), self.region.clone().into()));
+            }
+        }
+        variables.extend(self.variables.iter().cloned());
+        // Without a scheme: that is what Lambda gives. The last word, as nothing works with another value.
+        variables.push(("AWS_LAMBDA_RUNTIME_API".into(), runtime_api.to_string().into()));
+        variables
+    }
+}
