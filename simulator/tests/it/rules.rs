@@ -461,6 +461,21 @@ fn rules_27_and_28_windows_end_with_an_empty_invocation() {
 }
 
 #[test]
+fn rule_27_a_response_in_a_window_must_have_a_state() {
+    let scenario = |response: Value| {
+        json!({
+            "mapping": reporting(json!({ "TumblingWindowInSeconds": 10, "MaximumRetryAttempts": 1 })),
+            "records": records(&[0]),
+            "function": { "response": response },
+        })
+    };
+    let report = check_sequence(&scenario(json!({ "batchItemFailures": [] })), &["1", "1", "-"]);
+    assert_eq!(report["invocations"][0]["outcome"], "failure");
+    let report = check_sequence(&scenario(json!({ "state": { "n": 1.5 } })), &["1", "-"]);
+    assert_eq!(report["completed"], json!(["1"]));
+}
+
+#[test]
 fn rule_29_metrics_count_retries_again() {
     let report = run(&json!({
         "mapping": reporting(json!({
