@@ -5,6 +5,7 @@
 mod scenario;
 mod captured;
 mod rules;
+mod service;
 mod program;
 mod runtime_api;
 mod fates;
