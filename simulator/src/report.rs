@@ -37,7 +37,18 @@ impl Report {
         self.seen.borrow().metrics
     }
 
-    /// Calls `show` with each step, in order.
+    /// Which record has which ID.
+    pub fn ids(&self) -> &Ids {
+        &self.ids
+    }
+
+    /// Calls `show` with each step, in the order in which they began.
+    pub fn for_each_by_time(&self, mut show: impl FnMut(&Step)) {
+        let steps = &self.seen.borrow().steps;
+        by_time(steps).into_iter().for_each(|place| show(&steps[place]));
+    }
+
+    /// Calls `show` with each step, in the order in which they ended.
     pub fn for_each(&self, mut show: impl FnMut(&Step)) {
         self.seen.borrow().steps.iter().for_each(&mut show);
     }
@@ -188,6 +199,13 @@ impl Report {
         };
         Some(DroppedLine { ids: self.ids_of(records), why })
     }
+}
+
+/// The places of the steps in the order in which they began. Shards overlap, and steps are in the order of their ends.
+fn by_time(steps: &[Step]) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..steps.len()).collect();
+    places.sort_by_key(|&place| steps[place].began_ms());
+    places
 }
 
 fn delivered(step: &Step) -> Option<&FailureRecord> {

@@ -172,6 +172,11 @@ impl Scenario {
         Ok(Scenario { simulation, function, ids: Rc::new(ids), retention, shards })
     }
 
+    /// The shards of its stream with all of their records, parents before children.
+    pub fn shards(&self) -> &[Shard] {
+        &self.shards
+    }
+
     /// The scenario's stream, under this clock, and what remains of the scenario.
     pub fn into_parts(self, clock: Rc<SimulationClock>) -> (Simulation, Stream, ScriptedFunction, Rc<Ids>) {
         (self.simulation, Stream::new(clock, self.retention, self.shards), self.function, self.ids)
