@@ -3,7 +3,7 @@ use std::{
     io::{self, Write},
 };
 
-use kinesis_esm_simulator::{Metrics, Report, StepKind};
+use kinesis_esm_simulator::{Fates, Metrics, Report, StepKind};
 
 use super::id_ranges;
 use crate::table::{Column, LastCell, LastColumn, Row, Table};
@@ -48,16 +48,12 @@ fn fates(report: &Report) -> [(&'static str, Vec<usize>); 4] {
         };
         fate.extend(records.iter().filter_map(|record| report.ids().position(record.sequence_number)));
     });
-    let fates = report.fates();
-    let positions = |ids: Vec<&str>| {
-        let numbers = ids.into_iter().filter_map(|id| report.ids().number(id));
-        numbers.filter_map(|number| report.ids().position(number)).collect()
-    };
+    let Fates { completed, unread } = report.fates();
     [
-        ("completed", positions(fates.completed)),
+        ("completed", completed),
         ("discarded", discarded.into_iter().collect()),
         ("dropped", dropped.into_iter().collect()),
-        ("unread", positions(fates.unread)),
+        ("unread", unread),
     ]
 }
 
