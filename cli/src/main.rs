@@ -1,4 +1,4 @@
-//! Looks into Kinesis records and makes aggregated ones, on the command line.
+//! Looks into Kinesis records, makes aggregated ones, and simulates how Lambda delivers them, on the command line.
 //!
 //! Each command reads its whole input, decides, and writes: data to standard output, what a person should know to
 //! standard error. An input goes through the modules in their order.
@@ -9,6 +9,7 @@ mod cell;
 mod table;
 mod arrival;
 mod stream_arn;
+mod stream_name;
 mod args;
 mod kinesis_record;
 mod input;
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
     let outcome = match Args::parse().command {
         Command::Inspect(args) => inspect::run(&args),
         Command::Aggregate(args) => aggregate::run(&args),
-        Command::Simulate(args) => simulate::run(args),
+        Command::Simulate(args) => simulate::run(&args),
     };
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

@@ -1,5 +1,6 @@
 //! A Lambda function that consumes a stream of orders.
 
+mod outage;
 mod order;
 
 #[tokio::main]

@@ -7,6 +7,7 @@ use crate::{
     Answer, BoxError, Condition, Fate, FaultKind, Function, Invocation, Invoked, Observer, Outcome,
     SharedRecord, Source, StepKind,
     backlog::{Exhausted, Expiry},
+    discard::GivenUp,
     lane::{ENVELOPE_BYTES, Lane, MAX_EVENT_BYTES},
     response::{Verdict, judge},
     step::DropReason,
@@ -33,10 +34,15 @@ impl<S: Source, F: Function, O: Observer> Lane<'_, S, F, O> {
         {
             match expiry {
                 // Rule 21: counted once, however often it was tried.
-                Expiry::Age => {
-                    self.discard(records, Condition::RecordAgeExceeded, request_id, 1, None);
-                }
+                Expiry::Age => self.discard(GivenUp {
+                    records,
+                    condition: Condition::RecordAgeExceeded,
+                    request_id,
+                    approximate_invoke_count: 1,
+                    answered: None,
+                }),
                 Expiry::Retention => {
+                    self.release_discarded();
                     self.world.step(&self.id, StepKind::Dropped(records, DropReason::Trimmed));
                 }
             }
@@ -84,7 +90,7 @@ impl<S: Source, F: Function, O: Observer> Lane<'_, S, F, O> {
             self.batching_since_ms = self.world.clock.now_ms();
             return Ok(());
         }
-        let verdict = self.take_state(verdict, attempt.response.as_deref());
+        self.take_state(&verdict, attempt.response.as_deref());
         let function_error = error.map(|_| "Unhandled".to_owned());
         self.settle(&verdict, Some(function_error));
         if self.window.as_ref().is_some_and(OpenWindow::is_too_large) {
@@ -98,10 +104,17 @@ impl<S: Source, F: Function, O: Observer> Lane<'_, S, F, O> {
         let now_ms = self.world.clock.now_ms();
         let settlement = self.backlog.settle(verdict, now_ms, &self.world.mapping, &mut self.pace);
         if !settlement.acknowledged.is_empty() {
+            self.release_discarded();
             self.world.step(&self.id, StepKind::Acknowledged(settlement.acknowledged));
         }
         if let Some(Exhausted { records, request_id, attempts }) = settlement.exhausted {
-            self.discard(records, Condition::RetryAttemptsExhausted, request_id, attempts, answered);
+            self.discard(GivenUp {
+                records,
+                condition: Condition::RetryAttemptsExhausted,
+                request_id,
+                approximate_invoke_count: attempts,
+                answered,
+            });
         }
         self.batching_since_ms = now_ms;
     }
@@ -126,26 +139,19 @@ impl<S: Source, F: Function, O: Observer> Lane<'_, S, F, O> {
         }
     }
 
-    /// Takes the state of a tumbling window out of the response. A response without one is no success (rule 27).
-    fn take_state(&mut self, verdict: Verdict, response: Option<&[u8]>) -> Verdict {
-        let Some(window) = &mut self.window else { return verdict };
-        let makes_progress = match &verdict {
+    /// Takes the state of the open window out of a response that has got the batch on.
+    fn take_state(&mut self, verdict: &Verdict, response: Option<&[u8]>) {
+        let Some(window) = &mut self.window else { return };
+        let counts = match verdict {
             Verdict::Success => true,
             Verdict::Partial(positions) => {
-                positions.first().is_some_and(|&first| first > 0)
-                    && self.world.undocumented.state_with_failures == StateWithFailures::Kept
+                let makes_progress = positions.first().is_some_and(|&first| first > 0);
+                makes_progress && self.world.undocumented.state_with_failures == StateWithFailures::Kept
             }
             Verdict::Failure => false,
         };
-        if !makes_progress {
-            return verdict;
-        }
-        match response.and_then(OpenWindow::state_of) {
-            Some(state) => {
-                window.set_state(state);
-                verdict
-            }
-            None => Verdict::Failure,
+        if counts && let Some(state) = response.and_then(OpenWindow::state_of) {
+            window.set_state(state);
         }
     }
 
@@ -177,7 +183,13 @@ impl<S: Source, F: Function, O: Observer> Lane<'_, S, F, O> {
         };
         let (verdict, response, error) = match answer {
             Answer::Response(response) => {
-                let verdict = judge(&response, records, &world.mapping, &world.undocumented);
+                // Rule 27: until the window ends, a response must have its state.
+                let needs_state = window.is_some_and(|window| !window.is_final_invoke);
+                let verdict = if needs_state && OpenWindow::state_of(&response).is_none() {
+                    Verdict::Failure
+                } else {
+                    judge(&response, records, &world.mapping, &world.undocumented)
+                };
                 (Some(verdict), Some(response), None)
             }
             Answer::Error(error) => (Some(Verdict::Failure), None, Some(error)),

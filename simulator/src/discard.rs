@@ -11,16 +11,43 @@ use crate::{
     step::{Delivery, Discarded},
 };
 
+/// Records that are given up, and what the failure record tells of it.
+#[derive(Debug)]
+pub(crate) struct GivenUp {
+    pub(crate) records: Vec<SharedRecord>,
+    pub(crate) condition: Condition,
+    pub(crate) request_id: String,
+    pub(crate) approximate_invoke_count: u32,
+    /// `None` if the function has not answered (rule 23), else the `functionError` of its last answer.
+    pub(crate) answered: Option<Option<String>>,
+}
+
 impl<S: Source, F, O: Observer> Lane<'_, S, F, O> {
-    /// `answered` is `None` if the function has not answered (rule 23), else the `functionError` of its last answer.
-    pub(crate) fn discard(
-        &mut self,
-        records: Vec<SharedRecord>,
-        condition: Condition,
-        request_id: String,
-        approximate_invoke_count: u32,
-        answered: Option<Option<String>>,
-    ) {
+    pub(crate) fn discard(&mut self, mut given_up: GivenUp) {
+        if !self.world.undocumented.consolidate_discarded {
+            return self.send(given_up);
+        }
+        // Rule 25.
+        match self.held.take() {
+            Some(mut held) if held.condition == given_up.condition => {
+                held.records.append(&mut given_up.records);
+                given_up.records = held.records;
+            }
+            Some(held) => self.send(held),
+            None => {}
+        }
+        self.held = Some(given_up);
+    }
+
+    /// Sends what waits for neighbours. There will be none: something else comes next in the shard.
+    pub(crate) fn release_discarded(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.send(held);
+        }
+    }
+
+    fn send(&mut self, given_up: GivenUp) {
+        let GivenUp { records, condition, request_id, approximate_invoke_count, answered } = given_up;
         let now_ms = self.world.clock.now_ms();
         let delivery = match &self.world.mapping.on_failure {
             None => Delivery::NoDestination,

@@ -6,6 +6,7 @@ use kpl_deaggregation::HashKeyRange;
 use crate::{
     BoxError, Function, NextRead, Observer, ReadFrom, SharedRecord, Source,
     backlog::{AgeLimits, Backlog},
+    discard::GivenUp,
     intake::Intake,
     pace::Pace,
     siblings::Siblings,
@@ -29,6 +30,8 @@ pub(crate) struct Lane<'a, S: Source, F, O> {
     pub(crate) backlog: Backlog,
     pub(crate) pace: Pace,
     pub(crate) window: Option<OpenWindow>,
+    /// Rule 25: given up, and not yet told of.
+    pub(crate) held: Option<GivenUp>,
     /// Rule 4: when the batching window began, in milliseconds since 1970.
     pub(crate) batching_since_ms: u64,
 }
@@ -58,6 +61,7 @@ impl<'a, S: Source, F: Function, O: Observer> Lane<'a, S, F, O> {
             backlog: Backlog::default(),
             pace,
             window: None,
+            held: None,
             batching_since_ms: world.clock.now_ms(),
         })
     }
@@ -69,6 +73,7 @@ impl<'a, S: Source, F: Function, O: Observer> Lane<'a, S, F, O> {
                 self.deliver().await?;
                 self.siblings.set_failing(self.id.number, self.backlog.is_failing());
             }
+            self.release_discarded();
             match self.gather().await? {
                 Gathered::Batch(records) => {
                     self.siblings.wait(self.id.number).await;

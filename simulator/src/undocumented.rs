@@ -23,7 +23,8 @@ pub struct Undocumented {
     pub latest_activation_delay_ms: u64,
     /// Rule 4: from a read that found nothing to the next, in milliseconds.
     pub poll_interval_ms: u64,
-    /// Rule 8: what a lane whose batch fails does to the other lanes of its shard.
+    /// Rule 8: what a lane whose batch fails does to the other lanes of its shard. Each lane has a checkpoint of its own
+    /// either way.
     pub failing_lane: FailingLane,
     /// Rule 9: what a member outside of the shard's range does to its aggregate.
     pub stray_member: StrayMember,
@@ -31,6 +32,9 @@ pub struct Undocumented {
     pub unknown_response: UnknownResponse,
     /// Rule 14: what a response is that is no JSON.
     pub invalid_json: UnknownResponse,
+    /// Rule 25: whether neighbouring records that are discarded one after the other share a failure record. It has the
+    /// request ID and the count of the last of them.
+    pub consolidate_discarded: bool,
     /// Rule 28: what becomes of the state that comes together with failures.
     pub state_with_failures: StateWithFailures,
     /// Rule 28: how long after its end a window without a further record is closed, in milliseconds: at most two
@@ -98,6 +102,7 @@ impl Default for Undocumented {
             stray_member: StrayMember::default(),
             unknown_response: UnknownResponse::Success,
             invalid_json: UnknownResponse::Failure,
+            consolidate_discarded: false,
             state_with_failures: StateWithFailures::default(),
             idle_window_delay_ms: 120_000,
             restart_delay_ms: 1_000,

@@ -144,7 +144,7 @@ fn invalid_frame() -> Vec<u8> {
 }
 
 fn partial_failure() -> Vec<u8> {
-    let outage = r#"{"id":"A-1003","item":"teapot","quantity":1,"cents":2550,"simulateOutage":true}"#;
+    let outage = r#"{"id":"A-1003","item":"teapot","quantity":1,"cents":2550,"simulateOutages":1}"#;
     Event::new(vec![
         aggregate(0, &[("customer-1", None, order(1001)), ("customer-2", None, order(1002))]),
         aggregate(

@@ -4,4 +4,5 @@ mod events;
 mod emulator;
 mod end_to_end;
 mod properties;
+mod scale;
 mod repository;

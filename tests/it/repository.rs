@@ -66,7 +66,7 @@ fn handler_path() -> String {
 fn a_copy_of_the_function_builds_after_one_edit() {
     let copy = tempfile::tempdir().expect("a temporary folder");
     fs::create_dir(copy.path().join("src")).expect("a writable folder");
-    for file in ["src/main.rs", "src/order.rs"] {
+    for file in ["src/main.rs", "src/order.rs", "src/outage.rs"] {
         fs::copy(repository().join("function").join(file), copy.path().join(file))
             .expect("a file of the function");
     }

@@ -1,12 +1,16 @@
-use std::{ffi::OsString, path::PathBuf};
+mod simulate;
+
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum, builder::RangedU64ValueParser};
 use kinesis_handler::SequenceNumber;
 use kpl_deaggregation::MAX_SIZE_LIMIT_BYTES;
 
-use crate::{arrival::Arrival, simulate::StreamName, stream_arn::StreamArn};
+pub(crate) use simulate::SimulateArgs;
 
-/// Looks into Kinesis records and makes aggregated ones.
+use crate::{arrival::Arrival, stream_arn::StreamArn};
+
+/// Looks into Kinesis records, makes aggregated ones, and simulates how Lambda delivers them.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -67,7 +71,7 @@ pub(crate) enum Format {
     /// For people
     #[default]
     Table,
-    /// For programs: JSON lines
+    /// For programs: JSON
     Json,
 }
 
@@ -154,62 +158,6 @@ pub(crate) struct EventArgs {
     /// When the stream received the records: seconds since 1970 or ISO 8601 with a time zone
     #[arg(long, value_name = "TIME", default_value = "2018-12-17T22:10:50.987Z")]
     pub(crate) arrival: Arrival,
-}
-
-/// Polls a Kinesis stream as a Lambda event source mapping does, and invokes a function on this machine.
-///
-/// The function is a program, which gets its events over the Lambda Runtime API as it does in Lambda, or whatever takes
-/// events at a URL. Region, credentials and endpoint (AWS_ENDPOINT_URL) are found where every AWS tool finds them.
-#[derive(Debug, clap::Args)]
-#[command(after_long_help = "\
-Without --scenario, the mapping has the settings of the kit's template: TRIM_HORIZON, BatchSize 100, \
-ReportBatchItemFailures, BisectBatchOnFunctionError, MaximumRetryAttempts 10, MaximumRecordAgeInSeconds 82800. Of a \
-scenario count `mapping`, `function.timeoutMs` and `undocumented`; with LATEST, polling begins at once unless \
-`undocumented.latestActivationDelayMs` says otherwise.
-
-Positions are not kept: each run begins at the mapping's StartingPosition. Reading shares the limits of the shards \
-with all other readers, five reads and 2 MB in a second. A ParallelizationFactor of n reads each shard n times.
-
-The table has a line for each invocation, and for records that are discarded or dropped. JSON is one line for each \
-step: `read`, `invoked`, `acknowledged`, `discarded`, `dropped`.
-
-SIGINT and SIGTERM end a run once the invocations under way have ended; a second signal kills them.
-
-Exit codes:
-  0  done, or ended by a signal
-  1  records were discarded or dropped, and no failure record tells of them; or polling had to end
-  2  wrong usage; no such stream, no credentials, or no connection at the start
-
-Examples:
-  kinesis-kit simulate --stream orders --failures failures.jsonl -- target/debug/order-function
-  AWS_ENDPOINT_URL=http://127.0.0.1:4568 kinesis-kit simulate --stream orders -- python3 bootstrap.py
-  kinesis-kit simulate --stream orders --url http://127.0.0.1:9000/2015-03-31/functions/order-function/invocations")]
-#[command(group(clap::ArgGroup::new("target").required(true).args(["url", "command"])))]
-pub(crate) struct SimulateArgs {
-    /// The stream to poll, by its name or ARN
-    #[arg(long, value_name = "NAME")]
-    pub(crate) stream: StreamName,
-    /// A scenario with the settings of the mapping
-    #[arg(long, value_name = "FILE")]
-    pub(crate) scenario: Option<PathBuf>,
-    /// Where failure records go, each a JSON line; with the data, unless the mapping sends them to SQS or SNS
-    #[arg(long, value_name = "FILE")]
-    pub(crate) failures: Option<PathBuf>,
-    /// How to show what happens
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: Format,
-    /// How long to poll; by default, until a signal comes or all shards have ended
-    #[arg(long = "for", value_name = "SECONDS")]
-    pub(crate) seconds: Option<u64>,
-    /// Decides request IDs and the jitter of delays; by default, chance does
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) seed: Option<u64>,
-    /// Where the function takes events
-    #[arg(long, value_name = "INVOKE_URL")]
-    pub(crate) url: Option<String>,
-    /// The function's program and its arguments
-    #[arg(last = true, value_name = "COMMAND")]
-    pub(crate) command: Vec<OsString>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]

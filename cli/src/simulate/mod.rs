@@ -1,31 +1,88 @@
-//! Runs a function under the rules of an event source mapping.
+//! `kinesis-kit simulate`: from a scenario, or a stream, to what an event source mapping makes of it.
 
+mod elapsed;
+mod id_ranges;
+mod short_shard;
+mod lineage;
+mod outcome;
+mod timeline;
+mod totals;
+mod progress;
+mod program;
+mod scenario;
 mod stream;
 
-use std::time::Duration;
+use std::{
+    io::{self, BufWriter, Write},
+    path::Path,
+    time::Duration,
+};
 
-pub(crate) use stream::{StreamError, StreamName};
+use kinesis_esm_simulator::{Report, Scenario};
+use tokio::runtime;
 
 use crate::{
-    args::SimulateArgs,
+    args::{Format, SimulateArgs},
     error::{Error, Outcome},
+    input::Input,
+    stream_name::StreamName,
 };
 use stream::{StreamOptions, TargetOptions};
+use timeline::View;
 
-pub(crate) fn run(args: SimulateArgs) -> Result<Outcome, Error> {
+pub(crate) use stream::StreamError;
+
+pub(crate) fn run(args: &SimulateArgs) -> Result<Outcome, Error> {
+    match &args.stream {
+        Some(stream) => run_stream(args, stream),
+        None => run_scenario(args),
+    }
+}
+
+fn run_stream(args: &SimulateArgs, stream: &StreamName) -> Result<Outcome, Error> {
     let options = StreamOptions {
-        stream: args.stream,
-        scenario: args.scenario,
-        failures: args.failures,
+        stream: stream.clone(),
+        scenario: args.scenario.clone(),
+        failures: args.failures.clone(),
         format: args.format,
         duration: args.seconds.map(Duration::from_secs),
         seed: args.seed,
-        target: match args.url {
-            Some(url) => TargetOptions::Url(url),
-            None => TargetOptions::Command(args.command),
+        target: match &args.url {
+            Some(url) => TargetOptions::Url(url.clone()),
+            None => TargetOptions::Command(args.command.clone()),
         },
     };
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
-    runtime.block_on(stream::run(options))
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(Error::Start)?.block_on(stream::run(options))
+}
+
+fn run_scenario(args: &SimulateArgs) -> Result<Outcome, Error> {
+    let path = args.scenario.as_deref().expect("the command line has a scenario or a stream");
+    let scenario = read(path)?;
+    let view = View::of(&scenario);
+    let report = scenario::run(scenario, args)?;
+    match args.format {
+        Format::Table => show(&report, &view)?,
+        Format::Json => write_json(&report)?,
+    }
+    Ok(Outcome::Done)
+}
+
+fn read(path: &Path) -> Result<Scenario, Error> {
+    let Input { name, bytes } = Input::read(path)?;
+    Scenario::parse(&bytes).map_err(|source| Error::Scenario { input: name, source })
+}
+
+fn show(report: &Report, view: &View) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    let width = terminal_size::terminal_size_of(&stdout).map(|(width, _)| width.0.into());
+    timeline::show(&mut stdout, width, report, view)?;
+    totals::show(&mut stdout, width, report)
+}
+
+fn write_json(report: &Report) -> io::Result<()> {
+    let mut stdout = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
+    serde_json::to_writer(&mut stdout, report)?;
+    stdout.write_all(b"\n")?;
+    stdout.flush()
 }

@@ -1,23 +1,24 @@
 //! A simulation as JSON: what `kinesis-kit simulate --scenario` reads.
 
 mod error;
-mod record;
 mod ids;
+mod record;
+mod records;
 
-use std::{collections::HashMap, rc::Rc, sync::Arc, time::Duration};
+use std::{collections::HashMap, rc::Rc, time::Duration};
 
 use bytes::Bytes;
-use kinesis_handler::SequenceNumber;
 use kpl_deaggregation::HashKeyRange;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 pub use error::ScenarioError;
 pub use ids::Ids;
+use records::Records;
 
 use crate::{
-    FailureKind, Fault, FaultKind, Mapping, ScriptedFailure, ScriptedFunction, Shard, ShardInfo,
-    SharedRecord, Simulation, SimulationClock, Stream, Undocumented, scenario::record::RawRecord,
+    FailureKind, Fault, FaultKind, Mapping, ScriptedFailure, ScriptedFunction, Shard, ShardInfo, Simulation,
+    SimulationClock, Stream, Undocumented,
 };
 
 /// When every scenario starts: 2026-01-01T00:00:00Z, in milliseconds since 1970.
@@ -46,7 +47,7 @@ struct RawScenario {
     #[serde(default)]
     stream: RawStream,
     #[serde(default)]
-    records: Vec<RawRecord>,
+    records: Records,
     #[serde(default)]
     function: RawFunction,
     #[serde(default)]
@@ -150,7 +151,7 @@ impl Scenario {
                 expected: "1 to 900000",
             });
         }
-        let (shards, ids) = fill(shards(&raw.stream.shards)?, raw.records)?;
+        let (shards, ids) = raw.records.fill(shards(&raw.stream.shards)?)?;
         let simulation = Simulation {
             mapping: raw.mapping,
             undocumented: raw.undocumented,
@@ -170,6 +171,11 @@ impl Scenario {
         }
         let retention = Duration::from_secs_f64(hours * 3600.0);
         Ok(Scenario { simulation, function, ids: Rc::new(ids), retention, shards })
+    }
+
+    /// The shards of its stream with all of their records, parents before children.
+    pub fn shards(&self) -> &[Shard] {
+        &self.shards
     }
 
     /// The scenario's stream, under this clock, and what remains of the scenario.
@@ -257,46 +263,4 @@ fn info(shard: &RawShard) -> Result<ShardInfo, ScenarioError> {
         }
     };
     Ok(ShardInfo { id: shard.shard_id.clone(), parents: shard.parents.clone(), hash_key_range })
-}
-
-/// Puts the records into their shards, in order of their times and, where those are the same, of the list.
-fn fill(shards: Vec<ShardInfo>, raw: Vec<RawRecord>) -> Result<(Vec<Shard>, Ids), ScenarioError> {
-    let mut order: Vec<usize> = (0..raw.len()).collect();
-    order.sort_by_key(|&index| raw[index].at_ms);
-    let mut numbers = vec![None; raw.len()];
-    for (rank, &index) in order.iter().enumerate() {
-        numbers[index] = Some(sequence_number(rank));
-    }
-    let positions: HashMap<&str, usize> =
-        shards.iter().enumerate().map(|(position, shard)| (shard.id.as_str(), position)).collect();
-    let mut by_shard: Vec<Vec<SharedRecord>> = vec![Vec::new(); shards.len()];
-    let mut ids = Ids::default();
-    let mut payloads = record::Payloads::default();
-    for (index, (raw, number)) in raw.into_iter().zip(numbers).enumerate() {
-        let number = number.expect("each record has a rank");
-        let position = match &raw.shard_id {
-            Some(shard_id) => positions.get(shard_id.as_str()).copied().ok_or_else(|| {
-                ScenarioError::UnknownShard { id: raw.id.clone(), shard_id: shard_id.clone() }
-            })?,
-            None if shards.len() == 1 => 0,
-            None => return Err(ScenarioError::NoShard { id: raw.id.clone() }),
-        };
-        let id = raw.id.clone();
-        let record = raw.into_stream_record(number, SCENARIO_START_MS, &mut payloads)?;
-        by_shard[position].push(Arc::new(record));
-        ids.insert(id, number).map_err(|id| ScenarioError::SameId { id, index })?;
-    }
-    let parents: std::collections::HashSet<String> =
-        shards.iter().flat_map(|shard| shard.parents.clone()).collect();
-    let filled = shards.into_iter().zip(by_shard).map(|(info, mut records)| {
-        records.sort_by_key(|record| record.sequence_number);
-        Shard { is_closed: parents.contains(&info.id), info, records: records.into() }
-    });
-    Ok((filled.collect(), ids))
-}
-
-/// As Kinesis gives them out: 56 digits, increasing with gaps over the whole stream.
-fn sequence_number(rank: usize) -> SequenceNumber {
-    let number = 133_784_000_000_000_000_000_000u128 + 37 * rank as u128;
-    format!("4967{number:052}").parse().expect("digits")
 }

@@ -1,6 +1,6 @@
 //! What is made to happen to invocations, and that none of it takes time of a runtime whose time is paused.
 
-use std::{fs, time::Duration};
+use std::{fs, pin::pin, time::Duration};
 
 use kinesis_esm_simulator::{Answer, Fate, FunctionError};
 use tokio::time::{Instant, sleep};
@@ -115,10 +115,21 @@ async fn a_zombie_runs_beside_its_retry() {
     assert_eq!(third, Answer::Response(retry));
     assert_eq!((function.measurement().starts, function.measurement().timeouts), (2, 1));
 
-    // The shutdown waits until it has answered.
+    // A shutdown waits until it has answered, even if there is time for one more invocation.
+    let mut shutdown = pin!(function.shutdown());
+    let fourth = async {
+        tokio::join!(invoke(&function, "{}", "retry", Fate::Normal), async {
+            gate.arrival().await.let_through().await;
+        })
+    };
+    tokio::select! {
+        biased;
+        () = &mut shutdown => panic!("the zombie is still at work"),
+        _ = fourth => {}
+    }
     zombie.let_through().await;
-    function.shutdown().await;
-    assert_eq!(function.measurement().invocations, 3);
+    shutdown.await;
+    assert_eq!(function.measurement().invocations, 4);
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@
 
 mod scenario;
 mod captured;
+mod rules;
+mod service;
 mod program;
 mod runtime_api;
 mod fates;

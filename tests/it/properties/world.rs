@@ -1,14 +1,7 @@
 //! A plan made real: the stream, the handler with its processor, and the simulation of both.
 
 use std::{
-    cell::{Cell, RefCell},
-    collections::HashMap,
-    future::Future,
-    pin::Pin,
-    rc::Rc,
-    sync::Arc,
-    task,
-    time::Duration,
+    cell::RefCell, collections::HashMap, future::Future, pin::Pin, rc::Rc, sync::Arc, task, time::Duration,
 };
 
 use kinesis_esm_simulator::{
@@ -78,7 +71,8 @@ pub(super) fn run(plan: &Plan, safety: Safety) -> History {
     })
 }
 
-type Failed = Rc<Cell<Option<SequenceNumber>>>;
+/// The first failure of each invocation, by request ID.
+type Failed = Rc<RefCell<HashMap<String, SequenceNumber>>>;
 
 fn processor(
     history: &History,
@@ -118,7 +112,8 @@ fn processor(
             Ok(()) => done.borrow_mut().push(Completion { user_record: number }),
             Err(error) if safety == Safety::NoStop => {
                 // The first failure is the lowest.
-                failed.set(failed.get().or(Some(position.sequence_number)));
+                let request_id = record.request_id().to_owned();
+                failed.borrow_mut().entry(request_id).or_insert(position.sequence_number);
                 drop(error);
             }
             Err(error) => return Err(error),
@@ -155,14 +150,18 @@ impl<P: kinesis_handler::RecordProcessor + 'static> Service<LambdaEvent<RawEvent
             event.context.deadline = 0;
         }
         let payload = event.payload.clone();
+        let request_id = event.context.request_id.clone();
         let answer = self.handler.call(event);
         Box::pin(async move {
-            failed.set(None);
+            failed.borrow_mut().remove(&request_id);
             let response = answer.await?;
             let reported = response.batch_item_failure();
             let reported = match safety {
                 Safety::All | Safety::NoDeadline => return Ok(json!(response)),
-                Safety::NoStop => reported.min(failed.get()).or(reported).or(failed.get()),
+                Safety::NoStop => {
+                    let failed = failed.borrow_mut().remove(&request_id);
+                    reported.into_iter().chain(failed).min()
+                }
                 Safety::NoReport => None,
                 Safety::ReportsForeign => reported.map(|_| "7".parse().expect("digits")),
                 Safety::ReportsTooLate => reported.and_then(|number| {

@@ -12,8 +12,8 @@ use aws_sdk_kinesis::{
 };
 use tokio::time::sleep;
 
-use super::{StreamError, StreamName, api_failure::ApiFailure, backoff::Backoff};
-use crate::note::note;
+use super::{StreamError, api_failure::ApiFailure, backoff::Backoff};
+use crate::{note::note, stream_name::StreamName};
 
 /// How often the first request of all is sent: if it does not get through, the configuration is likely wrong.
 const START_ATTEMPTS: u32 = 3;

@@ -1,7 +1,7 @@
 use std::{io, path::PathBuf};
 
 use aws_sdk_kinesis::error::BoxError;
-use kinesis_esm_simulator::{ScenarioError, StartError, UrlError};
+use kinesis_esm_simulator::{StartError, UrlError};
 use thiserror::Error;
 
 use super::api_failure::ApiFailure;
@@ -9,8 +9,6 @@ use super::api_failure::ApiFailure;
 /// Why a stream is not polled, or no longer.
 #[derive(Debug, Error)]
 pub(crate) enum StreamError {
-    #[error("cannot take {} as a scenario", path.display())]
-    Scenario { path: PathBuf, source: ScenarioError },
     #[error("cannot write failure records to {}", path.display())]
     Failures { path: PathBuf, source: io::Error },
     #[error("the function's URL cannot be used")]
@@ -48,8 +46,7 @@ impl StreamError {
 
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            StreamError::Scenario { .. }
-            | StreamError::Failures { .. }
+            StreamError::Failures { .. }
             | StreamError::Url(_)
             | StreamError::NoRegion
             | StreamError::NoCredentials(_)

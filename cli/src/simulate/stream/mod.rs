@@ -4,7 +4,6 @@
 //! (`target`), what is seen of it (`step_log`), and how it ends (`halt`, `ending`). Deliberately absent: positions that
 //! outlive a run.
 
-mod stream_name;
 mod options;
 mod api_failure;
 mod error;
@@ -30,7 +29,6 @@ use kinesis_esm_simulator::{BoxError, SimulationClock, StartingPosition, Step};
 
 pub(crate) use error::StreamError;
 pub(crate) use options::{StreamOptions, TargetOptions};
-pub(crate) use stream_name::StreamName;
 
 use self::{
     api::Api,

@@ -1,7 +1,6 @@
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use super::StreamName;
-use crate::args::Format;
+use crate::{args::Format, stream_name::StreamName};
 
 /// What the command line says about a run against a stream.
 #[derive(Debug)]

@@ -1,14 +1,9 @@
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
 use kinesis_esm_simulator::{Destination, Mapping, Scenario, Simulation};
 use serde_json::Value;
 
-use super::StreamError;
-use crate::error::Error;
+use crate::{error::Error, input::Input};
 
 /// What a mapping of the stream is set to.
 #[derive(Debug)]
@@ -24,9 +19,8 @@ impl Settings {
         let mut settings = match scenario {
             None => Settings::of_the_template(),
             Some(path) => {
-                let json = fs::read(path)
-                    .map_err(|source| Error::Read { input: path.display().to_string(), source })?;
-                Settings::of_a_scenario(path, &json)?
+                let Input { name, bytes } = Input::read(path)?;
+                Settings::of_a_scenario(name, &bytes)?
             }
         };
         // Requests of different runs are not the same ones.
@@ -48,9 +42,8 @@ impl Settings {
         Settings { simulation, has_source_arn: false }
     }
 
-    fn of_a_scenario(path: &Path, json: &[u8]) -> Result<Self, StreamError> {
-        let scenario = Scenario::parse(json)
-            .map_err(|source| StreamError::Scenario { path: PathBuf::from(path), source })?;
+    fn of_a_scenario(name: String, json: &[u8]) -> Result<Self, Error> {
+        let scenario = Scenario::parse(json).map_err(|source| Error::Scenario { input: name, source })?;
         let mut simulation = scenario.simulation;
         // What the scenario leaves open is not to be told from what it sets to the default.
         let members: Value = serde_json::from_slice(json).unwrap_or_default();
@@ -89,7 +82,7 @@ mod tests {
     const ARN: &str = "arn:aws:kinesis:eu-west-1:123456789012:stream/orders";
 
     fn of(json: &str) -> Simulation {
-        let settings = Settings::of_a_scenario(Path::new("scenario.json"), json.as_bytes());
+        let settings = Settings::of_a_scenario("scenario".to_owned(), json.as_bytes());
         settings.expect("a scenario").of_stream(ARN, true)
     }
 

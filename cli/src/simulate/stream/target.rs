@@ -1,11 +1,11 @@
 use std::{future::pending, rc::Rc};
 
 use kinesis_esm_simulator::{
-    Answer, BinaryFunction, BinaryOptions, BoxError, Function, Invocation, Simulation, UrlFunction,
+    Answer, BinaryFunction, BoxError, Function, Invocation, Simulation, UrlFunction,
 };
 
 use super::{StreamError, TargetOptions, halt::Halt};
-use crate::stream_arn::StreamArn;
+use crate::{simulate::program, stream_arn::StreamArn};
 
 /// The function that the stream's records go to.
 #[derive(Debug)]
@@ -21,14 +21,9 @@ impl Target {
                 UrlFunction::new(&url, simulation.function_timeout).map(Target::Url).map_err(StreamError::Url)
             }
             TargetOptions::Command(command) => {
-                let mapping = &simulation.mapping;
-                let mut options = BinaryOptions::new(command);
-                options.timeout = simulation.function_timeout;
-                options.invoked_function_arn.clone_from(&mapping.function_arn);
-                if let Some((_, name)) = mapping.function_arn.split_once(":function:") {
-                    options.function_name = name.to_owned();
-                }
-                if let Ok(stream) = mapping.event_source_arn.parse::<StreamArn>() {
+                let mut options = program::options(&command, simulation);
+                // What it calls is more likely beside the stream than where the function's default name is.
+                if let Ok(stream) = simulation.mapping.event_source_arn.parse::<StreamArn>() {
                     options.region = stream.region().to_owned();
                 }
                 Ok(Target::Program(BinaryFunction::new(options)))

@@ -13,14 +13,14 @@ pub(crate) enum StreamName {
 
 impl StreamName {
     /// For a request: either this or [`arn`](Self::arn).
-    pub(super) fn name(&self) -> Option<String> {
+    pub(crate) fn name(&self) -> Option<String> {
         match self {
             StreamName::Name(name) => Some(name.clone()),
             StreamName::Arn(_) => None,
         }
     }
 
-    pub(super) fn arn(&self) -> Option<&StreamArn> {
+    pub(crate) fn arn(&self) -> Option<&StreamArn> {
         match self {
             StreamName::Name(_) => None,
             StreamName::Arn(arn) => Some(arn),

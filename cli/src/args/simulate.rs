@@ -1,0 +1,114 @@
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::ArgGroup;
+
+use super::Format;
+use crate::stream_name::StreamName;
+
+/// Runs the event source mapping between a Kinesis stream and a Lambda function, without an AWS account.
+///
+/// Delivers the records of a scenario in virtual time: batches, partial failures, retries, bisection, discards, and
+/// faults as AWS was seen to do it. The scenario says what the function does, or COMMAND is the function: any program
+/// that talks to the Lambda Runtime API.
+///
+/// With --stream, polls a Kinesis stream instead, in real time, and delivers its records to COMMAND or to a URL.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_long_help = AFTER_HELP,
+    group = ArgGroup::new("source").required(true).multiple(true).args(["scenario", "stream"]),
+    // A scenario may stand for the function; a stream has none.
+    group = ArgGroup::new("function").args(["url", "command"]),
+)]
+pub(crate) struct SimulateArgs {
+    /// The scenario, in JSON; `-` is standard input. With --stream, the settings of its mapping
+    #[arg(long, value_name = "FILE")]
+    pub(crate) scenario: Option<PathBuf>,
+    /// Decides what is left to chance: request IDs, delays. With a scenario the same seed, 0 by default, gives the same
+    /// output
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// How to show what happened
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+    /// The stream to poll, by its name or ARN
+    #[arg(long, value_name = "NAME", requires = "function", help_heading = "Options for a stream")]
+    pub(crate) stream: Option<StreamName>,
+    /// Where failure records go, each as a JSON line; with the data, unless the mapping has SQS or SNS as destination
+    #[arg(long, value_name = "FILE", requires = "stream", help_heading = "Options for a stream")]
+    pub(crate) failures: Option<PathBuf>,
+    /// How long to poll; by default, until a signal comes or all shards have ended
+    #[arg(long = "for", value_name = "SECONDS", requires = "stream", help_heading = "Options for a stream")]
+    pub(crate) seconds: Option<u64>,
+    /// Where the function takes events, instead of COMMAND
+    #[arg(long, value_name = "INVOKE_URL", requires = "stream", help_heading = "Options for a stream")]
+    pub(crate) url: Option<String>,
+    /// The function, a program and its arguments, instead of the scenario's
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+const AFTER_HELP: &str = r#"The scenario is a JSON object. All of its members are optional, and an unknown one is an error. Times are
+milliseconds since the start, which is 2026-01-01T00:00:00Z.
+
+mapping       the settings of CreateEventSourceMapping under their names, such as BatchSize,
+              MaximumRetryAttempts, BisectBatchOnFunctionError, ParallelizationFactor,
+              FunctionResponseTypes, FilterCriteria, DestinationConfig, with the API's defaults; a
+              consumer's ARN as EventSourceArn makes it enhanced fan-out. Also enabledAtMs (0)
+stream        retentionHours (24); shards: a list (one shard) of {shardId, parents: [shardId …],
+              hashKeyRange: {StartingHashKey, EndingHashKey}}; a parent is closed behind its last record
+records       a list of {id, atMs (0), shardId (needless with one shard), partitionKey ("k"), and one
+              of text, data (base64), sizeBytes, userRecords}; userRecords: a list of {partitionKey,
+              explicitHashKey, and text, data or sizeBytes}, which are put into one aggregated record
+function      durationMs (5), timeoutMs (60000), response (any JSON, instead of what follows from
+              fails), fails: a list of {id, times (always), how (report)}; how: report, throw, timeout,
+              crash. Of these, a COMMAND is given timeoutMs, in real time, and durationMs is the virtual
+              time that each of its invocations takes
+faults        a list of {kind, atMs, untilMs}; without untilMs it strikes once, at the first opportunity
+              after atMs. kind: throttle, timeout, crash, lostResponse, duplicate, zombie,
+              destinationFailure, lateActivation (of a mapping enabled in that time), clockJump,
+              restart (of the poller, before it has stored its checkpoint)
+undocumented  what AWS tells nobody (with defaults as seen, or the harder case): firstRetryDelayMs
+              (222), retryDelayFactor (2), maxRetryDelayMs (60000), retryDelayJitter (0.05),
+              minProgressDelayMs (30), maxProgressDelayMs (42), latestActivationDelayMs (75000),
+              pollIntervalMs (1000), idleWindowDelayMs (120000), restartDelayMs (1000),
+              failingLane: independent, stall; strayMember: dropsAggregate, dropsMember;
+              unknownResponse, invalidJson: success, failure; stateWithFailures: kept, discarded
+
+The table has a line for each invocation, in the order in which they began, and one for each discard. BATCH tells
+where a batch comes from: new ones, again (as it was, with its request ID), rest (behind what is done), half (bisected),
+twice (delivered twice), reread (after a restart), close (the end of a tumbling window). TRY counts the invocations
+with that request ID. IDs are shown as ranges in the order of the scenario. SHARD, with several shards or lanes, is the
+end of the shard's ID and, behind a slash, the lane.
+
+JSON is one object: invocations, discarded, destination (the failure records that it got), dropped, completed, unread,
+metrics.
+
+COMMAND is started as Lambda would do it, invoked once at a time, and ended with the simulation. Its output goes to
+standard error, where afterwards it says how long the invocations took.
+
+A stream is polled as a mapping does it. Region, credentials and endpoint (AWS_ENDPOINT_URL) are found where every AWS
+tool finds them. Positions are not kept: each run begins at the mapping's StartingPosition. Without --scenario the
+settings are those of the kit's template: TRIM_HORIZON, BatchSize 100, ReportBatchItemFailures,
+BisectBatchOnFunctionError, MaximumRetryAttempts 10, MaximumRecordAgeInSeconds 82800. Of a scenario count mapping,
+function.timeoutMs and undocumented; with LATEST, polling begins at once, unless undocumented.latestActivationDelayMs
+says otherwise. The limits of a shard, five reads and 2 MB in a second, are shared with all of its other readers; with
+a ParallelizationFactor of n, each shard is read n times. The table has a line for each invocation, and for records
+that are discarded or dropped; JSON is one line for each step: read, invoked, acknowledged, discarded, dropped. A
+signal ends the run once the invocations under way have ended; a second one kills them.
+
+Exit codes:
+  0    done; records that were discarded are a result, not a failure
+  1    with --stream: records were discarded or dropped, and no failure record tells of them; or polling had to end
+  2    wrong usage; the scenario cannot be read or is wrong; COMMAND cannot be started; there is no such stream, no
+       credentials, or no connection at the start
+  130  interrupted, without --stream
+
+Examples:
+  kinesis-kit simulate --stream orders --failures failures.jsonl -- target/debug/order-function
+  AWS_ENDPOINT_URL=http://127.0.0.1:4568 kinesis-kit simulate --stream orders --for 60 -- python3 bootstrap.py
+  kinesis-kit simulate --stream orders --url http://127.0.0.1:9000/2015-03-31/functions/orders/invocations
+  kinesis-kit simulate --scenario poison.json
+  kinesis-kit simulate --scenario poison.json --seed 7 --format json | jq .discarded
+  kinesis-kit simulate --scenario poison.json -- target/debug/function
+  echo '{"records":[{"id":1,"text":"x"}],"function":{"fails":[{"id":1,"times":2}]}}' |
+    kinesis-kit simulate --scenario -"#;

@@ -1,0 +1,78 @@
+//! How large a simulation may be.
+
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
+
+use kinesis_esm_simulator::{
+    SCENARIO_START_MS, ServiceFunction, Shard, ShardInfo, SharedRecord, Simulation, Step, StepKind, Stream,
+    StreamRecord,
+};
+use kinesis_handler::{Handler, Options, ProcessError, RawEvent, Record};
+use kpl_deaggregation::{Aggregator, AggregatorOptions, Grouping, HashKeyRange, UserRecordInput};
+
+const SHARDS: usize = 1_000;
+const AGGREGATES_PER_SHARD: usize = 10;
+const USER_RECORDS_PER_AGGREGATE: usize = 100;
+
+fn aggregate() -> Vec<u8> {
+    let grouping = Grouping::ShardRanges(vec![HashKeyRange::FULL]);
+    let options = AggregatorOptions { grouping, ..AggregatorOptions::default() };
+    let mut aggregator = Aggregator::new(options).expect("the default limit");
+    for number in 0..USER_RECORDS_PER_AGGREGATE {
+        let full = aggregator.add(UserRecordInput::new(&format!("key-{number}"), &[b'x'; 100]));
+        assert_eq!(full, Ok(None));
+    }
+    aggregator.finish().remove(0).data
+}
+
+fn shard(number: usize, data: &bytes::Bytes) -> Shard {
+    let record = |position: usize| -> SharedRecord {
+        Arc::new(StreamRecord {
+            sequence_number: (1 + number * AGGREGATES_PER_SHARD + position)
+                .to_string()
+                .parse()
+                .expect("digits"),
+            partition_key: "a".to_owned(),
+            data: data.clone(),
+            arrival_ms: SCENARIO_START_MS + 1_000 * position as u64,
+            encryption_type: "NONE",
+        })
+    };
+    Shard {
+        info: ShardInfo {
+            id: format!("shardId-{number:012}"),
+            parents: Vec::new(),
+            hash_key_range: HashKeyRange::FULL,
+        },
+        is_closed: false,
+        records: (0..AGGREGATES_PER_SHARD).map(record).collect(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_shards_and_a_million_user_records() {
+    let data = bytes::Bytes::from(aggregate());
+    let mut simulation = Simulation::default();
+    simulation.mapping.report_batch_item_failures = true;
+    let clock = Rc::new(simulation.clock(SCENARIO_START_MS));
+    let shards = (0..SHARDS).map(|number| shard(number, &data)).collect();
+    let stream = Stream::new(Rc::clone(&clock), Duration::from_secs(24 * 3600), shards);
+    let done = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&done);
+    let mut options = Options::default();
+    options.clock = Arc::new((*clock).clone());
+    let processor = async move |_: Record<'_>| -> Result<(), ProcessError> {
+        counted.set(counted.get() + 1);
+        Ok(())
+    };
+    let function = ServiceFunction::<_, RawEvent>::new(Handler::with_options(processor, options));
+    let acknowledged = Rc::new(Cell::new(0));
+    let observed = Rc::clone(&acknowledged);
+    let observer = move |step: Step| {
+        if let StepKind::Acknowledged(records) = step.kind {
+            observed.set(observed.get() + records.len());
+        }
+    };
+    simulation.run(clock, stream, function, observer).await.expect("nothing impossible");
+    assert_eq!(acknowledged.get(), SHARDS * AGGREGATES_PER_SHARD);
+    assert_eq!(done.get(), SHARDS * AGGREGATES_PER_SHARD * USER_RECORDS_PER_AGGREGATE);
+}
