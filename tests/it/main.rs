@@ -2,7 +2,10 @@
 
 mod events;
 mod emulator;
+mod kinesis;
+mod polling;
 mod end_to_end;
+mod streams;
 mod properties;
 mod scale;
 mod repository;
