@@ -15,9 +15,10 @@ pub(super) fn run(scenario: Scenario, args: &SimulateArgs) -> Result<Report, Err
             return simulation.await.map_err(Error::Simulation);
         }
         let program = Program::new(&args.command, &scenario);
-        let report = unless_interrupted(simulate(scenario, args.seed, Some(&program))).await?;
+        let simulation = unless_interrupted(simulate(scenario, args.seed, Some(&program)));
+        let report = simulation.await?.map_err(Error::Simulation)?;
         note(program.end().await);
-        report.map_err(Error::Simulation)
+        Ok(report)
     })
 }
 
