@@ -10,5 +10,6 @@ mod program;
 mod runtime_api;
 mod fates;
 mod processes;
+mod in_turn;
 mod extensions;
 mod invoke_url;
