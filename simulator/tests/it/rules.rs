@@ -266,6 +266,37 @@ fn rule_9_an_enhanced_fan_out_consumer_gets_user_records() {
 }
 
 #[test]
+fn rule_9_the_lanes_of_a_shard_drop_each_record_once() {
+    let consumer = "arn:aws:kinesis:us-east-1:123456789012:stream/s/consumer/c:1";
+    let low_half =
+        json!({ "StartingHashKey": "0", "EndingHashKey": "170141183460469231731687303715884105727" });
+    let report = run(&json!({
+        "mapping": { "EventSourceArn": consumer, "ParallelizationFactor": 10 },
+        "stream": { "shards": [{ "shardId": "s", "hashKeyRange": low_half }] },
+        "records": [{ "id": "1", "userRecords": [
+            { "partitionKey": "a", "explicitHashKey": "1", "text": "" },
+            { "partitionKey": "b", "explicitHashKey": "170141183460469231731687303715884105728", "text": "stray" },
+        ] }],
+    }));
+    assert_eq!(dropped(&report), [("1".to_owned(), "outOfRange".to_owned())]);
+
+    // The lane of "a" has read the aggregate in time, but has none of it; the lane of "b" gets to it too late.
+    let report = run(&json!({
+        "mapping": { "EventSourceArn": consumer, "ParallelizationFactor": 2 },
+        "stream": { "retentionHours": 1 },
+        "records": [
+            { "id": "1", "partitionKey": "b", "text": "" },
+            { "id": "2", "partitionKey": "a", "atMs": 10, "userRecords": [
+                { "partitionKey": "b", "text": "" }, { "partitionKey": "b", "text": "" },
+            ] },
+        ],
+        "function": always("1", "throw"),
+    }));
+    assert_eq!(dropped(&report), ["1", "2"].map(|id| (id.to_owned(), "trimmed".to_owned())));
+    assert_eq!(report["unread"], json!([]));
+}
+
+#[test]
 fn rule_11_throttles_spend_no_attempts() {
     let report = run(&json!({
         "mapping": reporting(json!({ "MaximumRetryAttempts": 1 })),
