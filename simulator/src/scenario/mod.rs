@@ -124,6 +124,9 @@ const MAX_RETENTION_HOURS: f64 = 8760.0;
 /// A Lambda function never runs longer than 15 minutes.
 const MAX_TIMEOUT_MS: u64 = 15 * 60 * 1000;
 
+/// Latest time of a scenario, and longest of its delays: a hundred years. Sums of a few of them are times, too.
+const MAX_TIME_MS: u64 = 3_155_760_000_000;
+
 impl Scenario {
     /// Reads a scenario.
     ///
@@ -134,10 +137,14 @@ impl Scenario {
         let raw: RawScenario = serde_json::from_slice(json).map_err(ScenarioError::Json)?;
         check_undocumented(&raw.undocumented)?;
         check_faults(&raw.faults)?;
+        check_time("mapping.enabledAtMs", raw.mapping.enabled_at_ms)?;
+        for (index, record) in raw.records.iter().enumerate() {
+            check_time(format_args!("records[{index}].atMs"), record.at_ms)?;
+        }
         let hours = raw.stream.retention_hours;
         if !(hours > 0.0 && hours <= MAX_RETENTION_HOURS) {
             return Err(ScenarioError::Value {
-                member: "stream.retentionHours",
+                member: "stream.retentionHours".to_owned(),
                 value: hours.to_string(),
                 expected: "above 0 and at most 8760",
             });
@@ -145,7 +152,7 @@ impl Scenario {
         let timeout_ms = raw.function.timeout_ms;
         if !(1..=MAX_TIMEOUT_MS).contains(&timeout_ms) {
             return Err(ScenarioError::Value {
-                member: "function.timeoutMs",
+                member: "function.timeoutMs".to_owned(),
                 value: timeout_ms.to_string(),
                 expected: "1 to 900000",
             });
@@ -178,18 +185,41 @@ impl Scenario {
     }
 }
 
+fn check_time(member: impl ToString, time_ms: u64) -> Result<(), ScenarioError> {
+    if time_ms <= MAX_TIME_MS {
+        return Ok(());
+    }
+    Err(ScenarioError::Value {
+        member: member.to_string(),
+        value: time_ms.to_string(),
+        expected: "at most 3155760000000 (a hundred years)",
+    })
+}
+
 fn check_undocumented(undocumented: &Undocumented) -> Result<(), ScenarioError> {
     let Undocumented { retry_delay_factor: factor, retry_delay_jitter: jitter, .. } = *undocumented;
+    for (name, delay_ms) in [
+        ("firstRetryDelayMs", undocumented.first_retry_delay_ms),
+        ("maxRetryDelayMs", undocumented.max_retry_delay_ms),
+        ("minProgressDelayMs", undocumented.min_progress_delay_ms),
+        ("maxProgressDelayMs", undocumented.max_progress_delay_ms),
+        ("latestActivationDelayMs", undocumented.latest_activation_delay_ms),
+        ("pollIntervalMs", undocumented.poll_interval_ms),
+        ("idleWindowDelayMs", undocumented.idle_window_delay_ms),
+        ("restartDelayMs", undocumented.restart_delay_ms),
+    ] {
+        check_time(format_args!("undocumented.{name}"), delay_ms)?;
+    }
     if !(1.0..=100.0).contains(&factor) {
         return Err(ScenarioError::Value {
-            member: "undocumented.retryDelayFactor",
+            member: "undocumented.retryDelayFactor".to_owned(),
             value: factor.to_string(),
             expected: "1 to 100",
         });
     }
     if !(0.0..=1.0).contains(&jitter) {
         return Err(ScenarioError::Value {
-            member: "undocumented.retryDelayJitter",
+            member: "undocumented.retryDelayJitter".to_owned(),
             value: jitter.to_string(),
             expected: "0 to 1",
         });
@@ -203,6 +233,10 @@ fn check_faults(faults: &[Fault]) -> Result<(), ScenarioError> {
             Some(until_ms) if until_ms <= at_ms => return Err(ScenarioError::EmptyFault { index }),
             None if matches!(kind, FaultKind::ClockJump | FaultKind::LateActivation) => {
                 return Err(ScenarioError::EndlessFault { index });
+            }
+            // What else goes wrong may do so for ever.
+            Some(until_ms) if matches!(kind, FaultKind::ClockJump | FaultKind::LateActivation) => {
+                check_time(format_args!("faults[{index}].untilMs"), *until_ms)?;
             }
             _ => {}
         }
@@ -279,7 +313,7 @@ fn fill(shards: Vec<ShardInfo>, raw: Vec<RawRecord>) -> Result<(Vec<Shard>, Ids)
                 ScenarioError::UnknownShard { id: raw.id.clone(), shard_id: shard_id.clone() }
             })?,
             None if shards.len() == 1 => 0,
-            None => return Err(ScenarioError::NoShard { id: raw.id.clone() }),
+            None => return Err(ScenarioError::NoShard { id: raw.id.clone(), shards: shards.len() }),
         };
         let id = raw.id.clone();
         let record = raw.into_stream_record(number, SCENARIO_START_MS, &mut payloads)?;

@@ -311,6 +311,19 @@ fn rule_11_throttles_spend_no_attempts() {
 }
 
 #[test]
+fn rule_11_a_throttle_may_last_for_ever() {
+    let report = run(&json!({
+        "mapping": { "MaximumRecordAgeInSeconds": 60, "MaximumRetryAttempts": 0 },
+        "records": records(&[0]),
+        "faults": [{ "atMs": 0, "untilMs": u64::MAX, "kind": "throttle" }, { "atMs": u64::MAX, "kind": "crash" }],
+    }));
+    assert_eq!(
+        report["discarded"],
+        json!([{ "ids": ["1"], "condition": "RecordAgeExceeded", "approximateInvokeCount": 1 }])
+    );
+}
+
+#[test]
 fn rule_12_timeout_crash_and_lost_response_are_function_errors() {
     for kind in ["timeout", "crash", "lostResponse", "zombie"] {
         let report = run(&json!({
