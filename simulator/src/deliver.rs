@@ -88,7 +88,8 @@ impl<S: Source, F: Function, O: Observer> Lane<'_, S, F, O> {
             let restarted_ms = self.world.clock.now_ms() + self.world.undocumented.restart_delay_ms.max(1);
             self.world.clock.sleep_until_ms(restarted_ms).await;
             self.batching_since_ms = self.world.clock.now_ms();
-            return Ok(());
+            // What has arrived since then comes with it.
+            return self.intake.read(self.world, &self.id).await;
         }
         self.take_state(&verdict, attempt.response.as_deref());
         let function_error = error.map(|_| "Unhandled".to_owned());

@@ -192,6 +192,16 @@ fn rule_7_a_restart_delivers_again_from_the_checkpoint() {
 }
 
 #[test]
+fn rule_7_a_restart_reads_also_what_has_arrived_since_the_checkpoint() {
+    let report = run(&json!({
+        "records": records(&[0, 0, 500]),
+        "faults": [{ "atMs": 0, "kind": "restart" }],
+    }));
+    assert_eq!(sequence(&report), ["1-2", "1-3"]);
+    assert_eq!(report["completed"], json!(["1", "2", "3"]));
+}
+
+#[test]
 fn rule_7_a_duplicate_has_the_same_request_id() {
     let report = run(&json!({
         "records": records(&[0, 0]),
