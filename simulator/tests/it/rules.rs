@@ -417,6 +417,21 @@ fn rule_21_too_old_records_are_discarded_alone_and_the_younger_go_on() {
 }
 
 #[test]
+fn rule_21_a_duplicate_is_not_delivered_of_what_is_too_old_by_then() {
+    let duplicate = json!([{ "atMs": 0, "untilMs": 600_000, "kind": "duplicate" }]);
+    let scenario = |duration_ms: u64| {
+        json!({
+            "mapping": { "MaximumRecordAgeInSeconds": 60 },
+            "records": records(&[0]),
+            "function": { "durationMs": duration_ms, "timeoutMs": 900_000 },
+            "faults": duplicate,
+        })
+    };
+    check_sequence(&scenario(60_000), &["1", "1"]);
+    check_sequence(&scenario(60_001), &["1"]);
+}
+
+#[test]
 fn rule_21_age_ends_retries_also_after_a_jump_of_the_clock() {
     let report = run(&json!({
         "mapping": reporting(json!({ "MaximumRecordAgeInSeconds": 60 })),
