@@ -1,6 +1,7 @@
 //! A simulation as JSON: what `kinesis-kit simulate --scenario` reads.
 
 mod error;
+mod check;
 mod ids;
 mod record;
 mod records;
@@ -17,7 +18,7 @@ pub use ids::Ids;
 use records::Records;
 
 use crate::{
-    FailureKind, Fault, FaultKind, Mapping, ScriptedFailure, ScriptedFunction, Shard, ShardInfo, Simulation,
+    FailureKind, Fault, Mapping, ScriptedFailure, ScriptedFunction, Shard, ShardInfo, Simulation,
     SimulationClock, Stream, Undocumented,
 };
 
@@ -122,9 +123,6 @@ struct RawFailure {
 /// Longest retention of a stream: a year.
 const MAX_RETENTION_HOURS: f64 = 8760.0;
 
-/// A hundred years.
-const MAX_TIME_MS: u64 = 36_525 * 24 * 60 * 60 * 1000;
-
 /// A Lambda function never runs longer than 15 minutes.
 const MAX_TIMEOUT_MS: u64 = 15 * 60 * 1000;
 
@@ -136,14 +134,14 @@ impl Scenario {
     /// Any [`ScenarioError`], saying what is wrong and where.
     pub fn parse(json: &[u8]) -> Result<Self, ScenarioError> {
         let raw: RawScenario = serde_json::from_slice(json).map_err(ScenarioError::Json)?;
-        check_undocumented(&raw.undocumented)?;
-        check_faults(&raw.faults)?;
-        check_time("mapping.enabledAtMs", raw.mapping.enabled_at_ms)?;
-        check_time("function.durationMs", raw.function.duration_ms)?;
+        check::undocumented(&raw.undocumented)?;
+        check::faults(&raw.faults)?;
+        check::time("mapping.enabledAtMs", raw.mapping.enabled_at_ms)?;
+        check::time("function.durationMs", raw.function.duration_ms)?;
         let hours = raw.stream.retention_hours;
         if !(hours > 0.0 && hours <= MAX_RETENTION_HOURS) {
             return Err(ScenarioError::Value {
-                member: "stream.retentionHours",
+                member: "stream.retentionHours".to_owned(),
                 value: hours.to_string(),
                 expected: "above 0 and at most 8760",
             });
@@ -151,7 +149,7 @@ impl Scenario {
         let timeout_ms = raw.function.timeout_ms;
         if !(1..=MAX_TIMEOUT_MS).contains(&timeout_ms) {
             return Err(ScenarioError::Value {
-                member: "function.timeoutMs",
+                member: "function.timeoutMs".to_owned(),
                 value: timeout_ms.to_string(),
                 expected: "1 to 900000",
             });
@@ -187,61 +185,6 @@ impl Scenario {
     pub fn into_parts(self, clock: Rc<SimulationClock>) -> (Simulation, Stream, ScriptedFunction, Rc<Ids>) {
         (self.simulation, Stream::new(clock, self.retention, self.shards), self.function, self.ids)
     }
-}
-
-fn check_undocumented(undocumented: &Undocumented) -> Result<(), ScenarioError> {
-    let Undocumented { retry_delay_factor: factor, retry_delay_jitter: jitter, .. } = *undocumented;
-    if !(1.0..=100.0).contains(&factor) {
-        return Err(ScenarioError::Value {
-            member: "undocumented.retryDelayFactor",
-            value: factor.to_string(),
-            expected: "1 to 100",
-        });
-    }
-    if !(0.0..=1.0).contains(&jitter) {
-        return Err(ScenarioError::Value {
-            member: "undocumented.retryDelayJitter",
-            value: jitter.to_string(),
-            expected: "0 to 1",
-        });
-    }
-    for (member, time_ms) in [
-        ("undocumented.firstRetryDelayMs", undocumented.first_retry_delay_ms),
-        ("undocumented.maxRetryDelayMs", undocumented.max_retry_delay_ms),
-        ("undocumented.minProgressDelayMs", undocumented.min_progress_delay_ms),
-        ("undocumented.maxProgressDelayMs", undocumented.max_progress_delay_ms),
-        ("undocumented.latestActivationDelayMs", undocumented.latest_activation_delay_ms),
-        ("undocumented.pollIntervalMs", undocumented.poll_interval_ms),
-        ("undocumented.idleWindowDelayMs", undocumented.idle_window_delay_ms),
-        ("undocumented.restartDelayMs", undocumented.restart_delay_ms),
-    ] {
-        check_time(member, time_ms)?;
-    }
-    Ok(())
-}
-
-/// No time of a scenario comes near the end of what the clock can count.
-fn check_time(member: &'static str, time_ms: u64) -> Result<(), ScenarioError> {
-    if time_ms <= MAX_TIME_MS {
-        return Ok(());
-    }
-    let expected = "at most 3155760000000, a hundred years";
-    Err(ScenarioError::Value { member, value: time_ms.to_string(), expected })
-}
-
-fn check_faults(faults: &[Fault]) -> Result<(), ScenarioError> {
-    for (index, Fault { at_ms, until_ms, kind }) in faults.iter().enumerate() {
-        check_time("faults: atMs", *at_ms)?;
-        check_time("faults: untilMs", until_ms.unwrap_or(0))?;
-        match until_ms {
-            Some(until_ms) if until_ms <= at_ms => return Err(ScenarioError::EmptyFault { index }),
-            None if matches!(kind, FaultKind::ClockJump | FaultKind::LateActivation) => {
-                return Err(ScenarioError::EndlessFault { index });
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// The shards without their records, parents before children.

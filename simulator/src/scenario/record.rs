@@ -11,7 +11,7 @@ use serde::{
     de::{self, Visitor},
 };
 
-use super::{SCENARIO_START_MS, ScenarioError, check_time};
+use super::{SCENARIO_START_MS, ScenarioError, check};
 use crate::StreamRecord;
 
 /// A record of a scenario, or a user record of one.
@@ -82,7 +82,7 @@ impl RawRecord {
         if id.is_empty() {
             return Err(ScenarioError::NoId);
         }
-        check_time("records: atMs", self.at_ms)?;
+        check::time(format_args!("record {id:?}: atMs"), self.at_ms)?;
         let arrival_ms = SCENARIO_START_MS + self.at_ms;
         let (data, aggregate_key) = match &self.user_records {
             Some(_) => self.aggregate(id, payloads)?,

@@ -5,6 +5,7 @@
 mod scenario;
 mod captured;
 mod rules;
+mod refused;
 mod service;
 mod program;
 mod runtime_api;
