@@ -76,7 +76,11 @@ impl<S: Source, F: Function, O: Observer> Lane<'_, S, F, O> {
         attempt.invoked.is_ignored = restarts;
         let is_plain = attempt.invoked.fate == Fate::Normal;
         self.world.step(&self.id, StepKind::Invoked(attempt.invoked));
-        if is_plain && self.world.faults.strikes(FaultKind::Duplicate, began_ms) {
+        // What is too old by now is not delivered again, either.
+        let now_ms = self.world.clock.now_ms();
+        let limits = self.age_limits();
+        let is_young = records.first().is_none_or(|record| limits.expiry(record, now_ms).is_none());
+        if is_plain && is_young && self.world.faults.strikes(FaultKind::Duplicate, began_ms) {
             let mut again = self.attempt(&records, &request_id, window.as_ref()).await?;
             again.invoked.is_ignored = true;
             self.world.step(&self.id, StepKind::Invoked(again.invoked));
@@ -88,7 +92,8 @@ impl<S: Source, F: Function, O: Observer> Lane<'_, S, F, O> {
             let restarted_ms = self.world.clock.now_ms() + self.world.undocumented.restart_delay_ms.max(1);
             self.world.clock.sleep_until_ms(restarted_ms).await;
             self.batching_since_ms = self.world.clock.now_ms();
-            return Ok(());
+            // What has arrived since then comes with it.
+            return self.intake.read(self.world, &self.id).await;
         }
         self.take_state(&verdict, attempt.response.as_deref());
         let function_error = error.map(|_| "Unhandled".to_owned());

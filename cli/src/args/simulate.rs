@@ -47,68 +47,78 @@ pub(crate) struct SimulateArgs {
     pub(crate) command: Vec<OsString>,
 }
 
-const AFTER_HELP: &str = r#"The scenario is a JSON object. All of its members are optional, and an unknown one is an error. Times are
-milliseconds since the start, which is 2026-01-01T00:00:00Z.
+const AFTER_HELP: &str = "\
+The scenario is a JSON object. All of its members are optional, and an unknown one is an error. Times are \
+milliseconds since the start, which is 2026-01-01T00:00:00Z. Values in parentheses are defaults.
 
-mapping       the settings of CreateEventSourceMapping under their names, such as BatchSize,
-              MaximumRetryAttempts, BisectBatchOnFunctionError, ParallelizationFactor,
-              FunctionResponseTypes, FilterCriteria, DestinationConfig, with the API's defaults; a
-              consumer's ARN as EventSourceArn makes it enhanced fan-out. Also enabledAtMs (0)
-stream        retentionHours (24); shards: a list (one shard) of {shardId, parents: [shardId …],
-              hashKeyRange: {StartingHashKey, EndingHashKey}}; a parent is closed behind its last record
-records       a list of {id, atMs (0), shardId (needless with one shard), partitionKey ("k"), and one
-              of text, data (base64), sizeBytes, userRecords}; userRecords: a list of {partitionKey,
-              explicitHashKey, and text, data or sizeBytes}, which are put into one aggregated record
-function      durationMs (5), timeoutMs (60000), response (any JSON, instead of what follows from
-              fails), fails: a list of {id, times (always), how (report)}; how: report, throw, timeout,
-              crash. Of these, a COMMAND is given timeoutMs, in real time, and durationMs is the virtual
-              time that each of its invocations takes
-faults        a list of {kind, atMs, untilMs}; without untilMs it strikes once, at the first opportunity
-              after atMs. kind: throttle, timeout, crash, lostResponse, duplicate, zombie,
-              destinationFailure, lateActivation (of a mapping enabled in that time), clockJump,
-              restart (of the poller, before it has stored its checkpoint)
-undocumented  what AWS tells nobody (with defaults as seen, or the harder case): firstRetryDelayMs
-              (222), retryDelayFactor (2), maxRetryDelayMs (60000), retryDelayJitter (0.05),
-              minProgressDelayMs (30), maxProgressDelayMs (42), latestActivationDelayMs (75000),
-              pollIntervalMs (1000), idleWindowDelayMs (120000), restartDelayMs (1000),
-              failingLane: independent, stall; strayMember: dropsAggregate, dropsMember;
-              unknownResponse, invalidJson: success, failure; stateWithFailures: kept, discarded
+  mapping
+    The settings of CreateEventSourceMapping under their names, such as BatchSize, MaximumRetryAttempts, \
+BisectBatchOnFunctionError, ParallelizationFactor, FunctionResponseTypes, FilterCriteria, \
+DestinationConfig, with the API's defaults. With the ARN of a consumer as EventSourceArn, it is enhanced \
+fan-out. Also enabledAtMs (0).
+  stream
+    retentionHours (24); shards (one): a list of {shardId, parents: [shardId, …], hashKeyRange: \
+{StartingHashKey, EndingHashKey}}. A parent is closed behind its last record.
+  records
+    A list of {id, atMs (0), shardId (needless with one shard), partitionKey (\"k\")} with one of text, data \
+(base64), sizeBytes or userRecords: a list of {partitionKey, explicitHashKey} with one of text, data or \
+sizeBytes, which become one aggregated record.
+  function
+    durationMs (5), timeoutMs (60000), response (any JSON, instead of what follows from fails), fails: a \
+list of {id, times (always), how}; how: report (default), throw, timeout, crash. For a COMMAND, \
+timeoutMs is real time, durationMs is the virtual time that each of its invocations takes, and the \
+others mean nothing.
+  faults
+    A list of {kind, atMs, untilMs}; without untilMs it strikes once, at the first opportunity from atMs on. \
+kind: throttle, timeout, crash, lostResponse, duplicate, zombie, destinationFailure, lateActivation (of \
+a mapping enabled in that time), clockJump, restart (of the poller, before it has stored its \
+checkpoint).
+  undocumented
+    What AWS does not tell: firstRetryDelayMs (222), retryDelayFactor (2), maxRetryDelayMs (60000), \
+retryDelayJitter (0.05), minProgressDelayMs (30), maxProgressDelayMs (42), latestActivationDelayMs \
+(75000), pollIntervalMs (1000), idleWindowDelayMs (120000), restartDelayMs (1000); failingLane: \
+independent (default), stall; strayMember: dropsAggregate (default), dropsMember; unknownResponse: \
+success (default), failure; invalidJson: success, failure (default); stateWithFailures: kept (default), \
+discarded.
 
-The table has a line for each invocation, in the order in which they began, and one for each discard. BATCH tells
-where a batch comes from: new ones, again (as it was, with its request ID), rest (behind what is done), half (bisected),
-twice (delivered twice), reread (after a restart), close (the end of a tumbling window). TRY counts the invocations
-with that request ID. IDs are shown as ranges in the order of the scenario. SHARD, with several shards or lanes, is the
-end of the shard's ID and, behind a slash, the lane.
+The table has a line for each invocation, in the order in which they began, and one for records that are \
+given up. BATCH tells where a batch comes from: new records; again, as it was and with its request ID; the \
+rest behind what is done; a half of one that failed; twice, although it was answered; reread after a \
+restart; close, the end of a tumbling window. TRY counts the invocations with that request ID. RECORDS shows \
+IDs as ranges in the order of the scenario. SHARD, if there are several shards or lanes, is the end of the \
+shard's ID and, behind a slash, the lane.
 
-JSON is one object: invocations, discarded, destination (the failure records that it got), dropped, completed, unread,
-metrics.
+JSON is one object: invocations, discarded, destination (the failure records that it got), dropped, \
+completed, unread, metrics.
 
-COMMAND is started as Lambda would do it, invoked once at a time, and ended with the simulation. Its output goes to
-standard error, where afterwards it says how long the invocations took.
+COMMAND is started as Lambda would do it, is invoked once at a time, and ends with the simulation. What it \
+prints goes to standard error, where afterwards a line says how long its invocations took.
 
-A stream is polled as a mapping does it. Region, credentials and endpoint (AWS_ENDPOINT_URL) are found where every AWS
-tool finds them. Positions are not kept: each run begins at the mapping's StartingPosition. Without --scenario the
-settings are those of the kit's template: TRIM_HORIZON, BatchSize 100, ReportBatchItemFailures,
-BisectBatchOnFunctionError, MaximumRetryAttempts 10, MaximumRecordAgeInSeconds 82800. Of a scenario count mapping,
-function.timeoutMs and undocumented; with LATEST, polling begins at once, unless undocumented.latestActivationDelayMs
-says otherwise. The limits of a shard, five reads and 2 MB in a second, are shared with all of its other readers; with
-a ParallelizationFactor of n, each shard is read n times. The table has a line for each invocation, and for records
-that are discarded or dropped; JSON is one line for each step: read, invoked, acknowledged, discarded, dropped. A
-signal ends the run once the invocations under way have ended; a second one kills them.
+A stream is polled as a mapping does it. Region, credentials and endpoint (AWS_ENDPOINT_URL) are found where \
+every AWS tool finds them. Positions are not kept: each run begins at the mapping's StartingPosition. Without \
+--scenario the settings are those of the kit's template: TRIM_HORIZON, BatchSize 100, \
+ReportBatchItemFailures, BisectBatchOnFunctionError, MaximumRetryAttempts 10, MaximumRecordAgeInSeconds \
+82800. Of a scenario count mapping, function.timeoutMs and undocumented; with LATEST, polling begins at once \
+unless latestActivationDelayMs is there. The limits of a shard, five reads and 2 MB in a second, are shared \
+with all of its other readers; with a ParallelizationFactor of n, each shard is read n times.
+
+While it is polled, the table has a line for each invocation, and for records that are discarded or dropped. \
+JSON is a line for each step: read, invoked, acknowledged, discarded, dropped. A signal ends the run once the \
+invocations under way have ended; a second one kills them.
 
 Exit codes:
   0    done; records that were discarded are a result, not a failure
-  1    with --stream: records were discarded or dropped, and no failure record tells of them; or polling had to end
-  2    wrong usage; the scenario cannot be read or is wrong; COMMAND cannot be started; there is no such stream, no
-       credentials, or no connection at the start
+  1    with --stream: records were lost, without a failure record, or polling had to end
+  2    wrong usage; the scenario cannot be read or is wrong; COMMAND cannot be started
+       with --stream: no such stream, no credentials, or no connection
   130  interrupted, without --stream
 
 Examples:
-  kinesis-kit simulate --stream orders --failures failures.jsonl -- target/debug/order-function
-  AWS_ENDPOINT_URL=http://127.0.0.1:4568 kinesis-kit simulate --stream orders --for 60 -- python3 bootstrap.py
-  kinesis-kit simulate --stream orders --url http://127.0.0.1:9000/2015-03-31/functions/orders/invocations
+  kinesis-kit simulate --stream orders --failures failures.jsonl -- target/debug/function
+  AWS_ENDPOINT_URL=http://127.0.0.1:4568 kinesis-kit simulate --stream orders -- bootstrap
+  kinesis-kit simulate --stream orders --url http://127.0.0.1:9000/2015-03-31/functions/_/invocations
   kinesis-kit simulate --scenario poison.json
   kinesis-kit simulate --scenario poison.json --seed 7 --format json | jq .discarded
   kinesis-kit simulate --scenario poison.json -- target/debug/function
-  echo '{"records":[{"id":1,"text":"x"}],"function":{"fails":[{"id":1,"times":2}]}}' |
-    kinesis-kit simulate --scenario -"#;
+  echo '{\"records\":[{\"id\":1,\"text\":\"x\"}],\"function\":{\"fails\":[{\"id\":1,\"times\":2}]}}' |
+    kinesis-kit simulate --scenario -";

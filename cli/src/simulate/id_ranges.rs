@@ -14,10 +14,10 @@ pub(super) fn of_positions(ids: &Ids, positions: impl Iterator<Item = usize>, wi
     let mut shown = String::new();
     let mut shown_width = 0;
     let mut push = |first: usize, last: usize| {
-        if !shown.is_empty() {
+        let from = shown.len();
+        if from > 0 {
             shown.push_str(", ");
         }
-        let from = shown.len();
         shown.push_str(&ids.all()[first]);
         if first < last {
             let separator = if ids.all()[first].contains('-') { ".." } else { "-" };
@@ -79,6 +79,6 @@ mod tests {
     fn what_is_too_wide_ends_soon() {
         let many: Vec<_> = (1..=100).map(|id| format!(r#"{{"id":{id},"text":""}}"#)).collect();
         let odd: Vec<usize> = (0..100).step_by(2).collect();
-        check(&many.join(","), &odd, "1, 3, 5, 7, 9, 11, 13, 15, 17");
+        check(&many.join(","), &odd, "1, 3, 5, 7, 9");
     }
 }

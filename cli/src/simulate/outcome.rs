@@ -1,12 +1,15 @@
 use kinesis_esm_simulator::{
-    Delivery, Destination, DestinationKind, Discarded, DropReason, Fate, Ids, Invoked, Outcome,
+    Delivery, Destination, DestinationKind, Discarded, DropReason, Fate, Ids, Invoked, Outcome, SharedRecord,
 };
 
 use super::id_ranges;
-use crate::note::count;
+use crate::{cell, note::count};
 
-/// Longer ones are cut.
+/// How wide IDs that a response named are shown.
 const REPORTED_WIDTH: usize = 24;
+
+/// How wide IDs that were given up are shown.
+const SETTLED_WIDTH: usize = 40;
 
 /// How an invocation ended, in a few words.
 pub(super) fn of_invocation(invoked: &Invoked, ids: &Ids) -> String {
@@ -31,27 +34,33 @@ pub(super) fn of_invocation(invoked: &Invoked, ids: &Ids) -> String {
     text
 }
 
-/// What became of records that were given up, and who is told.
-pub(super) fn of_discard(discarded: &Discarded, destination: Option<&Destination>) -> String {
-    let records = count(discarded.records.len() as u64, "record");
+/// Which records were given up, why, and who is told.
+pub(super) fn of_discard(discarded: &Discarded, destination: Option<&Destination>, ids: &Ids) -> String {
+    let records = counted(&discarded.records, ids);
     let Discarded { condition, approximate_invoke_count: invocations, .. } = discarded;
     let told = match (&discarded.delivery, destination) {
         (Delivery::Delivered { .. }, Some(destination)) => format!("told {}", short(destination)),
         (Delivery::Delivered { .. }, None) => "told the destination".to_owned(),
         (Delivery::NoDestination, _) => "told nobody".to_owned(),
-        (Delivery::Failed, _) => "told nobody, as the destination cannot be written".to_owned(),
+        (Delivery::Failed, _) => "told nobody (destination failed)".to_owned(),
     };
-    format!("DISCARDED {records} ({condition:?}, approximateInvokeCount {invocations}), {told}")
+    format!("DISCARDED {records}; {condition:?}, approximateInvokeCount {invocations}, {told}")
 }
 
-/// Why so many records were passed over.
-pub(super) fn of_drop(records: usize, reason: DropReason) -> String {
+/// Which records were passed over, and why.
+pub(super) fn of_drop(records: &[SharedRecord], reason: DropReason, ids: &Ids) -> String {
     let why = match reason {
         DropReason::Trimmed => "older than the stream's retention",
         DropReason::Filtered => "no filter admits them",
         DropReason::OutOfRange => "not of this shard's hash keys",
     };
-    format!("DROPPED {} ({why}), told nobody", count(records as u64, "record"))
+    format!("DROPPED {}; {why}, told nobody", counted(records, ids))
+}
+
+/// The IDs come first, where a terminal shows them before it breaks the line.
+fn counted(records: &[SharedRecord], ids: &Ids) -> String {
+    let shown = cell::text(&id_ranges::of_records(ids, records, SETTLED_WIDTH), SETTLED_WIDTH);
+    format!("{}: {shown}", count(records.len() as u64, "record"))
 }
 
 /// Kind and name, without account and region.

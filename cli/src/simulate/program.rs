@@ -54,7 +54,8 @@ impl fmt::Display for Measured {
         let Measurement { starts, invocations, crashes, wall_time, max_wall_time, max_init_time, .. } =
             self.0;
         write!(f, "{}, {}", count(invocations, "invocation"), count(starts, "cold start"))?;
-        if starts > 0 {
+        // Zero if none has come so far as to ask for an event.
+        if !max_init_time.is_zero() {
             write!(f, " of at most {} ms", milliseconds(max_init_time))?;
         }
         if let Some(mean) = u32::try_from(invocations).ok().and_then(|count| wall_time.checked_div(count)) {

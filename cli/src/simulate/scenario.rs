@@ -17,9 +17,12 @@ pub(super) fn run(scenario: Scenario, args: &SimulateArgs) -> Result<Report, Err
             return simulation.await.map_err(Error::Simulation);
         }
         let program = Program::new(&args.command, &scenario);
-        let report = unless_interrupted(simulate(scenario, seed, Some(&program))).await?;
-        note(program.end().await);
-        report.map_err(Error::Simulation)
+        let work = async {
+            let report = simulate(scenario, seed, Some(&program)).await?;
+            note(program.end().await);
+            Ok(report)
+        };
+        unless_interrupted(work).await?.map_err(Error::Simulation)
     })
 }
 

@@ -90,17 +90,13 @@ fn row(step: &Step, ids: &Ids, view: &View, lineage: &mut Lineage, width: usize)
             columns.push(invoked.request_id.chars().take(REQUEST_ID_WIDTH).collect());
             columns.push(tries.to_string());
             columns.push(cell::text(&outcome::of_invocation(invoked, ids), OUTCOME_WIDTH));
-            id_ranges::of_records(ids, &invoked.records, width)
+            LastCell::Cut(id_ranges::of_records(ids, &invoked.records, width))
         }
         StepKind::Discarded(discarded) => {
-            let records = id_ranges::of_records(ids, &discarded.records, width);
-            format!("{}: {records}", outcome::of_discard(discarded, view.destination.as_ref()))
+            LastCell::Whole(outcome::of_discard(discarded, view.destination.as_ref(), ids))
         }
-        StepKind::Dropped(records, reason) => {
-            let shown = id_ranges::of_records(ids, records, width);
-            format!("{}: {shown}", outcome::of_drop(records.len(), *reason))
-        }
+        StepKind::Dropped(records, reason) => LastCell::Whole(outcome::of_drop(records, *reason, ids)),
         _ => return None,
     };
-    Some(Row { columns, last: LastCell::Cut(last) })
+    Some(Row { columns, last })
 }

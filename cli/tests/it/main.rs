@@ -7,5 +7,7 @@ mod vectors;
 mod inspect;
 mod aggregate;
 mod round_trip;
+mod simulate;
+mod simulate_command;
 mod scripted_kinesis;
 mod stream;

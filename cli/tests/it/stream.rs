@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    kit::{Run, kit_with},
+    kit::{Run, kit_where},
     scripted_kinesis::{Answer, ScriptedKinesis, description, error, record},
 };
 
@@ -23,7 +23,7 @@ fn simulate(kinesis: &ScriptedKinesis, args: &str) -> Run {
         ("AWS_CONFIG_FILE", "/dev/null"),
         ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
     ];
-    kit_with(&format!("simulate --stream orders --url {url} {args}"), &variables, "")
+    kit_where(&variables, format!("simulate --stream orders --url {url} {args}").split_whitespace(), "")
 }
 
 fn shard(id: &str, parent: Option<&str>) -> Value {

@@ -1,6 +1,7 @@
 //! A simulation as JSON: what `kinesis-kit simulate --scenario` reads.
 
 mod error;
+mod check;
 mod ids;
 mod record;
 mod records;
@@ -17,7 +18,7 @@ pub use ids::Ids;
 use records::Records;
 
 use crate::{
-    FailureKind, Fault, FaultKind, Mapping, ScriptedFailure, ScriptedFunction, Shard, ShardInfo, Simulation,
+    FailureKind, Fault, Mapping, ScriptedFailure, ScriptedFunction, Shard, ShardInfo, Simulation,
     SimulationClock, Stream, Undocumented,
 };
 
@@ -133,12 +134,14 @@ impl Scenario {
     /// Any [`ScenarioError`], saying what is wrong and where.
     pub fn parse(json: &[u8]) -> Result<Self, ScenarioError> {
         let raw: RawScenario = serde_json::from_slice(json).map_err(ScenarioError::Json)?;
-        check_undocumented(&raw.undocumented)?;
-        check_faults(&raw.faults)?;
+        check::undocumented(&raw.undocumented)?;
+        check::faults(&raw.faults)?;
+        check::time("mapping.enabledAtMs", raw.mapping.enabled_at_ms)?;
+        check::time("function.durationMs", raw.function.duration_ms)?;
         let hours = raw.stream.retention_hours;
         if !(hours > 0.0 && hours <= MAX_RETENTION_HOURS) {
             return Err(ScenarioError::Value {
-                member: "stream.retentionHours",
+                member: "stream.retentionHours".to_owned(),
                 value: hours.to_string(),
                 expected: "above 0 and at most 8760",
             });
@@ -146,7 +149,7 @@ impl Scenario {
         let timeout_ms = raw.function.timeout_ms;
         if !(1..=MAX_TIMEOUT_MS).contains(&timeout_ms) {
             return Err(ScenarioError::Value {
-                member: "function.timeoutMs",
+                member: "function.timeoutMs".to_owned(),
                 value: timeout_ms.to_string(),
                 expected: "1 to 900000",
             });
@@ -182,38 +185,6 @@ impl Scenario {
     pub fn into_parts(self, clock: Rc<SimulationClock>) -> (Simulation, Stream, ScriptedFunction, Rc<Ids>) {
         (self.simulation, Stream::new(clock, self.retention, self.shards), self.function, self.ids)
     }
-}
-
-fn check_undocumented(undocumented: &Undocumented) -> Result<(), ScenarioError> {
-    let Undocumented { retry_delay_factor: factor, retry_delay_jitter: jitter, .. } = *undocumented;
-    if !(1.0..=100.0).contains(&factor) {
-        return Err(ScenarioError::Value {
-            member: "undocumented.retryDelayFactor",
-            value: factor.to_string(),
-            expected: "1 to 100",
-        });
-    }
-    if !(0.0..=1.0).contains(&jitter) {
-        return Err(ScenarioError::Value {
-            member: "undocumented.retryDelayJitter",
-            value: jitter.to_string(),
-            expected: "0 to 1",
-        });
-    }
-    Ok(())
-}
-
-fn check_faults(faults: &[Fault]) -> Result<(), ScenarioError> {
-    for (index, Fault { at_ms, until_ms, kind }) in faults.iter().enumerate() {
-        match until_ms {
-            Some(until_ms) if until_ms <= at_ms => return Err(ScenarioError::EmptyFault { index }),
-            None if matches!(kind, FaultKind::ClockJump | FaultKind::LateActivation) => {
-                return Err(ScenarioError::EndlessFault { index });
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// The shards without their records, parents before children.

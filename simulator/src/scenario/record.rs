@@ -11,7 +11,7 @@ use serde::{
     de::{self, Visitor},
 };
 
-use super::{SCENARIO_START_MS, ScenarioError};
+use super::{SCENARIO_START_MS, ScenarioError, check};
 use crate::StreamRecord;
 
 /// A record of a scenario, or a user record of one.
@@ -79,10 +79,11 @@ impl RawRecord {
         sequence_number: SequenceNumber,
         payloads: &mut Payloads,
     ) -> Result<StreamRecord, ScenarioError> {
-        let arrival_ms = SCENARIO_START_MS.saturating_add(self.at_ms);
         if id.is_empty() {
             return Err(ScenarioError::NoId);
         }
+        check::time(format_args!("record {id:?}: atMs"), self.at_ms)?;
+        let arrival_ms = SCENARIO_START_MS + self.at_ms;
         let (data, aggregate_key) = match &self.user_records {
             Some(_) => self.aggregate(id, payloads)?,
             None => (self.payload(id, payloads)?, None),

@@ -58,7 +58,7 @@ impl Records {
                     }
                 },
                 None if shards.len() == 1 => 0,
-                None => return Err(ScenarioError::NoShard { id }),
+                None => return Err(ScenarioError::NoShard { id, shards: shards.len() }),
             };
             by_shard[position].push(record);
             ids.push(id);
