@@ -418,6 +418,27 @@ fn rule_21_too_old_records_are_discarded_alone_and_the_younger_go_on() {
 }
 
 #[test]
+fn rule_21_a_delay_ends_when_there_is_nothing_left_to_retry() {
+    let scenario = |mapping: Value, retention_hours: f64| {
+        json!({
+            "mapping": reporting(mapping),
+            "stream": { "retentionHours": retention_hours },
+            "records": records(&[0, 30_000, 59_000]),
+            "function": always("1", "report"),
+        })
+    };
+    // The last retry is after about 57 seconds, the next would be a minute later.
+    let report = run(&scenario(json!({ "MaximumRecordAgeInSeconds": 60 }), 24.0));
+    assert_eq!(report["completed"], json!(["2", "3"]));
+    assert_eq!(times(&report).last(), Some(&60_001));
+    // Rule 22.
+    let report = run(&scenario(json!({}), 60.0 / 3600.0));
+    assert_eq!(dropped(&report), [("1".to_owned(), "trimmed".to_owned())]);
+    assert_eq!(report["completed"], json!(["2", "3"]));
+    assert_eq!(times(&report).last(), Some(&60_000));
+}
+
+#[test]
 fn rule_21_a_duplicate_is_not_delivered_of_what_is_too_old_by_then() {
     let duplicate = json!([{ "atMs": 0, "untilMs": 600_000, "kind": "duplicate" }]);
     let scenario = |duration_ms: u64| {
