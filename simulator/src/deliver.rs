@@ -27,7 +27,9 @@ impl<S: Source, F: Function, O: Observer> Lane<'_, S, F, O> {
     /// One step towards having nothing left to deliver.
     pub(crate) async fn deliver(&mut self) -> Result<(), BoxError> {
         let Some(batch) = self.backlog.first() else { return Ok(()) };
-        self.world.clock.sleep_until_ms(batch.not_before_ms).await;
+        // Rule 21: whoever waits for a retry does not wait longer than there is something to retry.
+        let expires_ms = batch.records.first().map_or(u64::MAX, |first| self.age_limits().expires_ms(first));
+        self.world.clock.sleep_until_ms(batch.not_before_ms.min(expires_ms)).await;
         let now_ms = self.world.clock.now_ms();
         if let Some((records, expiry, request_id)) =
             self.backlog.take_expired(now_ms, self.age_limits(), &mut self.pace)

@@ -79,7 +79,7 @@ retryDelayJitter (0.05), minProgressDelayMs (30), maxProgressDelayMs (42), lates
 (75000), pollIntervalMs (1000), idleWindowDelayMs (120000), restartDelayMs (1000); failingLane: \
 independent (default), stall; strayMember: dropsAggregate (default), dropsMember; unknownResponse: \
 success (default), failure; invalidJson: success, failure (default); stateWithFailures: kept (default), \
-discarded.
+discarded; consolidateDiscarded (false).
 
 The table has a line for each invocation, in the order in which they began, and one for records that are \
 given up. BATCH tells where a batch comes from: new records; again, as it was and with its request ID; the \

@@ -290,19 +290,20 @@ fn rule_9_the_lanes_of_a_shard_drop_each_record_once() {
     }));
     assert_eq!(dropped(&report), [("1".to_owned(), "outOfRange".to_owned())]);
 
-    // The lane of "a" has read the aggregate in time, but has none of it; the lane of "b" gets to it too late.
+    // The lane of "a" reads the aggregate in time, but has none of it; the lane of "b" is busy for too long.
     let report = run(&json!({
         "mapping": { "EventSourceArn": consumer, "ParallelizationFactor": 2 },
-        "stream": { "retentionHours": 1 },
+        "stream": { "retentionHours": 0.001 },
         "records": [
             { "id": "1", "partitionKey": "b", "text": "" },
             { "id": "2", "partitionKey": "a", "atMs": 10, "userRecords": [
                 { "partitionKey": "b", "text": "" }, { "partitionKey": "b", "text": "" },
             ] },
         ],
-        "function": always("1", "throw"),
+        "function": { "durationMs": 4_000 },
     }));
-    assert_eq!(dropped(&report), ["1", "2"].map(|id| (id.to_owned(), "trimmed".to_owned())));
+    assert_eq!(dropped(&report), [("2".to_owned(), "trimmed".to_owned())]);
+    assert_eq!(report["completed"], json!(["1"]));
     assert_eq!(report["unread"], json!([]));
 }
 
@@ -414,6 +415,27 @@ fn rule_21_too_old_records_are_discarded_alone_and_the_younger_go_on() {
     );
     assert_eq!(report["destination"][0].get("responseContext"), None);
     assert_eq!(report["completed"], json!(["3", "4"]));
+}
+
+#[test]
+fn rule_21_a_delay_ends_when_there_is_nothing_left_to_retry() {
+    let scenario = |mapping: Value, retention_hours: f64| {
+        json!({
+            "mapping": reporting(mapping),
+            "stream": { "retentionHours": retention_hours },
+            "records": records(&[0, 30_000, 59_000]),
+            "function": always("1", "report"),
+        })
+    };
+    // The last retry is after about 57 seconds, the next would be a minute later.
+    let report = run(&scenario(json!({ "MaximumRecordAgeInSeconds": 60 }), 24.0));
+    assert_eq!(report["completed"], json!(["2", "3"]));
+    assert_eq!(times(&report).last(), Some(&60_001));
+    // Rule 22.
+    let report = run(&scenario(json!({}), 60.0 / 3600.0));
+    assert_eq!(dropped(&report), [("1".to_owned(), "trimmed".to_owned())]);
+    assert_eq!(report["completed"], json!(["2", "3"]));
+    assert_eq!(times(&report).last(), Some(&60_000));
 }
 
 #[test]
