@@ -100,7 +100,8 @@ every AWS tool finds them. Positions are not kept: each run begins at the mappin
 ReportBatchItemFailures, BisectBatchOnFunctionError, MaximumRetryAttempts 10, MaximumRecordAgeInSeconds \
 82800. Of a scenario count mapping, function.timeoutMs and undocumented; with LATEST, polling begins at once \
 unless latestActivationDelayMs is there. The limits of a shard, five reads and 2 MB in a second, are shared \
-with all of its other readers; with a ParallelizationFactor of n, each shard is read n times.
+with all of its other readers; with a ParallelizationFactor of n, each shard is read n times. The children \
+of a shard wait until it has ended, which not every stand-in for Kinesis tells.
 
 While it is polled, the table has a line for each invocation, and for records that are discarded or dropped. \
 JSON is a line for each step: read, invoked, acknowledged, discarded, dropped. A signal ends the run once the \

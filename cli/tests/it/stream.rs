@@ -171,6 +171,34 @@ fn a_stream_that_is_not_there_is_wrong_usage() {
     );
 }
 
+#[track_caller]
+fn check_start(mapping: &Value, expected: &Value) {
+    let kinesis = ScriptedKinesis::start(|operation, _, _| match operation {
+        "GetRecords" => records(&[], None),
+        other => one_shard(other),
+    });
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let scenario = folder.path().join("scenario.json");
+    std::fs::write(&scenario, json!({ "mapping": mapping }).to_string()).expect("a writable folder");
+    let run = simulate(&kinesis, &format!("--scenario {}", scenario.display()));
+    assert_eq!(run.exit_code, Some(0), "{}", run.stderr);
+    let mut request = kinesis.requests("GetShardIterator").remove(0);
+    for the_same in ["StreamName", "ShardId"] {
+        request.as_object_mut().expect("a request").remove(the_same);
+    }
+    assert_eq!(request, *expected);
+}
+
+#[test]
+fn reading_begins_where_the_mapping_says() {
+    check_start(&json!({}), &json!({ "ShardIteratorType": "TRIM_HORIZON" }));
+    check_start(&json!({ "StartingPosition": "LATEST" }), &json!({ "ShardIteratorType": "LATEST" }));
+    check_start(
+        &json!({ "StartingPosition": "AT_TIMESTAMP", "StartingPositionTimestamp": 1_767_225_600.25 }),
+        &json!({ "ShardIteratorType": "AT_TIMESTAMP", "Timestamp": 1_767_225_600.25 }),
+    );
+}
+
 /// A stream of one record, which its function refuses, and a scenario that does not retry.
 fn refusing(args: &str) -> (ScriptedKinesis, Run) {
     let kinesis = ScriptedKinesis::start(|operation, _, _| match operation {

@@ -12,7 +12,7 @@ pub(super) enum Ending {
     TimeIsUp,
     /// There is nothing left to read: all shards are closed.
     ShardsEnded,
-    /// Nobody reads the output any more.
+    /// Nobody reads the output any more, or it cannot be written.
     Output,
 }
 
@@ -22,7 +22,7 @@ impl fmt::Display for Ending {
             Ending::Signal(name) => write!(f, "ended by {name}"),
             Ending::TimeIsUp => f.write_str("time is up"),
             Ending::ShardsEnded => f.write_str("all shards have ended"),
-            Ending::Output => f.write_str("standard output was closed"),
+            Ending::Output => f.write_str("standard output does not take any more"),
         }
     }
 }

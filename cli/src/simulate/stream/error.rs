@@ -1,7 +1,6 @@
 use std::{io, path::PathBuf};
 
-use aws_sdk_kinesis::error::BoxError;
-use kinesis_esm_simulator::{StartError, UrlError};
+use kinesis_esm_simulator::{BoxError, StartError, UrlError};
 use thiserror::Error;
 
 use super::api_failure::ApiFailure;

@@ -2,7 +2,7 @@
 //!
 //! The simulator decides; here are its surroundings: the stream behind the API (`api`, `reader`, `source`), the function
 //! (`target`), what is seen of it (`step_log`), and how it ends (`halt`, `ending`). Deliberately absent: positions that
-//! outlive a run.
+//! outlive a run, and a remedy for stand-ins that never end a closed shard (moto): its children are not read there.
 
 mod options;
 mod api_failure;

@@ -157,6 +157,7 @@ mod tests {
     use kinesis_esm_simulator::{Fate, FunctionError, StreamRecord};
 
     use super::*;
+    use crate::simulate::stream::step_line::StepLine;
 
     const ARRIVAL_MS: u64 = 1_767_225_600_000;
 
@@ -181,7 +182,7 @@ mod tests {
         let columns = StepRow::of(&step).map(|row| row.to_line());
         let columns: Vec<_> = columns.iter().flat_map(|row| row.split_whitespace()).collect();
         assert_eq!(columns.join(" "), row);
-        let json = serde_json::to_string(&super::super::step_line::StepLine::of(&step));
+        let json = serde_json::to_string(&StepLine::of(&step));
         assert_eq!(json.expect("JSON"), line);
     }
 
