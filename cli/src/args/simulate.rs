@@ -84,9 +84,10 @@ discarded; consolidateDiscarded (false).
 The table has a line for each invocation, in the order in which they began, and one for records that are \
 given up. BATCH tells where a batch comes from: new records; again, as it was and with its request ID; the \
 rest behind what is done; a half of one that failed; twice, although it was answered; reread after a \
-restart; close, the end of a tumbling window. TRY counts the invocations with that request ID. RECORDS shows \
-IDs as ranges in the order of the scenario. SHARD, if there are several shards or lanes, is the end of the \
-shard's ID and, behind a slash, the lane.
+restart; close, the end of a tumbling window. TRY counts the invocations with that request ID; of many in a \
+row with the same outcome only the first ten are shown, and then the 20th, 50th, 100th, 200th and so on. \
+RECORDS shows IDs as ranges in the order of the scenario. SHARD, if there are several shards or lanes, is the \
+end of the shard's ID and, behind a slash, the lane.
 
 JSON is one object: invocations, discarded, destination (the failure records that it got), dropped, \
 completed, unread, metrics.
