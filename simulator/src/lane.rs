@@ -76,7 +76,7 @@ impl<'a, S: Source, F: Function, O: Observer> Lane<'a, S, F, O> {
             self.release_discarded();
             match self.gather().await? {
                 Gathered::Batch(records) => {
-                    self.siblings.wait(self.id.number).await;
+                    self.siblings.wait().await;
                     self.backlog.push(records, &mut self.pace);
                 }
                 Gathered::IdleWindow => self.close_window().await?,

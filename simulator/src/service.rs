@@ -141,3 +141,25 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or(panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no text)")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::task::yield_now;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn steps_are_counted_and_the_last_one_is_not_waited_for() {
+        let mut endless = Box::pin(pending::<()>());
+        assert!(!after_steps(&mut endless, 0).await);
+        assert!(!after_steps(&mut endless, 1).await);
+        let mut two_waits = Box::pin(async {
+            yield_now().await;
+            yield_now().await;
+        });
+        assert!(!after_steps(&mut two_waits, 2).await);
+        assert!(after_steps(&mut two_waits, 1).await);
+    }
+}

@@ -24,12 +24,11 @@ impl Siblings {
         }
     }
 
-    /// Waits until this lane may begin a new batch.
-    pub(crate) async fn wait(&self, lane: u32) {
+    /// Waits until a lane that is not failing may begin a new batch.
+    pub(crate) async fn wait(&self) {
         loop {
             let changed = self.changed.notified();
-            let blocked = self.rule == FailingLane::Stall
-                && (0..).zip(&*self.failing.borrow()).any(|(other, &failing)| failing && other != lane);
+            let blocked = self.rule == FailingLane::Stall && self.failing.borrow().contains(&true);
             if !blocked {
                 return;
             }

@@ -111,3 +111,50 @@ impl ShardReader for StreamReader {
         Ok(read)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use kpl_deaggregation::HashKeyRange;
+
+    use super::*;
+    use crate::StreamRecord;
+
+    /// How many records the reads of so many records of this size return.
+    async fn reads(records: usize, bytes: usize) -> Vec<usize> {
+        let data = bytes::Bytes::from(vec![0; bytes]);
+        let record = |number: usize| {
+            Arc::new(StreamRecord {
+                sequence_number: number.to_string().parse().expect("digits"),
+                partition_key: "k".to_owned(),
+                data: data.clone(),
+                arrival_ms: 1,
+                encryption_type: "NONE",
+            })
+        };
+        let hash_key_range = HashKeyRange::FULL;
+        let info = ShardInfo { id: "shard".to_owned(), parents: Vec::new(), hash_key_range };
+        let shard = Shard { info, is_closed: true, records: (0..records).map(record).collect() };
+        let clock = Rc::new(SimulationClock::new(1, Vec::new()));
+        let stream = Stream::new(clock, Duration::from_secs(60), vec![shard]);
+        let mut reader = stream.reader("shard", ReadFrom::TrimHorizon).await.expect("the shard");
+        let mut lengths = Vec::new();
+        loop {
+            let read = reader.read().await.expect("records");
+            lengths.push(read.records.len());
+            if read.next == NextRead::ShardEnd {
+                return lengths;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_read_returns_as_much_as_the_api_would() {
+        assert_eq!(reads(0, 1).await, [0]);
+        assert_eq!(reads(10_000, 1).await, [10_000]);
+        assert_eq!(reads(25_000, 1).await, [10_000, 10_000, 5_000]);
+        assert_eq!(reads(25, 1024 * 1024).await, [10, 10, 5]);
+        assert_eq!(reads(2, 11 * 1024 * 1024).await, [1, 1]);
+    }
+}

@@ -144,6 +144,7 @@ async fn rules_27_and_28_the_state_goes_from_invocation_to_invocation() {
             ("2026-01-01T00:01:00Z", 0, json!({ "count": 1 }), true),
         ]
     );
+    assert!(events.iter().all(|event| event.payload["isWindowTerminatedEarly"] == false));
     assert_eq!(events[2].payload["window"]["end"], "2026-01-01T00:01:00Z");
     assert_eq!(events[2].payload["shardId"], "shardId-000000000000");
     assert_eq!(report["completed"], json!(["1", "2", "3"]));

@@ -33,6 +33,19 @@ fn rule_11_a_throttle_may_last_for_ever() {
 }
 
 #[test]
+fn rule_11_the_delay_after_a_throttle_grows_only_while_throttles_last() {
+    let report = run(&json!({
+        "mapping": reporting(json!({})),
+        "records": records(&[0]),
+        "function": { "durationMs": 0, "fails": [{ "id": "1", "times": 1 }] },
+        "faults": [{ "atMs": 0, "untilMs": 500, "kind": "throttle" }, { "atMs": 700, "untilMs": 950, "kind": "throttle" }],
+        "undocumented": { "retryDelayJitter": 0 },
+    }));
+    // Throttled twice, an attempt that fails, throttled once.
+    assert_eq!(times(&report), [0, 222, 666, 888, 1_110]);
+}
+
+#[test]
 fn rule_12_timeout_crash_and_lost_response_are_function_errors() {
     for kind in ["timeout", "crash", "lostResponse", "zombie"] {
         let report = run(&json!({
@@ -48,6 +61,17 @@ fn rule_12_timeout_crash_and_lost_response_are_function_errors() {
         let late = matches!(kind, "timeout" | "zombie");
         assert_eq!(second >= 1_000, late, "{kind}: {second}");
     }
+}
+
+#[test]
+fn rule_12_a_function_that_takes_all_of_its_time_is_timed_out() {
+    let report = run(&json!({
+        "mapping": reporting(json!({ "MaximumRetryAttempts": 0 })),
+        "records": records(&[0]),
+        "function": { "durationMs": 5_000, "timeoutMs": 3_000 },
+    }));
+    assert_eq!(report["invocations"][0]["error"], "timed out");
+    assert_eq!(report["discarded"][0]["approximateInvokeCount"], 1);
 }
 
 #[test]

@@ -73,6 +73,22 @@ fn rule_21_age_ends_retries_also_after_a_jump_of_the_clock() {
 }
 
 #[test]
+fn rule_21_an_age_beyond_the_retention_never_comes() {
+    let report = run(&json!({
+        "mapping": reporting(json!({
+            "MaximumRecordAgeInSeconds": 7_200,
+            "DestinationConfig": { "OnFailure": { "Destination": "arn:aws:sqs:us-east-1:123456789012:q" } },
+        })),
+        "stream": { "retentionHours": 1 },
+        "records": records(&[0]),
+        "function": always("1", "throw"),
+        "faults": [{ "atMs": 100, "untilMs": 10_800_000, "kind": "clockJump" }],
+    }));
+    assert_eq!(dropped(&report), [("1".to_owned(), "trimmed".to_owned())]);
+    assert_eq!((&report["discarded"], &report["destination"]), (&json!([]), &json!([])));
+}
+
+#[test]
 fn rule_22_without_limits_a_bad_record_blocks_its_shard_until_it_is_trimmed() {
     let report = run(&json!({
         "mapping": reporting(json!({ "BisectBatchOnFunctionError": true })),

@@ -62,6 +62,23 @@ fn rule_3_latest_misses_what_comes_before_it_is_active() {
 }
 
 #[test]
+fn rule_3_latest_goes_for_shards_that_are_begun_later_too() {
+    let report = run(&json!({
+        "mapping": { "StartingPosition": "LATEST", "enabledAtMs": 10_000 },
+        "undocumented": { "latestActivationDelayMs": 0 },
+        "stream": { "shards": [{ "shardId": "parent" }, { "shardId": "child", "parents": ["parent"] }] },
+        "records": [
+            { "id": "p1", "shardId": "parent", "atMs": 0, "text": "" },
+            { "id": "c1", "shardId": "child", "atMs": 5_000, "text": "" },
+            { "id": "p2", "shardId": "parent", "atMs": 15_000, "text": "" },
+            { "id": "c2", "shardId": "child", "atMs": 15_000, "text": "" },
+        ],
+    }));
+    assert_eq!(sequence(&report), ["p2", "c2"]);
+    assert_eq!(report["unread"], json!(["p1", "c1"]));
+}
+
+#[test]
 fn rule_3_what_the_stream_forgets_is_lost_silently() {
     let report = run(&json!({
         "mapping": { "enabledAtMs": 3_600_500, "DestinationConfig": { "OnFailure": { "Destination": "arn:aws:sqs:r:1:q" } } },
@@ -93,6 +110,20 @@ fn rule_4_a_batching_window_gathers_until_it_is_over() {
     assert_eq!(began[0], 10_000);
     assert!((14_000..15_010).contains(&began[1]), "{began:?}");
     assert_eq!(began[2], began[1] + 5 + 20_000);
+}
+
+#[test]
+fn rule_4_the_end_of_a_shard_ends_the_batching_window() {
+    let report = run(&json!({
+        "mapping": { "MaximumBatchingWindowInSeconds": 300 },
+        "stream": { "shards": [{ "shardId": "parent" }, { "shardId": "child", "parents": ["parent"] }] },
+        "records": [
+            { "id": "p", "shardId": "parent", "text": "" },
+            { "id": "c", "shardId": "child", "text": "" },
+        ],
+    }));
+    // The open shard may get more.
+    assert_eq!(times(&report), [0, 5 + 300_000]);
 }
 
 #[test]
@@ -201,7 +232,19 @@ fn rule_7_a_duplicate_has_the_same_request_id() {
     }));
     assert_eq!(sequence(&report), ["1-2", "1-2"]);
     assert_eq!(report["invocations"][0]["requestId"], report["invocations"][1]["requestId"]);
+    assert_eq!(report["invocations"][1]["ignored"], true);
     assert_eq!(report["completed"], json!(["1", "2"]));
+}
+
+#[test]
+fn rule_7_what_fails_by_another_fault_is_retried_and_not_doubled() {
+    let report = run(&json!({
+        "mapping": reporting(json!({})),
+        "records": records(&[0]),
+        "faults": [{ "atMs": 0, "untilMs": 1, "kind": "duplicate" }, { "atMs": 0, "kind": "crash" }],
+    }));
+    assert_eq!(sequence(&report), ["1", "1"]);
+    assert!(times(&report)[1] > 200, "a retry, with its delay");
 }
 
 /// Two keys that different lanes have, and the time at which the good one is done with.
