@@ -1,5 +1,6 @@
 use std::{error, io};
 
+use kinesis_esm_simulator::{BoxError, ScenarioError};
 use kinesis_handler::{SequenceNumber, SequenceNumberError};
 use thiserror::Error;
 
@@ -23,6 +24,14 @@ pub(crate) enum Error {
     Lines { wrong: usize, lines: usize },
     #[error("sequence numbers from {first} on run out")]
     SequenceNumbers { first: SequenceNumber, source: SequenceNumberError },
+    #[error("cannot simulate {input}")]
+    Scenario { input: String, source: ScenarioError },
+    #[error("the simulation cannot be started")]
+    Start(#[source] io::Error),
+    #[error("the simulation cannot go on")]
+    Simulation(#[source] BoxError),
+    #[error("interrupted")]
+    Interrupted,
     #[error("cannot write to standard output")]
     Write(#[from] io::Error),
 }
@@ -55,7 +64,14 @@ impl Error {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Error::Lines { .. } | Error::Write(_) => 1,
-            Error::Read { .. } | Error::Input { .. } | Error::SequenceNumbers { .. } => 2,
+            Error::Read { .. }
+            | Error::Input { .. }
+            | Error::SequenceNumbers { .. }
+            | Error::Scenario { .. }
+            | Error::Start(_)
+            | Error::Simulation(_) => 2,
+            // As shells have it for SIGINT.
+            Error::Interrupted => 130,
         }
     }
 }

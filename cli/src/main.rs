@@ -1,10 +1,12 @@
-//! Looks into Kinesis records and makes aggregated ones, on the command line.
+//! Looks into Kinesis records, makes aggregated ones, and simulates how Lambda delivers them, on the command line.
 //!
 //! Each command reads its whole input, decides, and writes: data to standard output, what a person should know to
 //! standard error. An input goes through the modules in their order.
 
 mod error;
 mod note;
+mod cell;
+mod table;
 mod arrival;
 mod stream_arn;
 mod args;
@@ -12,6 +14,7 @@ mod kinesis_record;
 mod input;
 mod inspect;
 mod aggregate;
+mod simulate;
 
 use std::process::ExitCode;
 
@@ -26,6 +29,7 @@ fn main() -> ExitCode {
     let outcome = match Args::parse().command {
         Command::Inspect(args) => inspect::run(&args),
         Command::Aggregate(args) => aggregate::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
     };
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

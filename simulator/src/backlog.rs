@@ -64,6 +64,12 @@ impl AgeLimits {
         }
         (age_ms >= self.retention_ms).then_some(Expiry::Retention)
     }
+
+    /// From when on [`expiry`](Self::expiry) is some reason, in milliseconds since 1970.
+    pub(crate) fn expires_ms(self, record: &SharedRecord) -> u64 {
+        let limit_ms = self.maximum_age_ms.map_or(u64::MAX, |limit| limit + 1);
+        record.arrival_ms.saturating_add(limit_ms.min(self.retention_ms))
+    }
 }
 
 impl Backlog {

@@ -27,7 +27,9 @@ impl<S: Source, F: Function, O: Observer> Lane<'_, S, F, O> {
     /// One step towards having nothing left to deliver.
     pub(crate) async fn deliver(&mut self) -> Result<(), BoxError> {
         let Some(batch) = self.backlog.first() else { return Ok(()) };
-        self.world.clock.sleep_until_ms(batch.not_before_ms).await;
+        // Rule 21: whoever waits for a retry does not wait longer than there is something to retry.
+        let expires_ms = batch.records.first().map_or(u64::MAX, |first| self.age_limits().expires_ms(first));
+        self.world.clock.sleep_until_ms(batch.not_before_ms.min(expires_ms)).await;
         let now_ms = self.world.clock.now_ms();
         if let Some((records, expiry, request_id)) =
             self.backlog.take_expired(now_ms, self.age_limits(), &mut self.pace)
@@ -76,7 +78,11 @@ impl<S: Source, F: Function, O: Observer> Lane<'_, S, F, O> {
         attempt.invoked.is_ignored = restarts;
         let is_plain = attempt.invoked.fate == Fate::Normal;
         self.world.step(&self.id, StepKind::Invoked(attempt.invoked));
-        if is_plain && self.world.faults.strikes(FaultKind::Duplicate, began_ms) {
+        // What is too old by now is not delivered again, either.
+        let now_ms = self.world.clock.now_ms();
+        let limits = self.age_limits();
+        let is_young = records.first().is_none_or(|record| limits.expiry(record, now_ms).is_none());
+        if is_plain && is_young && self.world.faults.strikes(FaultKind::Duplicate, began_ms) {
             let mut again = self.attempt(&records, &request_id, window.as_ref()).await?;
             again.invoked.is_ignored = true;
             self.world.step(&self.id, StepKind::Invoked(again.invoked));
@@ -88,7 +94,8 @@ impl<S: Source, F: Function, O: Observer> Lane<'_, S, F, O> {
             let restarted_ms = self.world.clock.now_ms() + self.world.undocumented.restart_delay_ms.max(1);
             self.world.clock.sleep_until_ms(restarted_ms).await;
             self.batching_since_ms = self.world.clock.now_ms();
-            return Ok(());
+            // What has arrived since then comes with it.
+            return self.intake.read(self.world, &self.id).await;
         }
         self.take_state(&verdict, attempt.response.as_deref());
         let function_error = error.map(|_| "Unhandled".to_owned());

@@ -68,9 +68,9 @@ impl FaultPlan {
     /// Whether this goes wrong now. One that strikes once is then spent.
     pub(crate) fn strikes(&self, kind: FaultKind, now_ms: u64) -> bool {
         self.faults.iter().filter(|planned| planned.fault.kind == kind).any(|Planned { fault, spent }| {
-            now_ms >= self.start_ms + fault.at_ms
+            now_ms >= self.start_ms.saturating_add(fault.at_ms)
                 && match fault.until_ms {
-                    Some(until_ms) => now_ms < self.start_ms + until_ms,
+                    Some(until_ms) => now_ms < self.start_ms.saturating_add(until_ms),
                     None => !spent.replace(true),
                 }
         })
@@ -92,8 +92,8 @@ impl FaultPlan {
     pub(crate) fn late_activation(&self, enabled_ms: u64) -> Option<u64> {
         let mut active_ms = None;
         for Planned { fault: Fault { at_ms, until_ms, kind }, .. } in &self.faults {
-            let from_ms = self.start_ms + at_ms;
-            let until_ms = self.start_ms + until_ms.unwrap_or(*at_ms);
+            let from_ms = self.start_ms.saturating_add(*at_ms);
+            let until_ms = self.start_ms.saturating_add(until_ms.unwrap_or(*at_ms));
             if *kind == FaultKind::LateActivation && (from_ms..until_ms).contains(&enabled_ms) {
                 active_ms = active_ms.max(Some(until_ms));
             }

@@ -63,14 +63,20 @@ impl<R: ShardReader> Intake<R> {
         let lanes = world.mapping.parallelization_factor;
         let of_this_lane = |record: &SharedRecord| lane_of(&record.partition_key, lanes) == lane.number;
 
-        let mut records = read.records;
+        let (mut records, mut trimmed, mut out_of_range) = (read.records, read.trimmed, Vec::new());
         if world.mapping.is_enhanced_fan_out() {
-            records = self.deaggregate(records, world, lane);
+            // Whole aggregates, even with strays: none of them was looked at in time.
+            trimmed = self.deaggregate(trimmed, StrayMember::DropsMember).into_iter().flatten().collect();
+            [records, out_of_range] = self.deaggregate(records, world.undocumented.stray_member);
         }
-        records.retain(&of_this_lane);
-        let trimmed: Vec<_> = read.trimmed.into_iter().filter(of_this_lane).collect();
-        if !trimmed.is_empty() {
-            world.step(lane, StepKind::Dropped(trimmed, DropReason::Trimmed));
+        records.retain(of_this_lane);
+        for (mut dropped, reason) in [(out_of_range, DropReason::OutOfRange), (trimmed, DropReason::Trimmed)]
+        {
+            // Each lane reads all of the shard, and one of them tells of it.
+            dropped.retain(of_this_lane);
+            if !dropped.is_empty() {
+                world.step(lane, StepKind::Dropped(dropped, reason));
+            }
         }
         self.poll_at_ms = self.next_poll_ms(now_ms, records.is_empty(), world);
         if records.is_empty() {
@@ -102,13 +108,9 @@ impl<R: ShardReader> Intake<R> {
         }
     }
 
-    /// Rule 9: a consumer with enhanced fan-out gets user records. They share the number of their aggregate.
-    fn deaggregate<S, F, O: Observer>(
-        &self,
-        records: Vec<SharedRecord>,
-        world: &World<S, F, O>,
-        lane: &LaneId,
-    ) -> Vec<SharedRecord> {
+    /// Rule 9: a consumer with enhanced fan-out gets user records. They share the number of their aggregate. Also returns
+    /// what does not belong to the shard.
+    fn deaggregate(&self, records: Vec<SharedRecord>, rule: StrayMember) -> [Vec<SharedRecord>; 2] {
         let mut deaggregator = Deaggregator::new(InvalidFramePolicy::Raw);
         let mut members = Vec::new();
         let mut out_of_range = Vec::new();
@@ -123,9 +125,7 @@ impl<R: ShardReader> Intake<R> {
             let user_records: Vec<_> = user_records.collect();
             let is_stray =
                 |user_record: &kpl_deaggregation::UserRecord<'_>| !user_record.belongs_to(&self.range);
-            if world.undocumented.stray_member == StrayMember::DropsAggregate
-                && user_records.iter().any(is_stray)
-            {
+            if rule == StrayMember::DropsAggregate && user_records.iter().any(is_stray) {
                 out_of_range.push(record);
                 continue;
             }
@@ -139,10 +139,7 @@ impl<R: ShardReader> Intake<R> {
                 if stray { out_of_range.push(member) } else { members.push(member) }
             }
         }
-        if !out_of_range.is_empty() {
-            world.step(lane, StepKind::Dropped(out_of_range, DropReason::OutOfRange));
-        }
-        members
+        [members, out_of_range]
     }
 }
 

@@ -34,8 +34,9 @@ impl Pace {
         let Undocumented { first_retry_delay_ms, retry_delay_factor, max_retry_delay_ms, .. } =
             self.undocumented;
         let exponent = i32::try_from(tries.saturating_sub(1)).unwrap_or(i32::MAX);
-        let delay = (first_retry_delay_ms as f64 * retry_delay_factor.powi(exponent))
-            .min(max_retry_delay_ms as f64)
+        // Not infinite: zero times that is no number.
+        let growth = retry_delay_factor.powi(exponent).min(f64::MAX);
+        let delay = (first_retry_delay_ms as f64 * growth).min(max_retry_delay_ms as f64)
             * (1.0 + self.undocumented.retry_delay_jitter * self.rng.random_range(-1.0..=1.0));
         // Without any delay, time would stand still.
         Duration::from_millis((delay as u64).max(1))
@@ -76,6 +77,8 @@ mod tests {
         let undocumented = Undocumented { retry_delay_jitter: 0.0, ..Undocumented::default() };
         let delays = [1, 2, 3, 9, 10, u32::MAX].map(|tries| pace(undocumented.clone()).retry_delay(tries));
         assert_eq!(delays.map(|delay| delay.as_millis()), [222, 444, 888, 56_832, 60_000, 60_000]);
+        let none = Undocumented { first_retry_delay_ms: 0, ..undocumented };
+        assert_eq!(pace(none).retry_delay(u32::MAX).as_millis(), 1);
     }
 
     #[test]

@@ -1,16 +1,12 @@
 //! The trace of a scenario as JSON: what `kinesis-kit simulate --format json` prints.
 
-use std::{
-    cell::RefCell,
-    collections::{HashMap, HashSet},
-    rc::Rc,
-};
+use std::{cell::RefCell, rc::Rc};
 
-use serde::{Serialize, Serializer, ser::SerializeMap, ser::SerializeSeq};
+use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
-    Condition, Delivery, DropReason, FailureRecord, Fate, Ids, Metrics, Observer, SharedRecord, Step,
-    StepKind, scenario::SCENARIO_START_MS,
+    Condition, Delivery, Discarded, DropReason, FailureRecord, Fate, Ids, Metrics, Observer, SharedRecord,
+    Step, StepKind, scenario::SCENARIO_START_MS,
 };
 
 /// Collects the steps of a scenario.
@@ -37,7 +33,18 @@ impl Report {
         self.seen.borrow().metrics
     }
 
-    /// Calls `show` with each step, in order.
+    /// Which record has which ID.
+    pub fn ids(&self) -> &Ids {
+        &self.ids
+    }
+
+    /// Calls `show` with each step, in the order in which they began.
+    pub fn for_each_by_time(&self, mut show: impl FnMut(&Step)) {
+        let steps = &self.seen.borrow().steps;
+        by_time(steps).into_iter().for_each(|place| show(&steps[place]));
+    }
+
+    /// Calls `show` with each step, in the order in which they ended.
     pub fn for_each(&self, mut show: impl FnMut(&Step)) {
         self.seen.borrow().steps.iter().for_each(&mut show);
     }
@@ -51,47 +58,49 @@ impl Report {
     }
 
     /// What has become of the records.
-    pub fn fates(&self) -> Fates<'_> {
+    pub fn fates(&self) -> Fates {
         let seen = self.seen.borrow();
-        let mut acknowledged = HashMap::new();
-        let mut lost = HashSet::new();
-        for (place, step) in seen.steps.iter().enumerate() {
+        let records = self.ids.all().len();
+        let mut acknowledgements = 0u64;
+        let mut acknowledged = vec![None; records];
+        let mut is_lost = vec![false; records];
+        let positions = |records: &[SharedRecord]| -> Vec<usize> {
+            records.iter().filter_map(|record| self.ids.position(record.sequence_number)).collect()
+        };
+        for step in &seen.steps {
             match &step.kind {
                 StepKind::Acknowledged(records) => {
-                    for (offset, record) in records.iter().enumerate() {
-                        acknowledged.insert(record.sequence_number, (place, offset));
+                    for position in positions(records) {
+                        acknowledgements += 1;
+                        acknowledged[position] = Some(acknowledgements);
                     }
                 }
-                StepKind::Discarded(discarded) => {
-                    lost.extend(discarded.records.iter().map(|record| record.sequence_number));
-                }
-                StepKind::Dropped(records, _) => {
-                    lost.extend(records.iter().map(|record| record.sequence_number));
+                StepKind::Discarded(Discarded { records, .. }) | StepKind::Dropped(records, _) => {
+                    positions(records).into_iter().for_each(|position| is_lost[position] = true);
                 }
                 StepKind::Read(_) | StepKind::Invoked(_) => {}
             }
         }
-        acknowledged.retain(|number, _| !lost.contains(number));
-        let mut completed: Vec<_> = acknowledged.iter().collect();
-        completed.sort_unstable_by_key(|&(_, place)| place);
-        let unread = self.ids.all().iter().map(String::as_str).filter(|id| {
-            let number = self.ids.number(id);
-            number.is_some_and(|number| !lost.contains(&number) && !acknowledged.contains_key(&number))
-        });
-        Fates {
-            completed: completed.into_iter().filter_map(|(&number, _)| self.ids.id(number)).collect(),
-            unread: unread.collect(),
+        let mut fates = Fates::default();
+        for (position, is_lost) in is_lost.into_iter().enumerate() {
+            match acknowledged[position] {
+                _ if is_lost => {}
+                Some(_) => fates.completed.push(position),
+                None => fates.unread.push(position),
+            }
         }
+        fates.completed.sort_unstable_by_key(|&position| acknowledged[position]);
+        fates
     }
 }
 
-/// What has become of a scenario's records, by ID.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fates<'a> {
+/// What has become of a scenario's records, by their positions in it, counted from zero.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fates {
     /// Acknowledged, and neither discarded nor dropped, in the order of that.
-    pub completed: Vec<&'a str>,
+    pub completed: Vec<usize>,
     /// Never delivered: they lie before the starting position, or arrive after the end of the simulation.
-    pub unread: Vec<&'a str>,
+    pub unread: Vec<usize>,
 }
 
 impl Observer for Report {
@@ -190,6 +199,13 @@ impl Report {
     }
 }
 
+/// The places of the steps in the order in which they began. Shards overlap, and steps are in the order of their ends.
+fn by_time(steps: &[Step]) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..steps.len()).collect();
+    places.sort_by_key(|&place| steps[place].began_ms());
+    places
+}
+
 fn delivered(step: &Step) -> Option<&FailureRecord> {
     match &step.kind {
         StepKind::Discarded(discarded) => match &discarded.delivery {
@@ -200,33 +216,34 @@ fn delivered(step: &Step) -> Option<&FailureRecord> {
     }
 }
 
-/// A JSON array of what is made of some of the steps.
-struct List<'s, F>(&'s [Step], F);
+/// A JSON array of items that are made as they are written: there may be more than memory should hold.
+struct List<I>(RefCell<I>);
 
-impl<'s, T: Serialize + 's, F: Fn(&'s Step) -> Option<T>> Serialize for List<'s, F> {
+impl<T: Serialize, I: Iterator<Item = T>> List<I> {
+    fn of(items: impl IntoIterator<IntoIter = I>) -> Self {
+        List(RefCell::new(items.into_iter()))
+    }
+}
+
+impl<T: Serialize, I: Iterator<Item = T>> Serialize for List<I> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut list = serializer.serialize_seq(None)?;
-        for item in self.0.iter().filter_map(&self.1) {
-            list.serialize_element(&item)?;
-        }
-        list.end()
+        serializer.collect_seq(self.0.borrow_mut().by_ref())
     }
 }
 
 impl Serialize for Report {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Seen { steps, metrics } = &*self.seen.borrow();
-        let mut invocations: Vec<_> = steps.iter().filter_map(|step| self.invocation(step)).collect();
-        // Shards overlap, and steps are in the order of their ends.
-        invocations.sort_by_key(|invocation| invocation.at_ms);
+        let invocations = by_time(steps).into_iter().filter_map(|place| self.invocation(&steps[place]));
         let Fates { completed, unread } = self.fates();
+        let ids = |positions: Vec<usize>| positions.into_iter().map(|position| &self.ids.all()[position]);
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("invocations", &invocations)?;
-        map.serialize_entry("discarded", &List(steps, |step| self.discarded(step)))?;
-        map.serialize_entry("destination", &List(steps, delivered))?;
-        map.serialize_entry("dropped", &List(steps, |step| self.dropped(step)))?;
-        map.serialize_entry("completed", &completed)?;
-        map.serialize_entry("unread", &unread)?;
+        map.serialize_entry("invocations", &List::of(invocations))?;
+        map.serialize_entry("discarded", &List::of(steps.iter().filter_map(|step| self.discarded(step))))?;
+        map.serialize_entry("destination", &List::of(steps.iter().filter_map(delivered)))?;
+        map.serialize_entry("dropped", &List::of(steps.iter().filter_map(|step| self.dropped(step))))?;
+        map.serialize_entry("completed", &List::of(ids(completed)))?;
+        map.serialize_entry("unread", &List::of(ids(unread)))?;
         map.serialize_entry("metrics", metrics)?;
         map.end()
     }

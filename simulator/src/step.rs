@@ -18,6 +18,16 @@ pub struct Step {
     pub kind: StepKind,
 }
 
+impl Step {
+    /// When it began, in milliseconds since 1970. Only invocations take time.
+    pub fn began_ms(&self) -> u64 {
+        match &self.kind {
+            StepKind::Invoked(invoked) => invoked.began_ms,
+            _ => self.at_ms,
+        }
+    }
+}
+
 /// What a mapping has done.
 #[derive(Debug, Clone)]
 #[non_exhaustive]

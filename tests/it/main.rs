@@ -1,6 +1,7 @@
 //! Tests of the kit as a whole. Those that need servers are ignored by plain `cargo test`; `make test` runs them.
 
 mod events;
+mod demo;
 mod emulator;
 mod end_to_end;
 mod properties;

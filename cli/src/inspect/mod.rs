@@ -3,9 +3,8 @@
 mod line;
 mod summary;
 mod json_lines;
-mod cell;
 mod short_number;
-mod table;
+mod record_table;
 
 use std::io;
 
@@ -20,8 +19,8 @@ use crate::{
 };
 use json_lines::JsonLines;
 use line::Line;
+use record_table::RecordTable;
 use summary::Summary;
-use table::Table;
 
 /// How much output is gathered before it is written.
 const WRITE_BYTES: usize = 64 * 1024;
@@ -43,7 +42,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<Outcome, Error> {
     let summary = match args.format {
         Format::Table => {
             let width = terminal_size::terminal_size_of(&stdout).map(|(width, _)| width.0.into());
-            show(&kinesis_records, &mut Table::new(stdout, width, &kinesis_records))?
+            show(&kinesis_records, &mut RecordTable::new(stdout, width, &kinesis_records))?
         }
         Format::Json => show(&kinesis_records, &mut JsonLines::new(stdout))?,
     };

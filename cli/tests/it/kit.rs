@@ -14,8 +14,13 @@ pub(crate) struct Run {
 
 /// Runs `kinesis-kit` with arguments that are separated by spaces.
 pub(crate) fn kit(args: &str, stdin: impl AsRef<[u8]>) -> Run {
+    kit_with(args.split_whitespace(), stdin)
+}
+
+/// Runs `kinesis-kit` with these arguments.
+pub(crate) fn kit_with<'a>(args: impl IntoIterator<Item = &'a str>, stdin: impl AsRef<[u8]>) -> Run {
     let mut child = Command::new(env!("CARGO_BIN_EXE_kinesis-kit"))
-        .args(args.split_whitespace())
+        .args(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

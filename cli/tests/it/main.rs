@@ -7,3 +7,5 @@ mod vectors;
 mod inspect;
 mod aggregate;
 mod round_trip;
+mod simulate;
+mod simulate_command;

@@ -13,7 +13,7 @@ pub enum ScenarioError {
     #[error("{member} is {value}, not {expected}")]
     Value {
         /// Where it stands.
-        member: &'static str,
+        member: String,
         /// What it was.
         value: String,
         /// What it may be.
@@ -80,11 +80,13 @@ pub enum ScenarioError {
         /// The shard's.
         shard_id: String,
     },
-    /// A record does not tell which of several shards it is in.
-    #[error("record {id:?} has no \"shardId\", and the stream has several shards")]
+    /// A record does not tell which shard it is in, and there is not just one.
+    #[error("record {id:?} has no \"shardId\", and the stream has {shards} shards")]
     NoShard {
         /// The record's ID.
         id: String,
+        /// How many shards there are.
+        shards: usize,
     },
     /// What a record holds is not told, or told twice.
     #[error(

@@ -1,35 +1,40 @@
-use std::collections::{HashMap, hash_map::Entry};
+use std::collections::HashMap;
 
 use kinesis_handler::SequenceNumber;
 
 /// Which record of a scenario has which ID.
+///
+/// There may be a million of them, so no ID is held twice.
 #[derive(Debug, Default)]
 pub struct Ids {
     ids: Vec<String>,
     numbers: Vec<SequenceNumber>,
-    by_id: HashMap<String, usize>,
-    by_number: HashMap<SequenceNumber, usize>,
+    /// Positions, in the order of the IDs.
+    by_id: Vec<u32>,
+    by_number: HashMap<SequenceNumber, u32>,
 }
 
 impl Ids {
-    /// Gives the ID back if there is one like it.
-    pub(super) fn insert(&mut self, id: String, number: SequenceNumber) -> Result<(), String> {
-        let position = self.ids.len();
-        match self.by_id.entry(id) {
-            Entry::Occupied(entry) => return Err(entry.key().clone()),
-            Entry::Vacant(entry) => {
-                self.ids.push(entry.key().clone());
-                entry.insert(position);
-            }
+    /// Takes IDs and numbers in the order of the scenario, as many of the one as of the other.
+    ///
+    /// If two IDs are the same, gives back the first one that stands before, and the position of its repetition.
+    pub(super) fn new(ids: Vec<String>, numbers: Vec<SequenceNumber>) -> Result<Self, (String, usize)> {
+        let mut by_id: Vec<u32> = (0..).take(ids.len()).collect();
+        let id = |&position: &u32| ids[position as usize].as_str();
+        // Stable: of those with one ID, the first comes first.
+        by_id.sort_by(|one, other| id(one).cmp(id(other)));
+        let same = by_id.windows(2).filter(|pair| id(&pair[0]) == id(&pair[1])).map(|pair| pair[1]);
+        if let Some(position) = same.min() {
+            return Err((id(&position).to_owned(), position as usize));
         }
-        self.numbers.push(number);
-        self.by_number.insert(number, position);
-        Ok(())
+        let by_number = numbers.iter().copied().zip(0..).collect();
+        Ok(Ids { ids, numbers, by_id, by_number })
     }
 
     /// The sequence number of the record with this ID.
     pub fn number(&self, id: &str) -> Option<SequenceNumber> {
-        self.by_id.get(id).map(|&position| self.numbers[position])
+        let place = self.by_id.binary_search_by(|&position| self.ids[position as usize].as_str().cmp(id));
+        place.ok().map(|place| self.numbers[self.by_id[place] as usize])
     }
 
     /// The ID of the record with this sequence number.
@@ -39,7 +44,7 @@ impl Ids {
 
     /// Where the record with this sequence number stands in the scenario, counted from zero.
     pub fn position(&self, number: SequenceNumber) -> Option<usize> {
-        self.by_number.get(&number).copied()
+        self.by_number.get(&number).map(|&position| position as usize)
     }
 
     /// All IDs, as the scenario lists them.

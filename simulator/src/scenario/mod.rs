@@ -1,23 +1,25 @@
 //! A simulation as JSON: what `kinesis-kit simulate --scenario` reads.
 
 mod error;
-mod record;
+mod check;
 mod ids;
+mod record;
+mod records;
 
-use std::{collections::HashMap, rc::Rc, sync::Arc, time::Duration};
+use std::{collections::HashMap, rc::Rc, time::Duration};
 
 use bytes::Bytes;
-use kinesis_handler::SequenceNumber;
 use kpl_deaggregation::HashKeyRange;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 pub use error::ScenarioError;
 pub use ids::Ids;
+use records::Records;
 
 use crate::{
-    FailureKind, Fault, FaultKind, Mapping, ScriptedFailure, ScriptedFunction, Shard, ShardInfo,
-    SharedRecord, Simulation, SimulationClock, Stream, Undocumented, scenario::record::RawRecord,
+    FailureKind, Fault, Mapping, ScriptedFailure, ScriptedFunction, Shard, ShardInfo, Simulation,
+    SimulationClock, Stream, Undocumented,
 };
 
 /// When every scenario starts: 2026-01-01T00:00:00Z, in milliseconds since 1970.
@@ -46,7 +48,7 @@ struct RawScenario {
     #[serde(default)]
     stream: RawStream,
     #[serde(default)]
-    records: Vec<RawRecord>,
+    records: Records,
     #[serde(default)]
     function: RawFunction,
     #[serde(default)]
@@ -132,12 +134,14 @@ impl Scenario {
     /// Any [`ScenarioError`], saying what is wrong and where.
     pub fn parse(json: &[u8]) -> Result<Self, ScenarioError> {
         let raw: RawScenario = serde_json::from_slice(json).map_err(ScenarioError::Json)?;
-        check_undocumented(&raw.undocumented)?;
-        check_faults(&raw.faults)?;
+        check::undocumented(&raw.undocumented)?;
+        check::faults(&raw.faults)?;
+        check::time("mapping.enabledAtMs", raw.mapping.enabled_at_ms)?;
+        check::time("function.durationMs", raw.function.duration_ms)?;
         let hours = raw.stream.retention_hours;
         if !(hours > 0.0 && hours <= MAX_RETENTION_HOURS) {
             return Err(ScenarioError::Value {
-                member: "stream.retentionHours",
+                member: "stream.retentionHours".to_owned(),
                 value: hours.to_string(),
                 expected: "above 0 and at most 8760",
             });
@@ -145,12 +149,12 @@ impl Scenario {
         let timeout_ms = raw.function.timeout_ms;
         if !(1..=MAX_TIMEOUT_MS).contains(&timeout_ms) {
             return Err(ScenarioError::Value {
-                member: "function.timeoutMs",
+                member: "function.timeoutMs".to_owned(),
                 value: timeout_ms.to_string(),
                 expected: "1 to 900000",
             });
         }
-        let (shards, ids) = fill(shards(&raw.stream.shards)?, raw.records)?;
+        let (shards, ids) = raw.records.fill(shards(&raw.stream.shards)?)?;
         let simulation = Simulation {
             mapping: raw.mapping,
             undocumented: raw.undocumented,
@@ -172,42 +176,15 @@ impl Scenario {
         Ok(Scenario { simulation, function, ids: Rc::new(ids), retention, shards })
     }
 
+    /// The shards of its stream with all of their records, parents before children.
+    pub fn shards(&self) -> &[Shard] {
+        &self.shards
+    }
+
     /// The scenario's stream, under this clock, and what remains of the scenario.
     pub fn into_parts(self, clock: Rc<SimulationClock>) -> (Simulation, Stream, ScriptedFunction, Rc<Ids>) {
         (self.simulation, Stream::new(clock, self.retention, self.shards), self.function, self.ids)
     }
-}
-
-fn check_undocumented(undocumented: &Undocumented) -> Result<(), ScenarioError> {
-    let Undocumented { retry_delay_factor: factor, retry_delay_jitter: jitter, .. } = *undocumented;
-    if !(1.0..=100.0).contains(&factor) {
-        return Err(ScenarioError::Value {
-            member: "undocumented.retryDelayFactor",
-            value: factor.to_string(),
-            expected: "1 to 100",
-        });
-    }
-    if !(0.0..=1.0).contains(&jitter) {
-        return Err(ScenarioError::Value {
-            member: "undocumented.retryDelayJitter",
-            value: jitter.to_string(),
-            expected: "0 to 1",
-        });
-    }
-    Ok(())
-}
-
-fn check_faults(faults: &[Fault]) -> Result<(), ScenarioError> {
-    for (index, Fault { at_ms, until_ms, kind }) in faults.iter().enumerate() {
-        match until_ms {
-            Some(until_ms) if until_ms <= at_ms => return Err(ScenarioError::EmptyFault { index }),
-            None if matches!(kind, FaultKind::ClockJump | FaultKind::LateActivation) => {
-                return Err(ScenarioError::EndlessFault { index });
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// The shards without their records, parents before children.
@@ -257,46 +234,4 @@ fn info(shard: &RawShard) -> Result<ShardInfo, ScenarioError> {
         }
     };
     Ok(ShardInfo { id: shard.shard_id.clone(), parents: shard.parents.clone(), hash_key_range })
-}
-
-/// Puts the records into their shards, in order of their times and, where those are the same, of the list.
-fn fill(shards: Vec<ShardInfo>, raw: Vec<RawRecord>) -> Result<(Vec<Shard>, Ids), ScenarioError> {
-    let mut order: Vec<usize> = (0..raw.len()).collect();
-    order.sort_by_key(|&index| raw[index].at_ms);
-    let mut numbers = vec![None; raw.len()];
-    for (rank, &index) in order.iter().enumerate() {
-        numbers[index] = Some(sequence_number(rank));
-    }
-    let positions: HashMap<&str, usize> =
-        shards.iter().enumerate().map(|(position, shard)| (shard.id.as_str(), position)).collect();
-    let mut by_shard: Vec<Vec<SharedRecord>> = vec![Vec::new(); shards.len()];
-    let mut ids = Ids::default();
-    let mut payloads = record::Payloads::default();
-    for (index, (raw, number)) in raw.into_iter().zip(numbers).enumerate() {
-        let number = number.expect("each record has a rank");
-        let position = match &raw.shard_id {
-            Some(shard_id) => positions.get(shard_id.as_str()).copied().ok_or_else(|| {
-                ScenarioError::UnknownShard { id: raw.id.clone(), shard_id: shard_id.clone() }
-            })?,
-            None if shards.len() == 1 => 0,
-            None => return Err(ScenarioError::NoShard { id: raw.id.clone() }),
-        };
-        let id = raw.id.clone();
-        let record = raw.into_stream_record(number, SCENARIO_START_MS, &mut payloads)?;
-        by_shard[position].push(Arc::new(record));
-        ids.insert(id, number).map_err(|id| ScenarioError::SameId { id, index })?;
-    }
-    let parents: std::collections::HashSet<String> =
-        shards.iter().flat_map(|shard| shard.parents.clone()).collect();
-    let filled = shards.into_iter().zip(by_shard).map(|(info, mut records)| {
-        records.sort_by_key(|record| record.sequence_number);
-        Shard { is_closed: parents.contains(&info.id), info, records: records.into() }
-    });
-    Ok((filled.collect(), ids))
-}
-
-/// As Kinesis gives them out: 56 digits, increasing with gaps over the whole stream.
-fn sequence_number(rank: usize) -> SequenceNumber {
-    let number = 133_784_000_000_000_000_000_000u128 + 37 * rank as u128;
-    format!("4967{number:052}").parse().expect("digits")
 }

@@ -1,12 +1,18 @@
+use std::fmt;
+
 use base64::prelude::*;
 use bytes::Bytes;
 use kinesis_handler::{SequenceNumber, event::Base64Fault};
 use kpl_deaggregation::{
     Aggregator, AggregatorOptions, Grouping, HashKeyRange, MAX_SIZE_LIMIT_BYTES, UserRecordInput,
 };
-use serde::{Deserialize, Deserializer};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, Visitor},
+};
 
-use crate::{StreamRecord, scenario::ScenarioError};
+use super::{SCENARIO_START_MS, ScenarioError, check};
+use crate::StreamRecord;
 
 /// A record of a scenario, or a user record of one.
 #[derive(Debug, Deserialize)]
@@ -27,16 +33,26 @@ pub(super) struct RawRecord {
 
 /// Text, or a number for one.
 pub(super) fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Id {
-        Text(String),
-        Number(u64),
+    deserializer.deserialize_any(IdVisitor)
+}
+
+/// Not an untagged enum: that would keep each ID in a form of its own first.
+struct IdVisitor;
+
+impl Visitor<'_> for IdVisitor {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an ID: text, or a number from zero")
     }
-    Ok(match Id::deserialize(deserializer)? {
-        Id::Text(text) => text,
-        Id::Number(number) => number.to_string(),
-    })
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<String, E> {
+        Ok(text.to_owned())
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<String, E> {
+        Ok(number.to_string())
+    }
 }
 
 const PARTITION_KEY: &str = "k";
@@ -59,17 +75,18 @@ impl Payloads {
 impl RawRecord {
     pub(super) fn into_stream_record(
         self,
+        id: &str,
         sequence_number: SequenceNumber,
-        start_ms: u64,
         payloads: &mut Payloads,
     ) -> Result<StreamRecord, ScenarioError> {
-        let arrival_ms = start_ms + self.at_ms;
-        if self.id.is_empty() {
+        if id.is_empty() {
             return Err(ScenarioError::NoId);
         }
+        check::time(format_args!("record {id:?}: atMs"), self.at_ms)?;
+        let arrival_ms = SCENARIO_START_MS + self.at_ms;
         let (data, aggregate_key) = match &self.user_records {
-            Some(_) => self.aggregate(payloads)?,
-            None => (self.payload(&self.id, payloads)?, None),
+            Some(_) => self.aggregate(id, payloads)?,
+            None => (self.payload(id, payloads)?, None),
         };
         let partition_key = self.partition_key.or(aggregate_key).unwrap_or_else(|| PARTITION_KEY.to_owned());
         Ok(StreamRecord { sequence_number, partition_key, data, arrival_ms, encryption_type: "NONE" })
@@ -90,11 +107,10 @@ impl RawRecord {
     }
 
     /// The user records in one Kinesis record, and its partition key.
-    fn aggregate(&self, payloads: &mut Payloads) -> Result<(Bytes, Option<String>), ScenarioError> {
-        let id = || self.id.clone();
+    fn aggregate(&self, id: &str, payloads: &mut Payloads) -> Result<(Bytes, Option<String>), ScenarioError> {
         let user_records = match (&self.user_records, &self.text, &self.data, self.size_bytes) {
             (Some(user_records), None, None, None) if !user_records.is_empty() => user_records,
-            _ => return Err(ScenarioError::Payload { id: id() }),
+            _ => return Err(ScenarioError::Payload { id: id.to_owned() }),
         };
         let options = AggregatorOptions {
             size_limit_bytes: MAX_SIZE_LIMIT_BYTES,
@@ -103,7 +119,7 @@ impl RawRecord {
         let mut aggregator = Aggregator::new(options).expect("the largest limit is legal");
         let mut inputs = 0;
         for (index, user_record) in user_records.iter().enumerate() {
-            let name = format!("{}, user record {index}", self.id);
+            let name = format!("{id}, user record {index}");
             let differs = user_record.shard_id.is_some() && user_record.shard_id != self.shard_id
                 || user_record.at_ms != 0 && user_record.at_ms != self.at_ms;
             if differs {
@@ -122,7 +138,7 @@ impl RawRecord {
         let mut kinesis_records = aggregator.finish();
         match kinesis_records.pop() {
             Some(record) if inputs == 0 => Ok((record.data.into(), Some(record.partition_key))),
-            _ => Err(ScenarioError::TooLarge { id: id(), bytes: MAX_SIZE_LIMIT_BYTES + 1 }),
+            _ => Err(ScenarioError::TooLarge { id: id.to_owned(), bytes: MAX_SIZE_LIMIT_BYTES + 1 }),
         }
     }
 }

@@ -5,10 +5,12 @@
 mod scenario;
 mod captured;
 mod rules;
+mod refused;
 mod service;
 mod program;
 mod runtime_api;
 mod fates;
 mod processes;
+mod in_turn;
 mod extensions;
 mod invoke_url;

@@ -192,6 +192,16 @@ fn rule_7_a_restart_delivers_again_from_the_checkpoint() {
 }
 
 #[test]
+fn rule_7_a_restart_reads_also_what_has_arrived_since_the_checkpoint() {
+    let report = run(&json!({
+        "records": records(&[0, 0, 500]),
+        "faults": [{ "atMs": 0, "kind": "restart" }],
+    }));
+    assert_eq!(sequence(&report), ["1-2", "1-3"]);
+    assert_eq!(report["completed"], json!(["1", "2", "3"]));
+}
+
+#[test]
 fn rule_7_a_duplicate_has_the_same_request_id() {
     let report = run(&json!({
         "records": records(&[0, 0]),
@@ -266,6 +276,38 @@ fn rule_9_an_enhanced_fan_out_consumer_gets_user_records() {
 }
 
 #[test]
+fn rule_9_the_lanes_of_a_shard_drop_each_record_once() {
+    let consumer = "arn:aws:kinesis:us-east-1:123456789012:stream/s/consumer/c:1";
+    let low_half =
+        json!({ "StartingHashKey": "0", "EndingHashKey": "170141183460469231731687303715884105727" });
+    let report = run(&json!({
+        "mapping": { "EventSourceArn": consumer, "ParallelizationFactor": 10 },
+        "stream": { "shards": [{ "shardId": "s", "hashKeyRange": low_half }] },
+        "records": [{ "id": "1", "userRecords": [
+            { "partitionKey": "a", "explicitHashKey": "1", "text": "" },
+            { "partitionKey": "b", "explicitHashKey": "170141183460469231731687303715884105728", "text": "stray" },
+        ] }],
+    }));
+    assert_eq!(dropped(&report), [("1".to_owned(), "outOfRange".to_owned())]);
+
+    // The lane of "a" reads the aggregate in time, but has none of it; the lane of "b" is busy for too long.
+    let report = run(&json!({
+        "mapping": { "EventSourceArn": consumer, "ParallelizationFactor": 2 },
+        "stream": { "retentionHours": 0.001 },
+        "records": [
+            { "id": "1", "partitionKey": "b", "text": "" },
+            { "id": "2", "partitionKey": "a", "atMs": 10, "userRecords": [
+                { "partitionKey": "b", "text": "" }, { "partitionKey": "b", "text": "" },
+            ] },
+        ],
+        "function": { "durationMs": 4_000 },
+    }));
+    assert_eq!(dropped(&report), [("2".to_owned(), "trimmed".to_owned())]);
+    assert_eq!(report["completed"], json!(["1"]));
+    assert_eq!(report["unread"], json!([]));
+}
+
+#[test]
 fn rule_11_throttles_spend_no_attempts() {
     let report = run(&json!({
         "mapping": reporting(json!({ "MaximumRetryAttempts": 1 })),
@@ -277,6 +319,19 @@ fn rule_11_throttles_spend_no_attempts() {
         report["invocations"].as_array().expect("a list").iter().map(|line| &line["outcome"]).collect();
     assert_eq!(outcomes, ["throttled", "throttled", "throttled", "partial", "partial"]);
     assert_eq!(report["discarded"][0]["approximateInvokeCount"], 2);
+}
+
+#[test]
+fn rule_11_a_throttle_may_last_for_ever() {
+    let report = run(&json!({
+        "mapping": { "MaximumRecordAgeInSeconds": 60, "MaximumRetryAttempts": 0 },
+        "records": records(&[0]),
+        "faults": [{ "atMs": 0, "untilMs": u64::MAX, "kind": "throttle" }, { "atMs": u64::MAX, "kind": "crash" }],
+    }));
+    assert_eq!(
+        report["discarded"],
+        json!([{ "ids": ["1"], "condition": "RecordAgeExceeded", "approximateInvokeCount": 1 }])
+    );
 }
 
 #[test]
@@ -360,6 +415,42 @@ fn rule_21_too_old_records_are_discarded_alone_and_the_younger_go_on() {
     );
     assert_eq!(report["destination"][0].get("responseContext"), None);
     assert_eq!(report["completed"], json!(["3", "4"]));
+}
+
+#[test]
+fn rule_21_a_delay_ends_when_there_is_nothing_left_to_retry() {
+    let scenario = |mapping: Value, retention_hours: f64| {
+        json!({
+            "mapping": reporting(mapping),
+            "stream": { "retentionHours": retention_hours },
+            "records": records(&[0, 30_000, 59_000]),
+            "function": always("1", "report"),
+        })
+    };
+    // The last retry is after about 57 seconds, the next would be a minute later.
+    let report = run(&scenario(json!({ "MaximumRecordAgeInSeconds": 60 }), 24.0));
+    assert_eq!(report["completed"], json!(["2", "3"]));
+    assert_eq!(times(&report).last(), Some(&60_001));
+    // Rule 22.
+    let report = run(&scenario(json!({}), 60.0 / 3600.0));
+    assert_eq!(dropped(&report), [("1".to_owned(), "trimmed".to_owned())]);
+    assert_eq!(report["completed"], json!(["2", "3"]));
+    assert_eq!(times(&report).last(), Some(&60_000));
+}
+
+#[test]
+fn rule_21_a_duplicate_is_not_delivered_of_what_is_too_old_by_then() {
+    let duplicate = json!([{ "atMs": 0, "untilMs": 600_000, "kind": "duplicate" }]);
+    let scenario = |duration_ms: u64| {
+        json!({
+            "mapping": { "MaximumRecordAgeInSeconds": 60 },
+            "records": records(&[0]),
+            "function": { "durationMs": duration_ms, "timeoutMs": 900_000 },
+            "faults": duplicate,
+        })
+    };
+    check_sequence(&scenario(60_000), &["1", "1"]);
+    check_sequence(&scenario(60_001), &["1"]);
 }
 
 #[test]

@@ -62,12 +62,13 @@ pub(super) fn run(plan: &Plan, safety: Safety) -> History {
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        let mut simulation = Simulation::default();
-        simulation.mapping = plan.mapping.mapping();
-        simulation.undocumented = plan.mapping.undocumented();
-        simulation.faults = plan.faults.clone();
-        simulation.function_timeout = Duration::from_millis(plan.timeout_ms);
-        simulation.seed = plan.seed;
+        let simulation = Simulation {
+            mapping: plan.mapping.mapping(),
+            undocumented: plan.mapping.undocumented(),
+            function_timeout: Duration::from_millis(plan.timeout_ms),
+            faults: plan.faults.clone(),
+            seed: plan.seed,
+        };
         let clock = Rc::new(simulation.clock(SCENARIO_START_MS));
 
         let (shards, records) = shards(plan);

@@ -1,7 +1,7 @@
 use unicode_width::UnicodeWidthChar;
 
 /// A payload for people: text as it is, anything else as `0x` and its first bytes.
-pub(super) fn data(data: &[u8], max_width: usize) -> String {
+pub(crate) fn data(data: &[u8], max_width: usize) -> String {
     match str::from_utf8(data) {
         // The part that is not shown may be megabytes: that it is UTF-8 must do.
         Ok(payload) if payload.chars().take(max_width).all(is_of_text) => text(payload, max_width),
@@ -10,7 +10,7 @@ pub(super) fn data(data: &[u8], max_width: usize) -> String {
 }
 
 /// Text on one line, which does nothing to a terminal. What is wider than `max_width` is cut and ends with `…`.
-pub(super) fn text(text: &str, max_width: usize) -> String {
+pub(crate) fn text(text: &str, max_width: usize) -> String {
     if text.is_empty() {
         return r#""""#.to_owned();
     }
@@ -38,7 +38,7 @@ pub(super) fn text(text: &str, max_width: usize) -> String {
 }
 
 /// How many columns of a terminal such text takes.
-pub(super) fn width(text: &str) -> usize {
+pub(crate) fn width(text: &str) -> usize {
     if text.is_ascii() {
         return text.len();
     }

@@ -1,12 +1,16 @@
+mod simulate;
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum, builder::RangedU64ValueParser};
 use kinesis_handler::SequenceNumber;
 use kpl_deaggregation::MAX_SIZE_LIMIT_BYTES;
 
+pub(crate) use simulate::SimulateArgs;
+
 use crate::{arrival::Arrival, stream_arn::StreamArn};
 
-/// Looks into Kinesis records and makes aggregated ones.
+/// Looks into Kinesis records, makes aggregated ones, and simulates how Lambda delivers them.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -23,6 +27,7 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     Inspect(InspectArgs),
     Aggregate(AggregateArgs),
+    Simulate(SimulateArgs),
 }
 
 /// Shows the user records that Kinesis records hold.
@@ -66,7 +71,7 @@ pub(crate) enum Format {
     /// For people
     #[default]
     Table,
-    /// For programs: JSON lines
+    /// For programs: JSON
     Json,
 }
 

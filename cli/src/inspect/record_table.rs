@@ -1,0 +1,168 @@
+use std::io::{self, Write};
+
+use super::{Line, Sink, short_number::ShortNumbers};
+use crate::{
+    cell,
+    kinesis_record::KinesisRecord,
+    table::{Column, LastCell, LastColumn, Row, Table},
+};
+
+const COLUMNS: [Column; 6] = [
+    Column { heading: "SEQUENCE NUMBER", is_number: false },
+    Column { heading: "SUB", is_number: true },
+    Column { heading: "KEY", is_number: false },
+    Column { heading: "HASH KEY", is_number: false },
+    Column { heading: "ARRIVAL (UTC)", is_number: false },
+    Column { heading: "SIZE", is_number: true },
+];
+
+const DATA: LastColumn = LastColumn { heading: "DATA", width: 65, min_width: 21 };
+
+/// Room for every sequence number: 192 bits have 58 digits.
+const SEQUENCE_NUMBER_WIDTH: usize = 58;
+
+/// Room for a UUID.
+const KEY_WIDTH: usize = 36;
+
+/// Room for every hash key: 2^128 has 39 digits.
+const HASH_KEY_WIDTH: usize = 39;
+
+/// For people: a row for each line.
+pub(super) struct RecordTable<W> {
+    table: Table<W>,
+    short_numbers: ShortNumbers,
+    /// What all rows of a Kinesis record share.
+    sequence_number: String,
+    arrival: String,
+}
+
+impl<W: Write> RecordTable<W> {
+    /// `kinesis_records` are those that all lines come from. The width is that of the terminal, if it is one that the
+    /// table goes to.
+    pub(super) fn new(
+        output: W,
+        terminal_width: Option<usize>,
+        kinesis_records: &[KinesisRecord<'_>],
+    ) -> Self {
+        let numbers = kinesis_records.iter().filter_map(|record| record.sequence_number.as_deref());
+        RecordTable {
+            table: Table::new(output, terminal_width, COLUMNS, DATA),
+            short_numbers: ShortNumbers::telling_apart(numbers),
+            sequence_number: String::new(),
+            arrival: String::new(),
+        }
+    }
+
+    fn row(&self, line: &Line<'_>) -> Row {
+        let key = |key: Option<&str>, max_width| or_dash(key.map(|key| cell::text(key, max_width)));
+        let data_width = self.table.last_width(COLUMNS.len());
+        let columns = [
+            self.sequence_number.clone(),
+            or_dash(line.sub_sequence_number.map(|number| number.to_string())),
+            key(line.partition_key.as_deref(), KEY_WIDTH),
+            key(line.explicit_hash_key.as_deref(), HASH_KEY_WIDTH),
+            self.arrival.clone(),
+            or_dash(line.data.map(|data| data.len().to_string())),
+        ];
+        Row {
+            columns: columns.into(),
+            last: match &line.invalid {
+                Some(reason) => LastCell::Whole(format!("INVALID: {reason}")),
+                None => LastCell::Cut(or_dash(line.data.map(|data| cell::data(data, data_width)))),
+            },
+        }
+    }
+}
+
+impl<W: Write> Sink for RecordTable<W> {
+    fn begin(&mut self, kinesis_record: &KinesisRecord<'_>) {
+        let number = kinesis_record.sequence_number.as_deref();
+        let shortened = number.map(|number| self.short_numbers.shorten(number));
+        self.sequence_number = or_dash(shortened.map(|number| cell::text(&number, SEQUENCE_NUMBER_WIDTH)));
+        self.arrival = or_dash(kinesis_record.arrival.map(|arrival| arrival.to_string()));
+    }
+
+    fn write(&mut self, line: &Line<'_>) -> io::Result<()> {
+        self.table.push(self.row(line))
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.table.finish()
+    }
+}
+
+/// What is not known is a dash.
+fn or_dash(cell: Option<String>) -> String {
+    cell.unwrap_or_else(|| "-".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::SAMPLE_ROWS;
+
+    /// A table of one plain record for each sequence number, with its own number as data, ten times.
+    fn table(terminal_width: Option<usize>, numbers: &[&str]) -> String {
+        let mut records = Vec::new();
+        for number in numbers {
+            let mut record = KinesisRecord::of_data(number.repeat(10).into_bytes());
+            record.sequence_number = Some((*number).to_owned().into());
+            record.partition_key = Some("ключ".into());
+            records.push(record);
+        }
+        let mut output = Vec::new();
+        let mut table = RecordTable::new(&mut output, terminal_width, &records);
+        for record in &records {
+            table.begin(record);
+            let data = record.decode().expect("bytes");
+            table.write(&Line::of_fan_out_record(record, &data)).expect("memory takes it");
+        }
+        table.finish().expect("memory takes it");
+        drop(table);
+        String::from_utf8(output).expect("text")
+    }
+
+    #[test]
+    fn the_data_takes_the_room_that_is_left() {
+        assert_eq!(
+            table(None, &["1234567"]),
+            "SEQUENCE NUMBER  SUB  KEY   HASH KEY  ARRIVAL (UTC)  SIZE  DATA\n\
+             1234567            -  ключ  -         -                70  \
+             1234567123456712345671234567123456712345671234567123456712345671…\n"
+        );
+        assert_eq!(
+            table(Some(88), &["1234567"]),
+            "SEQUENCE NUMBER  SUB  KEY   HASH KEY  ARRIVAL (UTC)  SIZE  DATA\n\
+             1234567            -  ключ  -         -                70  1234567123456712345671234567…\n"
+        );
+        assert_eq!(table(Some(88), &["1234567"]), table(Some(89), &["1234567"]));
+        assert_eq!(
+            table(Some(200), &["1234567"]).lines().last(),
+            Some(
+                "1234567            -  ключ  -         -                70  \
+                 1234567123456712345671234567123456712345671234567123456712345671234567"
+            )
+        );
+        assert_eq!(
+            table(Some(40), &["1234567"]).lines().last(),
+            Some("1234567            -  ключ  -         -                70  12345671234567123456…")
+        );
+    }
+
+    #[test]
+    fn the_columns_are_those_of_the_first_rows() {
+        let mut numbers = vec!["1"; SAMPLE_ROWS];
+        let long = "1234567890".repeat(100);
+        numbers.push(&long);
+        let table = table(None, &numbers);
+        let lines: Vec<_> = table.lines().collect();
+        assert_eq!(lines.len(), 1 + SAMPLE_ROWS + 1);
+        assert_eq!(lines[1], "1                  -  ключ  -         -                10  1111111111");
+        assert_eq!(lines[SAMPLE_ROWS], lines[1]);
+        assert_eq!(
+            lines[SAMPLE_ROWS + 1],
+            "…34567890          -  ключ  -         -              10000  \
+             1234567890123456789012345678901234567890123456789012345678901234…"
+        );
+    }
+}

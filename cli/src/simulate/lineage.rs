@@ -1,0 +1,117 @@
+use std::{collections::HashMap, sync::Arc};
+
+use kinesis_esm_simulator::{Invoked, Outcome, Step};
+use kinesis_handler::SequenceNumber;
+
+/// Where the batch of an invocation comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// None of it was delivered before.
+    New,
+    /// The batch before, as it was: with its request ID.
+    Again,
+    /// The batch before, although it was answered.
+    Twice,
+    /// What lies behind the part of a batch that is done or expired.
+    Rest,
+    /// A half of a batch that failed.
+    Half,
+    /// Read again after a restart of the poller.
+    Reread,
+    /// None: the end of a tumbling window.
+    Close,
+}
+
+impl Origin {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Origin::New => "new",
+            Origin::Again => "again",
+            Origin::Twice => "twice",
+            Origin::Rest => "rest",
+            Origin::Half => "half",
+            Origin::Reread => "reread",
+            Origin::Close => "close",
+        }
+    }
+}
+
+/// Tells of each invocation where its batch comes from. It must see all of them, in the order in which they began.
+#[derive(Debug)]
+pub(super) struct Lineage {
+    bisects: bool,
+    lanes: HashMap<(Arc<str>, u32), Lane>,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    request_id: String,
+    tries: u32,
+    ended_ms: u64,
+    /// Each is a part of the one before it. The last one was invoked last.
+    batches: Vec<Batch>,
+}
+
+#[derive(Debug)]
+struct Batch {
+    first: SequenceNumber,
+    last: SequenceNumber,
+    made_progress: bool,
+    is_to_be_reread: bool,
+}
+
+impl Lineage {
+    /// `bisects`: whether the mapping splits batches that fail.
+    pub(super) fn new(bisects: bool) -> Self {
+        Lineage { bisects, lanes: HashMap::new() }
+    }
+
+    /// Where the batch comes from, and which invocation with its request ID this is, counted from one.
+    pub(super) fn follow(&mut self, step: &Step, invoked: &Invoked) -> (Origin, u32) {
+        let lane = self.lanes.entry((Arc::clone(&step.shard_id), step.lane)).or_default();
+        let is_repeated = lane.request_id == invoked.request_id;
+        if is_repeated {
+            lane.tries += 1;
+        } else {
+            lane.request_id.clone_from(&invoked.request_id);
+            lane.tries = 1;
+        }
+        // A retry comes later than the end of the invocation before.
+        let is_twice = is_repeated && invoked.is_ignored && invoked.began_ms == lane.ended_ms;
+        lane.ended_ms = step.at_ms;
+        let (Some(first), Some(last)) = (invoked.records.first(), invoked.records.last()) else {
+            return (Origin::Close, lane.tries);
+        };
+        if is_twice {
+            return (Origin::Twice, lane.tries);
+        }
+        let (first, last) = (first.sequence_number, last.sequence_number);
+        let origin = if is_repeated { Origin::Again } else { lane.origin(first, last, self.bisects) };
+        if is_repeated {
+            lane.batches.pop();
+        }
+        lane.batches.push(Batch {
+            first,
+            last,
+            made_progress: invoked.outcome == Outcome::Partial && invoked.reported.first() > Some(&first),
+            is_to_be_reread: invoked.is_ignored,
+        });
+        (origin, lane.tries)
+    }
+}
+
+impl Lane {
+    fn origin(&mut self, first: SequenceNumber, last: SequenceNumber, bisects: bool) -> Origin {
+        while let Some(batch) = self.batches.pop_if(|batch| batch.first > first || batch.last < last) {
+            if batch.is_to_be_reread && batch.first <= last {
+                return Origin::Reread;
+            }
+        }
+        match self.batches.last() {
+            None => Origin::New,
+            Some(batch) if batch.is_to_be_reread => Origin::Reread,
+            Some(batch) if bisects && !batch.made_progress => Origin::Half,
+            Some(_) => Origin::Rest,
+        }
+    }
+}

@@ -1,0 +1,75 @@
+use kinesis_esm_simulator::{
+    Delivery, Destination, DestinationKind, Discarded, DropReason, Fate, Ids, Invoked, Outcome, SharedRecord,
+};
+
+use super::id_ranges;
+use crate::{cell, note::count};
+
+/// How wide IDs that a response named are shown.
+const REPORTED_WIDTH: usize = 24;
+
+/// How wide IDs that were given up are shown.
+const SETTLED_WIDTH: usize = 40;
+
+/// How an invocation ended, in a few words.
+pub(super) fn of_invocation(invoked: &Invoked, ids: &Ids) -> String {
+    let mut text = match (invoked.outcome, &invoked.error) {
+        (Outcome::Success, _) => "ok".to_owned(),
+        (Outcome::Partial, _) => {
+            let positions = invoked.reported.iter().filter_map(|&number| ids.position(number));
+            format!("partial: {}", id_ranges::of_positions(ids, positions, REPORTED_WIDTH))
+        }
+        (Outcome::Failure, Some(error)) => format!("failed: {error}"),
+        (Outcome::Failure, None) => "failed: invalid response".to_owned(),
+        (Outcome::Throttled, _) => "throttled".to_owned(),
+    };
+    text.push_str(match invoked.fate {
+        Fate::Normal => "",
+        Fate::Zombie => " (fault, goes on)",
+        Fate::Timeout | Fate::Crash | Fate::LostResponse => " (fault)",
+    });
+    if invoked.is_ignored {
+        text.push_str(" (ignored)");
+    }
+    text
+}
+
+/// Which records were given up, why, and who is told.
+pub(super) fn of_discard(discarded: &Discarded, destination: Option<&Destination>, ids: &Ids) -> String {
+    let records = counted(&discarded.records, ids);
+    let Discarded { condition, approximate_invoke_count: invocations, .. } = discarded;
+    let told = match (&discarded.delivery, destination) {
+        (Delivery::Delivered { .. }, Some(destination)) => format!("told {}", short(destination)),
+        (Delivery::Delivered { .. }, None) => "told the destination".to_owned(),
+        (Delivery::NoDestination, _) => "told nobody".to_owned(),
+        (Delivery::Failed, _) => "told nobody (destination failed)".to_owned(),
+    };
+    format!("DISCARDED {records}; {condition:?}, approximateInvokeCount {invocations}, {told}")
+}
+
+/// Which records were passed over, and why.
+pub(super) fn of_drop(records: &[SharedRecord], reason: DropReason, ids: &Ids) -> String {
+    let why = match reason {
+        DropReason::Trimmed => "older than the stream's retention",
+        DropReason::Filtered => "no filter admits them",
+        DropReason::OutOfRange => "not of this shard's hash keys",
+    };
+    format!("DROPPED {}; {why}, told nobody", counted(records, ids))
+}
+
+/// The IDs come first, where a terminal shows them before it breaks the line.
+fn counted(records: &[SharedRecord], ids: &Ids) -> String {
+    let shown = cell::text(&id_ranges::of_records(ids, records, SETTLED_WIDTH), SETTLED_WIDTH);
+    format!("{}: {shown}", count(records.len() as u64, "record"))
+}
+
+/// Kind and name, without account and region.
+fn short(destination: &Destination) -> String {
+    let kind = match destination.kind() {
+        DestinationKind::Sqs => "SQS queue",
+        DestinationKind::Sns => "SNS topic",
+        DestinationKind::S3 => "S3 bucket",
+    };
+    let arn = destination.arn();
+    format!("{kind} {}", arn.rsplit_once(':').map_or(arn, |(_, name)| name))
+}

@@ -1,0 +1,54 @@
+use std::{future::Future, rc::Rc};
+
+use kinesis_esm_simulator::{BoxError, Function, Report, SCENARIO_START_MS, Scenario};
+use tokio::{runtime, select, signal::unix};
+
+use super::{program::Program, progress::Progress};
+use crate::{args::SimulateArgs, error::Error, note::note};
+
+/// Runs a scenario to its end, in virtual time.
+pub(super) fn run(scenario: Scenario, args: &SimulateArgs) -> Result<Report, Error> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    runtime.map_err(Error::Start)?.block_on(async {
+        if args.command.is_empty() {
+            let simulation = simulate(scenario, args.seed, None::<&Program>);
+            return simulation.await.map_err(Error::Simulation);
+        }
+        let program = Program::new(&args.command, &scenario);
+        let work = async {
+            let report = simulate(scenario, args.seed, Some(&program)).await?;
+            note(program.end().await);
+            Ok(report)
+        };
+        unless_interrupted(work).await?.map_err(Error::Simulation)
+    })
+}
+
+/// Without a function, it is the scenario's.
+async fn simulate(
+    scenario: Scenario,
+    seed: u64,
+    function: Option<&impl Function>,
+) -> Result<Report, BoxError> {
+    let clock = Rc::new(scenario.simulation.clock(SCENARIO_START_MS));
+    let (mut simulation, stream, scripted, ids) = scenario.into_parts(Rc::clone(&clock));
+    simulation.seed = seed;
+    let report = Report::new(Rc::clone(&ids));
+    let observer = Progress::new(report.clone(), ids.all().len());
+    match function {
+        Some(function) => simulation.run(clock, stream, function, observer).await?,
+        None => simulation.run(clock, stream, scripted, observer).await?,
+    }
+    Ok(report)
+}
+
+/// Processes have groups of their own: the terminal interrupts this program alone, and it must live to end them.
+async fn unless_interrupted<T>(work: impl Future<Output = T>) -> Result<T, Error> {
+    let mut interrupted = unix::signal(unix::SignalKind::interrupt()).map_err(Error::Start)?;
+    let mut terminated = unix::signal(unix::SignalKind::terminate()).map_err(Error::Start)?;
+    select! {
+        result = work => Ok(result),
+        _ = interrupted.recv() => Err(Error::Interrupted),
+        _ = terminated.recv() => Err(Error::Interrupted),
+    }
+}

@@ -1,0 +1,102 @@
+use std::io::{self, Write};
+
+use kinesis_esm_simulator::{Destination, Ids, Report, SCENARIO_START_MS, Scenario, Step, StepKind};
+
+use super::{elapsed::Elapsed, id_ranges, lineage::Lineage, outcome, short_shard::short_shard};
+use crate::{
+    cell,
+    table::{Column, LastCell, LastColumn, Row, Table},
+};
+
+const TIME: Column = Column { heading: "TIME", is_number: true };
+const SHARD: Column = Column { heading: "SHARD", is_number: false };
+const INVOCATION: [Column; 4] = [
+    Column { heading: "BATCH", is_number: false },
+    Column { heading: "REQUEST", is_number: false },
+    Column { heading: "TRY", is_number: true },
+    Column { heading: "OUTCOME", is_number: false },
+];
+const RECORDS: LastColumn = LastColumn { heading: "RECORDS", width: 100, min_width: 21 };
+
+/// Enough to tell request IDs apart.
+const REQUEST_ID_WIDTH: usize = 8;
+
+const SHARD_WIDTH: usize = 20;
+
+const OUTCOME_WIDTH: usize = 44;
+
+/// What a timeline must know of a scenario beside its steps.
+#[derive(Debug)]
+pub(super) struct View {
+    has_several_shards: bool,
+    has_several_lanes: bool,
+    bisects: bool,
+    destination: Option<Destination>,
+}
+
+impl View {
+    pub(super) fn of(scenario: &Scenario) -> Self {
+        let mapping = &scenario.simulation.mapping;
+        View {
+            has_several_shards: scenario.shards().len() > 1,
+            has_several_lanes: mapping.parallelization_factor > 1,
+            bisects: mapping.bisect_batch_on_function_error,
+            destination: mapping.on_failure.clone(),
+        }
+    }
+
+    fn has_shard_column(&self) -> bool {
+        self.has_several_shards || self.has_several_lanes
+    }
+
+    /// Shard and lane, as far as there are several.
+    fn place(&self, step: &Step) -> String {
+        let shard = cell::text(short_shard(&step.shard_id), SHARD_WIDTH);
+        if self.has_several_lanes { format!("{shard}/{}", step.lane) } else { shard }
+    }
+}
+
+/// Prints what happened, in the order in which it began.
+pub(super) fn show<W: Write>(
+    output: W,
+    terminal_width: Option<usize>,
+    report: &Report,
+    view: &View,
+) -> io::Result<()> {
+    let mut columns = vec![TIME];
+    columns.extend(view.has_shard_column().then_some(SHARD));
+    columns.extend(INVOCATION);
+    let mut table = Table::new(output, terminal_width, columns, RECORDS);
+    let mut lineage = Lineage::new(view.bisects);
+    let mut written = Ok(());
+    report.for_each_by_time(|step| {
+        if written.is_ok()
+            && let Some(row) = row(step, report.ids(), view, &mut lineage, table.last_width(0))
+        {
+            written = table.push(row);
+        }
+    });
+    written?;
+    table.finish()
+}
+
+fn row(step: &Step, ids: &Ids, view: &View, lineage: &mut Lineage, width: usize) -> Option<Row> {
+    let mut columns = vec![Elapsed(step.began_ms().saturating_sub(SCENARIO_START_MS)).to_string()];
+    columns.extend(view.has_shard_column().then(|| view.place(step)));
+    let last = match &step.kind {
+        StepKind::Invoked(invoked) => {
+            let (origin, tries) = lineage.follow(step, invoked);
+            columns.push(origin.name().to_owned());
+            columns.push(invoked.request_id.chars().take(REQUEST_ID_WIDTH).collect());
+            columns.push(tries.to_string());
+            columns.push(cell::text(&outcome::of_invocation(invoked, ids), OUTCOME_WIDTH));
+            LastCell::Cut(id_ranges::of_records(ids, &invoked.records, width))
+        }
+        StepKind::Discarded(discarded) => {
+            LastCell::Whole(outcome::of_discard(discarded, view.destination.as_ref(), ids))
+        }
+        StepKind::Dropped(records, reason) => LastCell::Whole(outcome::of_drop(records, *reason, ids)),
+        _ => return None,
+    };
+    Some(Row { columns, last })
+}

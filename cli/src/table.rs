@@ -1,0 +1,152 @@
+use std::io::{self, Write};
+
+use crate::cell;
+
+/// Between columns.
+const GAP: usize = 2;
+
+/// How many rows are kept to see how wide the columns must be. A later row that is wider moves the rest of its line.
+pub(crate) const SAMPLE_ROWS: usize = 1000;
+
+/// How much output is gathered before it is written.
+const WRITE_BYTES: usize = 64 * 1024;
+
+/// A column that is as wide as its cells need it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Column {
+    pub(crate) heading: &'static str,
+    /// Numbers are aligned to the right.
+    pub(crate) is_number: bool,
+}
+
+/// The column that takes the room that is left.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LastColumn {
+    pub(crate) heading: &'static str,
+    /// How wide it is if it need not fit a terminal.
+    pub(crate) width: usize,
+    /// Less would say nothing, even if lines of the terminal then wrap.
+    pub(crate) min_width: usize,
+}
+
+/// A line of a [`Table`].
+#[derive(Debug)]
+pub(crate) struct Row {
+    /// May be fewer than the table's: what is last then follows earlier.
+    pub(crate) columns: Vec<String>,
+    pub(crate) last: LastCell,
+}
+
+#[derive(Debug)]
+pub(crate) enum LastCell {
+    /// Cut if it is too wide.
+    Cut(String),
+    /// Shown as it is.
+    Whole(String),
+}
+
+/// For people: rows in aligned columns, below their headings.
+pub(crate) struct Table<W> {
+    output: W,
+    terminal_width: Option<usize>,
+    columns: Vec<Column>,
+    last: LastColumn,
+    buffer: Vec<u8>,
+    sample: Vec<Row>,
+    /// Known once the sample is complete.
+    widths: Option<Vec<usize>>,
+}
+
+impl<W: Write> Table<W> {
+    /// The width is that of the terminal, if it is one that the table goes to.
+    pub(crate) fn new(
+        output: W,
+        terminal_width: Option<usize>,
+        columns: impl Into<Vec<Column>>,
+        last: LastColumn,
+    ) -> Self {
+        Table {
+            output,
+            terminal_width,
+            columns: columns.into(),
+            last,
+            buffer: Vec::new(),
+            sample: Vec::new(),
+            widths: None,
+        }
+    }
+
+    /// As much of a last cell as can be shown behind so many columns, if not less.
+    pub(crate) fn last_width(&self, columns: usize) -> usize {
+        // As long as there is a sample, it is cut later.
+        let taken = self.widths.iter().flatten().take(columns).map(|width| width + GAP).sum();
+        self.width_behind(taken)
+    }
+
+    fn width_behind(&self, taken: usize) -> usize {
+        let Some(width) = self.terminal_width else { return self.last.width };
+        // Odd: `0x`, whole bytes and `…` fill it.
+        (width.saturating_sub(taken).saturating_sub(1) | 1).max(self.last.min_width)
+    }
+
+    pub(crate) fn push(&mut self, row: Row) -> io::Result<()> {
+        if self.widths.is_some() {
+            self.print(row);
+        } else {
+            self.sample.push(row);
+        }
+        if self.sample.len() == SAMPLE_ROWS {
+            self.print_sample();
+        }
+        if self.buffer.len() >= WRITE_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    /// Writes what is left. Without any row there are no headings.
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
+        if !self.sample.is_empty() {
+            self.print_sample();
+        }
+        self.flush()
+    }
+
+    /// Prints the headings and the sample, in columns as wide as both need.
+    fn print_sample(&mut self) {
+        let sample = std::mem::take(&mut self.sample);
+        let mut widths: Vec<usize> = self.columns.iter().map(|column| column.heading.len()).collect();
+        for row in &sample {
+            for (width, cell) in widths.iter_mut().zip(&row.columns) {
+                *width = cell::width(cell).max(*width);
+            }
+        }
+        self.widths = Some(widths);
+        let columns = self.columns.iter().map(|column| column.heading.to_owned()).collect();
+        self.print(Row { columns, last: LastCell::Whole(self.last.heading.to_owned()) });
+        sample.into_iter().for_each(|row| self.print(row));
+    }
+
+    fn print(&mut self, row: Row) {
+        let last_width = self.last_width(row.columns.len());
+        let buffer = &mut self.buffer;
+        let widths = self.widths.iter().flatten();
+        for ((cell, &width), column) in row.columns.iter().zip(widths).zip(&self.columns) {
+            // Not the formatter's own padding: that counts characters.
+            let padding = width.saturating_sub(cell::width(cell));
+            let before = if column.is_number { padding } else { 0 };
+            buffer.resize(buffer.len() + before, b' ');
+            buffer.extend_from_slice(cell.as_bytes());
+            buffer.resize(buffer.len() + padding - before + GAP, b' ');
+        }
+        let last = match row.last {
+            LastCell::Cut(last) => cell::text(&last, last_width),
+            LastCell::Whole(last) => last,
+        };
+        buffer.extend_from_slice(last.as_bytes());
+        buffer.push(b'\n');
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.write_all(&self.buffer)?;
+        self.buffer.clear();
+        self.output.flush()
+    }
+}
