@@ -118,7 +118,10 @@ impl fmt::Display for History {
             }
             for write in writes.iter().filter(|write| write.steps == taken) {
                 let Write { completions, shard_id, outcome, row, fault, .. } = write;
-                writeln!(f, "  mirror of {shard_id}: {outcome:?} ({fault:?}), row {row}, done: {completions}")?;
+                writeln!(
+                    f,
+                    "  mirror of {shard_id}: {outcome:?} ({fault:?}), row {row}, done: {completions}"
+                )?;
             }
             let at_ms = step.at_ms - SCENARIO_START_MS;
             write!(f, "{at_ms:>10} {}/{} ", step.shard_id, step.lane)?;

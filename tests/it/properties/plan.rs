@@ -153,18 +153,20 @@ pub(super) fn plan() -> impl Strategy<Value = Plan> {
         option::weighted(0.8, mirror()),
         any::<u64>(),
     )
-        .prop_map(|(mapping, retention_minutes, reshards, mut records, faults, timeout_ms, mirror, seed)| {
-            if mapping.lanes > 1 && !mapping.enhanced_fan_out {
-                // Rule 8: all aggregates have one key, so lanes would break the order of the keys in them.
-                for record in &mut records {
-                    if let Content::Aggregate(user_records) = &record.content {
-                        record.content = Content::Plain(user_records[0].clone());
+        .prop_map(
+            |(mapping, retention_minutes, reshards, mut records, faults, timeout_ms, mirror, seed)| {
+                if mapping.lanes > 1 && !mapping.enhanced_fan_out {
+                    // Rule 8: all aggregates have one key, so lanes would break the order of the keys in them.
+                    for record in &mut records {
+                        if let Content::Aggregate(user_records) = &record.content {
+                            record.content = Content::Plain(user_records[0].clone());
+                        }
                     }
                 }
-            }
-            let mirror = mirror.filter(|_| mapping.lanes == 1);
-            Plan { mapping, retention_minutes, reshards, records, faults, timeout_ms, mirror, seed }
-        })
+                let mirror = mirror.filter(|_| mapping.lanes == 1);
+                Plan { mapping, retention_minutes, reshards, records, faults, timeout_ms, mirror, seed }
+            },
+        )
 }
 
 fn mirror() -> impl Strategy<Value = MirrorPlan> {
