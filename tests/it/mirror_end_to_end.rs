@@ -35,7 +35,7 @@ fn response(answer: &crate::emulator::Answer) -> Value {
 fn batch(function: &Function) -> Value {
     let log = function.log();
     let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).expect("a log line is JSON"));
-    lines.filter(|line| line["message"] == "batch processed").last().expect("a batch")
+    lines.rev().find(|line| line["message"] == "batch processed").expect("a batch")
 }
 
 fn wait_for_next(function: &Function) {

@@ -25,9 +25,8 @@ pub struct Row {
     pub updated_ms: Option<u64>,
 }
 
-/// The attribute `checkpoint` of a row.
+/// The attribute `checkpoint` of a row. The KCL knows no others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "the KCL knows no other")]
 pub enum RowCheckpoint {
     /// `TRIM_HORIZON`: nothing is processed, and the oldest record is the first.
     TrimHorizon,
