@@ -4,6 +4,8 @@ use kinesis_esm_simulator::{BoxError, ScenarioError};
 use kinesis_handler::{SequenceNumber, SequenceNumberError};
 use thiserror::Error;
 
+use crate::simulate::StreamError;
+
 /// How a command ended that could do its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -30,6 +32,8 @@ pub(crate) enum Error {
     Start(#[source] io::Error),
     #[error("the simulation cannot go on")]
     Simulation(#[source] BoxError),
+    #[error(transparent)]
+    Stream(#[from] StreamError),
     #[error("interrupted")]
     Interrupted,
     #[error("cannot write to standard output")]
@@ -70,6 +74,7 @@ impl Error {
             | Error::Scenario { .. }
             | Error::Start(_)
             | Error::Simulation(_) => 2,
+            Error::Stream(error) => error.exit_code(),
             // As shells have it for SIGINT.
             Error::Interrupted => 130,
         }

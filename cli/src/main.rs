@@ -9,6 +9,7 @@ mod cell;
 mod table;
 mod arrival;
 mod stream_arn;
+mod stream_name;
 mod args;
 mod kinesis_record;
 mod input;

@@ -7,6 +7,7 @@ use thiserror::Error;
 pub(crate) struct StreamArn {
     text: String,
     partition: String,
+    region: String,
     account: String,
 }
 
@@ -39,6 +40,7 @@ impl FromStr for StreamArn {
                 Ok(StreamArn {
                     text: text.to_owned(),
                     partition: partition.to_owned(),
+                    region: region.to_owned(),
                     account: account.to_owned(),
                 })
             }
@@ -57,6 +59,11 @@ impl Default for StreamArn {
 impl StreamArn {
     pub(crate) fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// Where the stream is, such as `us-east-1`.
+    pub(crate) fn region(&self) -> &str {
+        &self.region
     }
 
     /// A role of the stream's account.
@@ -78,6 +85,7 @@ mod tests {
     fn a_stream_arn_has_six_parts() {
         let arn: StreamArn = "arn:aws-cn:kinesis:cn-north-1:210987654321:stream/s".parse().expect("an ARN");
         assert_eq!(arn.as_str(), "arn:aws-cn:kinesis:cn-north-1:210987654321:stream/s");
+        assert_eq!(arn.region(), "cn-north-1");
         assert_eq!(arn.role_arn(), "arn:aws-cn:iam::210987654321:role/lambda-role");
 
         check_refused("orders", StreamArnError::Shape);

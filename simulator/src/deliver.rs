@@ -74,7 +74,8 @@ impl<S: Source, F: Function, O: Observer> Lane<'_, S, F, O> {
             return Ok(());
         };
         let (began_ms, error) = (attempt.invoked.began_ms, attempt.invoked.error.clone());
-        let restarts = self.world.faults.strikes(FaultKind::Restart, began_ms);
+        let ended_ms = self.world.clock.now_ms().max(began_ms + 1);
+        let restarts = self.world.faults.strikes_within(FaultKind::Restart, began_ms, ended_ms);
         attempt.invoked.is_ignored = restarts;
         let is_plain = attempt.invoked.fate == Fate::Normal;
         self.world.step(&self.id, StepKind::Invoked(attempt.invoked));
@@ -183,7 +184,7 @@ impl<S: Source, F: Function, O: Observer> Lane<'_, S, F, O> {
                 function_arn: &world.mapping.function_arn,
                 timeout: world.function_timeout,
                 fate,
-                polls: self.pace.polls(),
+                steps_before_fault: self.pace.steps(),
                 clock: &world.clock,
             };
             world.function.invoke(invocation).await?

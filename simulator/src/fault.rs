@@ -40,7 +40,7 @@ pub enum FaultKind {
     /// The clock jumps from the start of this time to its end.
     ClockJump,
     /// The poller ends between an answer and its checkpoint, and starts again from the checkpoint before: what was not
-    /// acknowledged is read again (rule 7).
+    /// acknowledged is read again (rule 7). It strikes invocations that have begun, or not ended yet, in its time.
     Restart,
 }
 
@@ -67,10 +67,15 @@ impl FaultPlan {
 
     /// Whether this goes wrong now. One that strikes once is then spent.
     pub(crate) fn strikes(&self, kind: FaultKind, now_ms: u64) -> bool {
+        self.strikes_within(kind, now_ms, now_ms + 1)
+    }
+
+    /// Whether this goes wrong from the first time to the second, exclusive. One that strikes once is then spent.
+    pub(crate) fn strikes_within(&self, kind: FaultKind, from_ms: u64, to_ms: u64) -> bool {
         self.faults.iter().filter(|planned| planned.fault.kind == kind).any(|Planned { fault, spent }| {
-            now_ms >= self.start_ms.saturating_add(fault.at_ms)
+            self.start_ms.saturating_add(fault.at_ms) < to_ms
                 && match fault.until_ms {
-                    Some(until_ms) => now_ms < self.start_ms.saturating_add(until_ms),
+                    Some(until_ms) => from_ms < self.start_ms.saturating_add(until_ms),
                     None => !spent.replace(true),
                 }
         })
@@ -129,6 +134,11 @@ mod tests {
         assert_eq!(strikes(&plan(None, FaultKind::Throttle), &times), [false, true, false, false]);
         assert_eq!(strikes(&plan(Some(20), FaultKind::Crash), &times), [false; 4]);
         assert_eq!(plan(Some(20), FaultKind::Zombie).fate(1_010), Fate::Zombie);
+        let within = |from_ms, to_ms| {
+            plan(Some(20), FaultKind::Restart).strikes_within(FaultKind::Restart, from_ms, to_ms)
+        };
+        assert_eq!([within(1_000, 1_010), within(1_000, 1_011), within(1_019, 1_100)], [false, true, true]);
+        assert!(!within(1_020, 1_100));
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub struct Invocation<'a> {
     pub(crate) function_arn: &'a str,
     pub(crate) timeout: Duration,
     pub(crate) fate: Fate,
-    pub(crate) polls: u32,
+    pub(crate) steps_before_fault: u32,
     pub(crate) clock: &'a SimulationClock,
 }
 
@@ -68,7 +68,7 @@ impl<'a> Invocation<'a> {
 
     /// For a fault in the middle of the work: after how many steps of it, where steps can be told.
     pub fn steps_before_fault(&self) -> u32 {
-        self.polls
+        self.steps_before_fault
     }
 
     /// The event as Lambda delivers it, in JSON.

@@ -97,7 +97,8 @@ impl<'a, S: Source, F: Function, O: Observer> Lane<'a, S, F, O> {
         let mut flush_at_ms = u64::MAX;
         loop {
             while let Some(next) = self.intake.first() {
-                let next_bytes = next.json_bytes(&self.id.origin) + 1;
+                // With the comma in front of it.
+                let next_bytes = next.json_bytes(&self.id.origin) + usize::from(!records.is_empty());
                 if let Some(last) = records.last()
                     && (bytes + next_bytes > MAX_EVENT_BYTES || !self.share_a_window(last, next))
                 {

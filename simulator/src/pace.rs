@@ -48,8 +48,8 @@ impl Pace {
         Duration::from_millis(self.rng.random_range(min..=max.max(min)))
     }
 
-    /// How often a function is polled before a fault strikes: seldom often, so that all of its parts are hit.
-    pub(crate) fn polls(&mut self) -> u32 {
+    /// How many steps a function takes before a fault strikes: seldom many, so that all of its parts are hit.
+    pub(crate) fn steps(&mut self) -> u32 {
         let most = 1 << self.rng.random_range(0..6);
         self.rng.random_range(0..=most)
     }

@@ -57,6 +57,11 @@ impl Report {
         ids
     }
 
+    /// IDs of the records that are done: acknowledged, and neither discarded nor dropped. In the order of that.
+    pub fn completed(&self) -> Vec<&str> {
+        self.fates().completed.into_iter().map(|position| self.ids.all()[position].as_str()).collect()
+    }
+
     /// What has become of the records.
     pub fn fates(&self) -> Fates {
         let seen = self.seen.borrow();

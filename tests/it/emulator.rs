@@ -23,17 +23,26 @@ pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The sample function. No test of its own package needs the binary, so cargo has to be asked for it.
+/// The sample function.
 pub(crate) fn order_function() -> PathBuf {
-    static BUILT: OnceLock<()> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let status = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--package", "order-function"])
-            .current_dir(repository())
-            .status();
-        assert!(status.expect("cargo runs").success(), "order-function does not build");
-    });
-    misbehaving_function().with_file_name("order-function")
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| built("order-function")).clone()
+}
+
+/// The command line program.
+pub(crate) fn kinesis_kit() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| built("kinesis-kit")).clone()
+}
+
+/// The binary of another package. No test of that package needs it here, so cargo has to be asked for it.
+fn built(package: &str) -> PathBuf {
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--package", package])
+        .current_dir(repository())
+        .status();
+    assert!(status.expect("cargo runs").success(), "{package} does not build");
+    misbehaving_function().with_file_name(package)
 }
 
 pub(crate) fn misbehaving_function() -> PathBuf {
@@ -103,6 +112,11 @@ impl Function {
             .spawn()
             .expect("the function runs");
         Function { process, emulator, port, folder, requests, runtime_api_port: proxy_port }
+    }
+
+    /// Where it takes events.
+    pub(crate) fn invoke_url(&self) -> String {
+        format!("http://127.0.0.1:{}/2015-03-31/functions/_/invocations", self.port)
     }
 
     /// Invokes the function with the event in the file.

@@ -3,7 +3,10 @@
 mod events;
 mod demo;
 mod emulator;
+mod kinesis;
+mod polling;
 mod end_to_end;
+mod streams;
 mod moto;
 mod fault_proxy;
 mod mirror_table;

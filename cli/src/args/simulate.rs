@@ -1,24 +1,47 @@
 use std::{ffi::OsString, path::PathBuf};
 
+use clap::ArgGroup;
+
 use super::Format;
+use crate::stream_name::StreamName;
 
 /// Runs the event source mapping between a Kinesis stream and a Lambda function, without an AWS account.
 ///
 /// Delivers the records of a scenario in virtual time: batches, partial failures, retries, bisection, discards, and
 /// faults as AWS was seen to do it. The scenario says what the function does, or COMMAND is the function: any program
 /// that talks to the Lambda Runtime API.
+///
+/// With --stream, polls a Kinesis stream instead, in real time, and delivers its records to COMMAND or to a URL.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = AFTER_HELP)]
+#[command(
+    after_long_help = AFTER_HELP,
+    group = ArgGroup::new("source").required(true).multiple(true).args(["scenario", "stream"]),
+    // A scenario may stand for the function; a stream has none.
+    group = ArgGroup::new("function").args(["url", "command"]),
+)]
 pub(crate) struct SimulateArgs {
-    /// The scenario, in JSON; `-` is standard input
+    /// The scenario, in JSON; `-` is standard input. With --stream, the settings of its mapping
     #[arg(long, value_name = "FILE")]
-    pub(crate) scenario: PathBuf,
-    /// Decides what is left to chance: request IDs, delays. The same seed gives the same output
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) seed: u64,
+    pub(crate) scenario: Option<PathBuf>,
+    /// Decides what is left to chance: request IDs, delays. With a scenario the same seed, 0 by default, gives the same
+    /// output
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
     /// How to show what happened
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
+    /// The stream to poll, by its name or ARN
+    #[arg(long, value_name = "NAME", requires = "function", help_heading = "Options for a stream")]
+    pub(crate) stream: Option<StreamName>,
+    /// Where failure records go, each as a JSON line; with the data, unless the mapping has SQS or SNS as destination
+    #[arg(long, value_name = "FILE", requires = "stream", help_heading = "Options for a stream")]
+    pub(crate) failures: Option<PathBuf>,
+    /// How long to poll; by default, until a signal comes or all shards have ended
+    #[arg(long = "for", value_name = "SECONDS", requires = "stream", help_heading = "Options for a stream")]
+    pub(crate) seconds: Option<u64>,
+    /// Where the function takes events, instead of COMMAND
+    #[arg(long, value_name = "INVOKE_URL", requires = "stream", help_heading = "Options for a stream")]
+    pub(crate) url: Option<String>,
     /// The function, a program and its arguments, instead of the scenario's
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
@@ -61,9 +84,10 @@ discarded; consolidateDiscarded (false).
 The table has a line for each invocation, in the order in which they began, and one for records that are \
 given up. BATCH tells where a batch comes from: new records; again, as it was and with its request ID; the \
 rest behind what is done; a half of one that failed; twice, although it was answered; reread after a \
-restart; close, the end of a tumbling window. TRY counts the invocations with that request ID. RECORDS shows \
-IDs as ranges in the order of the scenario. SHARD, if there are several shards or lanes, is the end of the \
-shard's ID and, behind a slash, the lane.
+restart; close, the end of a tumbling window. TRY counts the invocations with that request ID; of many in a \
+row with the same outcome only the first ten are shown, and then the 20th, 50th, 100th, 200th and so on. \
+RECORDS shows IDs as ranges in the order of the scenario. SHARD, if there are several shards or lanes, is the \
+end of the shard's ID and, behind a slash, the lane.
 
 JSON is one object: invocations, discarded, destination (the failure records that it got), dropped, \
 completed, unread, metrics.
@@ -71,12 +95,30 @@ completed, unread, metrics.
 COMMAND is started as Lambda would do it, is invoked once at a time, and ends with the simulation. What it \
 prints goes to standard error, where afterwards a line says how long its invocations took.
 
+A stream is polled as a mapping does it. Region, credentials and endpoint (AWS_ENDPOINT_URL) are found where \
+every AWS tool finds them. Positions are not kept: each run begins at the mapping's StartingPosition. Without \
+--scenario the settings are those of the kit's template: TRIM_HORIZON, BatchSize 100, \
+ReportBatchItemFailures, BisectBatchOnFunctionError, MaximumRetryAttempts 10, MaximumRecordAgeInSeconds \
+82800. Of a scenario count mapping, function.timeoutMs and undocumented; with LATEST, polling begins at once \
+unless latestActivationDelayMs is there. The limits of a shard, five reads and 2 MB in a second, are shared \
+with all of its other readers; with a ParallelizationFactor of n, each shard is read n times. The children \
+of a shard wait until it has ended, which not every stand-in for Kinesis tells.
+
+While it is polled, the table has a line for each invocation, and for records that are discarded or dropped. \
+JSON is a line for each step: read, invoked, acknowledged, discarded, dropped. A signal ends the run once the \
+invocations under way have ended; a second one kills them.
+
 Exit codes:
   0    done; records that were discarded are a result, not a failure
+  1    with --stream: records were lost, without a failure record, or polling had to end
   2    wrong usage; the scenario cannot be read or is wrong; COMMAND cannot be started
-  130  interrupted
+       with --stream: no such stream, no credentials, or no connection
+  130  interrupted, without --stream
 
 Examples:
+  kinesis-kit simulate --stream orders --failures failures.jsonl -- target/debug/function
+  AWS_ENDPOINT_URL=http://127.0.0.1:4568 kinesis-kit simulate --stream orders -- bootstrap
+  kinesis-kit simulate --stream orders --url http://127.0.0.1:9000/2015-03-31/functions/_/invocations
   kinesis-kit simulate --scenario poison.json
   kinesis-kit simulate --scenario poison.json --seed 7 --format json | jq .discarded
   kinesis-kit simulate --scenario poison.json -- target/debug/function

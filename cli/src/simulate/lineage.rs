@@ -36,6 +36,16 @@ impl Origin {
     }
 }
 
+/// What an invocation is in its lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Descent {
+    pub(super) origin: Origin,
+    /// Which invocation with its request ID it is, counted from one.
+    pub(super) tries: u32,
+    /// Whether it repeats the invocation before, with the same outcome.
+    pub(super) repeats_outcome: bool,
+}
+
 /// Tells of each invocation where its batch comes from. It must see all of them, in the order in which they began.
 #[derive(Debug)]
 pub(super) struct Lineage {
@@ -47,6 +57,7 @@ pub(super) struct Lineage {
 struct Lane {
     request_id: String,
     tries: u32,
+    outcome: Option<Outcome>,
     ended_ms: u64,
     /// Each is a part of the one before it. The last one was invoked last.
     batches: Vec<Batch>,
@@ -66,8 +77,8 @@ impl Lineage {
         Lineage { bisects, lanes: HashMap::new() }
     }
 
-    /// Where the batch comes from, and which invocation with its request ID this is, counted from one.
-    pub(super) fn follow(&mut self, step: &Step, invoked: &Invoked) -> (Origin, u32) {
+    /// What the invocation is.
+    pub(super) fn follow(&mut self, step: &Step, invoked: &Invoked) -> Descent {
         let lane = self.lanes.entry((Arc::clone(&step.shard_id), step.lane)).or_default();
         let is_repeated = lane.request_id == invoked.request_id;
         if is_repeated {
@@ -79,28 +90,31 @@ impl Lineage {
         // A retry comes later than the end of the invocation before.
         let is_twice = is_repeated && invoked.is_ignored && invoked.began_ms == lane.ended_ms;
         lane.ended_ms = step.at_ms;
+        let repeats_outcome = lane.outcome.replace(invoked.outcome) == Some(invoked.outcome) && is_repeated;
+        let origin = if is_twice { Origin::Twice } else { lane.receive(invoked, is_repeated, self.bisects) };
+        Descent { origin, tries: lane.tries, repeats_outcome }
+    }
+}
+
+impl Lane {
+    fn receive(&mut self, invoked: &Invoked, is_repeated: bool, bisects: bool) -> Origin {
         let (Some(first), Some(last)) = (invoked.records.first(), invoked.records.last()) else {
-            return (Origin::Close, lane.tries);
+            return Origin::Close;
         };
-        if is_twice {
-            return (Origin::Twice, lane.tries);
-        }
         let (first, last) = (first.sequence_number, last.sequence_number);
-        let origin = if is_repeated { Origin::Again } else { lane.origin(first, last, self.bisects) };
+        let origin = if is_repeated { Origin::Again } else { self.origin(first, last, bisects) };
         if is_repeated {
-            lane.batches.pop();
+            self.batches.pop();
         }
-        lane.batches.push(Batch {
+        self.batches.push(Batch {
             first,
             last,
             made_progress: invoked.outcome == Outcome::Partial && invoked.reported.first() > Some(&first),
             is_to_be_reread: invoked.is_ignored,
         });
-        (origin, lane.tries)
+        origin
     }
-}
 
-impl Lane {
     fn origin(&mut self, first: SequenceNumber, last: SequenceNumber, bisects: bool) -> Origin {
         while let Some(batch) = self.batches.pop_if(|batch| batch.first > first || batch.last < last) {
             if batch.is_to_be_reread && batch.first <= last {

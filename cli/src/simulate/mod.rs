@@ -1,4 +1,4 @@
-//! `kinesis-kit simulate`: from a scenario to what an event source mapping makes of it.
+//! `kinesis-kit simulate`: from a scenario, or a stream, to what an event source mapping makes of it.
 
 mod elapsed;
 mod id_ranges;
@@ -10,20 +10,55 @@ mod totals;
 mod progress;
 mod program;
 mod scenario;
+mod stream;
 
-use std::io::{self, BufWriter, Write};
+use std::{
+    io::{self, BufWriter, Write},
+    path::Path,
+    time::Duration,
+};
 
 use kinesis_esm_simulator::{Report, Scenario};
+use tokio::runtime;
 
 use crate::{
     args::{Format, SimulateArgs},
     error::{Error, Outcome},
     input::Input,
+    stream_name::StreamName,
 };
+use stream::{StreamOptions, TargetOptions};
 use timeline::View;
 
+pub(crate) use stream::StreamError;
+
 pub(crate) fn run(args: &SimulateArgs) -> Result<Outcome, Error> {
-    let scenario = read(args)?;
+    match &args.stream {
+        Some(stream) => run_stream(args, stream),
+        None => run_scenario(args),
+    }
+}
+
+fn run_stream(args: &SimulateArgs, stream: &StreamName) -> Result<Outcome, Error> {
+    let options = StreamOptions {
+        stream: stream.clone(),
+        scenario: args.scenario.clone(),
+        failures: args.failures.clone(),
+        format: args.format,
+        duration: args.seconds.map(Duration::from_secs),
+        seed: args.seed,
+        target: match &args.url {
+            Some(url) => TargetOptions::Url(url.clone()),
+            None => TargetOptions::Command(args.command.clone()),
+        },
+    };
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(Error::Start)?.block_on(stream::run(options))
+}
+
+fn run_scenario(args: &SimulateArgs) -> Result<Outcome, Error> {
+    let path = args.scenario.as_deref().expect("the command line has a scenario or a stream");
+    let scenario = read(path)?;
     let view = View::of(&scenario);
     let report = scenario::run(scenario, args)?;
     match args.format {
@@ -33,8 +68,8 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<Outcome, Error> {
     Ok(Outcome::Done)
 }
 
-fn read(args: &SimulateArgs) -> Result<Scenario, Error> {
-    let Input { name, bytes } = Input::read(&args.scenario)?;
+fn read(path: &Path) -> Result<Scenario, Error> {
+    let Input { name, bytes } = Input::read(path)?;
     Scenario::parse(&bytes).map_err(|source| Error::Scenario { input: name, source })
 }
 

@@ -2,9 +2,24 @@ use std::{ffi::OsString, fmt, time::Duration};
 
 use kinesis_esm_simulator::{
     Answer, BinaryFunction, BinaryOptions, BoxError, Function, InTurn, Invocation, Measurement, Scenario,
+    Simulation,
 };
 
 use crate::note::count;
+
+/// How the command is started as the function of this simulation.
+pub(super) fn options(command: &[OsString], simulation: &Simulation) -> BinaryOptions {
+    let mut options = BinaryOptions::new(command);
+    options.timeout = simulation.function_timeout;
+    let arn = &simulation.mapping.function_arn;
+    // arn:PARTITION:lambda:REGION:ACCOUNT:function:NAME
+    let mut parts = arn.split(':').skip(3);
+    if let (Some(region), Some(name)) = (parts.next(), parts.nth(2)) {
+        (options.region, options.function_name) = (region.to_owned(), name.to_owned());
+    }
+    options.invoked_function_arn = arn.clone();
+    options
+}
 
 /// A command that is the function.
 pub(super) struct Program {
@@ -14,16 +29,7 @@ pub(super) struct Program {
 impl Program {
     /// The command as the function of this scenario.
     pub(super) fn new(command: &[OsString], scenario: &Scenario) -> Self {
-        let mut options = BinaryOptions::new(command);
-        options.timeout = scenario.simulation.function_timeout;
-        let arn = &scenario.simulation.mapping.function_arn;
-        // arn:PARTITION:lambda:REGION:ACCOUNT:function:NAME
-        let mut parts = arn.split(':').skip(3);
-        if let (Some(region), Some(name)) = (parts.next(), parts.nth(2)) {
-            (options.region, options.function_name) = (region.to_owned(), name.to_owned());
-        }
-        options.invoked_function_arn = arn.clone();
-        let function = BinaryFunction::new(options);
+        let function = BinaryFunction::new(options(command, &scenario.simulation));
         Program { function: InTurn::new(function, scenario.function.duration) }
     }
 

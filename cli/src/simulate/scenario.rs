@@ -8,15 +8,17 @@ use crate::{args::SimulateArgs, error::Error, note::note};
 
 /// Runs a scenario to its end, in virtual time.
 pub(super) fn run(scenario: Scenario, args: &SimulateArgs) -> Result<Report, Error> {
+    // Always the same, unless asked otherwise.
+    let seed = args.seed.unwrap_or(0);
     let runtime = runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
     runtime.map_err(Error::Start)?.block_on(async {
         if args.command.is_empty() {
-            let simulation = simulate(scenario, args.seed, None::<&Program>);
+            let simulation = simulate(scenario, seed, None::<&Program>);
             return simulation.await.map_err(Error::Simulation);
         }
         let program = Program::new(&args.command, &scenario);
         let work = async {
-            let report = simulate(scenario, args.seed, Some(&program)).await?;
+            let report = simulate(scenario, seed, Some(&program)).await?;
             note(program.end().await);
             Ok(report)
         };

@@ -2,7 +2,13 @@ use std::io::{self, Write};
 
 use kinesis_esm_simulator::{Destination, Ids, Report, SCENARIO_START_MS, Scenario, Step, StepKind};
 
-use super::{elapsed::Elapsed, id_ranges, lineage::Lineage, outcome, short_shard::short_shard};
+use super::{
+    elapsed::Elapsed,
+    id_ranges,
+    lineage::{Descent, Lineage},
+    outcome,
+    short_shard::short_shard,
+};
 use crate::{
     cell,
     table::{Column, LastCell, LastColumn, Row, Table},
@@ -85,7 +91,10 @@ fn row(step: &Step, ids: &Ids, view: &View, lineage: &mut Lineage, width: usize)
     columns.extend(view.has_shard_column().then(|| view.place(step)));
     let last = match &step.kind {
         StepKind::Invoked(invoked) => {
-            let (origin, tries) = lineage.follow(step, invoked);
+            let Descent { origin, tries, repeats_outcome } = lineage.follow(step, invoked);
+            if repeats_outcome && !is_shown(tries) {
+                return None;
+            }
             columns.push(origin.name().to_owned());
             columns.push(invoked.request_id.chars().take(REQUEST_ID_WIDTH).collect());
             columns.push(tries.to_string());
@@ -99,4 +108,22 @@ fn row(step: &Step, ids: &Ids, view: &View, lineage: &mut Lineage, width: usize)
         _ => return None,
     };
     Some(Row { columns, last })
+}
+
+/// A record that blocks its shard may be tried thousands of times, always to the same effect: of these the first ten are
+/// shown, and then ever fewer.
+fn is_shown(tries: u32) -> bool {
+    let magnitude = 10u32.pow(tries.max(1).ilog10());
+    tries <= 10 || [1, 2, 5].contains(&(tries / magnitude)) && tries.is_multiple_of(magnitude)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_tries_few_are_shown() {
+        let shown: Vec<u32> = (1..=3_000).filter(|&tries| is_shown(tries)).collect();
+        assert_eq!(shown, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 50, 100, 200, 500, 1_000, 2_000]);
+    }
 }

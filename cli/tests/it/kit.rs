@@ -19,8 +19,18 @@ pub(crate) fn kit(args: &str, stdin: impl AsRef<[u8]>) -> Run {
 
 /// Runs `kinesis-kit` with these arguments.
 pub(crate) fn kit_with<'a>(args: impl IntoIterator<Item = &'a str>, stdin: impl AsRef<[u8]>) -> Run {
+    kit_where(&[], args, stdin)
+}
+
+/// Runs `kinesis-kit` with these variables in its environment.
+pub(crate) fn kit_where<'a>(
+    variables: &[(&str, &str)],
+    args: impl IntoIterator<Item = &'a str>,
+    stdin: impl AsRef<[u8]>,
+) -> Run {
     let mut child = Command::new(env!("CARGO_BIN_EXE_kinesis-kit"))
         .args(args)
+        .envs(variables.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -9,3 +9,5 @@ mod aggregate;
 mod round_trip;
 mod simulate;
 mod simulate_command;
+mod scripted_kinesis;
+mod stream;

@@ -172,6 +172,23 @@ fn a_timeline_tells_what_is_read_again_and_what_closes_a_window() {
 }
 
 #[test]
+fn a_record_that_blocks_its_shard_does_not_fill_the_timeline() {
+    let scenario = r#"{"records":[{"id":1,"text":"x"}],"function":{"fails":[{"id":1,"how":"throw"}]}}"#;
+    let run = kit("simulate --scenario -", scenario);
+    let tries: Vec<&str> = run
+        .stdout
+        .lines()
+        .filter(|line| line.contains(" again "))
+        .filter_map(|line| line.split_whitespace().nth(3))
+        .collect();
+    assert_eq!(
+        tries,
+        ["2", "3", "4", "5", "6", "7", "8", "9", "10", "20", "50", "100", "200", "500", "1000"]
+    );
+    assert!(run.stdout.contains("DROPPED 1 record: 1; older than the stream's retention"), "{}", run.stdout);
+}
+
+#[test]
 fn a_seed_decides_the_request_ids() {
     let run = |seed: &str| kit(&format!("simulate --scenario - --seed {seed}"), POISON).stdout;
     assert_eq!(run("7"), run("7"));
@@ -206,7 +223,7 @@ fn what_is_wrong_is_told_with_its_causes() {
     refused(r#"{"records":[{"id":1,"data":"?"}]}"#, r#"record "1": data is not base64: illegal byte at 0"#);
     refused(
         r#"{"records":[{"id":1,"text":"x","atMs":3155760000001}]}"#,
-        "records: atMs is 3155760000001, not at most 3155760000000, a hundred years",
+        "record \"1\": atMs is 3155760000001, not at most 3155760000000 (a hundred years)",
     );
     check(
         "simulate --scenario no/such/file",

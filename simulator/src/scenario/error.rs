@@ -9,6 +9,9 @@ pub enum ScenarioError {
     /// It is no JSON, has an unknown member, or a member of the wrong kind.
     #[error("the scenario cannot be read")]
     Json(#[source] serde_json::Error),
+    /// It is a JSON array.
+    #[error("the scenario is a JSON array, not an object")]
+    NotAnObject,
     /// A number is out of its range.
     #[error("{member} is {value}, not {expected}")]
     Value {

@@ -18,8 +18,8 @@ pub use ids::Ids;
 use records::Records;
 
 use crate::{
-    FailureKind, Fault, Mapping, ScriptedFailure, ScriptedFunction, Shard, ShardInfo, Simulation,
-    SimulationClock, Stream, Undocumented,
+    BoxError, FailureKind, Fault, Function, Mapping, Report, ScriptedFailure, ScriptedFunction, Shard,
+    ShardInfo, Simulation, SimulationClock, Stream, Undocumented,
 };
 
 /// When every scenario starts: 2026-01-01T00:00:00Z, in milliseconds since 1970.
@@ -133,6 +133,10 @@ impl Scenario {
     ///
     /// Any [`ScenarioError`], saying what is wrong and where.
     pub fn parse(json: &[u8]) -> Result<Self, ScenarioError> {
+        // The derived reader would take an array for an object with its members in order.
+        if json.trim_ascii_start().starts_with(b"[") {
+            return Err(ScenarioError::NotAnObject);
+        }
         let raw: RawScenario = serde_json::from_slice(json).map_err(ScenarioError::Json)?;
         check::undocumented(&raw.undocumented)?;
         check::faults(&raw.faults)?;
@@ -174,6 +178,35 @@ impl Scenario {
         }
         let retention = Duration::from_secs_f64(hours * 3600.0);
         Ok(Scenario { simulation, function, ids: Rc::new(ids), retention, shards })
+    }
+
+    /// Runs the scenario with the function that it describes, and returns what happened.
+    ///
+    /// # Errors
+    ///
+    /// As [`Simulation::run`].
+    pub async fn run(mut self, seed: u64) -> Result<Report, BoxError> {
+        let function = std::mem::take(&mut self.function);
+        self.run_with(seed, |_| function).await
+    }
+
+    /// Runs the scenario with another function, which may need to know the clock, and returns what happened.
+    ///
+    /// # Errors
+    ///
+    /// As [`Simulation::run`].
+    pub async fn run_with<F: Function>(
+        self,
+        seed: u64,
+        function: impl FnOnce(&Rc<SimulationClock>) -> F,
+    ) -> Result<Report, BoxError> {
+        let clock = Rc::new(self.simulation.clock(SCENARIO_START_MS));
+        let (mut simulation, stream, _, ids) = self.into_parts(Rc::clone(&clock));
+        simulation.seed = seed;
+        let report = Report::new(ids);
+        let function = function(&clock);
+        simulation.run(clock, stream, function, report.clone()).await?;
+        Ok(report)
     }
 
     /// The shards of its stream with all of their records, parents before children.

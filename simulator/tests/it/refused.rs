@@ -109,6 +109,11 @@ fn shards_without_order() {
 }
 
 #[test]
+fn a_list() {
+    check(json!([]), "the scenario is a JSON array, not an object");
+}
+
+#[test]
 fn records_that_no_stream_has() {
     check(json!({ "records": [{ "text": "" }] }), "a record has no \"id\"");
     check(

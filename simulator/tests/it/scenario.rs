@@ -1,6 +1,4 @@
-use std::rc::Rc;
-
-use kinesis_esm_simulator::{Report, SCENARIO_START_MS, Scenario};
+use kinesis_esm_simulator::Scenario;
 use serde_json::Value;
 
 /// Runs a scenario under virtual time and returns its report.
@@ -11,14 +9,8 @@ pub(crate) fn run_with_seed(scenario: &Value, seed: u64) -> Value {
         .build()
         .expect("a runtime");
     let scenario = Scenario::parse(scenario.to_string().as_bytes()).expect("a scenario");
-    runtime.block_on(async {
-        let clock = Rc::new(scenario.simulation.clock(SCENARIO_START_MS));
-        let (mut simulation, stream, function, ids) = scenario.into_parts(Rc::clone(&clock));
-        simulation.seed = seed;
-        let report = Report::new(ids);
-        simulation.run(clock, stream, function, report.clone()).await.expect("nothing impossible");
-        serde_json::to_value(&report).expect("JSON")
-    })
+    let report = runtime.block_on(scenario.run(seed)).expect("nothing impossible");
+    serde_json::to_value(&report).expect("JSON")
 }
 
 pub(crate) fn run(scenario: &Value) -> Value {

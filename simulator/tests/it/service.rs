@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
-use kinesis_esm_simulator::{Report, SCENARIO_START_MS, Scenario, ServiceFunction};
+use kinesis_esm_simulator::{SCENARIO_START_MS, Scenario, ServiceFunction};
 use kinesis_handler::{LambdaEvent, SequenceNumber};
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -13,19 +13,14 @@ async fn run<F: Future<Output = Result<Value, String>> + 'static>(
     function: impl Fn(LambdaEvent<Value>) -> F + Clone + 'static,
 ) -> (Value, Vec<LambdaEvent<Value>>) {
     let scenario = Scenario::parse(scenario.to_string().as_bytes()).expect("a scenario");
-    let clock = Rc::new(scenario.simulation.clock(SCENARIO_START_MS));
-    let (simulation, stream, _, ids) = scenario.into_parts(Rc::clone(&clock));
-    let report = Report::new(ids);
     let events = Rc::new(RefCell::new(Vec::new()));
     let seen = Rc::clone(&events);
     let service = tower::service_fn(move |event: LambdaEvent<Value>| {
         seen.borrow_mut().push(event.clone());
         function(event)
     });
-    simulation
-        .run(clock, stream, ServiceFunction::<_, Value>::new(service), report.clone())
-        .await
-        .expect("nothing impossible");
+    let function = ServiceFunction::<_, Value>::new(service);
+    let report = scenario.run_with(0, |_| function).await.expect("nothing impossible");
     let events = events.borrow().clone();
     (serde_json::to_value(&report).expect("JSON"), events)
 }

@@ -86,11 +86,6 @@ impl History {
         self.mirror.as_ref().map_or_else(Vec::new, |table| table.writes().clone())
     }
 
-    /// A history that nothing more is added to.
-    pub(super) fn finish(self) -> Self {
-        self
-    }
-
     pub(super) fn record(&self, shared: &SharedRecord) -> &KinesisRecordInfo {
         let found = self.records.iter().find(|record| record.sequence_number == shared.sequence_number);
         found.expect("only records of the stream are delivered")

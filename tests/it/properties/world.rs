@@ -90,7 +90,7 @@ pub(super) fn run(plan: &Plan, safety: Safety) -> History {
         let function = ServiceFunction::<_, RawEvent>::new(Weakened { handler, safety, failed });
         let observer = history.observer();
         simulation.run(clock, stream, function, observer).await.expect("nothing impossible");
-        history.finish()
+        history
     })
 }
 

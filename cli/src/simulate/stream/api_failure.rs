@@ -1,0 +1,84 @@
+use std::{error, fmt};
+
+use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
+
+use crate::error::chain;
+
+/// Error codes that go away by themselves: throttling, of the stream or of its key, and streams that are being changed.
+const TRANSIENT: [&str; 7] = [
+    "KMSThrottlingException",
+    "LimitExceededException",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "ResourceInUseException",
+    "Throttling",
+    "ThrottlingException",
+];
+
+/// Why a request to Kinesis came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ApiFailure {
+    /// `None` if Kinesis did not answer.
+    code: Option<String>,
+    text: String,
+    is_transient: bool,
+}
+
+impl ApiFailure {
+    /// Whether Kinesis has answered with this error.
+    pub(super) fn is(&self, code: &str) -> bool {
+        self.code.as_deref() == Some(code)
+    }
+
+    /// Whether the same request may succeed later.
+    pub(super) fn is_transient(&self) -> bool {
+        self.is_transient
+    }
+
+    /// What failures of one kind have in common.
+    pub(super) fn kind(&self) -> &str {
+        self.code.as_deref().unwrap_or(&self.text)
+    }
+}
+
+impl<E: ProvideErrorMetadata + error::Error + 'static> From<SdkError<E>> for ApiFailure {
+    fn from(error: SdkError<E>) -> Self {
+        let without_answer = |is_transient| ApiFailure { code: None, text: causes(&error), is_transient };
+        match &error {
+            SdkError::ServiceError(answer) => {
+                let code = answer.err().code().unwrap_or("unknown error");
+                let status = answer.raw().status();
+                let text = match answer.err().message() {
+                    Some(message) => format!("{code}: {message}"),
+                    None => format!("{code} (HTTP {})", status.as_u16()),
+                };
+                ApiFailure {
+                    code: Some(code.to_owned()),
+                    text,
+                    is_transient: status.is_server_error() || TRANSIENT.contains(&code),
+                }
+            }
+            // An answer that is not one, such as that of a proxy on the way.
+            SdkError::TimeoutError(_) | SdkError::ResponseError(_) => without_answer(true),
+            SdkError::DispatchFailure(failure) => without_answer(failure.is_io() || failure.is_timeout()),
+            // What cannot even be sent.
+            _ => without_answer(false),
+        }
+    }
+}
+
+/// The causes without their wrapper, which names a part of the SDK. Several of them repeat their own cause.
+fn causes(error: &dyn error::Error) -> String {
+    let text = error.source().map_or_else(|| error.to_string(), chain);
+    let mut parts: Vec<&str> = text.split(": ").collect();
+    parts.dedup();
+    parts.join(": ")
+}
+
+impl fmt::Display for ApiFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl error::Error for ApiFailure {}

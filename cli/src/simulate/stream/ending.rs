@@ -1,0 +1,62 @@
+use std::{fmt, time::Duration};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::sleep;
+
+use super::StreamError;
+
+/// Why a run ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    Signal(&'static str),
+    TimeIsUp,
+    /// There is nothing left to read: all shards are closed.
+    ShardsEnded,
+    /// Nobody reads the output any more, or it cannot be written.
+    Output,
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ending::Signal(name) => write!(f, "ended by {name}"),
+            Ending::TimeIsUp => f.write_str("time is up"),
+            Ending::ShardsEnded => f.write_str("all shards have ended"),
+            Ending::Output => f.write_str("standard output does not take any more"),
+        }
+    }
+}
+
+/// What can end a run from outside.
+#[derive(Debug)]
+pub(super) struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupts {
+    /// From now on the signals do not end the process by themselves.
+    pub(super) fn listen() -> Result<Self, StreamError> {
+        let listen = |kind| signal(kind).map_err(StreamError::Signals);
+        Ok(Interrupts {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    pub(super) async fn next(&mut self) -> Ending {
+        tokio::select! {
+            _ = self.interrupt.recv() => Ending::Signal("SIGINT"),
+            _ = self.terminate.recv() => Ending::Signal("SIGTERM"),
+        }
+    }
+}
+
+/// Waits until the time is up, for ever without one.
+pub(super) async fn time_is_up(duration: Option<Duration>) -> Ending {
+    match duration {
+        Some(duration) => sleep(duration).await,
+        None => std::future::pending().await,
+    }
+    Ending::TimeIsUp
+}

@@ -1,0 +1,63 @@
+use std::cell::Cell;
+
+use tokio::sync::Notify;
+
+/// The end of a run: nothing is invoked any more, and what has been invoked is waited for.
+#[derive(Debug, Default)]
+pub(super) struct Halt {
+    is_asked_for: Cell<bool>,
+    in_flight: Cell<usize>,
+    changed: Notify,
+}
+
+/// An invocation under way.
+#[derive(Debug)]
+pub(super) struct InFlight<'h>(&'h Halt);
+
+impl Halt {
+    pub(super) fn ask(&self) {
+        self.is_asked_for.set(true);
+        self.changed.notify_waiters();
+    }
+
+    /// `None` if there shall be no further invocation.
+    pub(super) fn enter(&self) -> Option<InFlight<'_>> {
+        if self.is_asked_for.get() {
+            return None;
+        }
+        self.in_flight.set(self.in_flight.get() + 1);
+        Some(InFlight(self))
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.get()
+    }
+
+    /// Waits until it has been asked for.
+    pub(super) async fn asked(&self) {
+        self.until(|| self.is_asked_for.get()).await;
+    }
+
+    /// Waits until nothing is under way.
+    pub(super) async fn idle(&self) {
+        self.until(|| self.in_flight.get() == 0).await;
+    }
+
+    async fn until(&self, condition: impl Fn() -> bool) {
+        loop {
+            // Made first, so that nothing is missed.
+            let changed = self.changed.notified();
+            if condition() {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.set(self.0.in_flight.get() - 1);
+        self.0.changed.notify_waiters();
+    }
+}

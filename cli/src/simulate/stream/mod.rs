@@ -1,0 +1,121 @@
+//! Polls a Kinesis stream in real time, by the rules of an event source mapping.
+//!
+//! The simulator decides; here are its surroundings: the stream behind the API (`api`, `reader`, `source`), the function
+//! (`target`), what is seen of it (`step_log`), and how it ends (`halt`, `ending`). Deliberately absent: positions that
+//! outlive a run, and a remedy for stand-ins that never end a closed shard (moto): its children are not read there.
+
+mod options;
+mod api_failure;
+mod error;
+mod backoff;
+mod api;
+mod record;
+mod read_pace;
+mod reader;
+mod source;
+mod settings;
+mod halt;
+mod target;
+mod failure_file;
+mod step_line;
+mod step_row;
+mod tally;
+mod step_log;
+mod ending;
+
+use std::{cell::RefCell, pin::pin, rc::Rc};
+
+use kinesis_esm_simulator::{BoxError, SimulationClock, StartingPosition, Step};
+
+pub(crate) use error::StreamError;
+pub(crate) use options::{StreamOptions, TargetOptions};
+
+use self::{
+    api::Api,
+    ending::{Ending, Interrupts, time_is_up},
+    failure_file::FailureFile,
+    halt::Halt,
+    settings::Settings,
+    source::KinesisSource,
+    step_log::StepLog,
+    target::{HaltingTarget, Target},
+};
+use crate::{
+    error::{Error, Outcome},
+    note::{count, note},
+};
+
+/// Polls the stream until it is to end. Needs a tokio runtime of one thread, with all drivers.
+pub(crate) async fn run(options: StreamOptions) -> Result<Outcome, Error> {
+    let settings = Settings::read(options.scenario.as_deref(), options.seed)?;
+    let failures = options.failures.map(FailureFile::open).transpose()?;
+    let api = Api::connect(options.stream).await?;
+    let stream = api.describe().await?;
+    let simulation = settings.of_stream(&stream.arn, failures.is_some());
+    let target = Rc::new(Target::new(options.target, &simulation)?);
+    let mut interrupts = Interrupts::listen()?;
+    note(format_args!("polling {}, {}", stream.arn, start(simulation.mapping.starting_position)));
+
+    let halt = Rc::new(Halt::default());
+    let log = Rc::new(RefCell::new(StepLog::new(options.format, failures, Rc::clone(&halt))));
+    let ended = {
+        let log = Rc::clone(&log);
+        let function = HaltingTarget { target: Rc::clone(&target), halt: Rc::clone(&halt) };
+        let source = KinesisSource::new(api, stream.retention_ms);
+        let clock = Rc::new(SimulationClock::real());
+        let polling = simulation.run(clock, source, function, move |step: Step| log.borrow_mut().add(step));
+        let time_is_up = time_is_up(options.duration);
+        until_the_end(polling, time_is_up, &mut interrupts, &halt).await
+    };
+    // What has not answered by now is gone with the polling.
+    target.shutdown().await;
+
+    let mut log = log.borrow_mut();
+    match &ended {
+        Ok(ending) => note(format_args!("{ending}: {}", log.tally())),
+        Err(_) => note(format_args!("up to now: {}", log.tally())),
+    }
+    ended.map_err(StreamError::of_simulation)?;
+    match log.take_error() {
+        Some(error) => Err(Error::Write(error)),
+        None if log.tally().lost_records() > 0 => Ok(Outcome::SomeFailed),
+        None => Ok(Outcome::Done),
+    }
+}
+
+/// Polls, and after an interrupt waits for the invocations that are under way; a second one does not let them end.
+async fn until_the_end(
+    polling: impl Future<Output = Result<(), BoxError>>,
+    time_is_up: impl Future<Output = Ending>,
+    interrupts: &mut Interrupts,
+    halt: &Halt,
+) -> Result<Ending, BoxError> {
+    let mut polling = pin!(polling);
+    // Polling comes first each time, so that the steps of an invocation are taken before it counts as ended.
+    let ending = tokio::select! {
+        biased;
+        ended = &mut polling => return ended.map(|()| Ending::ShardsEnded),
+        ending = interrupts.next() => ending,
+        ending = time_is_up => ending,
+        () = halt.asked() => Ending::Output,
+    };
+    halt.ask();
+    if halt.in_flight() > 0 {
+        let invocations = count(halt.in_flight() as u64, "invocation");
+        note(format_args!("{ending}: waiting for {invocations} to end; a signal kills what is running"));
+    }
+    tokio::select! {
+        biased;
+        ended = &mut polling => ended.map(|()| ending),
+        () = halt.idle() => Ok(ending),
+        ending = interrupts.next() => Ok(ending),
+    }
+}
+
+fn start(position: StartingPosition) -> &'static str {
+    match position {
+        StartingPosition::TrimHorizon => "from its oldest record on",
+        StartingPosition::Latest => "behind its newest record",
+        StartingPosition::AtTimestamp(_) => "from StartingPositionTimestamp on",
+    }
+}

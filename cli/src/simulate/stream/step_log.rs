@@ -1,0 +1,99 @@
+use std::{
+    io::{self, Write},
+    rc::Rc,
+};
+
+use kinesis_esm_simulator::{Delivery, Step, StepKind};
+
+use super::{failure_file::FailureFile, halt::Halt, step_line::StepLine, step_row::StepRow, tally::Tally};
+use crate::{args::Format, note::note};
+
+/// Sees all steps of a run: writes the failure records, then shows the step, and counts it.
+#[derive(Debug)]
+pub(super) struct StepLog {
+    format: Format,
+    failures: Option<FailureFile>,
+    halt: Rc<Halt>,
+    tally: Tally,
+    has_headings: bool,
+    has_noted_loss: bool,
+    /// Why no more can be shown. The run halts then.
+    error: Option<io::Error>,
+}
+
+impl StepLog {
+    pub(super) fn new(format: Format, failures: Option<FailureFile>, halt: Rc<Halt>) -> Self {
+        StepLog {
+            format,
+            failures,
+            halt,
+            tally: Tally::default(),
+            has_headings: false,
+            has_noted_loss: false,
+            error: None,
+        }
+    }
+
+    pub(super) fn add(&mut self, mut step: Step) {
+        if let StepKind::Discarded(discarded) = &mut step.kind {
+            discarded.delivery = self.deliver(&discarded.delivery, discarded.records.len());
+        }
+        self.tally.add(&step);
+        if self.error.is_none()
+            && let Err(error) = self.show(&step)
+        {
+            self.error = Some(error);
+            self.halt.ask();
+        }
+    }
+
+    pub(super) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    pub(super) fn take_error(&mut self) -> Option<io::Error> {
+        self.error.take()
+    }
+
+    /// What really becomes of a failure record. The simulator's destination is only a name.
+    fn deliver(&mut self, delivery: &Delivery, records: usize) -> Delivery {
+        let Some(failures) = &mut self.failures else {
+            if !self.has_noted_loss {
+                self.has_noted_loss = true;
+                note("discarded records are lost: --failures FILE would have kept them");
+            }
+            return Delivery::NoDestination;
+        };
+        let Delivery::Delivered { record, .. } = delivery else { return delivery.clone() };
+        match failures.append(record) {
+            Ok(()) => delivery.clone(),
+            // Rule 26: a mapping goes on, too.
+            Err(error) => {
+                let path = failures.path().display();
+                note(format_args!("LOST: {records} discarded, and {path} cannot be written: {error}"));
+                Delivery::Failed
+            }
+        }
+    }
+
+    /// Standard output passes each line on as soon as it is complete.
+    fn show(&mut self, step: &Step) -> io::Result<()> {
+        let mut output = io::stdout().lock();
+        match self.format {
+            Format::Table => {
+                let Some(row) = StepRow::of(step) else { return Ok(()) };
+                if !self.has_headings {
+                    self.has_headings = true;
+                    output.write_all(StepRow::headings().as_bytes())?;
+                }
+                output.write_all(row.to_line().as_bytes())
+            }
+            Format::Json => {
+                let Some(line) = StepLine::of(step) else { return Ok(()) };
+                let mut line = serde_json::to_vec(&line)?;
+                line.push(b'\n');
+                output.write_all(&line)
+            }
+        }
+    }
+}

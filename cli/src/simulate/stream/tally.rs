@@ -1,0 +1,85 @@
+use std::fmt;
+
+use kinesis_esm_simulator::{Delivery, DropReason, Metrics, Outcome, Step, StepKind};
+
+use super::step_row::duration;
+use crate::note::count;
+
+/// What a run has come to.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    metrics: Metrics,
+    success: u64,
+    partial: u64,
+    failure: u64,
+    throttled: u64,
+    done_records: u64,
+    discarded_records: u64,
+    /// Discarded or dropped, without a failure record that tells of them.
+    lost_records: u64,
+    filtered_records: u64,
+    failure_records: u64,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, step: &Step) {
+        self.metrics.count(step);
+        match &step.kind {
+            StepKind::Invoked(invoked) => match invoked.outcome {
+                Outcome::Success => self.success += 1,
+                Outcome::Partial => self.partial += 1,
+                Outcome::Failure => self.failure += 1,
+                Outcome::Throttled => self.throttled += 1,
+            },
+            StepKind::Acknowledged(records) => self.done_records += records.len() as u64,
+            StepKind::Discarded(discarded) => {
+                let records = discarded.records.len() as u64;
+                self.discarded_records += records;
+                match discarded.delivery {
+                    Delivery::Delivered { .. } => self.failure_records += 1,
+                    Delivery::NoDestination | Delivery::Failed => self.lost_records += records,
+                }
+            }
+            // As the mapping's filters want it.
+            StepKind::Dropped(records, DropReason::Filtered) => self.filtered_records += records.len() as u64,
+            StepKind::Dropped(records, DropReason::Trimmed | DropReason::OutOfRange) => {
+                self.lost_records += records.len() as u64;
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn lost_records(&self) -> u64 {
+        self.lost_records
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let invocations = self.success + self.partial + self.failure + self.throttled;
+        write!(f, "{}", count(invocations, "invocation"))?;
+        let kinds = [
+            (self.success, "success"),
+            (self.partial, "partial"),
+            (self.failure, "failure"),
+            (self.throttled, "throttled"),
+        ];
+        let kinds = kinds.iter().filter(|(number, _)| *number > 0);
+        let kinds: Vec<_> = kinds.map(|(number, kind)| format!("{number} {kind}")).collect();
+        if !kinds.is_empty() {
+            write!(f, " ({})", kinds.join(", "))?;
+        }
+        write!(f, ", {} done, {} discarded", count(self.done_records, "record"), self.discarded_records)?;
+        if self.filtered_records > 0 {
+            write!(f, ", {} filtered out", self.filtered_records)?;
+        }
+        write!(f, ", {} lost", self.lost_records)?;
+        if self.failure_records > 0 {
+            write!(f, ", {} written", count(self.failure_records, "failure record"))?;
+        }
+        if invocations > self.throttled {
+            write!(f, "; iterator age up to {}", duration(self.metrics.iterator_age))?;
+        }
+        Ok(())
+    }
+}

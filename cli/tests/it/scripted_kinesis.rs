@@ -1,0 +1,115 @@
+use std::{
+    collections::HashMap,
+    io::{BufRead, BufReader, Read, Write},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use serde_json::{Value, json};
+
+/// A server that answers as a test says: requests of the Kinesis API by the operation's name, and anything else as an
+/// invocation, by the name `Invoke`. It lives as long as the test's process.
+pub(crate) struct ScriptedKinesis {
+    port: u16,
+    requests: Arc<Mutex<Vec<(String, Value)>>>,
+}
+
+/// An HTTP status and a body.
+pub(crate) type Answer = (u16, Value);
+
+impl ScriptedKinesis {
+    /// `answer` gets the operation, how many requests for it came before, and the request.
+    pub(crate) fn start(answer: impl Fn(&str, usize, &Value) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = listener.local_addr().expect("a bound port").port();
+        let requests: Arc<Mutex<Vec<(String, Value)>>> = Arc::default();
+        let (answer, seen) = (Arc::new(answer), Arc::clone(&requests));
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let (answer, seen) = (Arc::clone(&answer), Arc::clone(&seen));
+                thread::spawn(move || {
+                    // `None` if the other side has gone away: it may be killed at any time.
+                    let _ = serve(client, |operation, request| {
+                        let number = {
+                            let mut seen = seen.lock().expect("no panic while locked");
+                            let before = seen.iter().filter(|(name, _)| name == operation).count();
+                            seen.push((operation.to_owned(), request.clone()));
+                            before
+                        };
+                        answer(operation, number, request)
+                    });
+                });
+            }
+        });
+        ScriptedKinesis { port, requests }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The requests for this operation so far.
+    pub(crate) fn requests(&self, operation: &str) -> Vec<Value> {
+        let seen = self.requests.lock().expect("no panic while locked");
+        seen.iter().filter(|(name, _)| name == operation).map(|(_, request)| request.clone()).collect()
+    }
+}
+
+/// An error as the API answers it.
+pub(crate) fn error(status: u16, code: &str) -> Answer {
+    (status, json!({ "__type": code, "message": "asked to" }))
+}
+
+/// A record as the API hands it out.
+pub(crate) fn record(sequence_number: &str) -> Value {
+    json!({
+        "SequenceNumber": sequence_number,
+        "ApproximateArrivalTimestamp": 4_102_444_800.747,
+        "Data": "aGVsbG8=",
+        "PartitionKey": "k",
+    })
+}
+
+/// The answer of a stream of this name that has existed for ever.
+pub(crate) fn description(name: &str) -> Answer {
+    let summary = json!({
+        "StreamName": name,
+        "StreamARN": format!("arn:aws:kinesis:eu-west-1:123456789012:stream/{name}"),
+        "StreamStatus": "ACTIVE",
+        "RetentionPeriodHours": 24,
+        "StreamCreationTimestamp": 1_767_225_600.0,
+        "EnhancedMonitoring": [],
+        "OpenShardCount": 1,
+    });
+    (200, json!({ "StreamDescriptionSummary": summary }))
+}
+
+fn serve(client: TcpStream, answer: impl Fn(&str, &Value) -> Answer) -> Option<()> {
+    let mut reader = BufReader::new(client.try_clone().ok()?);
+    let mut headers = HashMap::new();
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        if line.trim().is_empty() {
+            break;
+        }
+        if let Some((name, value)) = line.split_once(": ") {
+            headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+        }
+    }
+    let mut body = vec![0; headers.get("content-length")?.parse().ok()?];
+    reader.read_exact(&mut body).ok()?;
+    let operation =
+        headers.get("x-amz-target").and_then(|target| target.split('.').nth(1)).unwrap_or("Invoke");
+    let (status, body) = answer(operation, &serde_json::from_slice(&body).ok()?);
+    let body = body.to_string();
+    let head = format!(
+        "HTTP/1.1 {status} Scripted\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    let mut client = client;
+    client.write_all((head + &body).as_bytes()).ok()
+}
