@@ -18,6 +18,13 @@ pub struct Counts {
     pub bad_digests: u64,
     /// Kinesis records with an invalid frame, whatever became of them.
     pub invalid_aggregates: u64,
+    /// Whether the checkpoint mirror stood at the end of the whole batch, or beyond it, already: 1 or 0. Lambda has
+    /// delivered the batch again, or the event source mapping was made anew and began earlier in the stream.
+    pub mirror_ahead: u64,
+    /// Whether a KCL worker owns the shard's row, which suspends the mirror: 1 or 0.
+    pub mirror_suspended: u64,
+    /// Whether the mirror should have been written, and was not, or nobody knows: 1 or 0.
+    pub checkpoint_write_failed: u64,
 }
 
 impl Counts {

@@ -19,16 +19,26 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     pub(crate) at: Place,
+    /// How many user records the Kinesis record before the place held: of an enhanced fan-out consumer, one.
+    pub(crate) user_records_before: u64,
     pub(crate) counts: Counts,
     attempted: bool,
 }
 
-/// The first user record that is not done.
+/// The first user record that is not done; the end of the batch if there is none.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     /// Position of its Kinesis record in the event.
     pub(crate) kinesis_record: usize,
     pub(crate) sub_sequence_number: Option<u64>,
+}
+
+impl Ledger {
+    /// The Kinesis record at this position is done, with all the user records that it held.
+    fn pass(&mut self, position: usize, user_records: u64) {
+        self.at = Place { kinesis_record: position + 1, sub_sequence_number: None };
+        self.user_records_before = user_records;
+    }
 }
 
 /// Why a batch ended before its last user record.
@@ -108,7 +118,6 @@ async fn in_order<P: RecordProcessor>(
     let mut deaggregator = Deaggregator::new(policy);
     let mut deadline = DeadlineCheck::new(invocation);
     for (position, kinesis_record) in event.records.iter().enumerate() {
-        ledger.at = Place { kinesis_record: position, sub_sequence_number: None };
         let data = take_payload(&mut payloads, kinesis_record)?;
         ledger.counts.kinesis_records += 1;
         ledger.counts.bytes += data.len() as u64;
@@ -117,6 +126,7 @@ async fn in_order<P: RecordProcessor>(
             let record =
                 Record { sub_sequence_number: None, ..plain_record(kinesis_record, data, invocation) };
             process_one(processor, record, &mut deadline, ledger).await?;
+            ledger.pass(position, 1);
             continue;
         }
         let user_records =
@@ -125,7 +135,8 @@ async fn in_order<P: RecordProcessor>(
                 Stop::Failed(Failure::InvalidFrame(invalid))
             })?;
         let content = user_records.content();
-        ledger.counts.include(content, user_records.len());
+        let held = user_records.len();
+        ledger.counts.include(content, held);
         if let Content::InvalidRaw(invalid) | Content::InvalidSkipped(invalid) = content {
             log_tolerated(kinesis_record, content, &invalid, invocation);
         }
@@ -142,6 +153,7 @@ async fn in_order<P: RecordProcessor>(
             };
             process_one(processor, record, &mut deadline, ledger).await?;
         }
+        ledger.pass(position, held as u64);
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use crate::{
     engine::{self, Ledger, Stop},
     event::{Event, KinesisRecord},
     invocation::Invocation,
+    mirror::{Mirror, Mirrored},
 };
 
 /// Makes a Lambda function's handler out of a [`RecordProcessor`].
@@ -20,7 +21,8 @@ use crate::{
 /// For each event it calls the processor for one user record after the other, in order, and stops at the first one that
 /// is not done: because the processor failed or panicked, its Kinesis record cannot be read, its aggregate is invalid,
 /// or the deadline is near. That record's Kinesis sequence number is the response's one batch item failure. What
-/// precedes it is done; Lambda delivers the rest again.
+/// precedes it is done; Lambda delivers the rest again. If the options have a checkpoint mirror, that is then told how
+/// far the batch has come.
 pub struct Handler<P> {
     shared: Arc<Shared<P>>,
 }
@@ -29,6 +31,7 @@ struct Shared<P> {
     processor: P,
     options: Options,
     buffers: BufferPool,
+    mirror: Option<Mirror>,
 }
 
 /// Why an invocation fails as a whole. Lambda then retries the batch, or splits it.
@@ -49,6 +52,13 @@ pub enum HandlerError {
         /// From the arrival of the event to the deadline less the margin.
         budget: Duration,
     },
+    /// The event belongs to a tumbling window, and a checkpoint mirror is configured. A position that is taken as done
+    /// would stand for records whose only trace is the window's state.
+    #[error(
+        "the event belongs to a tumbling window, and the checkpoint mirror cannot follow one: turn the mirror off \
+         (KINESIS_HANDLER_CHECKPOINT_TABLE), or the mapping's tumbling windows"
+    )]
+    WindowWithMirror,
 }
 
 impl HandlerError {
@@ -56,6 +66,7 @@ impl HandlerError {
         match self {
             HandlerError::Event(_) => "KinesisHandler.InvalidEvent",
             HandlerError::DeadlineBeforeFirstRecord { .. } => "KinesisHandler.DeadlineBeforeFirstRecord",
+            HandlerError::WindowWithMirror => "KinesisHandler.WindowWithMirror",
         }
     }
 
@@ -98,7 +109,8 @@ impl<P: RecordProcessor> Handler<P> {
 
     /// A handler with these options.
     pub fn with_options(processor: P, options: Options) -> Self {
-        Handler { shared: Arc::new(Shared { processor, options, buffers: BufferPool::default() }) }
+        let mirror = Mirror::new(&options);
+        Handler { shared: Arc::new(Shared { processor, options, buffers: BufferPool::default(), mirror }) }
     }
 
     /// Handles one invocation, given the event's JSON.
@@ -107,9 +119,16 @@ impl<P: RecordProcessor> Handler<P> {
     ///
     /// Any [`HandlerError`]; then nothing was processed.
     pub async fn handle(&self, event: &[u8], context: &Context) -> Result<BatchResponse, HandlerError> {
-        let Shared { processor, options, buffers } = &*self.shared;
+        let Shared { processor, options, buffers, mirror } = &*self.shared;
         let invocation = Invocation::arrive(context, options);
         let event = Event::parse(event)?;
+        let mirror = mirror.as_ref().filter(|_| Mirror::follows(&event));
+        if let Some(mirror) = mirror {
+            if event.window.is_some() {
+                return Err(HandlerError::WindowWithMirror);
+            }
+            mirror.warm_up();
+        }
 
         let mut payloads =
             buffers.take(event.records.iter().map(|record| record.data.decoded_bytes_bound()).sum());
@@ -124,7 +143,7 @@ impl<P: RecordProcessor> Handler<P> {
         )
         .await;
 
-        let failed = match result {
+        let mut failed = match result {
             Ok(()) => None,
             Err(Stop::DeadlineBeforeFirst) => {
                 let budget =
@@ -138,6 +157,12 @@ impl<P: RecordProcessor> Handler<P> {
                 Some(kinesis_record.sequence_number)
             }
         };
+        if let Some(mirror) = mirror
+            && mirror.write(&event, &mut ledger, &invocation).await == Mirrored::NoAndStrict
+            && failed.is_none()
+        {
+            failed = event.records.last().map(|last| last.sequence_number);
+        }
         log_batch(&event, failed, &ledger.counts, &invocation);
         let state = event.window.map(|window| window.state.into_owned());
         Ok(BatchResponse::new(failed, state, ledger.counts))
@@ -187,6 +212,9 @@ fn log_batch(
         empty_aggregates,
         bad_digests,
         invalid_aggregates,
+        mirror_ahead,
+        mirror_suspended,
+        checkpoint_write_failed,
     } = *counts;
     tracing::info!(
         request_id = &*invocation.request_id,
@@ -201,6 +229,9 @@ fn log_batch(
         empty_aggregates,
         bad_digests,
         invalid_aggregates,
+        mirror_ahead,
+        mirror_suspended,
+        checkpoint_write_failed,
         "batch processed"
     );
 }

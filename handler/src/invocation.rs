@@ -12,6 +12,8 @@ pub(crate) struct Invocation<'a> {
     pub(crate) arrived: Instant,
     /// When the deadline guard stops the batch. `None` without a deadline, as outside of Lambda.
     pub(crate) stop_at: Option<Instant>,
+    /// When Lambda ends the invocation. `None` as `stop_at`.
+    pub(crate) deadline: Option<Instant>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -22,11 +24,18 @@ impl<'a> Invocation<'a> {
         // Lambda never delivers an event whose deadline has passed. Contexts of unit tests have the deadline 0, and
         // `cargo lambda watch` gives all the same deadline, ten minutes after the start of 1970.
         let left = context.deadline.checked_sub(clock.epoch_ms()).filter(|&left| left > 0);
-        let stop_at = left.map(|left| {
-            let left = Duration::from_millis(left);
-            arrived + (left - options.deadline_margin.min(left / 2))
-        });
-        Invocation { request_id: Cow::Borrowed(&context.request_id), arrived, stop_at, clock }
+        let left = left.map(Duration::from_millis);
+        let stop_at = left.map(|left| arrived + (left - options.deadline_margin.min(left / 2)));
+        let deadline = left.map(|left| arrived + left);
+        Invocation { request_id: Cow::Borrowed(&context.request_id), arrived, stop_at, deadline, clock }
+    }
+
+    /// Until when a store may be waited for when the records are through: as long as records could be processed, and if
+    /// that is nearly or quite over, half of what is left until Lambda ends the invocation.
+    pub(crate) fn store_by(&self) -> Option<Instant> {
+        let (stop_at, deadline) = (self.stop_at?, self.deadline?);
+        let now = self.clock.instant();
+        Some(stop_at.max(now + deadline.saturating_duration_since(now) / 2))
     }
 
     pub(crate) fn remaining_time(&self) -> Option<Duration> {
@@ -49,6 +58,30 @@ mod tests {
         fn instant(&self) -> Instant {
             self.0
         }
+    }
+
+    #[track_caller]
+    fn check_store_by(milliseconds_passed: u64, expected_ms: u64) {
+        let arrived = Instant::now();
+        let now = arrived + Duration::from_millis(milliseconds_passed);
+        let invocation = Invocation {
+            request_id: Cow::Borrowed(""),
+            arrived,
+            stop_at: Some(arrived + Duration::from_secs(9)),
+            deadline: Some(arrived + Duration::from_secs(10)),
+            clock: Arc::new(FixedClock(now)),
+        };
+        assert_eq!(invocation.store_by(), Some(arrived + Duration::from_millis(expected_ms)));
+    }
+
+    #[test]
+    fn a_store_has_what_is_left_and_half_of_the_margin() {
+        check_store_by(0, 9_000);
+        check_store_by(8_000, 9_000);
+        check_store_by(8_900, 9_450);
+        check_store_by(9_000, 9_500);
+        check_store_by(9_400, 9_700);
+        check_store_by(11_000, 11_000);
     }
 
     #[track_caller]

@@ -36,6 +36,7 @@ struct Readme;
 
 mod sequence_number;
 mod clock;
+pub mod checkpoint;
 mod options;
 pub mod event;
 mod raw_event;
@@ -49,6 +50,7 @@ mod buffer;
 mod deadline;
 mod engine;
 mod response;
+mod mirror;
 mod handler;
 mod logs;
 mod function;
@@ -58,7 +60,7 @@ pub use lambda_runtime::{Context, Error, LambdaEvent, tracing};
 
 pub use clock::{Clock, SystemClock};
 pub use counts::Counts;
-pub use event::{Event, EventError, KinesisRecord};
+pub use event::{Event, EventError, EventMode, KinesisRecord};
 pub use function::{Function, run};
 pub use handler::{Handler, HandlerError};
 pub use logs::init_logs;

@@ -187,6 +187,7 @@ impl OwnedRecord {
                 request_id: Cow::Borrowed(""),
                 arrived: SystemClock.instant(),
                 stop_at: None,
+                deadline: None,
                 clock: Arc::new(SystemClock),
             },
         }

@@ -56,6 +56,8 @@ pub(crate) struct Function {
     port: u16,
     folder: TempDir,
     requests: Arc<Mutex<Vec<String>>>,
+    /// Where the function finds the Runtime API.
+    pub(crate) runtime_api_port: u16,
 }
 
 /// What `cargo lambda invoke` said.
@@ -109,7 +111,7 @@ impl Function {
             .stderr(log)
             .spawn()
             .expect("the function runs");
-        Function { process, emulator, port, folder, requests }
+        Function { process, emulator, port, folder, requests, runtime_api_port: proxy_port }
     }
 
     /// Where it takes events.
@@ -152,6 +154,32 @@ impl Function {
     /// First lines of the requests that the function has sent so far.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().expect("no panic while locked").clone()
+    }
+
+    /// Ports that the function is connected to, on whatever host.
+    pub(crate) fn remote_ports(&self) -> Vec<u16> {
+        let process = format!("/proc/{}", self.process.id());
+        let sockets: Vec<String> = fs::read_dir(format!("{process}/fd"))
+            .expect("the function runs")
+            .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+            .filter_map(|target| {
+                Some(target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
+            })
+            .collect();
+        let mut ports = Vec::new();
+        for table in ["tcp", "tcp6", "udp", "udp6"] {
+            // No IPv6: no table of it.
+            let connections = fs::read_to_string(format!("{process}/net/{table}")).unwrap_or_default();
+            for line in connections.lines().skip(1) {
+                // Number, local address:port, remote address:port, …; the tenth is the socket.
+                let columns: Vec<_> = line.split_whitespace().collect();
+                if sockets.iter().any(|socket| socket == columns[9]) {
+                    let (_, port) = columns[2].rsplit_once(':').expect("address:port");
+                    ports.push(u16::from_str_radix(port, 16).expect("a port in hexadecimal"));
+                }
+            }
+        }
+        ports
     }
 
     /// Asks the function to end, as Lambda does, and waits for it.

@@ -28,6 +28,12 @@ pub enum EventError {
     /// There is no member `Records`.
     #[error("not a Kinesis event: expected an object with an array \"Records\", which is missing")]
     NoRecords,
+    /// The member `kinesisKit` asks for something that this version does not know.
+    #[error("the event's \"kinesisKit.mode\" is {found}, and known are \"replay\" and \"redrive\"")]
+    Mode {
+        /// What stands there, shortened.
+        found: String,
+    },
     /// A record comes from another service, or has no member `kinesis`.
     #[error(
         "not a Kinesis event: record {index} has no \"kinesis\" member or another \"eventSource\" than \

@@ -30,6 +30,21 @@ pub struct Event<'a> {
     pub records: Vec<KinesisRecord<'a>>,
     /// Present if the mapping has tumbling windows.
     pub window: Option<TumblingWindow<'a>>,
+    /// Who sends it.
+    pub mode: EventMode,
+}
+
+/// Who sends an event: its member `kinesisKit.mode`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EventMode {
+    /// The event source mapping; its events have no such member.
+    #[default]
+    Mapping,
+    /// `replay`: `kinesis-kit` sends once more what may be done already. The checkpoint mirror is not written.
+    Replay,
+    /// `redrive`: `kinesis-kit` sends what the mapping has discarded. The checkpoint mirror is not written.
+    Redrive,
 }
 
 /// One Kinesis record of an event, its data not decoded yet.

@@ -6,13 +6,15 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{Event, EventError, KinesisRecord, RecordData, TumblingWindow, UnreadableRecord, scalar::Scalar};
+use super::{
+    Event, EventError, EventMode, KinesisRecord, RecordData, TumblingWindow, UnreadableRecord, scalar::Scalar,
+};
 use crate::SequenceNumber;
 
 /// The `eventSource` of a Kinesis record.
 pub(super) const EVENT_SOURCE: &str = "aws:kinesis";
 
-/// How much of a foreign `eventSource` an error shows, in characters.
+/// How much of a foreign `eventSource` or mode an error shows, in characters.
 const SHOWN_EVENT_SOURCE_CHARS: usize = 40;
 
 impl<'a> Event<'a> {
@@ -70,6 +72,8 @@ struct RawEvent<'a, R> {
     is_final_invoke_for_window: bool,
     #[serde(default)]
     is_window_terminated_early: bool,
+    #[serde(borrow)]
+    kinesis_kit: Option<RawKinesisKit<'a>>,
 }
 
 impl<'a, R> RawEvent<'a, R> {
@@ -78,6 +82,7 @@ impl<'a, R> RawEvent<'a, R> {
         read: impl FnOnce(R) -> Result<Vec<KinesisRecord<'a>>, EventError>,
     ) -> Result<Event<'a>, EventError> {
         let records = read(self.records.ok_or(EventError::NoRecords)?)?;
+        let mode = self.kinesis_kit.map_or(Ok(EventMode::Mapping), |kit| mode(&kit.mode))?;
         let has_window = self.window.is_some() || self.state.is_some();
         let window = has_window.then(|| {
             let RawWindow { start, end } = self.window.unwrap_or_default();
@@ -93,8 +98,27 @@ impl<'a, R> RawEvent<'a, R> {
                 ..TumblingWindow::new(start.text().unwrap_or_default(), end.text().unwrap_or_default(), state)
             }
         });
-        Ok(Event { records, window })
+        Ok(Event { records, window, mode })
     }
+}
+
+#[derive(Deserialize)]
+struct RawKinesisKit<'a> {
+    #[serde(borrow, default)]
+    mode: Scalar<'a>,
+}
+
+/// An unknown mode is an error: it may stand for something that must not be done.
+fn mode(mode: &Scalar<'_>) -> Result<EventMode, EventError> {
+    let found = match mode {
+        Scalar::Text(text) => match &**text {
+            "replay" => return Ok(EventMode::Replay),
+            "redrive" => return Ok(EventMode::Redrive),
+            other => format!("{:?}", other.chars().take(SHOWN_EVENT_SOURCE_CHARS).collect::<String>()),
+        },
+        other => other.found().to_owned(),
+    };
+    Err(EventError::Mode { found })
 }
 
 #[derive(Deserialize, Default)]

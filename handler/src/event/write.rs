@@ -1,11 +1,11 @@
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::{Event, KinesisRecord, RecordData, TumblingWindow, read::EVENT_SOURCE};
+use super::{Event, EventMode, KinesisRecord, RecordData, TumblingWindow, read::EVENT_SOURCE};
 
 impl Event<'_> {
     /// An event of these records, without a tumbling window.
     pub fn new(records: Vec<KinesisRecord<'_>>) -> Event<'_> {
-        Event { records, window: None }
+        Event { records, ..Event::default() }
     }
 
     /// The event as Lambda delivers it, in compact JSON. Every record has all members that Lambda sends; what is not
@@ -36,7 +36,25 @@ impl Serialize for Event<'_> {
             map.serialize_entry("isFinalInvokeForWindow", is_final_invoke)?;
             map.serialize_entry("isWindowTerminatedEarly", is_terminated_early)?;
         }
+        if let Some(mode) = self.mode.name() {
+            map.serialize_entry("kinesisKit", &KinesisKit { mode })?;
+        }
         map.end()
+    }
+}
+
+#[derive(Serialize)]
+struct KinesisKit {
+    mode: &'static str,
+}
+
+impl EventMode {
+    fn name(self) -> Option<&'static str> {
+        match self {
+            EventMode::Mapping => None,
+            EventMode::Replay => Some("replay"),
+            EventMode::Redrive => Some("redrive"),
+        }
     }
 }
 

@@ -6,4 +6,5 @@ mod batch;
 mod rules;
 mod deadline;
 mod service;
+mod mirror;
 mod properties;

@@ -5,19 +5,24 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     rc::Rc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use kinesis_esm_simulator::{
     Condition, Delivery, DropReason, FaultKind, Observer, Outcome, SCENARIO_START_MS, SharedRecord, Step,
     StepKind,
 };
-use kinesis_handler::SequenceNumber;
+use kinesis_handler::{SequenceNumber, checkpoint::Outcome as CheckpointOutcome};
 
-use super::plan::{Behaviour, Plan};
+use super::{
+    mirror::{FaultyTable, Progress, Write},
+    plan::{Behaviour, Plan, StoreFault},
+};
 
 #[derive(Debug, Clone)]
 pub(super) struct KinesisRecordInfo {
     pub(super) sequence_number: SequenceNumber,
+    pub(super) shard_id: String,
     pub(super) user_records: Vec<UserRecordInfo>,
     pub(super) is_invalid: bool,
 }
@@ -49,6 +54,8 @@ pub(super) struct History {
     pub(super) user_records: Rc<Vec<UserRecordInfo>>,
     pub(super) done: Rc<RefCell<Vec<Completion>>>,
     pub(super) steps: Rc<RefCell<Vec<StepTaken>>>,
+    pub(super) progress: Arc<Progress>,
+    pub(super) mirror: Option<FaultyTable>,
 }
 
 impl History {
@@ -59,15 +66,24 @@ impl History {
             user_records: Rc::new(user_records),
             done: Rc::default(),
             steps: Rc::default(),
+            progress: Arc::default(),
+            mirror: None,
         }
     }
 
     pub(super) fn observer(&self) -> impl Observer + use<> {
         let (steps, done) = (Rc::clone(&self.steps), Rc::clone(&self.done));
+        let progress = Arc::clone(&self.progress);
         move |step| {
             let completions = done.borrow().len();
             steps.borrow_mut().push(StepTaken { completions, step });
+            progress.steps.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// What has reached the mirror's table.
+    pub(super) fn mirror_writes(&self) -> Vec<Write> {
+        self.mirror.as_ref().map_or_else(Vec::new, |table| table.writes().clone())
     }
 
     pub(super) fn record(&self, shared: &SharedRecord) -> &KinesisRecordInfo {
@@ -88,11 +104,19 @@ impl fmt::Display for History {
         }
         let done = self.done.borrow();
         let mut shown = 0;
-        for StepTaken { completions, step } in &*self.steps.borrow() {
+        let writes = self.mirror_writes();
+        for (taken, StepTaken { completions, step }) in self.steps.borrow().iter().enumerate() {
             if shown < *completions {
                 let numbers: Vec<_> = done[shown..*completions].iter().map(|done| done.user_record).collect();
                 writeln!(f, "  done: {numbers:?}")?;
                 shown = *completions;
+            }
+            for write in writes.iter().filter(|write| write.steps == taken) {
+                let Write { completions, shard_id, outcome, row, fault, .. } = write;
+                writeln!(
+                    f,
+                    "  mirror of {shard_id}: {outcome:?} ({fault:?}), row {row}, done: {completions}"
+                )?;
             }
             let at_ms = step.at_ms - SCENARIO_START_MS;
             write!(f, "{at_ms:>10} {}/{} ", step.shard_id, step.lane)?;
@@ -141,7 +165,10 @@ pub(super) struct Coverage {
 }
 
 /// All that must have been seen.
-const EXPECTED: [&str; 14] = [
+const EXPECTED: [&str; 17] = [
+    "mirror written",
+    "mirror written late",
+    "mirror ahead",
     "acknowledged",
     "partial",
     "function error",
@@ -206,6 +233,15 @@ impl Coverage {
         }
         if plan.mapping.is_enhanced_fan_out() {
             seen.insert("enhanced fan-out");
+        }
+        for Write { outcome, fault, .. } in history.mirror_writes() {
+            seen.insert(match outcome {
+                CheckpointOutcome::Written => "mirror written",
+                _ => "mirror ahead",
+            });
+            if let StoreFault::ArrivesLate(_) = fault {
+                seen.insert("mirror written late");
+            }
         }
         for what in seen {
             *self.counts.entry(what).or_default() += 1;

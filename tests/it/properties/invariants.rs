@@ -1,11 +1,16 @@
 //! What must hold of every history.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    cmp::Ordering,
+    collections::{HashMap, HashSet},
+};
 
 use kinesis_esm_simulator::{Outcome, StepKind};
+use kinesis_handler::checkpoint::CheckpointPosition;
 
 use super::{
     history::{History, StepTaken},
+    mirror::Write,
     plan::Plan,
 };
 
@@ -13,6 +18,7 @@ use super::{
 pub(super) fn check(plan: &Plan, history: &History) -> Result<(), String> {
     no_loss(plan, history)?;
     order(history)?;
+    mirror(plan, history)?;
     identifiers(history)
 }
 
@@ -105,6 +111,97 @@ fn order(history: &History) -> Result<(), String> {
                 completion.user_record
             ));
         }
+    }
+    Ok(())
+}
+
+/// I4: the mirror never moves back, and never runs ahead of what is done or given up. And if nothing goes wrong with it,
+/// it is never behind what is acknowledged.
+fn mirror(plan: &Plan, history: &History) -> Result<(), String> {
+    let Some(mirror) = plan.mirror.as_ref().filter(|_| history.mirror.is_some()) else { return Ok(()) };
+    let steps = history.steps.borrow();
+    let done = history.done.borrow();
+    let mut rows: HashMap<String, CheckpointPosition> = HashMap::new();
+    let mut writes = history.mirror_writes().into_iter().peekable();
+    for (taken, StepTaken { step, .. }) in steps.iter().enumerate() {
+        while let Some(write) = writes.next_if(|write| write.steps <= taken) {
+            if rows.get(&write.shard_id).is_some_and(|&before| write.row < before) {
+                return Err(format!("I4: the row of {} has moved back to {}", write.shard_id, write.row));
+            }
+            let done: HashSet<_> = done[..write.completions].iter().map(|done| done.user_record).collect();
+            not_ahead(plan, history, &write, &done, &steps[..write.steps])?;
+            rows.insert(write.shard_id, write.row);
+        }
+        if let StepKind::Acknowledged(records) = &step.kind
+            && mirror.faults.is_empty()
+            && let Some(last) = records.last()
+            && rows.get(&*step.shard_id).is_none_or(|row| row.sequence_number < last.sequence_number)
+        {
+            let row = rows.get(&*step.shard_id);
+            return Err(format!(
+                "I4: {} is acknowledged, and the row is behind ({row:?})",
+                last.sequence_number
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// All user records of the row's shard up to the row are done, or given up in these steps.
+fn not_ahead(
+    plan: &Plan,
+    history: &History,
+    write: &Write,
+    done: &HashSet<usize>,
+    steps: &[StepTaken],
+) -> Result<(), String> {
+    let mut given_up = HashSet::new();
+    let mut given_up_members = HashSet::new();
+    for StepTaken { step, .. } in steps {
+        match &step.kind {
+            StepKind::Discarded(discarded) if plan.mapping.is_enhanced_fan_out() => {
+                // Each member is a record, and its data is its number.
+                for record in &discarded.records {
+                    match std::str::from_utf8(&record.data).ok().and_then(|text| text.parse::<usize>().ok()) {
+                        Some(number) => drop(given_up_members.insert(number)),
+                        None => drop(given_up.insert(record.sequence_number)),
+                    }
+                }
+            }
+            StepKind::Discarded(discarded) => {
+                given_up.extend(discarded.records.iter().map(|record| record.sequence_number));
+            }
+            StepKind::Dropped(records, _) => {
+                given_up.extend(records.iter().map(|record| record.sequence_number));
+            }
+            _ => {}
+        }
+    }
+    let CheckpointPosition { sequence_number, sub_sequence_number } = write.row;
+    let mut is_position = false;
+    for record in history.records.iter().filter(|record| *record.shard_id == *write.shard_id) {
+        let members = match record.sequence_number.cmp(&sequence_number) {
+            Ordering::Less => record.user_records.len(),
+            Ordering::Equal => {
+                is_position = (sub_sequence_number as usize) < record.user_records.len();
+                sub_sequence_number as usize + 1
+            }
+            Ordering::Greater => 0,
+        };
+        if record.sequence_number > sequence_number || given_up.contains(&record.sequence_number) {
+            continue;
+        }
+        let mut numbers = record.user_records.iter().take(members).map(|user_record| user_record.number);
+        let ahead = numbers.find(|number| !done.contains(number) && !given_up_members.contains(number));
+        if ahead.is_some() || record.is_invalid {
+            return Err(format!(
+                "I4: the row of {} is at {}, and {} ({ahead:?}) is not done",
+                write.shard_id, write.row, record.sequence_number
+            ));
+        }
+    }
+    if !is_position {
+        return Err(format!("I4: the row of {} is at {}, where nothing is", write.shard_id, write.row));
     }
     Ok(())
 }

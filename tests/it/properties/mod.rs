@@ -5,6 +5,7 @@
 
 mod plan;
 mod world;
+mod mirror;
 mod history;
 mod invariants;
 
@@ -71,7 +72,7 @@ fn violation(seed: u64, safety: Safety) -> Option<(String, String)> {
 }
 
 #[test]
-fn i1_i2_i6_hold_in_every_world() {
+fn i1_i2_i4_i6_hold_in_every_world() {
     for seed in seeds() {
         if let Some((text, shrunk)) = violation(seed, Safety::All) {
             panic!(
@@ -108,6 +109,21 @@ fn a_handler_that_reports_nothing_is_noticed() {
 #[test]
 fn a_handler_that_reports_what_is_not_in_the_batch_is_noticed() {
     check_noticed(Safety::ReportsForeign, "I6");
+}
+
+#[test]
+fn a_mirror_that_is_one_record_ahead_is_noticed() {
+    check_noticed(Safety::MirrorsTooFar, "I4");
+}
+
+#[test]
+fn a_mirror_that_is_written_without_a_condition_is_noticed() {
+    check_noticed(Safety::MirrorsAlways, "I4");
+}
+
+#[test]
+fn a_mirror_that_is_not_written_is_noticed() {
+    check_noticed(Safety::MirrorsNothing, "I4");
 }
 
 #[test]

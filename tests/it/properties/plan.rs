@@ -16,7 +16,32 @@ pub(super) struct Plan {
     pub(super) records: Vec<KinesisRecordPlan>,
     pub(super) faults: Vec<Fault>,
     pub(super) timeout_ms: u64,
+    /// Only with one lane.
+    pub(super) mirror: Option<MirrorPlan>,
     pub(super) seed: u64,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct MirrorPlan {
+    pub(super) strict: bool,
+    /// What becomes of one write after the other, over and over. None at all: nothing goes wrong.
+    pub(super) faults: Vec<StoreFault>,
+}
+
+/// What goes wrong with a write of the mirror. Times in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StoreFault {
+    None,
+    /// Nothing is written.
+    Fails,
+    /// It is written, and the answer is an error.
+    LosesAnswer,
+    /// Nothing is written, and no answer comes.
+    Stalls,
+    /// It is written at once.
+    AnswersLate(u64),
+    /// It is written later, also if nobody waits for it any more.
+    ArrivesLate(u64),
 }
 
 #[derive(Debug, Clone)]
@@ -125,19 +150,37 @@ pub(super) fn plan() -> impl Strategy<Value = Plan> {
         vec(record(), 1..30),
         prop_oneof![1 => Just(Vec::new()), 2 => vec(fault(), 1..5)],
         prop_oneof![3 => Just(60_000), 1 => 3_000..10_000u64],
+        option::weighted(0.8, mirror()),
         any::<u64>(),
     )
-        .prop_map(|(mapping, retention_minutes, reshards, mut records, faults, timeout_ms, seed)| {
-            if mapping.lanes > 1 && !mapping.enhanced_fan_out {
-                // Rule 8: all aggregates have one key, so lanes would break the order of the keys in them.
-                for record in &mut records {
-                    if let Content::Aggregate(user_records) = &record.content {
-                        record.content = Content::Plain(user_records[0].clone());
+        .prop_map(
+            |(mapping, retention_minutes, reshards, mut records, faults, timeout_ms, mirror, seed)| {
+                if mapping.lanes > 1 && !mapping.enhanced_fan_out {
+                    // Rule 8: all aggregates have one key, so lanes would break the order of the keys in them.
+                    for record in &mut records {
+                        if let Content::Aggregate(user_records) = &record.content {
+                            record.content = Content::Plain(user_records[0].clone());
+                        }
                     }
                 }
-            }
-            Plan { mapping, retention_minutes, reshards, records, faults, timeout_ms, seed }
-        })
+                let mirror = mirror.filter(|_| mapping.lanes == 1);
+                Plan { mapping, retention_minutes, reshards, records, faults, timeout_ms, mirror, seed }
+            },
+        )
+}
+
+fn mirror() -> impl Strategy<Value = MirrorPlan> {
+    let late = || prop_oneof![3 => 1..500u64, 1 => 500..20_000u64];
+    let fault = prop_oneof![
+        3 => Just(StoreFault::None),
+        1 => Just(StoreFault::Fails),
+        1 => Just(StoreFault::LosesAnswer),
+        1 => Just(StoreFault::Stalls),
+        1 => late().prop_map(StoreFault::AnswersLate),
+        3 => late().prop_map(StoreFault::ArrivesLate),
+    ];
+    let faults = prop_oneof![1 => Just(Vec::new()), 2 => vec(fault, 1..8)];
+    (prop::bool::weighted(0.3), faults).prop_map(|(strict, faults)| MirrorPlan { strict, faults })
 }
 
 fn mapping() -> impl Strategy<Value = MappingPlan> {

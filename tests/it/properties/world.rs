@@ -1,7 +1,14 @@
 //! A plan made real: the stream, the handler with its processor, and the simulation of both.
 
 use std::{
-    cell::RefCell, collections::HashMap, future::Future, pin::Pin, rc::Rc, sync::Arc, task, time::Duration,
+    cell::RefCell,
+    collections::HashMap,
+    future::Future,
+    pin::Pin,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering},
+    task,
+    time::Duration,
 };
 
 use kinesis_esm_simulator::{
@@ -20,6 +27,7 @@ use tower::Service;
 
 use super::{
     history::{Completion, History, KinesisRecordInfo, UserRecordInfo},
+    mirror::FaultyTable,
     plan::{BadEnd, Behaviour, Content, Plan, UserRecordPlan},
 };
 
@@ -38,6 +46,12 @@ pub(super) enum Safety {
     ReportsForeign,
     /// Lets a batch run into the function's timeout.
     NoDeadline,
+    /// Mirrors one Kinesis record more than is done.
+    MirrorsTooFar,
+    /// Mirrors without looking at the row.
+    MirrorsAlways,
+    /// Says that it mirrors.
+    MirrorsNothing,
 }
 
 /// Runs the world to its end.
@@ -58,12 +72,20 @@ pub(super) fn run(plan: &Plan, safety: Safety) -> History {
         let clock = Rc::new(simulation.clock(SCENARIO_START_MS));
 
         let (shards, records) = shards(plan);
-        let history = History::new(records);
+        let mut history = History::new(records);
         let stream = Stream::new(Rc::clone(&clock), Duration::from_secs(plan.retention_minutes * 60), shards);
         let failed = Rc::default();
         let processor = processor(&history, safety, Rc::clone(&failed));
         let mut options = Options::default();
         options.clock = Arc::new((*clock).clone());
+        // Without the stop, the ledger takes as done what is not.
+        if let Some(mirror) = plan.mirror.as_ref().filter(|_| safety != Safety::NoStop) {
+            let table = FaultyTable::new(mirror.faults.clone(), safety, Arc::clone(&history.progress));
+            history.mirror = Some(table.clone());
+            options.application = "app".to_owned();
+            options.checkpoints = Some(Arc::new(table));
+            options.checkpoint_strict = mirror.strict;
+        }
         let handler = Handler::with_options(processor, options);
         let function = ServiceFunction::<_, RawEvent>::new(Weakened { handler, safety, failed });
         let observer = history.observer();
@@ -83,6 +105,7 @@ fn processor(
     let tries: RefCell<HashMap<usize, u32>> = RefCell::default();
     let infos = Rc::clone(&history.user_records);
     let done = Rc::clone(&history.done);
+    let progress = Arc::clone(&history.progress);
     async move |record: Record<'_>| {
         let Some(number) = record.text().ok().and_then(|text| text.parse::<usize>().ok()) else {
             return Err(permanent("no number"));
@@ -110,7 +133,10 @@ fn processor(
         };
         let position = record.position();
         match result {
-            Ok(()) => done.borrow_mut().push(Completion { user_record: number }),
+            Ok(()) => {
+                done.borrow_mut().push(Completion { user_record: number });
+                progress.completions.fetch_add(1, Ordering::Relaxed);
+            }
             Err(error) if safety == Safety::NoStop => {
                 // The first failure is the lowest.
                 let request_id = record.request_id().to_owned();
@@ -158,7 +184,11 @@ impl<P: kinesis_handler::RecordProcessor + 'static> Service<LambdaEvent<RawEvent
             let response = answer.await?;
             let reported = response.batch_item_failure();
             let reported = match safety {
-                Safety::All | Safety::NoDeadline => return Ok(json!(response)),
+                Safety::All
+                | Safety::NoDeadline
+                | Safety::MirrorsTooFar
+                | Safety::MirrorsAlways
+                | Safety::MirrorsNothing => return Ok(json!(response)),
                 Safety::NoStop => {
                     let failed = failed.borrow_mut().remove(&request_id);
                     reported.into_iter().chain(failed).min()
@@ -222,7 +252,8 @@ fn shards(plan: &Plan) -> (Vec<Shard>, Vec<KinesisRecordInfo>) {
         };
         let sequence_number = (1_000 + position as u64).to_string().parse().expect("digits");
         let is_invalid = matches!(record.content, Content::Invalid);
-        infos.push(KinesisRecordInfo { sequence_number, user_records: members, is_invalid });
+        let shard_id = shard.id.clone();
+        infos.push(KinesisRecordInfo { sequence_number, shard_id, user_records: members, is_invalid });
         shards[chosen].records.push(Arc::new(StreamRecord {
             sequence_number,
             partition_key,

@@ -1,0 +1,51 @@
+use std::{error::Error, fmt};
+
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+
+/// What DynamoDB, or the way to it, said: one line, with the service's error code if there is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreFault {
+    code: Option<String>,
+    text: String,
+}
+
+impl StoreFault {
+    /// DynamoDB's error code, such as `ResourceNotFoundException`. `None` if no answer came.
+    pub fn code(&self) -> Option<&str> {
+        self.code.as_deref()
+    }
+}
+
+impl<E, R> From<SdkError<E, R>> for StoreFault
+where
+    E: ProvideErrorMetadata + Error + 'static,
+    R: fmt::Debug,
+{
+    fn from(error: SdkError<E, R>) -> Self {
+        let service_error = error.as_service_error();
+        if let Some(code) = service_error.and_then(ProvideErrorMetadata::code) {
+            let message = service_error.and_then(ProvideErrorMetadata::message).unwrap_or("(no message)");
+            return StoreFault { code: Some(code.to_owned()), text: format!("{code}: {message}") };
+        }
+        // The SDK spreads what happened over a chain of errors, each of which says little.
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            if !text.contains(&cause_text) {
+                text.push_str(": ");
+                text.push_str(&cause_text);
+            }
+            source = cause.source();
+        }
+        StoreFault { code: None, text }
+    }
+}
+
+impl fmt::Display for StoreFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Error for StoreFault {}

@@ -1,0 +1,93 @@
+use aws_sdk_dynamodb::{
+    Client,
+    error::SdkError,
+    operation::update_item::UpdateItemError,
+    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
+};
+
+use super::{fault::StoreFault, item};
+use crate::checkpoint::{Checkpoint, CheckpointError, Outcome};
+
+/// Sequence numbers are text in the table, whose order is that of integers only among numbers of the same length.
+const CONDITION: &str = "attribute_not_exists(leaseKey) OR (attribute_not_exists(leaseOwner) \
+    AND (attribute_not_exists(kitStream) OR (kitStream = :stream AND kitApp = :app)) \
+    AND (checkpoint IN (:trim_horizon, :latest, :at_timestamp) \
+    OR (checkpoint <> :shard_end AND (size(checkpoint) < :len \
+    OR (size(checkpoint) = :len AND checkpoint < :seq) \
+    OR (checkpoint = :seq AND (attribute_not_exists(checkpointSubSequenceNumber) \
+    OR checkpointSubSequenceNumber < :sub))))))";
+
+const SET: &str = "SET checkpoint = :seq, checkpointSubSequenceNumber = :sub, ownerSwitchesSinceCheckpoint = :zero, \
+    kitVersion = :version, kitUpdatedAt = :now, kitStream = :stream, kitApp = :app";
+
+/// Of the mirror's own attributes.
+const KIT_VERSION: u64 = 1;
+
+pub(super) async fn write(
+    client: &Client,
+    table: &str,
+    checkpoint: &Checkpoint<'_>,
+) -> Result<Outcome, CheckpointError> {
+    let sequence_number = checkpoint.position.sequence_number.to_string();
+    let digits = sequence_number.len() as u64;
+    // The arrival of another record would be wrong, so an unknown one is none.
+    let (arrival, add) = match checkpoint.arrival_ms {
+        Some(_) => (", kitArrivalAt = :arrival", " ADD leaseCounter :one"),
+        None => ("", " REMOVE kitArrivalAt ADD leaseCounter :one"),
+    };
+    let result = client
+        .update_item()
+        .table_name(table)
+        .key("leaseKey", text(checkpoint.shard_id))
+        .update_expression([SET, arrival, add].concat())
+        .condition_expression(CONDITION)
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+        .expression_attribute_values(":trim_horizon", text("TRIM_HORIZON"))
+        .expression_attribute_values(":latest", text("LATEST"))
+        .expression_attribute_values(":at_timestamp", text("AT_TIMESTAMP"))
+        .expression_attribute_values(":shard_end", text("SHARD_END"))
+        .expression_attribute_values(":seq", AttributeValue::S(sequence_number))
+        .expression_attribute_values(":len", number(digits))
+        .expression_attribute_values(":sub", number(checkpoint.position.sub_sequence_number))
+        .expression_attribute_values(":zero", number(0))
+        .expression_attribute_values(":one", number(1))
+        .expression_attribute_values(":version", number(KIT_VERSION))
+        .expression_attribute_values(":now", number(checkpoint.now_ms))
+        .expression_attribute_values(":stream", text(checkpoint.stream_arn))
+        .expression_attribute_values(":app", text(checkpoint.application));
+    let result = match checkpoint.arrival_ms {
+        Some(arrival_ms) => result.expression_attribute_values(":arrival", number(arrival_ms)),
+        None => result,
+    };
+    let error = match result.send().await {
+        Ok(_) => return Ok(Outcome::Written),
+        Err(error) => error,
+    };
+    match error.as_service_error() {
+        Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+            refused(failed.item().unwrap_or(&item::EMPTY), checkpoint)
+        }
+        _ => Err(failure(error)),
+    }
+}
+
+/// What the row that failed the condition says about why.
+fn refused(item: &item::Item, checkpoint: &Checkpoint<'_>) -> Result<Outcome, CheckpointError> {
+    match item::row(item)?.admits(checkpoint) {
+        Err(outcome) => Ok(outcome),
+        // The table's idea of the row is another one than ours, which is no way to go on.
+        Ok(()) => Err(item::unreadable(item, "checkpoint")),
+    }
+}
+
+fn failure(error: SdkError<UpdateItemError>) -> CheckpointError {
+    CheckpointError::Store { source: Box::new(StoreFault::from(error)) }
+}
+
+fn text(text: &str) -> AttributeValue {
+    AttributeValue::S(text.to_owned())
+}
+
+fn number(number: u64) -> AttributeValue {
+    AttributeValue::N(number.to_string())
+}

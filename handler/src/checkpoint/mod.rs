@@ -1,0 +1,61 @@
+//! The checkpoint mirror: how far each shard is processed, kept outside of the event source mapping.
+//!
+//! The mapping's own position is the truth, and nobody can read it. Its mirror is a KCL lease table, one row for each
+//! shard, so that a KCL application can go on from it, a new mapping can start from it, and a replay has a bound.
+//! [`Handler`](crate::Handler) writes it once for each invocation, after the records, through a [`CheckpointStore`].
+
+mod position;
+mod outcome;
+mod row;
+mod memory;
+#[cfg(feature = "dynamodb")]
+mod dynamodb;
+
+use std::{fmt, pin::Pin};
+
+#[cfg(feature = "dynamodb")]
+pub use dynamodb::{DynamoDbCheckpoints, StoreFault};
+pub use memory::MemoryCheckpoints;
+pub use outcome::{CheckpointError, Outcome, Refusal};
+pub use position::CheckpointPosition;
+pub use row::{Row, RowCheckpoint};
+
+/// What an invocation has to say about its shard: everything up to a position is processed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checkpoint<'a> {
+    /// Who processes the stream. Two applications must not share a table.
+    pub application: &'a str,
+    /// ARN of the stream, also on an enhanced fan-out consumer.
+    pub stream_arn: &'a str,
+    /// The shard, such as `shardId-000000000000`.
+    pub shard_id: &'a str,
+    /// The last user record of the contiguous processed prefix.
+    pub position: CheckpointPosition,
+    /// When the stream received the Kinesis record at the position, in milliseconds since 1970.
+    pub arrival_ms: Option<u64>,
+    /// The time of the write, in milliseconds since 1970.
+    pub now_ms: u64,
+}
+
+/// What a store's write returns.
+pub type CheckpointFuture<'a> = Pin<Box<dyn Future<Output = Result<Outcome, CheckpointError>> + Send + 'a>>;
+
+/// Where checkpoints go: one table for one application and stream, one row for each shard.
+///
+/// A store decides and writes in one step that nothing can come between, because two invocations may write at the same
+/// time, also one that Lambda has given up. A row never moves back, is left alone while a KCL worker owns it, and never
+/// changes hands between streams or applications. [`MemoryCheckpoints`] is these rules without a server.
+///
+/// A write may be cancelled, and it may still take effect then.
+pub trait CheckpointStore: fmt::Debug + Send + Sync {
+    /// Writes a checkpoint, if the row may be written and is not there yet.
+    ///
+    /// # Errors
+    ///
+    /// Any [`CheckpointError`]; then the row may be written or not.
+    fn write<'a>(&'a self, checkpoint: Checkpoint<'a>) -> CheckpointFuture<'a>;
+
+    /// Called when a batch arrives, before its first record. A store that must connect may begin to do so, in a task of
+    /// its own: this must not wait.
+    fn warm_up(&self) {}
+}

@@ -1,0 +1,269 @@
+//! What a batch comes to in the checkpoint mirror: from the ledger's place to a checkpoint, and from a store's answer to
+//! counts and log lines.
+
+use std::{
+    collections::BTreeSet,
+    error::Error,
+    sync::{Arc, Mutex},
+};
+
+use tokio::time::timeout_at;
+
+use crate::{
+    Options,
+    checkpoint::{Checkpoint, CheckpointError, CheckpointPosition, CheckpointStore, Outcome},
+    engine::Ledger,
+    event::{Event, EventMode, KinesisRecord},
+    invocation::Invocation,
+};
+
+/// The checkpoint mirror of one environment.
+pub(crate) struct Mirror {
+    store: Arc<dyn CheckpointStore>,
+    application: String,
+    is_strict: bool,
+    /// What was said once, and would be true of every batch.
+    said: Mutex<BTreeSet<(Said, String, String)>>,
+}
+
+/// What is said once for each stream and shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Said {
+    Suspended,
+    Refused,
+}
+
+/// Whether the mirror knows of a batch what it should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mirrored {
+    /// It does, or need not.
+    Yes,
+    /// It does not, and the options want the batch's last record to fail for that.
+    NoAndStrict,
+}
+
+impl Mirror {
+    /// `None` if the options have no store.
+    pub(crate) fn new(options: &Options) -> Option<Self> {
+        let store = Arc::clone(options.checkpoints.as_ref()?);
+        let application = options.application.clone();
+        Some(Mirror { store, application, is_strict: options.checkpoint_strict, said: Mutex::default() })
+    }
+
+    /// Whether the event is part of what the mirror follows: not if an operator sends it.
+    pub(crate) fn follows(event: &Event<'_>) -> bool {
+        event.mode == EventMode::Mapping
+    }
+
+    pub(crate) fn warm_up(&self) {
+        self.store.warm_up();
+    }
+
+    /// Writes how far the batch has come, and counts what became of that. Nothing is written if nothing is done.
+    pub(crate) async fn write(
+        &self,
+        event: &Event<'_>,
+        ledger: &mut Ledger,
+        invocation: &Invocation<'_>,
+    ) -> Mirrored {
+        let Some((kinesis_record, position)) = done_through(event, ledger) else { return Mirrored::Yes };
+        match self.try_write(kinesis_record, position, invocation).await {
+            Ok(Outcome::Written) => Mirrored::Yes,
+            Ok(Outcome::AlreadyAhead { at }) => {
+                ledger.counts.mirror_ahead += u64::from(is_all_behind(event, ledger, at));
+                Mirrored::Yes
+            }
+            Ok(Outcome::OwnedByKcl { owner }) => {
+                ledger.counts.mirror_suspended += 1;
+                if self.is_first(Said::Suspended, kinesis_record) {
+                    tracing::warn!(
+                        request_id = &*invocation.request_id,
+                        stream = kinesis_record.stream_arn(),
+                        shard_id = kinesis_record.shard_id.as_deref(),
+                        owner,
+                        "checkpoint mirror is suspended: a KCL worker owns the shard's row"
+                    );
+                }
+                Mirrored::Yes
+            }
+            Ok(Outcome::Refused(refusal)) => {
+                if self.is_first(Said::Refused, kinesis_record) {
+                    tracing::error!(
+                        request_id = &*invocation.request_id,
+                        stream = kinesis_record.stream_arn(),
+                        shard_id = kinesis_record.shard_id.as_deref(),
+                        application = self.application,
+                        reason = %refusal,
+                        "checkpoint refused: the mirror needs a table for each application and stream"
+                    );
+                }
+                self.not_written(ledger)
+            }
+            Err(error) => {
+                tracing::error!(
+                    request_id = &*invocation.request_id,
+                    stream = kinesis_record.stream_arn(),
+                    shard_id = kinesis_record.shard_id.as_deref(),
+                    position = %position,
+                    error = whole_text(&error),
+                    "checkpoint not written"
+                );
+                self.not_written(ledger)
+            }
+        }
+    }
+
+    async fn try_write(
+        &self,
+        kinesis_record: &KinesisRecord<'_>,
+        position: CheckpointPosition,
+        invocation: &Invocation<'_>,
+    ) -> Result<Outcome, CheckpointError> {
+        let (Some(stream_arn), Some(shard_id)) =
+            (kinesis_record.stream_arn(), kinesis_record.shard_id.as_deref())
+        else {
+            return Err(CheckpointError::NoShard);
+        };
+        let checkpoint = Checkpoint {
+            application: &self.application,
+            stream_arn,
+            shard_id,
+            position,
+            arrival_ms: kinesis_record.approximate_arrival_ms,
+            now_ms: invocation.clock.epoch_ms(),
+        };
+        let write = self.store.write(checkpoint);
+        match invocation.store_by() {
+            Some(store_by) => timeout_at(store_by, write).await.unwrap_or(Err(CheckpointError::OutOfTime)),
+            None => write.await,
+        }
+    }
+
+    fn not_written(&self, ledger: &mut Ledger) -> Mirrored {
+        ledger.counts.checkpoint_write_failed += 1;
+        if self.is_strict { Mirrored::NoAndStrict } else { Mirrored::Yes }
+    }
+
+    fn is_first(&self, what: Said, kinesis_record: &KinesisRecord<'_>) -> bool {
+        let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+        let key = (what, text(kinesis_record.stream_arn()), text(kinesis_record.shard_id.as_deref()));
+        self.said.lock().expect("nothing panics while it holds the lock").insert(key)
+    }
+}
+
+/// The last user record before the ledger's place: up to there, all is done.
+fn done_through<'e, 'a>(
+    event: &'e Event<'a>,
+    ledger: &Ledger,
+) -> Option<(&'e KinesisRecord<'a>, CheckpointPosition)> {
+    let at = ledger.at;
+    let (index, sub_sequence_number) = match at.sub_sequence_number {
+        // In the middle of an aggregate.
+        Some(next @ 1..) => (at.kinesis_record, next - 1),
+        _ => {
+            let index = at.kinesis_record.checked_sub(1)?;
+            (index, user_records(event, index, ledger).saturating_sub(1))
+        }
+    };
+    let kinesis_record = &event.records[index];
+    let position =
+        CheckpointPosition { sequence_number: kinesis_record.sequence_number, sub_sequence_number };
+    Some((kinesis_record, position))
+}
+
+/// How many user records of the Kinesis record at `index`, just before the ledger's place, are done.
+fn user_records(event: &Event<'_>, index: usize, ledger: &Ledger) -> u64 {
+    let kinesis_record = &event.records[index];
+    if !kinesis_record.is_enhanced_fan_out() {
+        return ledger.user_records_before;
+    }
+    // Lambda has taken the aggregate apart: its members stand side by side under one number. Those of an earlier batch,
+    // or filtered out, are not seen, so there may be more.
+    let members = event.records[..=index].iter().rev();
+    members.take_while(|member| member.sequence_number == kinesis_record.sequence_number).count() as u64
+}
+
+/// Whether a row at this position (`None`: at the shard's end) has the whole batch behind it.
+fn is_all_behind(event: &Event<'_>, ledger: &Ledger, at: Option<CheckpointPosition>) -> bool {
+    let (Some(at), Some(last)) = (at, event.records.last()) else { return true };
+    // How many user records the last Kinesis record holds is known only if it was reached. If it was, the checkpoint
+    // was its end, and the row is at least there.
+    let is_done = ledger.at.kinesis_record == event.records.len();
+    at.sequence_number > last.sequence_number || (is_done && at.sequence_number == last.sequence_number)
+}
+
+fn whole_text(error: &CheckpointError) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Place;
+
+    /// An event with these sequence numbers.
+    fn event(numbers: &[u64], is_enhanced_fan_out: bool) -> Event<'static> {
+        let record = |number: &u64| {
+            let mut record = KinesisRecord::new(number.to_string().parse().expect("digits"), "k", b"");
+            let consumer = if is_enhanced_fan_out { "/consumer/c:1" } else { "" };
+            record.event_source_arn =
+                Some(format!("arn:aws:kinesis:us-east-1:123456789012:stream/s{consumer}").into());
+            record
+        };
+        Event::new(numbers.iter().map(record).collect())
+    }
+
+    fn ledger(kinesis_record: usize, sub_sequence_number: Option<u64>, user_records_before: u64) -> Ledger {
+        let mut ledger = Ledger::default();
+        ledger.at = Place { kinesis_record, sub_sequence_number };
+        ledger.user_records_before = user_records_before;
+        ledger
+    }
+
+    #[track_caller]
+    fn check(event: &Event<'_>, ledger: &Ledger, expected: Option<&str>) {
+        let done = done_through(event, ledger).map(|(_, position)| position.to_string());
+        assert_eq!(done.as_deref(), expected);
+    }
+
+    #[test]
+    fn what_precedes_the_place_is_done() {
+        let event = event(&[8, 9, 10], false);
+        check(&event, &ledger(0, None, 0), None);
+        check(&event, &ledger(0, Some(0), 0), None);
+        check(&event, &ledger(0, Some(3), 0), Some("8/2"));
+        // A plain record, an aggregate of three, one that holds nothing.
+        check(&event, &ledger(1, Some(0), 1), Some("8/0"));
+        check(&event, &ledger(1, None, 3), Some("8/2"));
+        check(&event, &ledger(2, None, 0), Some("9/0"));
+        check(&event, &ledger(3, None, 2), Some("10/1"));
+    }
+
+    #[test]
+    fn members_of_a_fan_out_aggregate_are_counted() {
+        let event = event(&[8, 9, 9, 9, 10], true);
+        check(&event, &ledger(0, None, 0), None);
+        check(&event, &ledger(1, None, 1), Some("8/0"));
+        check(&event, &ledger(2, None, 1), Some("9/0"));
+        check(&event, &ledger(4, None, 1), Some("9/2"));
+        check(&event, &ledger(5, None, 1), Some("10/0"));
+    }
+
+    #[test]
+    fn a_batch_is_all_behind_a_row_at_its_end() {
+        let at = |number: u64| {
+            let sequence_number = number.to_string().parse().expect("digits");
+            Some(CheckpointPosition { sequence_number, sub_sequence_number: 0 })
+        };
+        let event = event(&[8, 9, 10], false);
+        let (part, all) = (ledger(1, None, 1), ledger(3, None, 1));
+        assert!(!is_all_behind(&event, &part, at(9)));
+        assert!(!is_all_behind(&event, &part, at(10)), "of the last record some may be ahead");
+        assert!(is_all_behind(&event, &all, at(10)));
+        assert!(is_all_behind(&event, &part, at(11)));
+        assert!(is_all_behind(&event, &part, None));
+    }
+}

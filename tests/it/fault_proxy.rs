@@ -1,0 +1,148 @@
+//! Stands between a client of AWS and its server: notes requests, and lets some of them go wrong.
+
+use std::{
+    collections::VecDeque,
+    io::{BufRead, BufReader, Write},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+/// What becomes of a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Fault {
+    /// It is answered with this error of DynamoDB, and does not reach the server.
+    Error { status: u16, code: &'static str },
+    /// The connection is closed, and it does not reach the server.
+    Drop,
+    /// The connection is closed after the server has done what it asks for.
+    LoseAnswer,
+    /// No answer comes, and it does not reach the server.
+    Stall,
+    /// Nothing.
+    None,
+}
+
+/// The proxy. Its threads end with the test.
+pub(crate) struct FaultProxy {
+    pub(crate) port: u16,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    server: u16,
+    /// One request at a time: moto checks an update's condition and makes the update in two steps, and lets others come
+    /// between.
+    turn: Mutex<()>,
+    /// For the requests to come, but for those that name no action.
+    faults: Mutex<VecDeque<Fault>>,
+    requests: Mutex<Vec<String>>,
+}
+
+impl FaultProxy {
+    pub(crate) fn start(server: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = listener.local_addr().expect("a bound port").port();
+        let shared = Arc::new(Shared {
+            server,
+            turn: Mutex::default(),
+            faults: Mutex::default(),
+            requests: Mutex::default(),
+        });
+        let for_thread = Arc::clone(&shared);
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let shared = Arc::clone(&for_thread);
+                thread::spawn(move || shared.serve(client));
+            }
+        });
+        FaultProxy { port, shared }
+    }
+
+    /// What becomes of the next requests with an action.
+    pub(crate) fn set_faults(&self, faults: impl IntoIterator<Item = Fault>) {
+        *self.shared.faults.lock().expect("no panic while locked") = faults.into_iter().collect();
+    }
+
+    /// The requests since the last call: their actions, or methods where they name none.
+    pub(crate) fn take_requests(&self) -> Vec<String> {
+        std::mem::take(&mut self.shared.requests.lock().expect("no panic while locked"))
+    }
+}
+
+impl Shared {
+    /// One request after the other on a connection of a client.
+    fn serve(&self, client: TcpStream) -> Option<()> {
+        let mut reader = BufReader::new(client.try_clone().ok()?);
+        let mut client = client;
+        loop {
+            let request = read_message(&mut reader)?;
+            let action = header(&request, "x-amz-target");
+            let name = match &action {
+                Some(action) => action.rsplit('.').next().unwrap_or_default().to_owned(),
+                None => String::from_utf8_lossy(&request).split(' ').next().unwrap_or_default().to_owned(),
+            };
+            self.requests.lock().expect("no panic while locked").push(name);
+            let fault = match action {
+                Some(_) => self.faults.lock().expect("no panic while locked").pop_front(),
+                None => None,
+            };
+            match fault.unwrap_or(Fault::None) {
+                Fault::None => client.write_all(&self.forward(&request)?).ok()?,
+                Fault::Drop => return None,
+                Fault::LoseAnswer => {
+                    self.forward(&request)?;
+                    return None;
+                }
+                // Longer than any test waits.
+                Fault::Stall => thread::sleep(Duration::from_secs(600)),
+                Fault::Error { status, code } => {
+                    let body = format!(
+                        r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"asked to"}}"#
+                    );
+                    let head = format!(
+                        "HTTP/1.1 {status} Error\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n\r\n",
+                        body.len()
+                    );
+                    client.write_all((head + &body).as_bytes()).ok()?;
+                }
+            }
+        }
+    }
+
+    fn forward(&self, request: &[u8]) -> Option<Vec<u8>> {
+        let _turn = self.turn.lock().expect("no panic while locked");
+        let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, self.server)).ok()?;
+        server.write_all(request).ok()?;
+        let mut answer = read_message(&mut BufReader::new(server))?;
+        // The server closes its connection after each answer; the client's stays.
+        let close = b"Connection: close\r\n";
+        if let Some(at) = answer.windows(close.len()).position(|window| window.eq_ignore_ascii_case(close)) {
+            answer.drain(at..at + close.len());
+        }
+        Some(answer)
+    }
+}
+
+/// Head and body of an HTTP message. `None` at the end of the connection.
+fn read_message(reader: &mut impl BufRead) -> Option<Vec<u8>> {
+    let mut message = Vec::new();
+    while !message.ends_with(b"\r\n\r\n") {
+        if reader.read_until(b'\n', &mut message).ok()? == 0 {
+            return None;
+        }
+    }
+    let length = header(&message, "content-length").map_or(0, |text| text.parse().expect("a length"));
+    let start = message.len();
+    message.resize(start + length, 0);
+    reader.read_exact(&mut message[start..]).ok()?;
+    Some(message)
+}
+
+fn header(message: &[u8], name: &str) -> Option<String> {
+    String::from_utf8_lossy(message).lines().take_while(|line| !line.is_empty()).find_map(|line| {
+        let (found, value) = line.split_once(':')?;
+        found.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
+    })
+}
