@@ -4,7 +4,7 @@ use std::process::Command;
 
 use kinesis_esm_simulator::{BinaryFunction, BinaryOptions, Fate};
 
-use crate::program::{Gate, PID, Program, TIMEOUT, invoke, is_running, respond, text};
+use crate::program::{Gate, PID, Program, TIMEOUT, Waiting, invoke, is_running, respond, text};
 
 /// Tells its process ID and waits, in the middle of its work.
 const PID_AT_GATE: &str = r#"
@@ -58,15 +58,20 @@ async fn nothing_is_left_when_it_is_dropped() {
     assert!(!is_running(&pid));
 }
 
+/// Invokes the function, and drops the invocation as soon as the function waits at the gate.
+async fn invoke_up_to(gate: &Gate, function: &BinaryFunction) -> Waiting {
+    tokio::select! {
+        waiting = gate.arrival() => waiting,
+        _ = invoke(function, "{}", "request-1", Fate::Normal) => panic!("it waits at the gate"),
+    }
+}
+
 #[tokio::test]
 async fn an_invocation_that_is_dropped_ends_its_process() {
     let gate = Gate::new().await;
     let program = Program::new(PID_AT_GATE).meets_at(&gate);
     let function = program.function();
-    let waiting = tokio::select! {
-        waiting = gate.arrival() => waiting,
-        _ = invoke(&function, "{}", "request-1", Fate::Normal) => panic!("it waits at the gate"),
-    };
+    let waiting = invoke_up_to(&gate, &function).await;
     let pid = waiting.text.clone();
     waiting.end().await;
     // The function itself goes on, with another process.
@@ -82,10 +87,7 @@ async fn a_function_that_is_dropped_in_the_middle_of_its_work_ends() {
     let gate = Gate::new().await;
     let program = Program::new(PID_AT_GATE).meets_at(&gate);
     let function = program.function();
-    let waiting = tokio::select! {
-        waiting = gate.arrival() => waiting,
-        _ = invoke(&function, "{}", "request-1", Fate::Normal) => panic!("it waits at the gate"),
-    };
+    let waiting = invoke_up_to(&gate, &function).await;
     drop(function);
     assert!(!is_running(&waiting.text));
 }
