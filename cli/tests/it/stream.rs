@@ -172,6 +172,24 @@ fn a_stream_that_is_not_there_is_wrong_usage() {
 }
 
 #[track_caller]
+#[test]
+fn a_stream_without_a_retention_is_not_polled() {
+    let kinesis = ScriptedKinesis::start(|operation, _, _| match operation {
+        "DescribeStreamSummary" => {
+            let (status, mut answer) = description("orders");
+            answer["StreamDescriptionSummary"]["RetentionPeriodHours"] = json!(0);
+            (status, answer)
+        }
+        other => panic!("{other} is not expected"),
+    });
+    let run = simulate(&kinesis, "");
+    assert_eq!((run.exit_code, run.stdout.as_str()), (Some(1), ""));
+    assert_eq!(
+        run.stderr,
+        "kinesis-kit: Kinesis answered DescribeStreamSummary with something wrong: a retention of 0 hours\n"
+    );
+}
+
 fn check_start(mapping: &Value, expected: &Value) {
     let kinesis = ScriptedKinesis::start(|operation, _, _| match operation {
         "GetRecords" => records(&[], None),

@@ -87,8 +87,16 @@ impl Api {
         let Some(summary) = answer.stream_description_summary else {
             return Err(StreamError::Answer { operation, what: "no description".to_owned() });
         };
-        let hours = u64::try_from(summary.retention_period_hours).unwrap_or(0);
-        Ok(Description { arn: summary.stream_arn, retention_ms: hours * 60 * 60 * 1000 })
+        match u64::try_from(summary.retention_period_hours) {
+            Ok(hours @ 1..) => {
+                Ok(Description { arn: summary.stream_arn, retention_ms: hours * 60 * 60 * 1000 })
+            }
+            // Without a retention every record would be too old to be delivered.
+            _ => {
+                let what = format!("a retention of {} hours", summary.retention_period_hours);
+                Err(StreamError::Answer { operation, what })
+            }
+        }
     }
 
     /// A page of the stream's shards. `None` if the token is no longer valid.
