@@ -37,6 +37,7 @@ struct Readme;
 mod sequence_number;
 mod clock;
 pub mod checkpoint;
+pub mod journal;
 mod options;
 pub mod event;
 mod raw_event;

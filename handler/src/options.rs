@@ -1,8 +1,8 @@
-use std::{env, ffi::OsString, sync::Arc, time::Duration};
+use std::{env, ffi::OsString, num::NonZeroU32, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
-use crate::{Clock, InvalidFramePolicy, SystemClock, checkpoint::CheckpointStore};
+use crate::{Clock, InvalidFramePolicy, SystemClock, checkpoint::CheckpointStore, journal::JournalStore};
 
 /// Every variable of the kit starts with this.
 const PREFIX: &str = "KINESIS_HANDLER_";
@@ -36,6 +36,22 @@ pub struct Options {
     /// Whether a batch whose checkpoint could not be written reports its last record, which makes Lambda deliver that
     /// record again, although it is done. By default not: the mirror is behind then until a later batch is written.
     pub checkpoint_strict: bool,
+    /// Where the retry journal is kept, and with it the quarantine. By default nowhere.
+    pub journal: Option<Arc<dyn JournalStore>>,
+    /// Whether a user record that is given up goes into the journal's quarantine, so that the batch can go on: at once
+    /// after a permanent error, after [`max_attempts`](Self::max_attempts) or [`max_age`](Self::max_age) after a retryable
+    /// one. By default not: every failure is reported. Nothing without a journal.
+    pub quarantine: bool,
+    /// After how many failed attempts a retryable error gives a user record up. An attempt is an invocation in which the
+    /// record itself failed. By default never.
+    ///
+    /// To be of use it must be less than the mapping's `MaximumRetryAttempts`.
+    pub max_attempts: Option<NonZeroU32>,
+    /// How long after its arrival in the stream a retryable error gives a user record up. By default never.
+    pub max_age: Option<Duration>,
+    /// The mapping's `ParallelizationFactor`; nothing in an event tells. If it is 1, a state in the journal that lies
+    /// before a batch is one that the mapping has discarded, and is kept as a hole. By default unknown.
+    pub parallelization_factor: Option<NonZeroU32>,
     /// How long before the function's deadline the handler stops and reports the first unfinished record; at most half
     /// of the time that is left when an event arrives. Default one second.
     pub deadline_margin: Duration,
@@ -51,6 +67,11 @@ impl Default for Options {
             application: String::new(),
             checkpoints: None,
             checkpoint_strict: false,
+            journal: None,
+            quarantine: false,
+            max_attempts: None,
+            max_age: None,
+            parallelization_factor: None,
             deadline_margin: Duration::from_secs(1),
             invalid_frame: InvalidFramePolicy::default(),
             clock: Arc::new(SystemClock),

@@ -1,0 +1,39 @@
+use std::error::Error;
+
+use thiserror::Error;
+
+/// Why the journal could not be read or written. After a write, nobody knows whether it took effect.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum JournalError {
+    /// The store failed, or did not answer.
+    #[error("the journal's store failed")]
+    Store {
+        /// What it said.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The invocation has no time left to wait for the store.
+    #[error("the journal's store did not answer in the time that is left")]
+    OutOfTime,
+    /// Others wrote the same state, again and again.
+    #[error("the state of {sequence_number} was written by others {times} times in the meantime")]
+    Contended {
+        /// Of the Kinesis record.
+        sequence_number: crate::SequenceNumber,
+        /// How often this invocation tried.
+        times: u32,
+    },
+    /// An item is not as the journal writes them.
+    #[error("item {sort_key} cannot be read: {attribute} is {found}")]
+    UnreadableItem {
+        /// The item's sort key.
+        sort_key: String,
+        /// The attribute that is wrong.
+        attribute: &'static str,
+        /// What stands there, shortened.
+        found: String,
+    },
+    /// The event does not say which shard of which stream it comes from. Lambda's events always do.
+    #[error("the event does not name its stream and shard")]
+    NoShard,
+}

@@ -1,0 +1,105 @@
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard},
+};
+
+use super::{
+    JournalFuture, JournalShard, JournalStore, JournalWrite, QuarantinedRecord, RecordState, StateKind,
+    StateRange, UserRecordId, WriteOutcome,
+};
+use crate::SequenceNumber;
+
+/// A journal in memory, with exactly the rules of the real one: for tests.
+#[derive(Debug, Default)]
+pub struct MemoryJournal {
+    tables: Mutex<Tables>,
+}
+
+/// Keyed by the shard's partition key.
+#[derive(Debug, Default)]
+struct Tables {
+    states: BTreeMap<(String, StateKind, SequenceNumber), RecordState>,
+    quarantine: BTreeMap<(String, SequenceNumber, UserRecordId), QuarantinedRecord>,
+}
+
+impl MemoryJournal {
+    /// All states of a shard: those of one kind after those of the other.
+    pub fn states(&self, shard: JournalShard<'_>) -> Vec<RecordState> {
+        let shard = shard.to_string();
+        let tables = self.tables();
+        tables.states.iter().filter(|((of, ..), _)| *of == shard).map(|(_, state)| state.clone()).collect()
+    }
+
+    /// The quarantine of a shard, in stream order.
+    pub fn quarantine(&self, shard: JournalShard<'_>) -> Vec<QuarantinedRecord> {
+        let shard = shard.to_string();
+        let tables = self.tables();
+        tables
+            .quarantine
+            .iter()
+            .filter(|((of, ..), _)| *of == shard)
+            .map(|(_, record)| record.clone())
+            .collect()
+    }
+
+    /// Stores a state as it is, without any condition.
+    pub fn put(&self, shard: JournalShard<'_>, state: RecordState) {
+        self.tables().states.insert((shard.to_string(), state.kind, state.sequence_number), state);
+    }
+
+    /// Does what [`read`](JournalStore::read) does.
+    pub fn read_now(&self, shard: JournalShard<'_>, range: StateRange) -> Vec<RecordState> {
+        let mut states = self.states(shard);
+        let StateRange { kind, from, through } = range;
+        states.retain(|state| state.kind == kind && state.sequence_number <= through);
+        states.retain(|state| from.is_none_or(|from| from <= state.sequence_number));
+        states
+    }
+
+    /// Does what [`write`](JournalStore::write) does.
+    pub fn write_now(&self, write: JournalWrite<'_>) -> WriteOutcome {
+        let JournalWrite { shard, state, expected_version, quarantined } = write;
+        let shard = shard.to_string();
+        let mut tables = self.tables();
+        let key = (shard.clone(), state.kind, state.sequence_number);
+        if tables.states.get(&key).map(|stored| stored.version) != expected_version {
+            return WriteOutcome::Conflict;
+        }
+        tables.states.insert(key, state.clone());
+        if let Some(record) = quarantined {
+            tables.quarantine.insert((shard, record.sequence_number, record.id), record.clone());
+        }
+        WriteOutcome::Written
+    }
+
+    /// Does what [`delete`](JournalStore::delete) does.
+    pub fn delete_now(&self, shard: JournalShard<'_>, kind: StateKind, sequence_number: SequenceNumber) {
+        self.tables().states.remove(&(shard.to_string(), kind, sequence_number));
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().expect("nothing panics while it holds the lock")
+    }
+}
+
+impl JournalStore for MemoryJournal {
+    fn read<'a>(&'a self, shard: JournalShard<'a>, range: StateRange) -> JournalFuture<'a, Vec<RecordState>> {
+        Box::pin(async move { Ok(self.read_now(shard, range)) })
+    }
+
+    fn write<'a>(&'a self, write: JournalWrite<'a>) -> JournalFuture<'a, WriteOutcome> {
+        Box::pin(async move { Ok(self.write_now(write)) })
+    }
+
+    fn delete<'a>(
+        &'a self,
+        shard: JournalShard<'a>,
+        kind: StateKind,
+        sequence_number: SequenceNumber,
+    ) -> JournalFuture<'a, ()> {
+        Box::pin(async move {
+            self.delete_now(shard, kind, sequence_number);
+            Ok(())
+        })
+    }
+}
