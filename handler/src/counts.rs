@@ -18,6 +18,17 @@ pub struct Counts {
     pub bad_digests: u64,
     /// Kinesis records with an invalid frame, whatever became of them.
     pub invalid_aggregates: u64,
+    /// User records that were not processed again, because the journal has them as done.
+    pub resumed: u64,
+    /// User records that went into the quarantine.
+    pub quarantined: u64,
+    /// Kinesis records before the batch that the mapping has given up in part, or as a whole, and whose states in the
+    /// journal are holes from now on.
+    pub discarded: u64,
+    /// Whether the journal could not be read: 1 or 0. The batch was processed without it.
+    pub journal_read_failed: u64,
+    /// Writes to the journal that failed, or of which nobody knows.
+    pub journal_write_failed: u64,
     /// Whether the checkpoint mirror stood at the end of the whole batch, or beyond it, already: 1 or 0. Lambda has
     /// delivered the batch again, or the event source mapping was made anew and began earlier in the stream.
     pub mirror_ahead: u64,

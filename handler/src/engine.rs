@@ -11,9 +11,21 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     Counts, ProcessError, Record, RecordProcessor,
     deadline::DeadlineCheck,
-    event::{Event, KinesisRecord, UnreadableRecord},
+    event::{KinesisRecord, UnreadableRecord},
     invocation::Invocation,
+    journal::{ContentHash, UserRecordId},
+    payloads::Payloads,
+    prior::Prior,
 };
+
+/// What a batch is processed with.
+#[derive(Clone, Copy)]
+pub(crate) struct Batch<'b> {
+    pub(crate) records: &'b [KinesisRecord<'b>],
+    pub(crate) invalid_frame: InvalidFramePolicy,
+    pub(crate) invocation: &'b Invocation<'b>,
+    pub(crate) prior: &'b Prior,
+}
 
 /// How far a batch has come. It stays readable when the work on the batch panics or is cancelled.
 #[derive(Debug, Default)]
@@ -22,7 +34,10 @@ pub(crate) struct Ledger {
     /// How many user records the Kinesis record before the place held: of an enhanced fan-out consumer, one.
     pub(crate) user_records_before: u64,
     pub(crate) counts: Counts,
-    attempted: bool,
+    /// How many user records were begun.
+    begun: u64,
+    /// Whether the last of these has not come to an end.
+    is_in_flight: bool,
 }
 
 /// The first user record that is not done; the end of the batch if there is none.
@@ -38,6 +53,21 @@ impl Ledger {
     fn pass(&mut self, position: usize, user_records: u64) {
         self.at = Place { kinesis_record: position + 1, sub_sequence_number: None };
         self.user_records_before = user_records;
+    }
+
+    /// Whether the user record at the place has used up all the time of the batch: it was the first one.
+    pub(crate) fn has_used_all_time(&self) -> bool {
+        self.is_in_flight && self.begun == 1
+    }
+
+    /// Takes the user record at the place as done, although it has failed: it is kept elsewhere. The batch can go on.
+    pub(crate) fn give_up(&mut self, stop: &Stop) {
+        self.is_in_flight = false;
+        let position = self.at.kinesis_record;
+        match (stop, self.at.sub_sequence_number) {
+            (Stop::Failed(Failure::InvalidFrame(_)), _) | (_, None) => self.pass(position, 1),
+            (_, Some(number)) => self.at.sub_sequence_number = Some(number + 1),
+        }
     }
 }
 
@@ -75,19 +105,17 @@ impl Failure {
     }
 }
 
-/// Processes the batch. `payloads` must be large enough for the decoded data of all records.
+/// Processes the batch from the ledger's place on.
 pub(crate) async fn process_batch<P: RecordProcessor>(
     processor: &P,
-    event: &Event<'_>,
-    payloads: &mut [u8],
-    policy: InvalidFramePolicy,
-    invocation: &Invocation<'_>,
+    batch: Batch<'_>,
+    payloads: &mut Payloads<'_>,
     ledger: &mut Ledger,
 ) -> Result<(), Stop> {
+    let stop_at = batch.invocation.stop_at;
     // One guard around the batch, not one around each record: that would cost as much as a small record itself.
-    let batch =
-        AssertUnwindSafe(in_order(processor, event, payloads, policy, invocation, ledger)).catch_unwind();
-    match until(invocation.stop_at, batch).await {
+    let batch = AssertUnwindSafe(in_order(processor, batch, payloads, ledger)).catch_unwind();
+    match until(stop_at, batch).await {
         Some(Ok(result)) => result,
         Some(Err(panic)) => Err(Stop::Failed(Failure::Panic(panic_text(&*panic)))),
         None => Err(Stop::Deadline),
@@ -109,46 +137,79 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
 
 async fn in_order<P: RecordProcessor>(
     processor: &P,
-    event: &Event<'_>,
-    mut payloads: &mut [u8],
-    policy: InvalidFramePolicy,
-    invocation: &Invocation<'_>,
+    batch: Batch<'_>,
+    payloads: &mut Payloads<'_>,
     ledger: &mut Ledger,
 ) -> Result<(), Stop> {
-    let mut deaggregator = Deaggregator::new(policy);
+    let Batch { records, invalid_frame, invocation, prior } = batch;
+    let mut deaggregator = Deaggregator::new(invalid_frame);
     let mut deadline = DeadlineCheck::new(invocation);
-    for (position, kinesis_record) in event.records.iter().enumerate() {
-        let data = take_payload(&mut payloads, kinesis_record)?;
-        ledger.counts.kinesis_records += 1;
-        ledger.counts.bytes += data.len() as u64;
+    let start = ledger.at;
+    for (position, kinesis_record) in records.iter().enumerate().skip(start.kinesis_record) {
+        let data = payloads.get(position).map_err(|reason| Stop::Failed(Failure::Unreadable(reason)))?;
+        // Where a batch goes on after it has stopped, a record is begun again.
+        let is_new = ledger.counts.kinesis_records == position as u64;
+        if is_new {
+            ledger.counts.kinesis_records += 1;
+            ledger.counts.bytes += data.len() as u64;
+        }
+        let progress = prior.progress(kinesis_record.sequence_number);
         if kinesis_record.is_enhanced_fan_out() {
             // Lambda has deaggregated it, and the ordinals with it are gone.
             let record =
                 Record { sub_sequence_number: None, ..plain_record(kinesis_record, data, invocation) };
-            process_one(processor, record, &mut deadline, ledger).await?;
+            // Its content is looked at only if there is something to look for.
+            let id = progress.map(|_| content_id(kinesis_record, data)).unwrap_or(UserRecordId::Sub(0));
+            if progress.is_some_and(|progress| progress.done.contains(&id)) {
+                ledger.counts.resumed += 1;
+            } else {
+                let record = Record { attempt: prior.attempt(progress, &id), ..record };
+                process_one(processor, record, &mut deadline, ledger).await?;
+            }
             ledger.pass(position, 1);
             continue;
         }
-        let user_records =
-            deaggregator.deaggregate(kinesis_record.partition_key.as_bytes(), data).map_err(|invalid| {
-                ledger.counts.invalid_aggregates += 1;
-                Stop::Failed(Failure::InvalidFrame(invalid))
-            })?;
+        let user_records = match deaggregator.deaggregate(kinesis_record.partition_key.as_bytes(), data) {
+            Ok(user_records) => user_records,
+            Err(invalid) => {
+                ledger.counts.invalid_aggregates += u64::from(is_new);
+                if progress.is_none_or(|progress| !progress.done.contains_sub(0)) {
+                    return Err(Stop::Failed(Failure::InvalidFrame(invalid)));
+                }
+                ledger.counts.resumed += 1;
+                ledger.pass(position, 1);
+                continue;
+            }
+        };
         let content = user_records.content();
         let held = user_records.len();
-        ledger.counts.include(content, held);
-        if let Content::InvalidRaw(invalid) | Content::InvalidSkipped(invalid) = content {
-            log_tolerated(kinesis_record, content, &invalid, invocation);
+        if is_new {
+            ledger.counts.include(content, held);
+            if let Content::InvalidRaw(invalid) | Content::InvalidSkipped(invalid) = content {
+                log_tolerated(kinesis_record, content, &invalid, invocation);
+            }
         }
+        let first = match start.sub_sequence_number {
+            Some(number) if position == start.kinesis_record => number,
+            _ => 0,
+        };
         let whole = plain_record(kinesis_record, data, invocation);
         for user_record in user_records {
             let UserRecord { data, partition_key, explicit_hash_key, sub_sequence_number, .. } = user_record;
+            if sub_sequence_number < first {
+                continue;
+            }
+            if progress.is_some_and(|progress| progress.done.contains_sub(sub_sequence_number)) {
+                ledger.counts.resumed += 1;
+                continue;
+            }
             let record = Record {
                 data,
                 partition_key,
                 explicit_hash_key,
                 sub_sequence_number: Some(sub_sequence_number),
                 aggregated: content == Content::Aggregated,
+                attempt: prior.attempt(progress, &UserRecordId::Sub(sub_sequence_number)),
                 ..whole
             };
             process_one(processor, record, &mut deadline, ledger).await?;
@@ -158,18 +219,9 @@ async fn in_order<P: RecordProcessor>(
     Ok(())
 }
 
-/// Decodes the record's data into the front of `payloads`. What was handed out before stays where it is.
-fn take_payload<'a>(
-    payloads: &mut &'a mut [u8],
-    kinesis_record: &KinesisRecord<'_>,
-) -> Result<&'a [u8], Stop> {
-    let length = kinesis_record
-        .data
-        .decode_into(payloads)
-        .map_err(|reason| Stop::Failed(Failure::Unreadable(reason)))?;
-    let (payload, rest) = std::mem::take(payloads).split_at_mut(length);
-    *payloads = rest;
-    Ok(payload)
+/// What the journal calls a member of an aggregate that Lambda has taken apart.
+pub(crate) fn content_id(kinesis_record: &KinesisRecord<'_>, data: &[u8]) -> UserRecordId {
+    UserRecordId::Content(ContentHash::new(kinesis_record.partition_key.as_bytes(), data))
 }
 
 /// The Kinesis record as the one user record that it is.
@@ -199,10 +251,13 @@ async fn process_one<P: RecordProcessor>(
 ) -> Result<(), Stop> {
     ledger.at.sub_sequence_number = record.sub_sequence_number;
     if deadline.is_over() {
-        return Err(if ledger.attempted { Stop::Deadline } else { Stop::DeadlineBeforeFirst });
+        return Err(if ledger.begun > 0 { Stop::Deadline } else { Stop::DeadlineBeforeFirst });
     }
-    ledger.attempted = true;
-    processor.process(record).await.map_err(|error| Stop::Failed(Failure::Process(error)))?;
+    ledger.begun += 1;
+    ledger.is_in_flight = true;
+    let result = processor.process(record).await;
+    ledger.is_in_flight = false;
+    result.map_err(|error| Stop::Failed(Failure::Process(error)))?;
     ledger.counts.user_records += 1;
     Ok(())
 }

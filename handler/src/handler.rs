@@ -1,5 +1,6 @@
 use std::{error::Error as _, fmt, pin::Pin, sync::Arc, task, time::Duration};
 
+use futures_util::future::join;
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 use thiserror::Error;
 use tower::Service;
@@ -7,10 +8,13 @@ use tower::Service;
 use crate::{
     BatchResponse, Counts, EventError, Options, RawEvent, RecordProcessor, SequenceNumber,
     buffer::BufferPool,
-    engine::{self, Ledger, Stop},
+    engine::{self, Batch, Ledger, Stop},
     event::{Event, KinesisRecord},
     invocation::Invocation,
     mirror::{Mirror, Mirrored},
+    payloads::{self, Payloads},
+    prior::Prior,
+    retry_journal::RetryJournal,
 };
 
 /// Makes a Lambda function's handler out of a [`RecordProcessor`].
@@ -21,8 +25,9 @@ use crate::{
 /// For each event it calls the processor for one user record after the other, in order, and stops at the first one that
 /// is not done: because the processor failed or panicked, its Kinesis record cannot be read, its aggregate is invalid,
 /// or the deadline is near. That record's Kinesis sequence number is the response's one batch item failure. What
-/// precedes it is done; Lambda delivers the rest again. If the options have a checkpoint mirror, that is then told how
-/// far the batch has come.
+/// precedes it is done; Lambda delivers the rest again. If the options have a [retry journal](crate::journal), user records
+/// that it has as done are not processed again, and with the quarantine a batch does not stop at one that is given up. If
+/// they have a [checkpoint mirror](crate::checkpoint), that is told how far the batch has come.
 pub struct Handler<P> {
     shared: Arc<Shared<P>>,
 }
@@ -31,6 +36,7 @@ struct Shared<P> {
     processor: P,
     options: Options,
     buffers: BufferPool,
+    journal: Option<RetryJournal>,
     mirror: Option<Mirror>,
 }
 
@@ -109,8 +115,9 @@ impl<P: RecordProcessor> Handler<P> {
 
     /// A handler with these options.
     pub fn with_options(processor: P, options: Options) -> Self {
-        let mirror = Mirror::new(&options);
-        Handler { shared: Arc::new(Shared { processor, options, buffers: BufferPool::default(), mirror }) }
+        let (journal, mirror) = (RetryJournal::new(&options), Mirror::new(&options));
+        let shared = Shared { processor, options, buffers: BufferPool::default(), journal, mirror };
+        Handler { shared: Arc::new(shared) }
     }
 
     /// Handles one invocation, given the event's JSON.
@@ -119,7 +126,7 @@ impl<P: RecordProcessor> Handler<P> {
     ///
     /// Any [`HandlerError`]; then nothing was processed.
     pub async fn handle(&self, event: &[u8], context: &Context) -> Result<BatchResponse, HandlerError> {
-        let Shared { processor, options, buffers, mirror } = &*self.shared;
+        let Shared { processor, options, buffers, journal, mirror } = &*self.shared;
         let invocation = Invocation::arrive(context, options);
         let event = Event::parse(event)?;
         let mirror = mirror.as_ref().filter(|_| Mirror::follows(&event));
@@ -130,38 +137,54 @@ impl<P: RecordProcessor> Handler<P> {
             mirror.warm_up();
         }
 
-        let mut payloads =
-            buffers.take(event.records.iter().map(|record| record.data.decoded_bytes_bound()).sum());
+        let mut buffer = buffers.take(payloads::bytes_bound(&event.records));
+        let mut payloads = Payloads::new(&event.records, buffer.bytes());
         let mut ledger = Ledger::default();
-        let result = engine::process_batch(
-            processor,
-            &event,
-            payloads.bytes(),
-            options.invalid_frame,
-            &invocation,
-            &mut ledger,
-        )
-        .await;
-
-        let mut failed = match result {
-            Ok(()) => None,
-            Err(Stop::DeadlineBeforeFirst) => {
-                let budget =
-                    invocation.stop_at.map_or(Duration::ZERO, |stop_at| stop_at - invocation.arrived);
-                return Err(HandlerError::DeadlineBeforeFirstRecord { budget });
+        let mut journal = match journal.as_ref().filter(|_| RetryJournal::follows(&event)) {
+            Some(journal) => {
+                let read = journal.read(&event, &invocation, &mut ledger.counts);
+                join(read, payloads.decode_all()).await.0
             }
-            Err(stop) => {
-                // A batch that stops does so at one of its records, so what is reported is always part of it.
-                let kinesis_record = &event.records[ledger.at.kinesis_record];
-                log_stop(&stop, kinesis_record, ledger.at.sub_sequence_number, &invocation);
-                Some(kinesis_record.sequence_number)
+            None => None,
+        };
+        let nothing = Prior::default();
+        let stop = loop {
+            let batch = Batch {
+                records: &event.records,
+                invalid_frame: options.invalid_frame,
+                invocation: &invocation,
+                prior: journal.as_ref().map_or(&nothing, |journal| journal.prior()),
+            };
+            let Err(stop) = engine::process_batch(processor, batch, &mut payloads, &mut ledger).await else {
+                break None;
+            };
+            match &mut journal {
+                Some(journal) => {
+                    if !journal.give_up(&stop, &mut payloads, &mut ledger).await {
+                        break Some(stop);
+                    }
+                }
+                None => break Some(stop),
             }
         };
+        if let Some(Stop::DeadlineBeforeFirst) = stop {
+            let budget = invocation.stop_at.map_or(Duration::ZERO, |stop_at| stop_at - invocation.arrived);
+            return Err(HandlerError::DeadlineBeforeFirstRecord { budget });
+        }
+        let mut failed = stop.as_ref().map(|stop| {
+            // A batch that stops does so at one of its records, so what is reported is always part of it.
+            let kinesis_record = &event.records[ledger.at.kinesis_record];
+            log_stop(stop, kinesis_record, ledger.at.sub_sequence_number, &invocation);
+            kinesis_record.sequence_number
+        });
         if let Some(mirror) = mirror
             && mirror.write(&event, &mut ledger, &invocation).await == Mirrored::NoAndStrict
             && failed.is_none()
         {
             failed = event.records.last().map(|last| last.sequence_number);
+        }
+        if let Some(journal) = &mut journal {
+            journal.finish(stop.as_ref(), failed, &mut payloads, &mut ledger).await;
         }
         log_batch(&event, failed, &ledger.counts, &invocation);
         let state = event.window.map(|window| window.state.into_owned());
@@ -212,6 +235,11 @@ fn log_batch(
         empty_aggregates,
         bad_digests,
         invalid_aggregates,
+        resumed,
+        quarantined,
+        discarded,
+        journal_read_failed,
+        journal_write_failed,
         mirror_ahead,
         mirror_suspended,
         checkpoint_write_failed,
@@ -229,6 +257,11 @@ fn log_batch(
         empty_aggregates,
         bad_digests,
         invalid_aggregates,
+        resumed,
+        quarantined,
+        discarded,
+        journal_read_failed,
+        journal_write_failed,
         mirror_ahead,
         mirror_suspended,
         checkpoint_write_failed,

@@ -38,6 +38,12 @@ impl<'a> Invocation<'a> {
         Some(stop_at.max(now + deadline.saturating_duration_since(now) / 2))
     }
 
+    /// Until when a store may be waited for before the first record: a quarter of the time for records.
+    pub(crate) fn read_by(&self) -> Option<Instant> {
+        let now = self.clock.instant();
+        self.stop_at.map(|stop_at| now + stop_at.saturating_duration_since(now) / 4)
+    }
+
     pub(crate) fn remaining_time(&self) -> Option<Duration> {
         self.stop_at.map(|stop_at| stop_at.saturating_duration_since(self.clock.instant()))
     }

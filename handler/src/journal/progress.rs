@@ -54,6 +54,16 @@ impl Progress {
         self.arrival_ms = self.arrival_ms.or(other.arrival_ms);
     }
 
+    /// Takes in another account of the same invocations: the union of what is done, the larger number of attempts.
+    pub(crate) fn include(&mut self, other: Progress) {
+        let mut attempts = std::mem::take(&mut self.attempts);
+        for (id, times) in &other.attempts {
+            let ours = attempts.entry(*id).or_default();
+            *ours = (*ours).max(*times);
+        }
+        self.merge(&Progress { attempts, ..other });
+    }
+
     /// How often the user record has failed.
     pub fn failures(&self, id: &UserRecordId) -> u32 {
         self.attempts.get(id).copied().unwrap_or(0)
