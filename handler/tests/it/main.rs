@@ -7,4 +7,6 @@ mod rules;
 mod deadline;
 mod service;
 mod mirror;
+mod journal;
+mod journal_faults;
 mod properties;
