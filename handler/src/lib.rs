@@ -36,6 +36,8 @@ struct Readme;
 
 mod sequence_number;
 mod clock;
+#[cfg(feature = "dynamodb")]
+mod dynamodb;
 pub mod checkpoint;
 pub mod journal;
 mod options;

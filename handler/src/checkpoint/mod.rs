@@ -14,11 +14,14 @@ mod dynamodb;
 use std::{fmt, pin::Pin};
 
 #[cfg(feature = "dynamodb")]
-pub use dynamodb::{DynamoDbCheckpoints, StoreFault};
+pub use dynamodb::DynamoDbCheckpoints;
 pub use memory::MemoryCheckpoints;
 pub use outcome::{CheckpointError, Outcome, Refusal};
 pub use position::CheckpointPosition;
 pub use row::{Row, RowCheckpoint};
+
+#[cfg(feature = "dynamodb")]
+pub use crate::dynamodb::StoreFault;
 
 /// What an invocation has to say about its shard: everything up to a position is processed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,13 +1,9 @@
 use std::{collections::HashMap, sync::LazyLock};
 
-use aws_sdk_dynamodb::types::AttributeValue;
-
-use crate::checkpoint::{CheckpointError, Row, RowCheckpoint};
-
-/// How much of an attribute an error shows, in characters.
-const SHOWN_CHARS: usize = 80;
-
-pub(super) type Item = HashMap<String, AttributeValue>;
+use crate::{
+    checkpoint::{CheckpointError, Row, RowCheckpoint},
+    dynamodb::{Item, Unreadable, number, text, unreadable},
+};
 
 /// What an answer without an item is taken for.
 pub(super) static EMPTY: LazyLock<Item> = LazyLock::new(HashMap::new);
@@ -17,7 +13,7 @@ pub(super) fn row(item: &Item) -> Result<Row, CheckpointError> {
     let checkpoint = text(item, "checkpoint")?
         .and_then(RowCheckpoint::from_attribute)
         .ok_or_else(|| unreadable(item, "checkpoint"))?;
-    let owned = |name| Ok::<_, CheckpointError>(text(item, name)?.map(str::to_owned));
+    let owned = |name| Ok::<_, Unreadable>(text(item, name)?.map(str::to_owned));
     Ok(Row {
         sub_sequence_number: number(item, "checkpointSubSequenceNumber")?,
         lease_counter: number(item, "leaseCounter")?.unwrap_or(0),
@@ -30,32 +26,16 @@ pub(super) fn row(item: &Item) -> Result<Row, CheckpointError> {
     })
 }
 
-fn text<'a>(item: &'a Item, name: &'static str) -> Result<Option<&'a str>, CheckpointError> {
-    match item.get(name) {
-        None => Ok(None),
-        Some(AttributeValue::S(text)) => Ok(Some(text)),
-        Some(_) => Err(unreadable(item, name)),
+impl From<Unreadable> for CheckpointError {
+    fn from(Unreadable { attribute, found }: Unreadable) -> Self {
+        CheckpointError::UnreadableRow { attribute, found }
     }
-}
-
-fn number(item: &Item, name: &'static str) -> Result<Option<u64>, CheckpointError> {
-    match item.get(name) {
-        None => Ok(None),
-        Some(AttributeValue::N(text)) => text.parse().map(Some).map_err(|_| unreadable(item, name)),
-        Some(_) => Err(unreadable(item, name)),
-    }
-}
-
-pub(super) fn unreadable(item: &Item, attribute: &'static str) -> CheckpointError {
-    let found = match item.get(attribute) {
-        None => "absent".to_owned(),
-        Some(value) => format!("{value:?}").chars().take(SHOWN_CHARS).collect(),
-    };
-    CheckpointError::UnreadableRow { attribute, found }
 }
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_dynamodb::types::AttributeValue;
+
     use super::*;
 
     #[track_caller]

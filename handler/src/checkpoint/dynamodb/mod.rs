@@ -1,24 +1,18 @@
-//! The lease table in DynamoDB. Nothing else in the crate knows the AWS SDK.
+//! The lease table in DynamoDB.
 
-mod client;
 mod update;
 mod item;
-mod fault;
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use aws_config::SdkConfig;
-use tokio::{runtime, sync::OnceCell};
-
-pub use fault::StoreFault;
+use tokio::runtime;
 
 use super::{Checkpoint, CheckpointFuture, CheckpointStore};
+use crate::dynamodb::Connection;
 
 /// A lease table in DynamoDB: HASH key `leaseKey` (text), no sort key.
 ///
@@ -32,48 +26,35 @@ pub struct DynamoDbCheckpoints {
     is_warm: AtomicBool,
 }
 
+#[derive(Debug)]
 struct Shared {
     table: String,
-    /// Where it runs, if the environment shall not decide that.
-    config: Option<SdkConfig>,
-    client: OnceCell<aws_sdk_dynamodb::Client>,
+    connection: Arc<Connection>,
 }
 
 impl DynamoDbCheckpoints {
     /// The table of this name, with region, credentials and endpoint as the environment has them.
     pub fn new(table: impl Into<String>) -> Self {
-        Self::make(table.into(), None)
+        Self::with_connection(table.into(), Arc::default())
     }
 
     /// The table of this name, with region, credentials and endpoint of this configuration. The time limits and
     /// attempts are those of the mirror all the same.
     pub fn with_config(table: impl Into<String>, config: SdkConfig) -> Self {
-        Self::make(table.into(), Some(config))
+        Self::with_connection(table.into(), Arc::new(Connection::with_config(config)))
     }
 
-    fn make(table: String, config: Option<SdkConfig>) -> Self {
-        let shared = Shared { table, config, client: OnceCell::new() };
+    pub(crate) fn with_connection(table: String, connection: Arc<Connection>) -> Self {
+        let shared = Shared { table, connection };
         DynamoDbCheckpoints { shared: Arc::new(shared), is_warm: AtomicBool::new(false) }
-    }
-}
-
-impl Shared {
-    /// The client; the first call makes it and has it connect. A second one waits for that.
-    async fn client(&self) -> &aws_sdk_dynamodb::Client {
-        let make = async || {
-            let client = client::make(self.config.as_ref()).await;
-            client::connect(&client, &self.table).await;
-            client
-        };
-        self.client.get_or_init(make).await
     }
 }
 
 impl CheckpointStore for DynamoDbCheckpoints {
     fn write<'a>(&'a self, checkpoint: Checkpoint<'a>) -> CheckpointFuture<'a> {
         Box::pin(async move {
-            let client = self.shared.client().await;
-            update::write(client, &self.shared.table, &checkpoint).await
+            let Shared { table, connection } = &*self.shared;
+            update::write(connection.connect(table).await, table, &checkpoint).await
         })
     }
 
@@ -85,14 +66,8 @@ impl CheckpointStore for DynamoDbCheckpoints {
         if let Ok(runtime) = runtime::Handle::try_current() {
             let shared = Arc::clone(&self.shared);
             runtime.spawn(async move {
-                shared.client().await;
+                shared.connection.connect(&shared.table).await;
             });
         }
-    }
-}
-
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("table", &self.table).finish_non_exhaustive()
     }
 }

@@ -1,12 +1,13 @@
 use aws_sdk_dynamodb::{
-    Client,
-    error::SdkError,
-    operation::update_item::UpdateItemError,
-    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
+    Client, error::SdkError, operation::update_item::UpdateItemError,
+    types::ReturnValuesOnConditionCheckFailure,
 };
 
-use super::{fault::StoreFault, item};
-use crate::checkpoint::{Checkpoint, CheckpointError, Outcome};
+use super::item;
+use crate::{
+    checkpoint::{Checkpoint, CheckpointError, Outcome},
+    dynamodb::{Item, StoreFault, number_value, text_value, unreadable},
+};
 
 /// Sequence numbers are text in the table, whose order is that of integers only among numbers of the same length.
 const CONDITION: &str = "attribute_not_exists(leaseKey) OR (attribute_not_exists(leaseOwner) \
@@ -38,25 +39,25 @@ pub(super) async fn write(
     let result = client
         .update_item()
         .table_name(table)
-        .key("leaseKey", text(checkpoint.shard_id))
+        .key("leaseKey", text_value(checkpoint.shard_id))
         .update_expression([SET, arrival, add].concat())
         .condition_expression(CONDITION)
         .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-        .expression_attribute_values(":trim_horizon", text("TRIM_HORIZON"))
-        .expression_attribute_values(":latest", text("LATEST"))
-        .expression_attribute_values(":at_timestamp", text("AT_TIMESTAMP"))
-        .expression_attribute_values(":shard_end", text("SHARD_END"))
-        .expression_attribute_values(":seq", AttributeValue::S(sequence_number))
-        .expression_attribute_values(":len", number(digits))
-        .expression_attribute_values(":sub", number(checkpoint.position.sub_sequence_number))
-        .expression_attribute_values(":zero", number(0))
-        .expression_attribute_values(":one", number(1))
-        .expression_attribute_values(":version", number(KIT_VERSION))
-        .expression_attribute_values(":now", number(checkpoint.now_ms))
-        .expression_attribute_values(":stream", text(checkpoint.stream_arn))
-        .expression_attribute_values(":app", text(checkpoint.application));
+        .expression_attribute_values(":trim_horizon", text_value("TRIM_HORIZON"))
+        .expression_attribute_values(":latest", text_value("LATEST"))
+        .expression_attribute_values(":at_timestamp", text_value("AT_TIMESTAMP"))
+        .expression_attribute_values(":shard_end", text_value("SHARD_END"))
+        .expression_attribute_values(":seq", text_value(sequence_number))
+        .expression_attribute_values(":len", number_value(digits))
+        .expression_attribute_values(":sub", number_value(checkpoint.position.sub_sequence_number))
+        .expression_attribute_values(":zero", number_value(0))
+        .expression_attribute_values(":one", number_value(1))
+        .expression_attribute_values(":version", number_value(KIT_VERSION))
+        .expression_attribute_values(":now", number_value(checkpoint.now_ms))
+        .expression_attribute_values(":stream", text_value(checkpoint.stream_arn))
+        .expression_attribute_values(":app", text_value(checkpoint.application));
     let result = match checkpoint.arrival_ms {
-        Some(arrival_ms) => result.expression_attribute_values(":arrival", number(arrival_ms)),
+        Some(arrival_ms) => result.expression_attribute_values(":arrival", number_value(arrival_ms)),
         None => result,
     };
     let error = match result.send().await {
@@ -72,22 +73,14 @@ pub(super) async fn write(
 }
 
 /// What the row that failed the condition says about why.
-fn refused(item: &item::Item, checkpoint: &Checkpoint<'_>) -> Result<Outcome, CheckpointError> {
+fn refused(item: &Item, checkpoint: &Checkpoint<'_>) -> Result<Outcome, CheckpointError> {
     match item::row(item)?.admits(checkpoint) {
         Err(outcome) => Ok(outcome),
         // The table's idea of the row is another one than ours, which is no way to go on.
-        Ok(()) => Err(item::unreadable(item, "checkpoint")),
+        Ok(()) => Err(unreadable(item, "checkpoint").into()),
     }
 }
 
 fn failure(error: SdkError<UpdateItemError>) -> CheckpointError {
     CheckpointError::Store { source: Box::new(StoreFault::from(error)) }
-}
-
-fn text(text: &str) -> AttributeValue {
-    AttributeValue::S(text.to_owned())
-}
-
-fn number(number: u64) -> AttributeValue {
-    AttributeValue::N(number.to_string())
 }

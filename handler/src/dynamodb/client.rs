@@ -7,7 +7,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_ATTEMPTS: u32 = 3;
 
-/// The SDK waits up to 20 seconds between attempts. A batch that is done should not.
+/// The SDK waits up to 20 seconds between attempts. An invocation should not.
 const MAX_BACKOFF: Duration = Duration::from_millis(200);
 
 pub(super) async fn make(config: Option<&SdkConfig>) -> Client {
@@ -27,11 +27,11 @@ pub(super) async fn make(config: Option<&SdkConfig>) -> Client {
     Client::from_conf(Builder::from(config).timeout_config(timeouts).retry_config(retries).build())
 }
 
-/// Opens the connection that the first write will use, which takes the name's resolution, TCP and TLS.
+/// Opens the connection that the first request will use, which takes the name's resolution, TCP and TLS.
 ///
 /// The SDK has no call for that alone, so an update is made into the request that DynamoDB answers at its root with
 /// `healthy`: it asks for no action, so it needs no permission and can change nothing. Whatever comes back, or nothing:
-/// the write will tell.
+/// the request will tell.
 pub(super) async fn connect(client: &Client, table: &str) {
     let ping = client
         .update_item()
