@@ -18,6 +18,8 @@ pub(crate) struct Unreadable {
 pub(crate) fn unreadable(item: &Item, attribute: &'static str) -> Unreadable {
     let found = match item.get(attribute) {
         None => "absent".to_owned(),
+        // Payloads and keys of users.
+        Some(AttributeValue::B(bytes)) => format!("B({} bytes)", bytes.as_ref().len()),
         Some(value) => format!("{value:?}").chars().take(SHOWN_CHARS).collect(),
     };
     Unreadable { attribute, found }

@@ -3,6 +3,8 @@ use std::time::Duration;
 use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::{Client, config::Builder};
 
+use super::transaction_conflict::TransactionConflicts;
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_ATTEMPTS: u32 = 3;
@@ -24,7 +26,11 @@ pub(super) async fn make(config: Option<&SdkConfig>) -> Client {
         .operation_attempt_timeout(ATTEMPT_TIMEOUT)
         .build();
     let retries = RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS).with_max_backoff(MAX_BACKOFF);
-    Client::from_conf(Builder::from(config).timeout_config(timeouts).retry_config(retries).build())
+    let config = Builder::from(config)
+        .timeout_config(timeouts)
+        .retry_config(retries)
+        .retry_classifier(TransactionConflicts);
+    Client::from_conf(config.build())
 }
 
 /// Opens the connection that the first request will use, which takes the name's resolution, TCP and TLS.

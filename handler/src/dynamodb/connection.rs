@@ -32,6 +32,12 @@ impl Connection {
         self.connected.get_or_init(|| client::connect(client, table)).await;
         client
     }
+
+    /// A request has gone the way that [`connect`](Self::connect) opens, which need not be opened again.
+    pub(crate) fn note_connected(&self) {
+        // An error means that it was noted before, or is being opened just now.
+        let _ = self.connected.set(());
+    }
 }
 
 impl fmt::Debug for Connection {

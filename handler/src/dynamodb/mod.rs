@@ -1,5 +1,6 @@
 //! What the stores in DynamoDB share. Nothing but these and the stores knows the AWS SDK.
 
+mod transaction_conflict;
 mod client;
 mod connection;
 mod fault;

@@ -14,10 +14,14 @@ mod state;
 mod quarantined;
 mod error;
 mod memory;
+#[cfg(feature = "dynamodb")]
+mod dynamodb;
 
 use std::{fmt, pin::Pin};
 
 pub use done_set::DoneSet;
+#[cfg(feature = "dynamodb")]
+pub use dynamodb::DynamoDbJournal;
 pub use error::JournalError;
 pub use memory::MemoryJournal;
 pub use progress::Progress;
@@ -28,6 +32,8 @@ pub use state::{RecordState, StateKind};
 pub use user_record_id::{ContentHash, UserRecordId, UserRecordIdError};
 
 use crate::SequenceNumber;
+#[cfg(feature = "dynamodb")]
+pub use crate::dynamodb::StoreFault;
 
 /// Which states of a shard to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,352 @@
+//! User records in the quarantine as items: a head, and parts where the payload is too large for one.
+
+use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
+
+use super::{
+    key::{self, QuarantineKey},
+    key_attributes::{PARTITION_KEY, SORT_KEY, named, sort_key},
+};
+use crate::{
+    dynamodb::{Item, Unreadable, number, number_value, text, text_value, unreadable},
+    journal::{JournalError, QuarantineReason, QuarantinedContent, QuarantinedRecord, UserRecordId},
+};
+
+/// How much of a payload an item holds. DynamoDB's limit is 400 KB, for names and all other attributes too.
+pub(super) const MAX_ITEM_PAYLOAD_BYTES: usize = 350 * 1024;
+
+/// What the key of a part has digits for.
+const MAX_PARTS: u64 = 10_000;
+
+/// The head, which holds the payload if that is not in [parts].
+///
+/// It has no time to live: only people take a record out of the quarantine.
+pub(super) fn head(partition_key: &str, record: &QuarantinedRecord) -> Item {
+    let mut item = Item::from([
+        (PARTITION_KEY.to_owned(), text_value(partition_key)),
+        (SORT_KEY.to_owned(), text_value(key::head(record.sequence_number, &record.id))),
+        ("sequenceNumber".to_owned(), text_value(record.sequence_number.to_string())),
+        ("content".to_owned(), text_value(record.content.to_string())),
+        ("reason".to_owned(), text_value(record.reason.to_string())),
+        ("error".to_owned(), text_value(&record.error)),
+        ("attempts".to_owned(), number_value(record.attempts.into())),
+        ("quarantinedAt".to_owned(), number_value(record.quarantined_ms)),
+        ("requestId".to_owned(), text_value(&record.request_id)),
+        ("partitionKey".to_owned(), bytes_value(&record.partition_key)),
+        ("bytes".to_owned(), number_value(record.data.len() as u64)),
+        ("parts".to_owned(), number_value(part_data(record).count() as u64)),
+    ]);
+    let mut put = |name: &str, value| drop(item.insert(name.to_owned(), value));
+    match &record.id {
+        UserRecordId::Sub(number) => put("subSequenceNumber", number_value(*number)),
+        UserRecordId::Content(hash) => put("contentHash", text_value(hash.to_string())),
+    }
+    if let Some(arrival_ms) = record.arrival_ms {
+        put("arrivalAt", number_value(arrival_ms));
+    }
+    if let Some(explicit_hash_key) = &record.explicit_hash_key {
+        put("explicitHashKey", bytes_value(explicit_hash_key));
+    }
+    if record.data.len() <= MAX_ITEM_PAYLOAD_BYTES {
+        put("data", bytes_value(&record.data));
+    }
+    item
+}
+
+/// The items that hold a large payload; none for others.
+pub(super) fn parts(partition_key: &str, record: &QuarantinedRecord) -> impl Iterator<Item = Item> {
+    let head = key::head(record.sequence_number, &record.id);
+    part_data(record).enumerate().map(move |(index, data)| {
+        Item::from([
+            (PARTITION_KEY.to_owned(), text_value(partition_key)),
+            (SORT_KEY.to_owned(), text_value(key::part(&head, index))),
+            ("data".to_owned(), bytes_value(data)),
+        ])
+    })
+}
+
+fn part_data(record: &QuarantinedRecord) -> impl Iterator<Item = &[u8]> {
+    let is_large = record.data.len() > MAX_ITEM_PAYLOAD_BYTES;
+    record.data.chunks(MAX_ITEM_PAYLOAD_BYTES).filter(move |_| is_large)
+}
+
+fn bytes_value(bytes: &[u8]) -> AttributeValue {
+    AttributeValue::B(Blob::new(bytes))
+}
+
+/// Puts records together from their items, in the order of these: each head before its parts.
+#[derive(Default)]
+pub(super) struct Assembly {
+    complete: Vec<QuarantinedRecord>,
+    open: Option<Open>,
+}
+
+/// A record whose parts are still to come.
+struct Open {
+    head: String,
+    record: QuarantinedRecord,
+    bytes: u64,
+    parts: u64,
+    parts_read: u64,
+}
+
+impl Assembly {
+    pub(super) fn add(&mut self, item: &Item) -> Result<(), JournalError> {
+        let sort_key = sort_key(item)?;
+        let key = key::parse_quarantine(sort_key).ok_or_else(|| named(item, unreadable(item, SORT_KEY)))?;
+        match key.part {
+            None => {
+                self.close()?;
+                self.open = Some(open(item, &key).map_err(|wrong| named(item, wrong))?);
+            }
+            Some(index) => {
+                // Others are what is left of a write that did not come to its end, or of a larger payload that was
+                // replaced.
+                let open = self.open.as_mut().filter(|open| open.head == key.head);
+                if let Some(open) = open.filter(|open| (index as u64) < open.parts) {
+                    let data =
+                        bytes(item, "data").and_then(|data| data.ok_or_else(|| unreadable(item, "data")));
+                    open.record.data.extend_from_slice(data.map_err(|wrong| named(item, wrong))?);
+                    open.parts_read += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self) -> Result<Vec<QuarantinedRecord>, JournalError> {
+        self.close()?;
+        Ok(self.complete)
+    }
+
+    /// The parts of the open record have all been seen: they stand right behind it.
+    fn close(&mut self) -> Result<(), JournalError> {
+        let Some(Open { head, record, bytes, parts, parts_read }) = self.open.take() else { return Ok(()) };
+        let wrong = |attribute, found| Err(JournalError::UnreadableItem { sort_key: head, attribute, found });
+        if parts_read != parts {
+            return wrong("parts", format!("{parts}, of which {parts_read} are there"));
+        }
+        if record.data.len() as u64 != bytes {
+            return wrong("bytes", format!("{bytes}, and the payload has {}", record.data.len()));
+        }
+        self.complete.push(record);
+        Ok(())
+    }
+}
+
+fn open(item: &Item, key: &QuarantineKey<'_>) -> Result<Open, Unreadable> {
+    let some_text = |name| text(item, name)?.ok_or_else(|| unreadable(item, name));
+    let some_number = |name| number(item, name)?.ok_or_else(|| unreadable(item, name));
+    let parts = some_number("parts")?;
+    if parts > MAX_PARTS {
+        return Err(unreadable(item, "parts"));
+    }
+    let data = match (parts, bytes(item, "data")?) {
+        (0, Some(data)) => data.to_vec(),
+        (0, None) => return Err(unreadable(item, "data")),
+        (_, Some(_)) => return Err(unreadable(item, "parts")),
+        (_, None) => Vec::new(),
+    };
+    let record = QuarantinedRecord {
+        sequence_number: key.sequence_number,
+        id: key.id,
+        content: one_of(
+            item,
+            "content",
+            [QuarantinedContent::Plain, QuarantinedContent::Aggregated, QuarantinedContent::InvalidAggregate],
+        )?,
+        data,
+        partition_key: bytes(item, "partitionKey")?.ok_or_else(|| unreadable(item, "partitionKey"))?.to_vec(),
+        explicit_hash_key: bytes(item, "explicitHashKey")?.map(<[u8]>::to_vec),
+        arrival_ms: number(item, "arrivalAt")?,
+        reason: one_of(
+            item,
+            "reason",
+            [QuarantineReason::Permanent, QuarantineReason::MaxAttempts, QuarantineReason::MaxAge],
+        )?,
+        error: some_text("error")?.to_owned(),
+        attempts: some_number("attempts")?.try_into().map_err(|_| unreadable(item, "attempts"))?,
+        quarantined_ms: some_number("quarantinedAt")?,
+        request_id: some_text("requestId")?.to_owned(),
+    };
+    Ok(Open { head: key.head.to_owned(), record, bytes: some_number("bytes")?, parts, parts_read: 0 })
+}
+
+/// The one whose text stands in the attribute.
+fn one_of<T: ToString>(
+    item: &Item,
+    name: &'static str,
+    values: impl IntoIterator<Item = T>,
+) -> Result<T, Unreadable> {
+    let found = text(item, name)?;
+    values
+        .into_iter()
+        .find(|value| found == Some(value.to_string().as_str()))
+        .ok_or_else(|| unreadable(item, name))
+}
+
+fn bytes<'a>(item: &'a Item, name: &'static str) -> Result<Option<&'a [u8]>, Unreadable> {
+    match item.get(name) {
+        None => Ok(None),
+        Some(AttributeValue::B(bytes)) => Ok(Some(bytes.as_ref())),
+        Some(_) => Err(unreadable(item, name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, option, prelude::*};
+
+    use super::*;
+    use crate::journal::ContentHash;
+
+    fn record(sub_sequence_number: u64, data: Vec<u8>) -> QuarantinedRecord {
+        QuarantinedRecord {
+            sequence_number: "49".parse().expect("digits"),
+            id: UserRecordId::Sub(sub_sequence_number),
+            content: QuarantinedContent::Aggregated,
+            data,
+            partition_key: Vec::new(),
+            explicit_hash_key: None,
+            arrival_ms: None,
+            reason: QuarantineReason::Permanent,
+            error: String::new(),
+            attempts: 1,
+            quarantined_ms: 7,
+            request_id: "r".to_owned(),
+        }
+    }
+
+    fn items(record: &QuarantinedRecord) -> Vec<Item> {
+        [head("a#b#c", record)].into_iter().chain(parts("a#b#c", record)).collect()
+    }
+
+    fn assemble(items: &[Item]) -> Result<Vec<QuarantinedRecord>, String> {
+        let mut assembly = Assembly::default();
+        items
+            .iter()
+            .try_for_each(|item| assembly.add(item))
+            .and_then(|()| assembly.finish())
+            .map_err(|error| error.to_string())
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_reads_back(
+            digits in "[1-9][0-9]{0,56}",
+            sub_sequence_number in option::of(any::<u64>()),
+            content in prop::sample::select(vec![
+                QuarantinedContent::Plain, QuarantinedContent::Aggregated, QuarantinedContent::InvalidAggregate,
+            ]),
+            reason in prop::sample::select(vec![
+                QuarantineReason::Permanent, QuarantineReason::MaxAttempts, QuarantineReason::MaxAge,
+            ]),
+            data in vec(any::<u8>(), 0..9),
+            keys in (vec(any::<u8>(), 0..9), option::of(vec(any::<u8>(), 0..9))),
+            arrival_ms in option::of(any::<u64>()),
+            attempts in any::<u32>(),
+        ) {
+            let hash = ContentHash::new(b"", &data);
+            let record = QuarantinedRecord {
+                sequence_number: digits.parse().expect("digits"),
+                id: sub_sequence_number.map_or(UserRecordId::Content(hash), UserRecordId::Sub),
+                content,
+                partition_key: keys.0,
+                explicit_hash_key: keys.1,
+                arrival_ms,
+                reason,
+                attempts,
+                ..record(0, data)
+            };
+            let items = items(&record);
+            prop_assert_eq!(items.len(), 1);
+            prop_assert!(!items[0].contains_key("expiresAt"));
+            prop_assert_eq!(assemble(&items), Ok(vec![record]));
+        }
+    }
+
+    #[test]
+    fn a_large_payload_spans_items() {
+        let data = |bytes: usize| (0..bytes).map(|at| (at / 1000) as u8).collect::<Vec<_>>();
+        for (bytes, expected_parts) in [
+            (0, 0),
+            (MAX_ITEM_PAYLOAD_BYTES, 0),
+            (MAX_ITEM_PAYLOAD_BYTES + 1, 2),
+            (2 * MAX_ITEM_PAYLOAD_BYTES, 2),
+            (1024 * 1024, 3),
+        ] {
+            let record = record(0, data(bytes));
+            let items = items(&record);
+            assert_eq!(items.len(), 1 + expected_parts, "{bytes}");
+            assert_eq!(items[0]["parts"], number_value(expected_parts as u64));
+            assert!(assemble(&items) == Ok(vec![record]), "{bytes}");
+        }
+    }
+
+    #[test]
+    fn missing_parts_are_an_error_and_orphans_are_ignored() {
+        let large = record(0, vec![1; 2 * MAX_ITEM_PAYLOAD_BYTES + 1]);
+        let small = record(1, vec![2]);
+        let (of_large, of_small) = (items(&large), items(&small));
+        for missing in 1..of_large.len() {
+            let mut items = of_large.clone();
+            items.remove(missing);
+            let expected = "item Q#0249#010 cannot be read: parts is 3, of which 2 are there";
+            assert_eq!(assemble(&items), Err(expected.to_owned()));
+            items.extend_from_slice(&of_small);
+            assert_eq!(assemble(&items), Err(expected.to_owned()));
+        }
+        let without_head = [&of_large[1..], &of_small].concat();
+        assert_eq!(assemble(&without_head), Ok(vec![small.clone()]));
+
+        // A payload that has become smaller: its former parts are still there.
+        let now_small = record(0, vec![3]);
+        let items = [&items(&now_small), &of_large[1..], &of_small].concat();
+        assert_eq!(assemble(&items), Ok(vec![now_small, small]));
+
+        let mut items = of_large;
+        items[3].insert("data".to_owned(), bytes_value(b""));
+        assert_eq!(
+            assemble(&items),
+            Err("item Q#0249#010 cannot be read: bytes is 716801, and the payload has 716800".to_owned())
+        );
+    }
+
+    #[test]
+    fn what_the_journal_does_not_write_is_named() {
+        for (attribute, value, found) in [
+            ("content", text_value("other"), "S(\"other\")"),
+            ("reason", number_value(1), "N(\"1\")"),
+            ("attempts", number_value(1 << 32), "N(\"4294967296\")"),
+            ("parts", number_value(10_001), "N(\"10001\")"),
+            ("parts", number_value(1), "N(\"1\")"),
+            // A payload is nothing for a log.
+            ("quarantinedAt", bytes_value(b"secret"), "B(6 bytes)"),
+            ("data", text_value("d"), "S(\"d\")"),
+            ("partitionKey", text_value("k"), "S(\"k\")"),
+            ("explicitHashKey", text_value("k"), "S(\"k\")"),
+            ("sk", text_value("Q#49"), "S(\"Q#49\")"),
+        ] {
+            let mut item = head("a#b#c", &record(0, vec![1]));
+            item.insert(attribute.to_owned(), value);
+            let key = if attribute == "sk" { "Q#49" } else { "Q#0249#010" };
+            assert_eq!(assemble(&[item]), Err(format!("item {key} cannot be read: {attribute} is {found}")));
+        }
+        for attribute in [
+            "content",
+            "reason",
+            "error",
+            "attempts",
+            "quarantinedAt",
+            "requestId",
+            "partitionKey",
+            "bytes",
+            "parts",
+            "data",
+        ] {
+            let mut item = head("a#b#c", &record(0, vec![1]));
+            item.remove(attribute);
+            let expected = format!("item Q#0249#010 cannot be read: {attribute} is absent");
+            assert_eq!(assemble(&[item]), Err(expected));
+        }
+    }
+}
