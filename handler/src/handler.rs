@@ -130,17 +130,21 @@ impl<P: RecordProcessor> Handler<P> {
         let invocation = Invocation::arrive(context, options);
         let event = Event::parse(event)?;
         let mirror = mirror.as_ref().filter(|_| Mirror::follows(&event));
+        let journal = journal.as_ref().filter(|_| RetryJournal::follows(&event));
         if let Some(mirror) = mirror {
             if event.window.is_some() {
                 return Err(HandlerError::WindowWithMirror);
             }
-            mirror.warm_up();
+            // The journal's read connects.
+            if journal.is_none() {
+                mirror.warm_up();
+            }
         }
 
         let mut buffer = buffers.take(payloads::bytes_bound(&event.records));
         let mut payloads = Payloads::new(&event.records, buffer.bytes());
         let mut ledger = Ledger::default();
-        let mut journal = match journal.as_ref().filter(|_| RetryJournal::follows(&event)) {
+        let mut journal = match journal {
             Some(journal) => {
                 let read = journal.read(&event, &invocation, &mut ledger.counts);
                 join(read, payloads.decode_all()).await.0

@@ -123,7 +123,8 @@ mod tests {
             let mut expected = QuarantineKey { sequence_number, id, head: &head, part: None };
             prop_assert_eq!(parse_quarantine(&head), Some(QuarantineKey { ..expected }));
             expected.part = Some(index);
-            prop_assert_eq!(parse_quarantine(&part(&head, index)), Some(expected));
+            let part = part(&head, index);
+            prop_assert_eq!(parse_quarantine(&part), Some(expected));
         }
     }
 
