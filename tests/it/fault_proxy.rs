@@ -14,6 +14,8 @@ use std::{
 pub(crate) enum Fault {
     /// It is answered with this error of DynamoDB, and does not reach the server.
     Error { status: u16, code: &'static str },
+    /// It is answered with the cancellation of a transaction for this reason, and does not reach the server.
+    Cancelled(&'static str),
     /// The connection is closed, and it does not reach the server.
     Drop,
     /// The connection is closed after the server has done what it asks for.
@@ -101,11 +103,14 @@ impl Shared {
                     let body = format!(
                         r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"asked to"}}"#
                     );
-                    let head = format!(
-                        "HTTP/1.1 {status} Error\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n\r\n",
-                        body.len()
+                    client.write_all(error(status, &body).as_bytes()).ok()?;
+                }
+                Fault::Cancelled(reason) => {
+                    let body = format!(
+                        r#"{{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+                        "Message":"asked to","CancellationReasons":[{{"Code":"None"}},{{"Code":"{reason}"}}]}}"#
                     );
-                    client.write_all((head + &body).as_bytes()).ok()?;
+                    client.write_all(error(400, &body).as_bytes()).ok()?;
                 }
             }
         }
@@ -123,6 +128,14 @@ impl Shared {
         }
         Some(answer)
     }
+}
+
+/// An error of DynamoDB as an HTTP message.
+fn error(status: u16, body: &str) -> String {
+    format!(
+        "HTTP/1.1 {status} Error\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 /// Head and body of an HTTP message. `None` at the end of the connection.

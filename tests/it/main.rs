@@ -11,6 +11,7 @@ mod moto;
 mod fault_proxy;
 mod mirror_table;
 mod mirror_end_to_end;
+mod journal_table;
 mod properties;
 mod scale;
 mod repository;

@@ -66,21 +66,28 @@ pub(crate) async fn config(port: u16) -> SdkConfig {
 
 /// Makes a lease table.
 pub(crate) async fn create_table(client: &Client, name: &str) {
-    let attribute = AttributeDefinition::builder()
-        .attribute_name("leaseKey")
-        .attribute_type(ScalarAttributeType::S)
-        .build()
-        .expect("name and type");
-    let key = KeySchemaElement::builder().attribute_name("leaseKey").key_type(KeyType::Hash).build();
-    client
-        .create_table()
-        .table_name(name)
-        .attribute_definitions(attribute)
-        .key_schema(key.expect("name and type"))
-        .billing_mode(BillingMode::PayPerRequest)
-        .send()
-        .await
-        .expect("moto makes a table");
+    create(client, name, &[("leaseKey", KeyType::Hash)]).await;
+}
+
+/// Makes a table for a retry journal.
+pub(crate) async fn create_journal_table(client: &Client, name: &str) {
+    create(client, name, &[("pk", KeyType::Hash), ("sk", KeyType::Range)]).await;
+}
+
+/// Makes a table whose keys are text.
+async fn create(client: &Client, name: &str, keys: &[(&str, KeyType)]) {
+    let mut request = client.create_table().table_name(name).billing_mode(BillingMode::PayPerRequest);
+    for (name, kind) in keys {
+        let attribute = AttributeDefinition::builder()
+            .attribute_name(*name)
+            .attribute_type(ScalarAttributeType::S)
+            .build();
+        let key = KeySchemaElement::builder().attribute_name(*name).key_type(kind.clone()).build();
+        request = request
+            .attribute_definitions(attribute.expect("name and type"))
+            .key_schema(key.expect("name and type"));
+    }
+    request.send().await.expect("moto makes a table");
 }
 
 const REGION: &str = "us-east-1";

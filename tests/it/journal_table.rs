@@ -1,0 +1,449 @@
+//! The journal's table in a real DynamoDB API: its rules against the journal in memory, and whatever can go wrong on the
+//! way.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use aws_sdk_dynamodb::{Client, types::AttributeValue};
+use kinesis_handler::{
+    BatchResponse, Clock, Context, Event, Handler, KinesisRecord, Options, ProcessError, Record,
+    SequenceNumber, SystemClock,
+    journal::{
+        DoneSet, DynamoDbJournal, JournalError, JournalShard, JournalStore, JournalWrite, MemoryJournal,
+        Progress, QuarantinedContent, QuarantinedRecord, RecordState, StateKind, StateRange, StoreFault,
+        UserRecordId, WriteOutcome,
+    },
+    permanent, retryable,
+};
+use proptest::{
+    prelude::*,
+    strategy::ValueTree,
+    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
+};
+
+use crate::{
+    fault_proxy::{Fault, FaultProxy},
+    moto::{self, Moto},
+};
+
+const TABLE: &str = "orders-journal";
+const STREAM: &str = "arn:aws:kinesis:us-east-1:123456789012:stream/orders";
+const SHARD: JournalShard<'static> =
+    JournalShard { application: "orders", stream_arn: STREAM, shard_id: "shardId-000000000000" };
+
+type Item = HashMap<String, AttributeValue>;
+
+/// The server, a proxy before it, a client that goes past the proxy, and a store that goes through it.
+struct World {
+    _moto: Moto,
+    proxy: FaultProxy,
+    client: Client,
+    store: Arc<DynamoDbJournal>,
+}
+
+impl World {
+    async fn start() -> Self {
+        let moto = Moto::start();
+        let proxy = FaultProxy::start(moto.port);
+        let client = Client::new(&moto::config(moto.port).await);
+        moto::create_journal_table(&client, TABLE).await;
+        let store = Arc::new(DynamoDbJournal::with_config(TABLE, moto::config(proxy.port).await));
+        World { _moto: moto, proxy, client, store }
+    }
+
+    /// All items, by their sort keys.
+    async fn items(&self) -> Vec<Item> {
+        let pages =
+            self.client.scan().table_name(TABLE).consistent_read(true).into_paginator().items().send();
+        let mut items: Vec<Item> = pages.collect::<Result<_, _>>().await.expect("moto answers");
+        items.sort_by_key(|item| item["sk"].as_s().expect("text").clone());
+        items
+    }
+
+    async fn write(&self, state: &RecordState, expected: Option<u64>) -> Result<WriteOutcome, JournalError> {
+        self.store.write(write(state, expected, None)).await
+    }
+
+    /// Handles a batch with the store.
+    async fn handle(&self, records: &[KinesisRecord<'_>]) -> BatchResponse {
+        let mut options = Options::default();
+        options.application = SHARD.application.to_owned();
+        options.journal = Some(self.store.clone());
+        options.quarantine = true;
+        let handler = Handler::with_options(process, options);
+        let event = Event::new(records.to_vec()).to_json();
+        handler.handle(&event, &Context::default()).await.expect("a response")
+    }
+}
+
+async fn process(record: Record<'_>) -> Result<(), ProcessError> {
+    match record.text()? {
+        "fail" => Err(retryable("asked to")),
+        text if text.starts_with("bad") => Err(permanent("asked to")),
+        _ => Ok(()),
+    }
+}
+
+fn record(sequence_number: u64, data: &[u8]) -> KinesisRecord<'static> {
+    let mut record = KinesisRecord::new(number(sequence_number), "key", data);
+    record.shard_id = Some(SHARD.shard_id.into());
+    record.event_source_arn = Some(STREAM.into());
+    record
+}
+
+fn number(number: u64) -> SequenceNumber {
+    number.to_string().parse().expect("digits")
+}
+
+fn state(sequence_number: SequenceNumber, version: u64, progress: Progress) -> RecordState {
+    let mut state =
+        RecordState::first(StateKind::Retry, sequence_number, progress, format!("w{version}"), 7_000);
+    state.version = version;
+    state
+}
+
+fn write<'a>(
+    state: &'a RecordState,
+    expected_version: Option<u64>,
+    quarantined: Option<&'a QuarantinedRecord>,
+) -> JournalWrite<'a> {
+    JournalWrite { shard: SHARD, state, expected_version, quarantined }
+}
+
+fn all(kind: StateKind) -> StateRange {
+    StateRange { kind, from: None, through: "9".repeat(57).parse().expect("digits") }
+}
+
+/// Done sets with holes, and attempts, as no invocation has left them.
+fn progress() -> impl Strategy<Value = Progress> {
+    let ranges = prop::collection::vec((0..50u64, 0..9u64), 0..5);
+    let attempts = prop::collection::btree_map(60..70u64, 1..5u32, 0..3);
+    (ranges, attempts, prop::option::of(any::<u32>()), prop::option::of("[a-z ]{1,9}")).prop_map(
+        |(ranges, attempts, first_failure, last_error)| {
+            let mut done = DoneSet::default();
+            for (first, more) in ranges {
+                done.insert_range(first, first + more);
+            }
+            let mut progress = Progress::done(done);
+            progress.attempts =
+                attempts.into_iter().map(|(sub, times)| (UserRecordId::Sub(sub), times)).collect();
+            progress.first_failure_ms = first_failure.map(u64::from);
+            progress.last_error = last_error;
+            progress
+        },
+    )
+}
+
+/// Numbers of 1 to 57 digits, few of them, so that calls meet.
+fn sequence_number() -> impl Strategy<Value = SequenceNumber> {
+    (prop_oneof![1..=57usize, Just(1), Just(56)], 1..4u8).prop_map(|(digits, head)| {
+        let text = format!("{head}{}", "0".repeat(digits - 1));
+        text.parse().expect("digits")
+    })
+}
+
+#[derive(Debug, Clone)]
+enum Call {
+    Read(Option<SequenceNumber>, SequenceNumber),
+    /// With an expected version that is right, or off by this.
+    Write(Progress, u64),
+    Delete,
+}
+
+#[tokio::test]
+#[ignore = "needs moto: make test"]
+async fn the_table_agrees_with_the_journal_in_memory() {
+    let world = World::start().await;
+    let memory = MemoryJournal::default();
+    let mut runner =
+        TestRunner::new_with_rng(Config::default(), TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let call = prop_oneof![
+        2 => (prop::option::of(sequence_number()), sequence_number())
+            .prop_map(|(from, through)| Call::Read(from, through)),
+        6 => (progress(), prop_oneof![4 => Just(0), 1 => 1..3u64]).prop_map(|(progress, off)| Call::Write(progress, off)),
+        1 => Just(Call::Delete),
+    ];
+    let calls = (call, any::<bool>(), sequence_number());
+    let mut outcomes = HashMap::new();
+    for _ in 0..600 {
+        let (call, is_hole, sequence_number) =
+            calls.new_tree(&mut runner).expect("nothing is rejected").current();
+        let kind = if is_hole { StateKind::Hole } else { StateKind::Retry };
+        match call {
+            Call::Read(from, through) => {
+                let range = StateRange { kind, from, through };
+                let states = world.store.read(SHARD, range).await.expect("moto answers");
+                assert_eq!(states, memory.read_now(SHARD, range), "{range:?}");
+                *outcomes.entry(format!("read {}", !states.is_empty())).or_insert(0) += 1;
+            }
+            Call::Write(progress, off) => {
+                let range = StateRange { kind, from: Some(sequence_number), through: sequence_number };
+                let version = memory.read_now(SHARD, range).pop().map(|state| state.version);
+                let expected = if off == 0 { version } else { Some(version.unwrap_or(0) + off) };
+                let mut state = state(sequence_number, expected.unwrap_or(0) + 1, progress);
+                state.kind = kind;
+                let outcome = world.store.write(write(&state, expected, None)).await.expect("moto answers");
+                assert_eq!(outcome, memory.write_now(write(&state, expected, None)), "{state:?}");
+                *outcomes.entry(format!("{outcome:?}")).or_insert(0) += 1;
+            }
+            Call::Delete => {
+                world.store.delete(SHARD, kind, sequence_number).await.expect("moto answers");
+                memory.delete_now(SHARD, kind, sequence_number);
+            }
+        }
+    }
+    assert!(outcomes.len() == 4 && outcomes.values().all(|&times| times > 20), "{outcomes:?}");
+    for kind in [StateKind::Retry, StateKind::Hole] {
+        let states = world.store.read(SHARD, all(kind)).await.expect("moto answers");
+        assert!(states.len() > 5);
+        assert_eq!(states, memory.read_now(SHARD, all(kind)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs moto: make test"]
+async fn two_writers_lose_no_update() {
+    let world = Arc::new(World::start().await);
+    let writer = |start: u64| {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move {
+            let store = DynamoDbJournal::with_config(TABLE, moto::config(world.proxy.port).await);
+            let mut conflicts = 0;
+            for step in 0..40 {
+                let mut change = Progress::done(DoneSet::default());
+                change.done.insert(UserRecordId::Sub(2 * step + start));
+                change.attempts.insert(UserRecordId::Sub(1_000), 1);
+                loop {
+                    let range =
+                        StateRange { kind: StateKind::Retry, from: Some(number(9)), through: number(9) };
+                    let stored = store.read(SHARD, range).await.expect("moto answers").pop();
+                    let version = stored.as_ref().map(|state| state.version);
+                    let mut progress = stored.map(|state| state.progress).unwrap_or_default();
+                    progress.merge(&change);
+                    let state = state(number(9), version.unwrap_or(0) + 1, progress);
+                    match store.write(write(&state, version, None)).await.expect("moto answers") {
+                        WriteOutcome::Written => break,
+                        WriteOutcome::Conflict => conflicts += 1,
+                    }
+                }
+            }
+            conflicts
+        })
+    };
+    let writers = [writer(0), writer(1)];
+    let mut conflicts = 0;
+    for writer in writers {
+        conflicts += writer.await.expect("no panic");
+    }
+    assert!(conflicts > 0, "they have met");
+    let state = world.store.read(SHARD, all(StateKind::Retry)).await.expect("moto answers").remove(0);
+    assert_eq!(state.progress.done, DoneSet::before(80));
+    assert_eq!((state.version, state.progress.failures(&UserRecordId::Sub(1_000))), (80, 80));
+}
+
+#[tokio::test]
+#[ignore = "needs moto: make test"]
+async fn a_batch_costs_one_query_and_writes_only_when_it_stops() {
+    let world = World::start().await;
+    world.handle(&[record(8, b"a")]).await;
+    assert_eq!(world.proxy.take_requests(), ["Query"]);
+    let batch = [record(8, b"a"), record(9, b"fail"), record(10, b"b")];
+    assert_eq!(world.handle(&batch).await.batch_item_failure(), Some(number(9)));
+    assert_eq!(world.proxy.take_requests(), ["Query", "PutItem"]);
+    let items = world.items().await;
+    assert_eq!(items.len(), 1);
+    assert_eq!(items[0]["pk"], AttributeValue::S(format!("orders#{STREAM}#shardId-000000000000")));
+    assert_eq!(items[0]["sk"], AttributeValue::S("S#019".to_owned()));
+    // In seconds, as DynamoDB's time to live wants them: 366 days from now.
+    let expires = items[0]["expiresAt"].as_n().expect("a number").parse::<u64>().expect("digits");
+    let in_366_days = SystemClock.epoch_ms() / 1000 + 366 * 24 * 60 * 60;
+    assert!((in_366_days - 60..=in_366_days + 60).contains(&expires), "{expires}");
+
+    // It has passed.
+    world.handle(&[record(9, b"fine"), record(10, b"b")]).await;
+    assert_eq!(world.proxy.take_requests(), ["Query", "DeleteItem"]);
+    assert_eq!(world.items().await, []);
+}
+
+#[tokio::test]
+#[ignore = "needs moto: make test"]
+async fn the_quarantine_keeps_payloads_of_all_sizes_for_good() {
+    let world = World::start().await;
+    const KB: usize = 1024;
+    for (sequence_number, bytes, parts) in
+        [(1, 4, 0), (2, 350 * KB, 0), (3, 350 * KB + 1, 2), (4, 1_024 * KB, 3)]
+    {
+        let mut data = b"bad ".to_vec();
+        data.resize(bytes, b'x');
+        let response = world.handle(&[record(sequence_number, &data)]).await;
+        assert_eq!((response.batch_item_failure(), response.counts().quarantined), (None, 1));
+        let mut expected = vec!["Query"];
+        expected.extend(vec!["PutItem"; parts]);
+        expected.extend(["TransactWriteItems", "DeleteItem"]);
+        assert_eq!(world.proxy.take_requests(), expected);
+    }
+    let records = world.store.quarantine(SHARD).await.expect("moto answers");
+    assert!(world.proxy.take_requests().iter().all(|action| action == "Query"), "listing is no scan");
+    let sizes: Vec<_> = records.iter().map(|record| record.data.len()).collect();
+    assert_eq!(sizes, [4, 350 * KB, 350 * KB + 1, 1_024 * KB]);
+    for record in &records {
+        assert!(record.data.starts_with(b"bad ") && record.data[4..].iter().all(|&byte| byte == b'x'));
+        assert_eq!((record.content, record.attempts), (QuarantinedContent::Plain, 1));
+        assert_eq!((record.error.as_str(), record.partition_key.as_slice()), ("asked to", &b"key"[..]));
+    }
+    let items = world.items().await;
+    assert_eq!(items.len(), 4 + 5);
+    assert!(items.iter().all(|item| !item.contains_key("expiresAt")), "nothing of it expires");
+
+    // Once more, as from a mapping that was made anew: the same positions, so the same items.
+    world.handle(&[record(1, b"bad "), record(5, b"a")]).await;
+    assert_eq!(world.store.quarantine(SHARD).await.expect("moto answers").len(), 4);
+    let other = JournalShard { application: "billing", ..SHARD };
+    assert!(world.store.quarantine(other).await.expect("moto answers").is_empty());
+}
+
+#[tokio::test]
+#[ignore = "needs moto: make test"]
+async fn a_quarantine_is_written_with_its_state_or_not_at_all() {
+    let world = World::start().await;
+    let quarantined = {
+        world.handle(&[record(9, b"bad")]).await;
+        world.store.quarantine(SHARD).await.expect("moto answers").remove(0)
+    };
+    for item in world.items().await {
+        let delete = world.client.delete_item().table_name(TABLE);
+        let delete = delete.key("pk", item["pk"].clone()).key("sk", item["sk"].clone());
+        delete.send().await.expect("moto answers");
+    }
+    let stored = state(number(9), 3, Progress::done(DoneSet::before(1)));
+    assert_eq!(world.write(&stored, None).await.expect("an answer"), WriteOutcome::Written);
+    let next = state(number(9), 3, Progress::done(DoneSet::before(2)));
+    for expected in [None, Some(2)] {
+        let outcome = world.store.write(write(&next, expected, Some(&quarantined))).await;
+        assert_eq!(outcome.expect("an answer"), WriteOutcome::Conflict);
+        assert_eq!(world.items().await.len(), 1);
+    }
+    let outcome = world.store.write(write(&next, Some(3), Some(&quarantined))).await;
+    assert_eq!(outcome.expect("an answer"), WriteOutcome::Written);
+    assert_eq!(world.items().await.len(), 2);
+    assert_eq!(world.store.read(SHARD, all(StateKind::Retry)).await.expect("moto answers"), [next]);
+    assert_eq!(world.store.quarantine(SHARD).await.expect("moto answers"), [quarantined]);
+}
+
+#[track_caller]
+fn code(error: &JournalError) -> Option<&str> {
+    let JournalError::Store { source } = error else { panic!("{error}") };
+    source.downcast_ref::<StoreFault>().expect("what DynamoDB said").code()
+}
+
+#[tokio::test]
+#[ignore = "needs moto: make test"]
+async fn a_missing_table_and_a_denied_permission_are_errors_that_no_retry_mends() {
+    let world = World::start().await;
+    let store = DynamoDbJournal::with_config("elsewhere", moto::config(world.proxy.port).await);
+    let error = store.read(SHARD, all(StateKind::Retry)).await.expect_err("no table");
+    assert_eq!(code(&error), Some("ResourceNotFoundException"));
+    assert_eq!(world.proxy.take_requests(), ["Query"]);
+
+    let state = state(number(9), 1, Progress::done(DoneSet::before(1)));
+    world.proxy.set_faults([Fault::Error { status: 400, code: "AccessDeniedException" }; 5]);
+    let error = world.write(&state, None).await.expect_err("denied");
+    assert_eq!(code(&error), Some("AccessDeniedException"));
+    assert_eq!(world.proxy.take_requests(), ["PutItem"]);
+}
+
+#[tokio::test]
+#[ignore = "needs moto: make test"]
+async fn what_passes_is_tried_again_three_times_in_all() {
+    let world = World::start().await;
+    let throttled = Fault::Error { status: 400, code: "ProvisionedThroughputExceededException" };
+    let broken = Fault::Error { status: 500, code: "InternalServerError" };
+    for (sequence_number, fault) in (1..).zip([throttled, broken, Fault::Drop]) {
+        let state = state(number(sequence_number), 1, Progress::done(DoneSet::before(1)));
+        world.proxy.set_faults([fault; 3]);
+        world.write(&state, None).await.expect_err("three in vain");
+        assert_eq!(world.proxy.take_requests(), ["PutItem"; 3], "{fault:?}");
+
+        world.proxy.set_faults([fault; 2]);
+        assert_eq!(
+            world.write(&state, None).await.expect("the third try"),
+            WriteOutcome::Written,
+            "{fault:?}"
+        );
+        assert_eq!(world.proxy.take_requests(), ["PutItem"; 3], "{fault:?}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs moto: make test"]
+async fn a_server_that_does_not_answer_costs_a_second_a_try() {
+    let world = World::start().await;
+    world.proxy.set_faults([Fault::Stall; 3]);
+    let started = Instant::now();
+    let error = world.store.read(SHARD, all(StateKind::Retry)).await.expect_err("no answer");
+    assert_eq!(code(&error), None);
+    let elapsed = started.elapsed();
+    assert!((Duration::from_secs(3)..Duration::from_secs(5)).contains(&elapsed), "{elapsed:?}");
+}
+
+#[tokio::test]
+#[ignore = "needs moto: make test"]
+async fn a_write_whose_answer_is_lost_counts_once() {
+    let world = World::start().await;
+    // After the query: the put is done, its answer lost, and tried again.
+    world.proxy.set_faults([Fault::None, Fault::LoseAnswer]);
+    let response = world.handle(&[record(9, b"fail")]).await;
+    assert_eq!((response.batch_item_failure(), response.counts().journal_write_failed), (Some(number(9)), 0));
+    assert_eq!(world.proxy.take_requests(), ["Query", "PutItem", "PutItem", "Query"]);
+    let states = world.store.read(SHARD, all(StateKind::Retry)).await.expect("moto answers");
+    assert_eq!((states[0].version, states[0].progress.failures(&UserRecordId::Sub(0))), (1, 1));
+
+    // Of a transaction: moto does not know its token, so the second one fails the condition, and is found to be ours.
+    world.proxy.take_requests();
+    world.proxy.set_faults([Fault::None, Fault::LoseAnswer]);
+    let response = world.handle(&[record(10, b"bad")]).await;
+    let counts = response.counts();
+    assert_eq!(
+        (response.batch_item_failure(), counts.quarantined, counts.journal_write_failed),
+        (None, 1, 0)
+    );
+    assert_eq!(
+        world.proxy.take_requests(),
+        ["Query", "TransactWriteItems", "TransactWriteItems", "Query", "DeleteItem"]
+    );
+    assert_eq!(world.store.quarantine(SHARD).await.expect("moto answers").len(), 1);
+}
+
+#[tokio::test]
+#[ignore = "needs moto: make test"]
+async fn a_transaction_that_meets_another_is_tried_again() {
+    let world = World::start().await;
+    world.proxy.set_faults([
+        Fault::None,
+        Fault::Cancelled("TransactionConflict"),
+        Fault::Cancelled("ThrottlingError"),
+    ]);
+    let response = world.handle(&[record(9, b"bad")]).await;
+    assert_eq!((response.batch_item_failure(), response.counts().quarantined), (None, 1));
+    let requests = world.proxy.take_requests();
+    assert_eq!(requests[1..4], ["TransactWriteItems"; 3]);
+}
+
+#[tokio::test]
+#[ignore = "needs moto: make test"]
+async fn an_item_of_somebody_else_is_an_error_that_names_it() {
+    let world = World::start().await;
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let put = world.client.put_item().table_name(TABLE);
+    let put = put.item("pk", text(&SHARD.to_string())).item("sk", text("S#019")).item("version", text("one"));
+    put.send().await.expect("moto answers");
+    let error = world.store.read(SHARD, all(StateKind::Retry)).await.expect_err("no state");
+    let JournalError::UnreadableItem { sort_key, .. } = error else { panic!("{error}") };
+    assert_eq!(sort_key, "S#019");
+    // Advisory: the batch is processed all the same.
+    let response = world.handle(&[record(9, b"a")]).await;
+    assert_eq!((response.batch_item_failure(), response.counts().journal_read_failed), (None, 1));
+}
