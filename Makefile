@@ -7,7 +7,7 @@ export EVENT
 
 help:
 	@echo 'make invoke [EVENT=events/….json]  build the function and invoke it here, without an AWS account'
-	@echo 'make demo                          simulate retries, bisection and a discard, through the real function'
+	@echo 'make demo                          simulate retries, a resume and the quarantine, through the real function'
 	@echo 'make test                          every check: lints, tests, template, packages'
 	@echo 'make fuzz [SECONDS=60]             fuzz the deaggregation'
 	@echo 'make clean-tools                   remove the tools that these commands installed into .tools'

@@ -15,5 +15,5 @@ fn the_demo_shows_what_the_readme_says() {
     let shown = readme.split_once("$ make demo\n").and_then(|(_, rest)| rest.split_once("```"));
     assert_eq!(stdout, shown.expect("the README has the demo").0);
     assert!(stderr.contains(": payload is JSON of another shape"), "{stderr}");
-    assert!(stderr.contains("kinesis-kit: 9 invocations, 1 cold start"), "{stderr}");
+    assert!(stderr.contains("kinesis-kit: 5 invocations, 1 cold start"), "{stderr}");
 }
