@@ -447,3 +447,42 @@ async fn an_item_of_somebody_else_is_an_error_that_names_it() {
     let response = world.handle(&[record(9, b"a")]).await;
     assert_eq!((response.batch_item_failure(), response.counts().journal_read_failed), (None, 1));
 }
+
+#[tokio::test]
+#[ignore = "needs moto: make test"]
+async fn a_read_goes_on_where_an_answer_ended() {
+    let world = World::start().await;
+    let mut expected = Vec::new();
+    for sequence_number in 10..22 {
+        // More than 1 MB in all, after which DynamoDB ends an answer.
+        let mut done = DoneSet::default();
+        (0..12_000).for_each(|index| done.insert(UserRecordId::Sub(1_000_000 + 2 * index)));
+        let state = state(number(sequence_number), 1, Progress::done(done));
+        assert_eq!(world.write(&state, None).await.expect("an answer"), WriteOutcome::Written);
+        expected.push(state);
+    }
+    world.proxy.take_requests();
+    // Not `assert_eq`, which would print all of it.
+    assert!(world.store.read(SHARD, all(StateKind::Retry)).await.expect("an answer") == expected);
+    assert_eq!(world.proxy.take_requests(), ["Query", "Query"]);
+}
+
+#[tokio::test]
+#[ignore = "needs moto: make test"]
+async fn applications_streams_and_shards_do_not_see_each_other() {
+    let world = World::start().await;
+    let ours = state(number(49), 1, Progress::done(DoneSet::before(8)));
+    assert_eq!(world.write(&ours, None).await.expect("an answer"), WriteOutcome::Written);
+    for shard in [
+        JournalShard { application: "billing", ..SHARD },
+        JournalShard { stream_arn: "arn:aws:kinesis:us-east-1:123456789012:stream/other", ..SHARD },
+        JournalShard { shard_id: "shardId-000000000001", ..SHARD },
+    ] {
+        assert_eq!(world.store.read(shard, all(StateKind::Retry)).await.expect("an answer"), []);
+        // There is none yet: no conflict.
+        let theirs = JournalWrite { shard, state: &ours, expected_version: None, quarantined: None };
+        assert_eq!(world.store.write(theirs).await.expect("an answer"), WriteOutcome::Written);
+        world.store.delete(shard, ours.kind, ours.sequence_number).await.expect("an answer");
+    }
+    assert_eq!(world.store.read(SHARD, all(StateKind::Retry)).await.expect("an answer"), [ours]);
+}
