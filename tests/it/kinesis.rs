@@ -11,6 +11,7 @@ use aws_sdk_kinesis::{
     primitives::Blob,
     types::{Shard, StreamStatus},
 };
+use kpl_deaggregation::{Aggregator, AggregatorOptions, Grouping, HashKeyRange, UserRecordInput};
 use tokio::runtime::Runtime;
 
 use crate::emulator::{free_port, wait_for};
@@ -83,6 +84,28 @@ impl Kinesis {
         let request = self.client.put_record().stream_name(stream).partition_key(key).data(Blob::new(data));
         let request = request.set_explicit_hash_key(hash_key.map(|key| key.to_string()));
         self.runtime.block_on(request.send()).expect("a record is taken").sequence_number
+    }
+
+    /// Puts the user records as one Kinesis record and returns its sequence number. The hash key is that of each of them:
+    /// a KCL drops a whole aggregate if one of its user records does not belong to the shard.
+    pub(crate) fn put_aggregate(
+        &self,
+        stream: &str,
+        hash_key: Option<u128>,
+        user_records: &[impl AsRef<[u8]>],
+    ) -> String {
+        let grouping = Grouping::ShardRanges(vec![HashKeyRange::FULL]);
+        let options = AggregatorOptions { grouping, ..AggregatorOptions::default() };
+        let mut aggregator = Aggregator::new(options).expect("the default limit");
+        let explicit_hash_key = hash_key.map(|key| key.to_string());
+        for (number, data) in user_records.iter().enumerate() {
+            let partition_key = format!("key-{number}");
+            let mut user_record = UserRecordInput::new(&partition_key, data);
+            user_record.explicit_hash_key = explicit_hash_key.as_deref();
+            assert_eq!(aggregator.add(user_record), Ok(None));
+        }
+        let record = aggregator.finish().remove(0);
+        self.put(stream, &record.partition_key, hash_key, &record.data)
     }
 
     /// All shards, closed ones included.

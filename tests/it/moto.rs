@@ -9,7 +9,10 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::{
     Client,
     config::Credentials,
-    types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType},
+    types::{
+        AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+        ProjectionType, ScalarAttributeType,
+    },
 };
 
 use crate::emulator::{free_port, repository, wait_for};
@@ -64,34 +67,52 @@ pub(crate) async fn config(port: u16) -> SdkConfig {
         .await
 }
 
-/// Makes a lease table.
+/// Makes a lease table, as the template has it.
 pub(crate) async fn create_table(client: &Client, name: &str) {
-    create(client, name, &[("leaseKey", KeyType::Hash)]).await;
+    let index = GlobalSecondaryIndex::builder()
+        .index_name("LeaseOwnerToLeaseKeyIndex")
+        .key_schema(key("leaseOwner", KeyType::Hash))
+        .key_schema(key("leaseKey", KeyType::Range))
+        .projection(Projection::builder().projection_type(ProjectionType::KeysOnly).build());
+    client
+        .create_table()
+        .table_name(name)
+        .attribute_definitions(text("leaseKey"))
+        .attribute_definitions(text("leaseOwner"))
+        .key_schema(key("leaseKey", KeyType::Hash))
+        .global_secondary_indexes(index.build().expect("name and key"))
+        .billing_mode(BillingMode::PayPerRequest)
+        .send()
+        .await
+        .expect("moto makes a table");
 }
 
-/// Makes a table for a retry journal.
+/// Makes a table for a retry journal, as the template has it.
 pub(crate) async fn create_journal_table(client: &Client, name: &str) {
-    create(client, name, &[("pk", KeyType::Hash), ("sk", KeyType::Range)]).await;
+    client
+        .create_table()
+        .table_name(name)
+        .attribute_definitions(text("pk"))
+        .attribute_definitions(text("sk"))
+        .key_schema(key("pk", KeyType::Hash))
+        .key_schema(key("sk", KeyType::Range))
+        .billing_mode(BillingMode::PayPerRequest)
+        .send()
+        .await
+        .expect("moto makes a table");
 }
 
-/// Makes a table whose keys are text.
-async fn create(client: &Client, name: &str, keys: &[(&str, KeyType)]) {
-    let mut request = client.create_table().table_name(name).billing_mode(BillingMode::PayPerRequest);
-    for (name, kind) in keys {
-        let attribute = AttributeDefinition::builder()
-            .attribute_name(*name)
-            .attribute_type(ScalarAttributeType::S)
-            .build();
-        let key = KeySchemaElement::builder().attribute_name(*name).key_type(kind.clone()).build();
-        request = request
-            .attribute_definitions(attribute.expect("name and type"))
-            .key_schema(key.expect("name and type"));
-    }
-    request.send().await.expect("moto makes a table");
+fn text(name: &str) -> AttributeDefinition {
+    let definition = AttributeDefinition::builder().attribute_name(name);
+    definition.attribute_type(ScalarAttributeType::S).build().expect("name and type")
+}
+
+fn key(name: &str, kind: KeyType) -> KeySchemaElement {
+    KeySchemaElement::builder().attribute_name(name).key_type(kind).build().expect("name and type")
 }
 
 const REGION: &str = "us-east-1";
 
-fn endpoint(port: u16) -> String {
+pub(crate) fn endpoint(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }

@@ -27,6 +27,17 @@ pub(crate) struct Polling {
 impl Polling {
     /// Begins with these arguments, the last ones of which name the function. Failure records go into a file.
     pub(crate) fn start(kinesis: &Kinesis, stream: &str, scenario: &Value, arguments: &[&str]) -> Self {
+        Self::start_with(kinesis, stream, scenario, arguments, &[])
+    }
+
+    /// As [`start`](Self::start), with these variables too, which the function inherits.
+    pub(crate) fn start_with(
+        kinesis: &Kinesis,
+        stream: &str,
+        scenario: &Value,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("scenario.json");
         fs::write(&path, scenario.to_string()).expect("a writable folder");
@@ -40,6 +51,7 @@ impl Polling {
             .env("AWS_ENDPOINT_URL", kinesis.url())
             .envs(CREDENTIALS)
             .env("PID_FILE", folder.path().join("pid"))
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()

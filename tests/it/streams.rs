@@ -2,7 +2,6 @@
 
 use std::{fs, path::Path, process::Command};
 
-use kpl_deaggregation::{Aggregator, AggregatorOptions, Grouping, HashKeyRange, UserRecordInput};
 use serde_json::{Value, json};
 
 use crate::{
@@ -31,19 +30,6 @@ fn failing_order(id: &str) -> Vec<u8> {
     json!({ "id": id, "quantity": 1, "cents": 5, "simulateOutages": 1000 }).to_string().into_bytes()
 }
 
-/// The user records in one Kinesis record, and its partition key.
-fn aggregate(user_records: &[Vec<u8>]) -> (String, Vec<u8>) {
-    let grouping = Grouping::ShardRanges(vec![HashKeyRange::FULL]);
-    let options = AggregatorOptions { grouping, ..AggregatorOptions::default() };
-    let mut aggregator = Aggregator::new(options).expect("the default limit");
-    for (number, data) in user_records.iter().enumerate() {
-        let full = aggregator.add(UserRecordInput::new(&format!("key-{number}"), data));
-        assert_eq!(full, Ok(None));
-    }
-    let record = aggregator.finish().remove(0);
-    (record.partition_key, record.data)
-}
-
 fn path(path: &Path) -> &str {
     path.to_str().expect("a plain path")
 }
@@ -60,10 +46,8 @@ fn records_are_delivered_in_order_and_what_fails_for_good_is_kept() {
     let kinesis = Kinesis::start();
     kinesis.create_stream(STREAM, 1);
     let first = kinesis.put(STREAM, "plain", None, &order("A-1"));
-    let (key, data) = aggregate(&[order("A-2"), failing_order("A-3"), order("A-4")]);
-    let bad = kinesis.put(STREAM, &key, None, &data);
-    let (key, data) = aggregate(&[order("A-5"), order("A-6")]);
-    kinesis.put(STREAM, &key, None, &data);
+    let bad = kinesis.put_aggregate(STREAM, None, &[order("A-2"), failing_order("A-3"), order("A-4")]);
+    kinesis.put_aggregate(STREAM, None, &[order("A-5"), order("A-6")]);
     let last = kinesis.put(STREAM, "plain", None, &order("A-7"));
 
     let mut polling = Polling::start(&kinesis, STREAM, &scenario(2), &["--", path(&order_function())]);
