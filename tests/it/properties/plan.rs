@@ -18,6 +18,7 @@ pub(super) struct Plan {
     pub(super) timeout_ms: u64,
     /// Only with one lane.
     pub(super) mirror: Option<MirrorPlan>,
+    pub(super) journal: Option<JournalPlan>,
     pub(super) seed: u64,
 }
 
@@ -28,19 +29,34 @@ pub(super) struct MirrorPlan {
     pub(super) faults: Vec<StoreFault>,
 }
 
-/// What goes wrong with a write of the mirror. Times in milliseconds.
+#[derive(Debug, Clone)]
+pub(super) struct JournalPlan {
+    /// What becomes of one call after the other, over and over. None at all: nothing goes wrong.
+    pub(super) faults: Vec<StoreFault>,
+    pub(super) quarantine: bool,
+    pub(super) max_attempts: Option<u32>,
+    pub(super) max_age_secs: Option<u64>,
+    /// Whether the handler is told the number of lanes.
+    pub(super) says_parallelization_factor: bool,
+    /// Whether another application reads the same stream, and keeps its journal in the same store.
+    pub(super) has_another_application: bool,
+    /// User records that are done in the journal before anything has happened: some of some Kinesis records.
+    pub(super) made_up: Vec<(prop::sample::Index, Vec<prop::sample::Index>)>,
+}
+
+/// What goes wrong with a call of a store. Times in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StoreFault {
     None,
-    /// Nothing is written.
+    /// Nothing happens, and the answer is an error.
     Fails,
-    /// It is written, and the answer is an error.
+    /// It takes effect, and the answer is an error.
     LosesAnswer,
-    /// Nothing is written, and no answer comes.
+    /// Nothing happens, and no answer comes.
     Stalls,
-    /// It is written at once.
+    /// It takes effect at once.
     AnswersLate(u64),
-    /// It is written later, also if nobody waits for it any more.
+    /// It takes effect later, also if nobody waits for it any more.
     ArrivesLate(u64),
 }
 
@@ -109,6 +125,35 @@ pub(super) enum BadEnd {
     Hang,
 }
 
+impl Plan {
+    /// What another application makes of the same stream: nothing ever fails there.
+    pub(super) fn of_another_application(&self) -> Option<Plan> {
+        let journal = self.journal.as_ref().filter(|journal| journal.has_another_application)?;
+        let mut plan = self.clone();
+        plan.faults.clear();
+        plan.mirror = None;
+        plan.journal = Some(JournalPlan { faults: Vec::new(), made_up: Vec::new(), ..journal.clone() });
+        for record in &mut plan.records {
+            let user_records = match &mut record.content {
+                Content::Plain(user_record) => std::slice::from_mut(user_record),
+                Content::Aggregate(user_records) => user_records,
+                Content::Invalid => &mut [],
+            };
+            for user_record in user_records {
+                user_record.behaviour.failures = Some(0);
+            }
+        }
+        Some(plan)
+    }
+
+    /// Whether every answer of the function counts: nothing hides from the mapping what was done.
+    pub(super) fn has_answers_only(&self) -> bool {
+        use FaultKind::{Crash, Duplicate, LostResponse, Restart, Timeout, Zombie};
+        let hides = [Timeout, Crash, LostResponse, Zombie, Duplicate, Restart];
+        self.faults.iter().all(|fault| !hides.contains(&fault.kind))
+    }
+}
+
 impl MappingPlan {
     pub(super) fn mapping(&self) -> Mapping {
         let mut mapping = Mapping::default();
@@ -150,11 +195,20 @@ pub(super) fn plan() -> impl Strategy<Value = Plan> {
         vec(record(), 1..30),
         prop_oneof![1 => Just(Vec::new()), 2 => vec(fault(), 1..5)],
         prop_oneof![3 => Just(60_000), 1 => 3_000..10_000u64],
-        option::weighted(0.8, mirror()),
+        (option::weighted(0.8, mirror()), option::weighted(0.7, journal())),
         any::<u64>(),
     )
         .prop_map(
-            |(mapping, retention_minutes, reshards, mut records, faults, timeout_ms, mirror, seed)| {
+            |(
+                mapping,
+                retention_minutes,
+                reshards,
+                mut records,
+                faults,
+                timeout_ms,
+                (mirror, journal),
+                seed,
+            )| {
                 if mapping.lanes > 1 && !mapping.enhanced_fan_out {
                     // Rule 8: all aggregates have one key, so lanes would break the order of the keys in them.
                     for record in &mut records {
@@ -164,23 +218,70 @@ pub(super) fn plan() -> impl Strategy<Value = Plan> {
                     }
                 }
                 let mirror = mirror.filter(|_| mapping.lanes == 1);
-                Plan { mapping, retention_minutes, reshards, records, faults, timeout_ms, mirror, seed }
+                Plan {
+                    mapping,
+                    retention_minutes,
+                    reshards,
+                    records,
+                    faults,
+                    timeout_ms,
+                    mirror,
+                    journal,
+                    seed,
+                }
             },
         )
 }
 
 fn mirror() -> impl Strategy<Value = MirrorPlan> {
+    let faults = prop_oneof![1 => Just(Vec::new()), 2 => vec(store_fault(), 1..8)];
+    (prop::bool::weighted(0.3), faults).prop_map(|(strict, faults)| MirrorPlan { strict, faults })
+}
+
+fn journal() -> impl Strategy<Value = JournalPlan> {
+    let index = any::<prop::sample::Index>;
+    (
+        prop_oneof![1 => Just(Vec::new()), 1 => vec(store_fault(), 1..8)],
+        prop::bool::weighted(0.7),
+        option::weighted(0.6, 1..5u32),
+        option::weighted(0.3, 1..400u64),
+        any::<bool>(),
+        prop::bool::weighted(0.3),
+        prop_oneof![2 => Just(Vec::new()), 1 => vec((index(), vec(index(), 1..4)), 1..4)],
+    )
+        .prop_map(
+            |(
+                faults,
+                quarantine,
+                max_attempts,
+                max_age_secs,
+                says_parallelization_factor,
+                has_another_application,
+                made_up,
+            )| {
+                JournalPlan {
+                    faults,
+                    quarantine,
+                    max_attempts,
+                    max_age_secs,
+                    says_parallelization_factor,
+                    has_another_application,
+                    made_up,
+                }
+            },
+        )
+}
+
+fn store_fault() -> impl Strategy<Value = StoreFault> {
     let late = || prop_oneof![3 => 1..500u64, 1 => 500..20_000u64];
-    let fault = prop_oneof![
+    prop_oneof![
         3 => Just(StoreFault::None),
         1 => Just(StoreFault::Fails),
         1 => Just(StoreFault::LosesAnswer),
         1 => Just(StoreFault::Stalls),
         1 => late().prop_map(StoreFault::AnswersLate),
         3 => late().prop_map(StoreFault::ArrivesLate),
-    ];
-    let faults = prop_oneof![1 => Just(Vec::new()), 2 => vec(fault, 1..8)];
-    (prop::bool::weighted(0.3), faults).prop_map(|(strict, faults)| MirrorPlan { strict, faults })
+    ]
 }
 
 fn mapping() -> impl Strategy<Value = MappingPlan> {

@@ -1,0 +1,194 @@
+//! What the worlds that were tried have seen.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use kinesis_esm_simulator::{Condition, Delivery, DropReason, FaultKind, Outcome, StepKind};
+use kinesis_handler::{
+    checkpoint::Outcome as CheckpointOutcome,
+    journal::{QuarantineReason, QuarantinedContent, StateKind, UserRecordId, WriteOutcome},
+};
+
+use super::{
+    history::{History, StepTaken},
+    journal::{Effect, JournalCall, Quarantined},
+    mirror::Write,
+    once,
+    plan::{Plan, StoreFault},
+    world::World,
+};
+
+/// What worlds have seen.
+#[derive(Debug, Default)]
+pub(super) struct Coverage {
+    counts: BTreeMap<&'static str, u32>,
+    faults: HashMap<FaultKind, u32>,
+}
+
+/// All that must have been seen.
+const EXPECTED: [&str; 31] = [
+    "mirror written",
+    "mirror written late",
+    "mirror ahead",
+    "acknowledged",
+    "partial",
+    "function error",
+    "throttled",
+    "retry with the same request ID",
+    "discarded with a failure record",
+    "discarded without",
+    "destination failure",
+    "age",
+    "trimmed",
+    "several lanes",
+    "several shards",
+    "enhanced fan-out",
+    "ignored answer",
+    "resumed inside an aggregate",
+    "quarantined: permanent",
+    "quarantined: attempts",
+    "quarantined: age",
+    "quarantined: deadline",
+    "quarantined: panic",
+    "quarantined: invalid aggregate",
+    "quarantined: fan-out",
+    "journal conflict merged",
+    "journal call late",
+    "hole moved",
+    "two applications",
+    "made-up done set",
+    "calm with a journal",
+];
+
+impl Coverage {
+    pub(super) fn include(&mut self, worlds: &[World]) {
+        let World { plan, history } = &worlds[0];
+        let mut seen = BTreeSet::new();
+        if worlds.len() > 1 {
+            seen.insert("two applications");
+        }
+        include_journal(plan, history, &mut seen);
+        for fault in &plan.faults {
+            *self.faults.entry(fault.kind).or_default() += 1;
+        }
+        let mut request_ids = BTreeSet::new();
+        let mut shards = BTreeSet::new();
+        for StepTaken { step, .. } in &*history.steps.borrow() {
+            shards.insert(step.shard_id.to_string());
+            if step.lane > 0 {
+                seen.insert("several lanes");
+            }
+            match &step.kind {
+                StepKind::Invoked(invoked) => {
+                    if !request_ids.insert(invoked.request_id.clone()) {
+                        seen.insert("retry with the same request ID");
+                    }
+                    if invoked.is_ignored {
+                        seen.insert("ignored answer");
+                    }
+                    match invoked.outcome {
+                        Outcome::Success => {}
+                        Outcome::Partial => drop(seen.insert("partial")),
+                        Outcome::Failure => drop(seen.insert("function error")),
+                        Outcome::Throttled => drop(seen.insert("throttled")),
+                    }
+                }
+                StepKind::Acknowledged(_) => drop(seen.insert("acknowledged")),
+                StepKind::Discarded(discarded) => {
+                    if discarded.condition == Condition::RecordAgeExceeded {
+                        seen.insert("age");
+                    }
+                    seen.insert(match discarded.delivery {
+                        Delivery::NoDestination => "discarded without",
+                        Delivery::Failed => "destination failure",
+                        Delivery::Delivered { .. } => "discarded with a failure record",
+                    });
+                }
+                StepKind::Dropped(_, DropReason::Trimmed) => drop(seen.insert("trimmed")),
+                _ => {}
+            }
+        }
+        if shards.len() > 1 {
+            seen.insert("several shards");
+        }
+        if plan.mapping.is_enhanced_fan_out() {
+            seen.insert("enhanced fan-out");
+        }
+        for Write { outcome, fault, .. } in history.mirror_writes() {
+            seen.insert(match outcome {
+                CheckpointOutcome::Written => "mirror written",
+                _ => "mirror ahead",
+            });
+            if let StoreFault::ArrivesLate(_) = fault {
+                seen.insert("mirror written late");
+            }
+        }
+        for what in seen {
+            *self.counts.entry(what).or_default() += 1;
+        }
+    }
+
+    #[track_caller]
+    pub(super) fn check(&self) {
+        for what in EXPECTED {
+            let count = self.counts.get(what).copied().unwrap_or(0);
+            assert!(count >= 3, "{what}: in {count} worlds of {:?}", self.counts);
+        }
+        assert_eq!(self.faults.len(), 10, "{:?}", self.faults);
+    }
+}
+
+fn include_journal(plan: &Plan, history: &History, seen: &mut BTreeSet<&'static str>) {
+    if !history.made_up.is_empty() {
+        seen.insert("made-up done set");
+    }
+    if once::is_calm(plan, history) {
+        seen.insert("calm with a journal");
+    }
+    let inside = |number: usize| {
+        let of =
+            history.records.iter().find(|record| record.user_records.iter().any(|of| of.number == number));
+        of.is_some_and(|record| record.user_records[0].number < number)
+    };
+    let tries = history.tries.borrow();
+    if tries.all.iter().any(|this| this.is_first && inside(this.user_record))
+        && history.journal.is_some()
+        && !plan.mapping.is_enhanced_fan_out()
+    {
+        seen.insert("resumed inside an aggregate");
+    }
+    for Quarantined { record, .. } in history.quarantined() {
+        seen.insert(match record.reason {
+            QuarantineReason::Permanent => "quarantined: permanent",
+            QuarantineReason::MaxAttempts => "quarantined: attempts",
+            _ => "quarantined: age",
+        });
+        if record.error.starts_with("processor panicked") {
+            seen.insert("quarantined: panic");
+        }
+        if record.error.starts_with("not done in all the time") {
+            seen.insert("quarantined: deadline");
+        }
+        if record.content == QuarantinedContent::InvalidAggregate {
+            seen.insert("quarantined: invalid aggregate");
+        }
+        if let UserRecordId::Content(_) = record.id {
+            seen.insert("quarantined: fan-out");
+        }
+    }
+    let mut conflicts = BTreeSet::new();
+    for JournalCall { invocation, fault, effect, .. } in history.journal_calls() {
+        if let StoreFault::ArrivesLate(_) = fault {
+            seen.insert("journal call late");
+        }
+        match effect {
+            Effect::Write(StateKind::Hole, _, WriteOutcome::Written) => drop(seen.insert("hole moved")),
+            Effect::Write(_, number, WriteOutcome::Conflict) => {
+                conflicts.insert((invocation, number));
+            }
+            Effect::Write(_, number, WriteOutcome::Written) if conflicts.contains(&(invocation, number)) => {
+                seen.insert("journal conflict merged");
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! The retry journal's table, and what goes wrong with it.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use kinesis_handler::{
+    SequenceNumber,
+    journal::{
+        JournalError, JournalFuture, JournalShard, JournalStore, JournalWrite, MemoryJournal,
+        QuarantinedRecord, RecordState, StateKind, StateRange, UserRecordId, WriteOutcome,
+    },
+};
+
+use super::{
+    faults::{self, FaultSchedule, Moment, Progress},
+    plan::StoreFault,
+    world::Safety,
+};
+
+/// A call has reached the table, or never will.
+#[derive(Debug, Clone)]
+pub(super) struct JournalCall {
+    pub(super) at: Moment,
+    pub(super) invocation: usize,
+    pub(super) fault: StoreFault,
+    pub(super) effect: Effect,
+}
+
+#[derive(Debug, Clone)]
+#[expect(dead_code, reason = "some of it is only shown, in traces")]
+pub(super) enum Effect {
+    /// So many states.
+    Read(usize),
+    Write(StateKind, SequenceNumber, WriteOutcome),
+    Deleted(StateKind, SequenceNumber),
+    /// It has not arrived.
+    Nothing,
+}
+
+/// A user record has been put into the quarantine.
+#[derive(Debug, Clone)]
+pub(super) struct Quarantined {
+    pub(super) at: Moment,
+    /// Its number. `None` for an invalid aggregate.
+    pub(super) user_record: Option<usize>,
+    pub(super) record: QuarantinedRecord,
+}
+
+/// One application's way to a table: a connection with faults, one after the other and over again.
+#[derive(Debug, Clone)]
+pub(super) struct FaultyJournal {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    table: Arc<MemoryJournal>,
+    faults: FaultSchedule,
+    safety: Safety,
+    progress: Arc<Progress>,
+    calls: Mutex<Vec<JournalCall>>,
+    quarantined: Mutex<Vec<Quarantined>>,
+}
+
+/// A [`JournalShard`] that lives on.
+#[derive(Debug)]
+struct OwnedShard {
+    application: String,
+    stream_arn: String,
+    shard_id: String,
+}
+
+impl OwnedShard {
+    fn get(&self) -> JournalShard<'_> {
+        JournalShard {
+            application: &self.application,
+            stream_arn: &self.stream_arn,
+            shard_id: &self.shard_id,
+        }
+    }
+}
+
+impl FaultyJournal {
+    pub(super) fn new(
+        table: Arc<MemoryJournal>,
+        faults: Vec<StoreFault>,
+        safety: Safety,
+        progress: Arc<Progress>,
+    ) -> Self {
+        let faults = FaultSchedule::new(faults);
+        let (calls, quarantined) = (Mutex::default(), Mutex::default());
+        let shared = Shared { table, faults, safety, progress, calls, quarantined };
+        FaultyJournal { shared: Arc::new(shared) }
+    }
+
+    pub(super) fn calls(&self) -> MutexGuard<'_, Vec<JournalCall>> {
+        self.shared.calls.lock().expect("nothing panics while it holds the lock")
+    }
+
+    pub(super) fn quarantined(&self) -> MutexGuard<'_, Vec<Quarantined>> {
+        self.shared.quarantined.lock().expect("nothing panics while it holds the lock")
+    }
+
+    /// What the table has now.
+    pub(super) fn states(&self, shard: JournalShard<'_>) -> Vec<RecordState> {
+        self.shared.table.states(self.shared.key(shard).get())
+    }
+
+    /// What the quarantine has now.
+    pub(super) fn quarantine(&self, shard: JournalShard<'_>) -> Vec<QuarantinedRecord> {
+        self.shared.table.quarantine(self.shared.key(shard).get())
+    }
+
+    pub(super) fn put(&self, shard: JournalShard<'_>, state: RecordState) {
+        self.shared.table.put(self.shared.key(shard).get(), state);
+    }
+
+    /// A call that does this to the table.
+    fn call<T: Send + 'static>(
+        &self,
+        effect: impl FnOnce(&Shared) -> (T, Effect) + Send + 'static,
+    ) -> JournalFuture<'static, T> {
+        let fault = self.shared.faults.next();
+        let invocation = self.shared.progress.invocation();
+        if matches!(fault, StoreFault::Fails | StoreFault::Stalls) {
+            self.shared.log(invocation, fault, Effect::Nothing);
+        }
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move {
+            let call = move || {
+                let (answer, effect) = effect(&shared);
+                shared.log(invocation, fault, effect);
+                answer
+            };
+            let answer = faults::answer(fault, call).await;
+            answer.ok_or_else(|| JournalError::Store { source: "asked to".into() })
+        })
+    }
+}
+
+impl Shared {
+    fn log(&self, invocation: usize, fault: StoreFault, effect: Effect) {
+        let call = JournalCall { at: self.progress.now(), invocation, fault, effect };
+        self.calls.lock().expect("nothing panics while it holds the lock").push(call);
+    }
+
+    /// Whose items a call is about.
+    fn key(&self, shard: JournalShard<'_>) -> OwnedShard {
+        let application = match self.safety {
+            Safety::IgnoresApplication => "",
+            _ => shard.application,
+        };
+        OwnedShard {
+            application: application.to_owned(),
+            stream_arn: shard.stream_arn.to_owned(),
+            shard_id: shard.shard_id.to_owned(),
+        }
+    }
+
+    fn read(&self, shard: JournalShard<'_>, range: StateRange) -> Vec<RecordState> {
+        let mut states = self.table.read_now(shard, range);
+        for RecordState { progress, .. } in &mut states {
+            match self.safety {
+                Safety::SaysDoneTooFar => {
+                    let next = progress.done.ranges().next().map_or(0, |(_, last)| last + 1);
+                    progress.done.insert(UserRecordId::Sub(next));
+                }
+                Safety::ForgetsDone => progress.done = Default::default(),
+                _ => {}
+            }
+        }
+        states
+    }
+
+    fn write(
+        &self,
+        shard: JournalShard<'_>,
+        state: &RecordState,
+        expected_version: Option<u64>,
+        quarantined: Option<&QuarantinedRecord>,
+    ) -> WriteOutcome {
+        let quarantined = quarantined.filter(|_| self.safety != Safety::QuarantinesNothing);
+        let outcome = self.table.write_now(JournalWrite { shard, state, expected_version, quarantined });
+        if let (WriteOutcome::Written, Some(record)) = (outcome, quarantined) {
+            let user_record = std::str::from_utf8(&record.data).ok().and_then(|text| text.parse().ok());
+            let (at, record) = (self.progress.now(), record.clone());
+            let quarantined = Quarantined { at, user_record, record };
+            self.quarantined.lock().expect("nothing panics while it holds the lock").push(quarantined);
+        }
+        outcome
+    }
+}
+
+impl JournalStore for FaultyJournal {
+    fn read<'a>(&'a self, shard: JournalShard<'a>, range: StateRange) -> JournalFuture<'a, Vec<RecordState>> {
+        let shard = self.shared.key(shard);
+        self.call(move |shared| {
+            let states = shared.read(shard.get(), range);
+            let effect = Effect::Read(states.len());
+            (states, effect)
+        })
+    }
+
+    fn write<'a>(&'a self, write: JournalWrite<'a>) -> JournalFuture<'a, WriteOutcome> {
+        let shard = self.shared.key(write.shard);
+        let (state, quarantined) = (write.state.clone(), write.quarantined.cloned());
+        let expected_version = write.expected_version;
+        self.call(move |shared| {
+            let outcome = shared.write(shard.get(), &state, expected_version, quarantined.as_ref());
+            (outcome, Effect::Write(state.kind, state.sequence_number, outcome))
+        })
+    }
+
+    fn delete<'a>(
+        &'a self,
+        shard: JournalShard<'a>,
+        kind: StateKind,
+        sequence_number: SequenceNumber,
+    ) -> JournalFuture<'a, ()> {
+        let shard = self.shared.key(shard);
+        self.call(move |shared| {
+            shared.table.delete_now(shard.get(), kind, sequence_number);
+            ((), Effect::Deleted(kind, sequence_number))
+        })
+    }
+}
