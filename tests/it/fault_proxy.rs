@@ -4,7 +4,10 @@ use std::{
     collections::VecDeque,
     io::{BufRead, BufReader, Write},
     net::{Ipv4Addr, TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -22,6 +25,8 @@ pub(crate) enum Fault {
     LoseAnswer,
     /// No answer comes, and it does not reach the server.
     Stall,
+    /// No answer comes, after the server has done what it asks for.
+    StallAnswer,
     /// Nothing.
     None,
 }
@@ -40,6 +45,7 @@ struct Shared {
     /// For the requests to come, but for those that name no action.
     faults: Mutex<VecDeque<Fault>>,
     requests: Mutex<Vec<String>>,
+    stalls: AtomicU32,
 }
 
 impl FaultProxy {
@@ -51,6 +57,7 @@ impl FaultProxy {
             turn: Mutex::default(),
             faults: Mutex::default(),
             requests: Mutex::default(),
+            stalls: AtomicU32::new(0),
         });
         let for_thread = Arc::clone(&shared);
         thread::spawn(move || {
@@ -70,6 +77,11 @@ impl FaultProxy {
     /// The requests since the last call: their actions, or methods where they name none.
     pub(crate) fn take_requests(&self) -> Vec<String> {
         std::mem::take(&mut self.shared.requests.lock().expect("no panic while locked"))
+    }
+
+    /// How many requests wait for an answer that will not come.
+    pub(crate) fn stalls(&self) -> u32 {
+        self.shared.stalls.load(Ordering::Relaxed)
     }
 }
 
@@ -97,8 +109,11 @@ impl Shared {
                     self.forward(&request)?;
                     return None;
                 }
-                // Longer than any test waits.
-                Fault::Stall => thread::sleep(Duration::from_secs(600)),
+                Fault::Stall => self.stall(),
+                Fault::StallAnswer => {
+                    self.forward(&request)?;
+                    self.stall();
+                }
                 Fault::Error { status, code } => {
                     let body = format!(
                         r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"asked to"}}"#
@@ -114,6 +129,12 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// Longer than any test waits.
+    fn stall(&self) {
+        self.stalls.fetch_add(1, Ordering::Relaxed);
+        thread::sleep(Duration::from_secs(600));
     }
 
     fn forward(&self, request: &[u8]) -> Option<Vec<u8>> {
