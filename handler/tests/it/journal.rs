@@ -320,6 +320,7 @@ async fn a_state_before_the_batch_is_a_hole_if_there_is_one_lane() {
         world.options.parallelization_factor = factor;
         world.handle(&[aggregate(9, &["a", "fail"])]).await;
         world.handle(&[plain(8, "x"), plain(10, "b")]).await;
+        world.handle(&[plain(11, "c")]).await;
         assert_eq!(world.states(), ["S 9 done [0-0] failed [1]"], "it may be another lane's");
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use kinesis_handler::{
-    BatchResponse, Clock, Context, Event, Handler, KinesisRecord, Options, ProcessError, Record,
+    BatchResponse, Clock, Context, Event, EventMode, Handler, KinesisRecord, Options, ProcessError, Record,
     SequenceNumber, SystemClock,
     journal::{
         DoneSet, JournalError, JournalFuture, JournalShard, JournalStore, JournalWrite, MemoryJournal,
@@ -54,13 +54,14 @@ impl Store {
     /// What a zombie has to say: the first two user records are done, and the next one has failed once.
     fn overtake(&self, write: &JournalWrite<'_>) {
         let number = write.state.sequence_number;
-        let before = self.journal.states(SHARD).into_iter().find(|state| state.sequence_number == number);
+        let is_it = |state: &RecordState| state.kind == write.state.kind && state.sequence_number == number;
+        let before = self.journal.states(SHARD).into_iter().find(is_it);
         let mut progress = before.as_ref().map(|state| state.progress.clone()).unwrap_or_default();
         let mut change = Progress::done(DoneSet::before(2));
         change.attempts.insert(UserRecordId::Sub(2), 1);
         progress.merge(&change);
         let mut state =
-            RecordState::first(StateKind::Retry, number, progress, "zombie", SystemClock.epoch_ms());
+            RecordState::first(write.state.kind, number, progress, "zombie", SystemClock.epoch_ms());
         state.version += before.map_or(0, |state| state.version);
         self.journal.put(SHARD, state);
     }
@@ -109,6 +110,10 @@ async fn process(record: Record<'_>) -> Result<(), ProcessError> {
 
 /// Handles a batch with these faults. It has ten seconds.
 async fn handle(store: &Arc<Store>, faults: &[Fault], records: &[KinesisRecord<'_>]) -> BatchResponse {
+    handle_event(store, faults, &Event::new(records.to_vec())).await
+}
+
+async fn handle_event(store: &Arc<Store>, faults: &[Fault], event: &Event<'_>) -> BatchResponse {
     *store.faults.lock().expect("no panic while locked") = faults.iter().copied().collect();
     let mut options = Options::default();
     options.application = "orders".to_owned();
@@ -118,7 +123,7 @@ async fn handle(store: &Arc<Store>, faults: &[Fault], records: &[KinesisRecord<'
     let mut context = Context::default();
     context.deadline = SystemClock.epoch_ms() + 10_000;
     let handler = Handler::with_options(process, options);
-    handler.handle(&Event::new(records.to_vec()).to_json(), &context).await.expect("a response")
+    handler.handle(&event.to_json(), &context).await.expect("a response")
 }
 
 fn failed(response: &BatchResponse) -> (u64, u64) {
@@ -207,6 +212,20 @@ async fn what_another_invocation_has_written_is_added_to() {
     assert_eq!((json(&response), response.counts().quarantined), (failure(9), 1));
     assert_eq!(store.calls(), ["read", "quarantine", "read", "quarantine", "write"]);
     assert_eq!((state(&store), store.journal.quarantine(SHARD).len()), ("[(0, 1)] [2] v3".to_owned(), 1));
+}
+
+#[tokio::test]
+async fn two_redrives_at_once_forget_nothing_of_what_is_not_a_hole_yet() {
+    let store = Arc::new(Store::default());
+    let mut event = Event::new(vec![aggregate(9, &["a", "b", "c", "fail", "d"])]);
+    handle_event(&store, &[], &event).await;
+    event.mode = EventMode::Redrive;
+    // It reads both kinds.
+    let response = handle_event(&store, &[Fault::None, Fault::None, Fault::Overtaken], &event).await;
+    assert_eq!((json(&response), failed(&response)), (failure(9), (0, 0)));
+    let hole = store.journal.states(SHARD).remove(1);
+    assert_eq!((hole.kind, hole.version), (StateKind::Hole, 2));
+    assert_eq!(hole.progress.done, DoneSet::before(3));
 }
 
 #[tokio::test]
