@@ -218,14 +218,21 @@ async fn what_another_invocation_has_written_is_added_to() {
 async fn two_redrives_at_once_forget_nothing_of_what_is_not_a_hole_yet() {
     let store = Arc::new(Store::default());
     let mut event = Event::new(vec![aggregate(9, &["a", "b", "c", "fail", "d"])]);
-    handle_event(&store, &[], &event).await;
     event.mode = EventMode::Redrive;
-    // It reads both kinds.
+    // The function's own state knows of more than what lies before the failure.
+    let mut done = DoneSet::before(3);
+    done.insert(UserRecordId::Sub(4));
+    let number: SequenceNumber = "9".parse().expect("digits");
+    let progress = Progress::done(done.clone());
+    let now_ms = SystemClock.epoch_ms();
+    store.journal.put(SHARD, RecordState::first(StateKind::Retry, number, progress, "function", now_ms));
+    // It reads both kinds, and the other one writes a hole that does not have it.
     let response = handle_event(&store, &[Fault::None, Fault::None, Fault::Overtaken], &event).await;
     assert_eq!((json(&response), failed(&response)), (failure(9), (0, 0)));
+    assert_eq!(store.calls(), ["read", "read", "write", "read", "write"]);
     let hole = store.journal.states(SHARD).remove(1);
     assert_eq!((hole.kind, hole.version), (StateKind::Hole, 2));
-    assert_eq!(hole.progress.done, DoneSet::before(3));
+    assert_eq!(hole.progress.done, done);
 }
 
 #[tokio::test]
