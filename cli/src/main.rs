@@ -11,6 +11,8 @@ mod arrival;
 mod stream_arn;
 mod stream_name;
 mod args;
+mod aws;
+mod kinesis;
 mod kinesis_record;
 mod input;
 mod inspect;

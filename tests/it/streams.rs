@@ -226,6 +226,6 @@ fn time_ends_a_run_and_a_stream_that_is_not_there_begins_none() {
     let (exit_code, stdout, stderr) = simulate("nothing");
     assert_eq!((exit_code, stdout.as_str()), (Some(2), ""));
     let text =
-        "kinesis-kit: stream nothing cannot be polled: DescribeStreamSummary: ResourceNotFoundException: ";
+        "kinesis-kit: stream nothing cannot be used: DescribeStreamSummary: ResourceNotFoundException: ";
     assert!(stderr.starts_with(text), "{stderr}");
 }

@@ -152,7 +152,7 @@ fn what_will_not_pass_ends_the_run() {
     assert_eq!(run.exit_code, Some(1));
     assert!(
         run.stderr.ends_with(
-            "kinesis-kit: polling stream orders has ended: GetRecords: AccessDeniedException: asked to\n"
+            "kinesis-kit: stream orders can no longer be used: GetRecords: AccessDeniedException: asked to\n"
         ),
         "{}",
         run.stderr
@@ -167,7 +167,7 @@ fn a_stream_that_is_not_there_is_wrong_usage() {
     assert_eq!((run.exit_code, run.stdout.as_str()), (Some(2), ""));
     assert_eq!(
         run.stderr,
-        "kinesis-kit: stream orders cannot be polled: DescribeStreamSummary: ResourceNotFoundException: asked to\n"
+        "kinesis-kit: stream orders cannot be used: DescribeStreamSummary: ResourceNotFoundException: asked to\n"
     );
 }
 

@@ -1,16 +1,11 @@
 //! Polls a Kinesis stream in real time, by the rules of an event source mapping.
 //!
-//! The simulator decides; here are its surroundings: the stream behind the API (`api`, `reader`, `source`), the function
+//! The simulator decides; here are its surroundings: the stream behind the API (`reader`, `source`), the function
 //! (`target`), what is seen of it (`step_log`), and how it ends (`halt`, `ending`). Deliberately absent: positions that
 //! outlive a run, and a remedy for stand-ins that never end a closed shard (moto): its children are not read there.
 
 mod options;
-mod api_failure;
 mod error;
-mod backoff;
-mod api;
-mod record;
-mod read_pace;
 mod reader;
 mod source;
 mod settings;
@@ -31,7 +26,6 @@ pub(crate) use error::StreamError;
 pub(crate) use options::{StreamOptions, TargetOptions};
 
 use self::{
-    api::Api,
     ending::{Ending, Interrupts, time_is_up},
     failure_file::FailureFile,
     halt::Halt,
@@ -42,6 +36,7 @@ use self::{
 };
 use crate::{
     error::{Error, Outcome},
+    kinesis::Api,
     note::{count, note},
 };
 
@@ -49,8 +44,8 @@ use crate::{
 pub(crate) async fn run(options: StreamOptions) -> Result<Outcome, Error> {
     let settings = Settings::read(options.scenario.as_deref(), options.seed)?;
     let failures = options.failures.map(FailureFile::open).transpose()?;
-    let api = Api::connect(options.stream).await?;
-    let stream = api.describe().await?;
+    let api = Api::connect(options.stream).await.map_err(StreamError::from)?;
+    let stream = api.describe().await.map_err(StreamError::from)?;
     let simulation = settings.of_stream(&stream.arn, failures.is_some());
     let target = Rc::new(Target::new(options.target, &simulation)?);
     let mut interrupts = Interrupts::listen()?;

@@ -1,22 +1,23 @@
-//! From the API's types to the simulator's.
+//! From the API's types to ours.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_sdk_kinesis::{
     primitives::DateTime,
-    types::{EncryptionType, Record, Shard},
+    types::{EncryptionType, Record},
 };
 use bytes::Bytes;
-use kinesis_esm_simulator::{ShardInfo, StreamRecord};
+use kinesis_esm_simulator::StreamRecord;
 use kpl_deaggregation::HashKeyRange;
 
-use super::StreamError;
+use super::Shard;
+use crate::aws::AwsError;
 
 /// # Errors
 ///
-/// [`StreamError::Answer`] if its sequence number is none.
-pub(super) fn stream_record(record: Record) -> Result<StreamRecord, StreamError> {
-    let sequence_number = record.sequence_number.parse().map_err(|error| StreamError::Answer {
+/// [`AwsError::Answer`] if its sequence number is none.
+pub(super) fn stream_record(record: Record) -> Result<StreamRecord, AwsError> {
+    let sequence_number = record.sequence_number.parse().map_err(|error| AwsError::Answer {
         operation: "GetRecords",
         what: format!("sequence number {:?}: {error}", record.sequence_number),
     })?;
@@ -39,25 +40,30 @@ fn epoch_ms(time: &DateTime) -> u64 {
     u64::try_from((time.as_nanos() + 500_000) / 1_000_000).unwrap_or(0)
 }
 
-pub(super) fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
 /// # Errors
 ///
-/// [`StreamError::Answer`] if its hash keys are no range.
-pub(super) fn shard_info(shard: Shard) -> Result<ShardInfo, StreamError> {
+/// [`AwsError::Answer`] if its hash keys are no range.
+pub(super) fn shard(shard: aws_sdk_kinesis::types::Shard) -> Result<Shard, AwsError> {
     let hash_key_range =
         match shard.hash_key_range {
             None => HashKeyRange::FULL,
             Some(range) => HashKeyRange::from_decimal(&range.starting_hash_key, &range.ending_hash_key)
-                .map_err(|error| StreamError::Answer {
+                .map_err(|error| AwsError::Answer {
                     operation: "ListShards",
                     what: format!("hash keys of {}: {error}", shard.shard_id),
                 })?,
         };
     let parents = [shard.parent_shard_id, shard.adjacent_parent_shard_id];
-    Ok(ShardInfo { id: shard.shard_id, parents: parents.into_iter().flatten().collect(), hash_key_range })
+    Ok(Shard {
+        id: shard.shard_id,
+        parents: parents.into_iter().flatten().collect(),
+        hash_key_range,
+        is_open: shard.sequence_number_range.is_none_or(|range| range.ending_sequence_number.is_none()),
+    })
 }
 
 #[cfg(test)]
@@ -86,9 +92,6 @@ mod tests {
         let record = Record::builder().sequence_number("-1").partition_key("k").data(Blob::new("")).build();
         let error = stream_record(record.expect("a record")).expect_err("no number");
         let text = error.to_string();
-        assert!(
-            text.starts_with("Kinesis answered GetRecords with something wrong: sequence number"),
-            "{text}"
-        );
+        assert!(text.starts_with("GetRecords was answered with something wrong: sequence number"), "{text}");
     }
 }

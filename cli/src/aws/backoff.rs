@@ -7,16 +7,16 @@ const MAX_DELAY: Duration = Duration::from_secs(20);
 /// How long to wait before a request is repeated: twice as long each time, up to a limit, and by chance up to half of
 /// that less, so that shards that were refused together do not come back together.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     delay: Duration,
 }
 
 impl Backoff {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Backoff { delay: FIRST_DELAY }
     }
 
-    pub(super) fn next_delay(&mut self) -> Duration {
+    pub(crate) fn next_delay(&mut self) -> Duration {
         let delay = self.delay;
         self.delay = (delay * 2).min(MAX_DELAY);
         delay.mul_f64(1.0 - fastrand::f64() / 2.0)

@@ -4,39 +4,43 @@ use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 
 use crate::error::chain;
 
-/// Error codes that go away by themselves: throttling, of the stream or of its key, and streams that are being changed.
-const TRANSIENT: [&str; 7] = [
+/// Error codes that go away by themselves: throttling, of a resource or of its key, and resources that are being
+/// changed.
+const TRANSIENT: [&str; 10] = [
+    "EC2ThrottledException",
     "KMSThrottlingException",
     "LimitExceededException",
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
+    "RequestThrottled",
     "ResourceInUseException",
     "Throttling",
     "ThrottlingException",
+    "TooManyRequestsException",
 ];
 
-/// Why a request to Kinesis came to nothing.
+/// Why a request came to nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ApiFailure {
-    /// `None` if Kinesis did not answer.
+    /// `None` if the service did not answer.
     code: Option<String>,
     text: String,
     is_transient: bool,
 }
 
 impl ApiFailure {
-    /// Whether Kinesis has answered with this error.
-    pub(super) fn is(&self, code: &str) -> bool {
+    /// Whether the service has answered with this error.
+    pub(crate) fn is(&self, code: &str) -> bool {
         self.code.as_deref() == Some(code)
     }
 
     /// Whether the same request may succeed later.
-    pub(super) fn is_transient(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         self.is_transient
     }
 
     /// What failures of one kind have in common.
-    pub(super) fn kind(&self) -> &str {
+    pub(crate) fn kind(&self) -> &str {
         self.code.as_deref().unwrap_or(&self.text)
     }
 }

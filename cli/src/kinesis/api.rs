@@ -1,0 +1,144 @@
+use aws_sdk_kinesis::{
+    Client,
+    operation::{get_records::GetRecordsOutput, list_shards::ListShardsOutput},
+};
+
+use super::{Position, Shard, record::shard, shard::parents_first};
+use crate::{
+    aws::{self, Attempts, AwsError, Repeater},
+    stream_name::StreamName,
+};
+
+/// Most records that a read returns: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html>
+const READ_LIMIT: i32 = 10_000;
+
+/// Shards that one request lists: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ListShards.html>
+const LIST_LIMIT: i32 = 1_000;
+
+/// The part of the Kinesis API that reading needs, for one stream. Requests that fail for a while are repeated for as
+/// long as it takes.
+#[derive(Debug)]
+pub(crate) struct Api {
+    client: Client,
+    stream: StreamName,
+    /// For errors.
+    resource: String,
+    repeater: Repeater,
+}
+
+/// What Kinesis says about a stream.
+#[derive(Debug)]
+pub(crate) struct Description {
+    pub(crate) arn: String,
+    pub(crate) retention_ms: u64,
+}
+
+/// What a read of a shard came to.
+#[derive(Debug)]
+pub(super) enum Fetched {
+    Records(GetRecordsOutput),
+    /// Iterators live for five minutes.
+    ExpiredIterator,
+}
+
+impl Api {
+    /// Finds region, credentials and endpoint where every AWS tool finds them; the region is that of the stream, if it
+    /// is named by its ARN.
+    pub(crate) async fn connect(stream: StreamName) -> Result<Self, AwsError> {
+        let config = aws::config(stream.arn().map(|arn| arn.region())).await?;
+        let resource = format!("stream {stream}");
+        Ok(Api { client: Client::new(&config), stream, resource, repeater: Repeater::default() })
+    }
+
+    pub(crate) async fn describe(&self) -> Result<Description, AwsError> {
+        let operation = "DescribeStreamSummary";
+        let request = || {
+            let request = self.client.describe_stream_summary();
+            request.set_stream_name(self.stream.name()).set_stream_arn(self.stream_arn()).send()
+        };
+        let answer = self.repeater.request(&self.resource, operation, Attempts::Few, request).await?;
+        let Some(summary) = answer.stream_description_summary else {
+            return Err(AwsError::Answer { operation, what: "no description".to_owned() });
+        };
+        match u64::try_from(summary.retention_period_hours) {
+            Ok(hours @ 1..) => {
+                Ok(Description { arn: summary.stream_arn, retention_ms: hours * 60 * 60 * 1000 })
+            }
+            // Without a retention every record would be too old to be delivered.
+            _ => {
+                let what = format!("a retention of {} hours", summary.retention_period_hours);
+                Err(AwsError::Answer { operation, what })
+            }
+        }
+    }
+
+    /// All shards that the stream has now, closed ones included, parents before children.
+    pub(crate) async fn shards(&self) -> Result<Vec<Shard>, AwsError> {
+        let mut shards = Vec::new();
+        let mut next_token = None;
+        loop {
+            let Some(page) = self.list_shards(next_token.take()).await? else {
+                // From the beginning: it may have changed.
+                shards.clear();
+                continue;
+            };
+            for listed in page.shards.unwrap_or_default() {
+                shards.push(shard(listed)?);
+            }
+            match page.next_token {
+                None => return Ok(parents_first(shards)),
+                next => next_token = next,
+            }
+        }
+    }
+
+    /// A page of the stream's shards. `None` if the token is no longer valid.
+    async fn list_shards(&self, next_token: Option<String>) -> Result<Option<ListShardsOutput>, AwsError> {
+        let request = || {
+            let request = self.client.list_shards().max_results(LIST_LIMIT);
+            // The token stands for the stream; both together are refused.
+            match next_token.clone() {
+                Some(token) => request.next_token(token),
+                None => request.set_stream_name(self.stream.name()).set_stream_arn(self.stream_arn()),
+            }
+            .send()
+        };
+        match self.repeater.request(&self.resource, "ListShards", Attempts::Endless, request).await {
+            Ok(page) => Ok(Some(page)),
+            Err(error) if error.is("ExpiredNextTokenException") => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// An iterator of the shard.
+    pub(super) async fn iterator(&self, shard_id: &str, position: Position) -> Result<String, AwsError> {
+        let operation = "GetShardIterator";
+        let request = || {
+            let request = position.begin(self.client.get_shard_iterator().shard_id(shard_id));
+            request.set_stream_name(self.stream.name()).set_stream_arn(self.stream_arn()).send()
+        };
+        let answer = self.repeater.request(&self.resource, operation, Attempts::Endless, request).await?;
+        answer.shard_iterator.ok_or_else(|| {
+            let what = format!("no iterator of {shard_id}");
+            AwsError::Answer { operation, what }
+        })
+    }
+
+    /// The records at the iterator.
+    pub(super) async fn records(&self, iterator: &str) -> Result<Fetched, AwsError> {
+        let request = || {
+            let request = self.client.get_records().shard_iterator(iterator).limit(READ_LIMIT);
+            // Not needed beside an iterator, but policies may ask for it.
+            request.set_stream_arn(self.stream_arn()).send()
+        };
+        match self.repeater.request(&self.resource, "GetRecords", Attempts::Endless, request).await {
+            Ok(records) => Ok(Fetched::Records(records)),
+            Err(error) if error.is("ExpiredIteratorException") => Ok(Fetched::ExpiredIterator),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn stream_arn(&self) -> Option<String> {
+        self.stream.arn().map(|arn| arn.as_str().to_owned())
+    }
+}

@@ -1,0 +1,15 @@
+//! A Kinesis data stream behind its API: its shards, and how they are read.
+
+mod position;
+mod shard;
+mod record;
+mod read_pace;
+mod api;
+mod shard_reader;
+
+pub(crate) use api::Api;
+pub(crate) use position::Position;
+pub(crate) use read_pace::ReadPace;
+pub(crate) use record::now_ms;
+pub(crate) use shard::Shard;
+pub(crate) use shard_reader::{Page, ShardReader};

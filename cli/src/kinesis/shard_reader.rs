@@ -1,0 +1,78 @@
+use std::{rc::Rc, sync::Arc};
+
+use kinesis_esm_simulator::SharedRecord;
+
+use super::{
+    Api, Position, ReadPace,
+    api::Fetched,
+    record::{now_ms, stream_record},
+};
+use crate::aws::AwsError;
+
+/// Reads a shard, page by page.
+#[derive(Debug)]
+pub(crate) struct ShardReader {
+    api: Rc<Api>,
+    pace: Rc<ReadPace>,
+    shard_id: String,
+    /// Where the next iterator begins, if one is needed.
+    position: Position,
+    /// `None` at the end of the shard.
+    iterator: Option<String>,
+}
+
+/// What one read has found.
+#[derive(Debug)]
+pub(crate) struct Page {
+    /// Possibly none, even if there are more.
+    pub(crate) records: Vec<SharedRecord>,
+    /// Whether the shard has, or had just now, more records than that.
+    pub(crate) is_behind: bool,
+}
+
+impl ShardReader {
+    /// A reader whose iterator is there already, so that LATEST means now.
+    pub(crate) async fn begin(
+        api: Rc<Api>,
+        pace: Rc<ReadPace>,
+        shard_id: &str,
+        position: Position,
+    ) -> Result<Self, AwsError> {
+        let began_ms = now_ms();
+        let iterator = api.iterator(shard_id, position).await?;
+        // An iterator that expires before anything was read must not skip what has come meanwhile.
+        let position = match position {
+            Position::Latest => Position::AtTimestamp(began_ms),
+            position => position,
+        };
+        Ok(ShardReader { api, pace, shard_id: shard_id.to_owned(), position, iterator: Some(iterator) })
+    }
+
+    /// The next page; `None` at the end of the shard.
+    pub(crate) async fn page(&mut self) -> Result<Option<Page>, AwsError> {
+        while let Some(iterator) = &self.iterator {
+            self.pace.turn().await;
+            let answer = match self.api.records(iterator).await? {
+                Fetched::Records(answer) => answer,
+                Fetched::ExpiredIterator => {
+                    self.iterator = Some(self.api.iterator(&self.shard_id, self.position).await?);
+                    continue;
+                }
+            };
+            self.iterator = answer.next_shard_iterator;
+            let is_behind = answer.millis_behind_latest.is_some_and(|behind| behind > 0);
+            let records = answer.records.into_iter().map(|record| Ok(Arc::new(stream_record(record)?)));
+            let records: Vec<SharedRecord> = records.collect::<Result<_, AwsError>>()?;
+            if let Some(last) = records.last() {
+                self.position = Position::After(last.sequence_number);
+            }
+            return Ok(Some(Page { records, is_behind }));
+        }
+        Ok(None)
+    }
+
+    /// Whether there is nothing left, ever.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.iterator.is_none()
+    }
+}
