@@ -1,11 +1,10 @@
 //! A Kinesis record in the making, and its exact size.
 
-use std::collections::HashMap;
-
 use prost::{Message, length_delimiter_len};
 
 use crate::{
     KinesisRecordInput, UserRecordInput, frame,
+    key_table::KeyTable,
     message::{AggregatedRecord, Record},
 };
 
@@ -62,11 +61,12 @@ impl Batch {
 
     /// What the user record adds to the encoded message: itself, and its keys where they are new.
     fn added_bytes(&self, user_record: &UserRecordInput<'_>) -> usize {
-        let (partition_key_index, partition_key_bytes) = self.partition_keys.place(user_record.partition_key);
+        let partition_key = user_record.partition_key.as_bytes();
+        let (partition_key_index, partition_key_bytes) = place(&self.partition_keys, partition_key);
         let mut key_bytes = partition_key_bytes;
         let mut record_bytes = 1 + varint_bytes(partition_key_index) + field_bytes(user_record.data.len());
         if let Some(explicit_hash_key) = user_record.explicit_hash_key {
-            let (index, bytes) = self.explicit_hash_keys.place(explicit_hash_key);
+            let (index, bytes) = place(&self.explicit_hash_keys, explicit_hash_key.as_bytes());
             key_bytes += bytes;
             record_bytes += 1 + varint_bytes(index);
         }
@@ -78,10 +78,10 @@ impl Batch {
         let record = Record {
             partition_key_index: self
                 .partition_keys
-                .index_of(user_record.partition_key, &mut self.message.partition_key_table),
-            explicit_hash_key_index: user_record
-                .explicit_hash_key
-                .map(|key| self.explicit_hash_keys.index_of(key, &mut self.message.explicit_hash_key_table)),
+                .index_of(user_record.partition_key.as_bytes(), &mut self.message.partition_key_table),
+            explicit_hash_key_index: user_record.explicit_hash_key.map(|key| {
+                self.explicit_hash_keys.index_of(key.as_bytes(), &mut self.message.explicit_hash_key_table)
+            }),
             data: user_record.data.to_vec(),
         };
         self.message.records.push(record);
@@ -91,8 +91,8 @@ impl Batch {
         let user_records = self.message.records.len();
         if user_records == 1 {
             return KinesisRecordInput {
-                partition_key: self.message.partition_key_table.swap_remove(0),
-                explicit_hash_key: self.message.explicit_hash_key_table.pop(),
+                partition_key: text(self.message.partition_key_table.swap_remove(0)),
+                explicit_hash_key: self.message.explicit_hash_key_table.pop().map(text),
                 data: self.message.records.swap_remove(0).data,
                 user_records,
             };
@@ -108,29 +108,15 @@ impl Batch {
     }
 }
 
-/// Where each key stands in its table. Keys stand in the order in which they were first seen.
-#[derive(Debug, Default)]
-struct KeyTable {
-    indices: HashMap<String, u64>,
+fn text(key: Vec<u8>) -> String {
+    String::from_utf8(key).expect("a batch takes text only")
 }
 
-impl KeyTable {
-    /// The key's index, and the bytes that it adds to the message: none if it stands there already.
-    fn place(&self, key: &str) -> (u64, usize) {
-        match self.indices.get(key) {
-            Some(&index) => (index, 0),
-            None => (self.indices.len() as u64, field_bytes(key.len())),
-        }
-    }
-
-    fn index_of(&mut self, key: &str, table: &mut Vec<String>) -> u64 {
-        if let Some(&index) = self.indices.get(key) {
-            return index;
-        }
-        let index = table.len() as u64;
-        table.push(key.to_owned());
-        self.indices.insert(key.to_owned(), index);
-        index
+/// The key's index, and the bytes that it adds to the message: none if it stands there already.
+fn place(table: &KeyTable, key: &[u8]) -> (u64, usize) {
+    match table.position(key) {
+        Some(index) => (index, 0),
+        None => (table.len(), field_bytes(key.len())),
     }
 }
 

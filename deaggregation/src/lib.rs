@@ -46,12 +46,15 @@ mod walk;
 mod deaggregate;
 mod message;
 mod input;
+mod key_table;
 mod batch;
 mod aggregate;
+mod reframe;
 
 pub use aggregate::{AggregateError, Aggregator, AggregatorOptions, Grouping, MAX_SIZE_LIMIT_BYTES};
 pub use deaggregate::{Content, Deaggregator, InvalidFramePolicy, UserRecords};
 pub use hash_key::{HashKeyRange, HashKeyRangeError};
 pub use input::{KinesisRecordInput, UserRecordInput};
 pub use invalid::{InvalidFrame, Table};
+pub use reframe::reframe;
 pub use user_record::UserRecord;

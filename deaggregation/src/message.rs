@@ -1,11 +1,12 @@
 //! The messages of the format as prost encodes them. See `walk` for how they are read, and why not by prost.
 
+/// The format says that keys are strings. As bytes they are encoded alike, and frames are not always that strict.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct AggregatedRecord {
-    #[prost(string, repeated, tag = "1")]
-    pub(crate) partition_key_table: Vec<String>,
-    #[prost(string, repeated, tag = "2")]
-    pub(crate) explicit_hash_key_table: Vec<String>,
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    pub(crate) partition_key_table: Vec<Vec<u8>>,
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub(crate) explicit_hash_key_table: Vec<Vec<u8>>,
     #[prost(message, repeated, tag = "3")]
     pub(crate) records: Vec<Record>,
 }

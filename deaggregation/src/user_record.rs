@@ -21,6 +21,11 @@ pub struct UserRecord<'a> {
 }
 
 impl<'a> UserRecord<'a> {
+    /// A user record without an explicit hash key, the first of its Kinesis record.
+    pub fn new(partition_key: &'a [u8], data: &'a [u8]) -> Self {
+        UserRecord { data, partition_key, explicit_hash_key: None, sub_sequence_number: 0 }
+    }
+
     /// The partition key as text, with U+FFFD for what is not UTF-8.
     pub fn partition_key_text(&self) -> Cow<'a, str> {
         String::from_utf8_lossy(self.partition_key)
