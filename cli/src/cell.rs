@@ -1,4 +1,8 @@
+use kinesis_handler::SequenceNumber;
 use unicode_width::UnicodeWidthChar;
+
+/// The last digits of a sequence number that are shown: those in front of them are alike for hours.
+const SHOWN_DIGITS: usize = 12;
 
 /// A payload for people: text as it is, anything else as `0x` and its first bytes.
 pub(crate) fn data(data: &[u8], max_width: usize) -> String {
@@ -35,6 +39,15 @@ pub(crate) fn text(text: &str, max_width: usize) -> String {
         }
     }
     shown
+}
+
+/// A sequence number for people, cut to its last digits.
+pub(crate) fn short_number(number: &SequenceNumber) -> String {
+    let number = number.to_string();
+    match number.len().checked_sub(SHOWN_DIGITS) {
+        Some(hidden @ 2..) => format!("…{}", &number[hidden..]),
+        _ => number,
+    }
 }
 
 /// How many columns of a terminal such text takes.

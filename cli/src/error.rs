@@ -1,10 +1,10 @@
 use std::{error, io};
 
 use kinesis_esm_simulator::{BoxError, ScenarioError};
-use kinesis_handler::{SequenceNumber, SequenceNumberError};
+use kinesis_handler::{SequenceNumber, SequenceNumberError, journal::JournalError};
 use thiserror::Error;
 
-use crate::simulate::StreamError;
+use crate::{aws::AwsError, progress_file::ProgressError, simulate::StreamError, target::TargetError};
 
 /// How a command ended that could do its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,12 +28,20 @@ pub(crate) enum Error {
     SequenceNumbers { first: SequenceNumber, source: SequenceNumberError },
     #[error("cannot simulate {input}")]
     Scenario { input: String, source: ScenarioError },
-    #[error("the simulation cannot be started")]
+    #[error("the command cannot be started")]
     Start(#[source] io::Error),
     #[error("the simulation cannot go on")]
     Simulation(#[source] BoxError),
     #[error(transparent)]
     Stream(#[from] StreamError),
+    #[error(transparent)]
+    Aws(#[from] AwsError),
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    #[error(transparent)]
+    Progress(#[from] ProgressError),
+    #[error("table {table} cannot be used")]
+    Journal { table: String, source: JournalError },
     #[error("interrupted")]
     Interrupted,
     #[error("cannot write to standard output")]
@@ -75,6 +83,9 @@ impl Error {
             | Error::Start(_)
             | Error::Simulation(_) => 2,
             Error::Stream(error) => error.exit_code(),
+            Error::Aws(error) => error.exit_code(),
+            Error::Target(error) => error.exit_code(),
+            Error::Progress(_) | Error::Journal { .. } => 2,
             // As shells have it for SIGINT.
             Error::Interrupted => 130,
         }

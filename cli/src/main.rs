@@ -13,11 +13,20 @@ mod stream_name;
 mod args;
 mod aws;
 mod kinesis;
+mod halt;
+mod interrupts;
+mod target;
+mod delivery;
+mod progress_file;
+mod meter;
+mod run;
+mod journal_table;
 mod kinesis_record;
 mod input;
 mod inspect;
 mod aggregate;
 mod simulate;
+mod redrive;
 
 use std::process::ExitCode;
 
@@ -33,6 +42,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Aggregate(args) => aggregate::run(&args),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Redrive(args) => redrive::run(&args),
     };
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

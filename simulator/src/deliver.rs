@@ -196,7 +196,8 @@ impl<S: Source, F: Function, O: Observer> Lane<'_, S, F, O> {
                 let verdict = if needs_state && OpenWindow::state_of(&response).is_none() {
                     Verdict::Failure
                 } else {
-                    judge(&response, records, &world.mapping, &world.undocumented)
+                    let numbers = records.iter().map(|record| record.sequence_number);
+                    judge(&response, numbers, &world.mapping, &world.undocumented)
                 };
                 (Some(verdict), Some(response), None)
             }

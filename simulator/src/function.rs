@@ -46,6 +46,11 @@ impl<'a> Invocation<'a> {
         self.records
     }
 
+    /// The shard that the batch is of.
+    pub fn shard_id(&self) -> &'a str {
+        &self.origin.shard_id
+    }
+
     /// The ARN that is invoked.
     pub fn function_arn(&self) -> &'a str {
         self.function_arn

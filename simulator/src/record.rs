@@ -23,14 +23,15 @@ pub struct StreamRecord {
 
 /// What all records of a shard have in common in the events.
 #[derive(Debug, Clone)]
-pub(crate) struct Origin {
+pub struct Origin {
     pub(crate) shard_id: String,
     pub(crate) event_source_arn: String,
-    pub(crate) role_arn: String,
+    role_arn: String,
 }
 
 impl Origin {
-    pub(crate) fn new(shard_id: &str, event_source_arn: &str) -> Self {
+    /// The shard of this stream, or of this enhanced fan-out consumer, read by a made-up role of its account.
+    pub fn new(shard_id: &str, event_source_arn: &str) -> Self {
         // arn:PARTITION:kinesis:REGION:ACCOUNT:stream/NAME
         let mut parts = event_source_arn.split(':').skip(1);
         let partition = parts.next().unwrap_or("aws");
@@ -45,7 +46,7 @@ impl Origin {
 
 impl StreamRecord {
     /// The record as an event holds it.
-    pub(crate) fn in_event<'a>(&self, origin: &'a Origin) -> KinesisRecord<'a> {
+    pub fn in_event<'a>(&self, origin: &'a Origin) -> KinesisRecord<'a> {
         self.with_data(origin, &self.data)
     }
 
@@ -60,7 +61,7 @@ impl StreamRecord {
     }
 
     /// Length of the record's JSON in an event, in bytes, without the comma in front of it.
-    pub(crate) fn json_bytes(&self, origin: &Origin) -> usize {
+    pub fn json_bytes(&self, origin: &Origin) -> usize {
         // Base64 needs no escapes, so the data's part need not be written to be counted.
         let without_data = serde_json::to_vec(&self.with_data(origin, &[])).expect("a record is JSON");
         without_data.len() + self.data.len().div_ceil(3) * 4

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
+use kinesis_handler::SequenceNumber;
 use serde_json::Value;
 
-use crate::{Mapping, SharedRecord, Undocumented, undocumented::UnknownResponse};
+use crate::{Mapping, Undocumented, undocumented::UnknownResponse};
 
 /// What is done of a batch, as far as the mapping is concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// All of it.
     Success,
     /// What precedes the first of these positions in the batch. They are in order, at least one.
@@ -17,9 +18,10 @@ pub(crate) enum Verdict {
     Failure,
 }
 
-pub(crate) fn judge(
+/// Judges a response as the mapping does, given the sequence numbers of the batch's records in their order.
+pub fn judge(
     response: &[u8],
-    records: &[SharedRecord],
+    sequence_numbers: impl IntoIterator<Item = SequenceNumber>,
     mapping: &Mapping,
     undocumented: &Undocumented,
 ) -> Verdict {
@@ -49,7 +51,7 @@ pub(crate) fn judge(
     match failures {
         Value::Null => Verdict::Success,
         Value::Array(items) if items.is_empty() => Verdict::Success,
-        Value::Array(items) => match positions(items, records) {
+        Value::Array(items) => match positions(items, sequence_numbers) {
             Some(positions) => Verdict::Partial(positions),
             None => Verdict::Failure,
         },
@@ -65,11 +67,14 @@ fn unknown(response: UnknownResponse) -> Verdict {
 }
 
 /// `None` if an item does not name a record of the batch.
-fn positions(items: &[Value], records: &[SharedRecord]) -> Option<Vec<usize>> {
+fn positions(
+    items: &[Value],
+    sequence_numbers: impl IntoIterator<Item = SequenceNumber>,
+) -> Option<Vec<usize>> {
     let mut by_number = HashMap::new();
-    for (position, record) in records.iter().enumerate().rev() {
+    for (position, number) in sequence_numbers.into_iter().enumerate() {
         // Of those that share their number (rule 9), the first counts.
-        by_number.insert(record.sequence_number, position);
+        by_number.entry(number).or_insert(position);
     }
     let mut positions = items
         .iter()
@@ -85,31 +90,18 @@ fn positions(items: &[Value], records: &[SharedRecord]) -> Option<Vec<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::StreamRecord;
 
-    fn records() -> Vec<SharedRecord> {
-        ["10", "11", "11", "12"]
-            .map(|number| {
-                Arc::new(StreamRecord {
-                    sequence_number: number.parse().expect("digits"),
-                    partition_key: "k".to_owned(),
-                    data: Default::default(),
-                    arrival_ms: 0,
-                    encryption_type: "NONE",
-                })
-            })
-            .into()
+    fn numbers() -> [SequenceNumber; 4] {
+        ["10", "11", "11", "12"].map(|number| number.parse().expect("digits"))
     }
 
     #[track_caller]
     fn check(response: &str, expected: Verdict) {
         let mapping = Mapping { report_batch_item_failures: true, ..Mapping::default() };
-        let verdict = judge(response.as_bytes(), &records(), &mapping, &Undocumented::default());
+        let verdict = judge(response.as_bytes(), numbers(), &mapping, &Undocumented::default());
         assert_eq!(verdict, expected, "{response}");
-        let silent = judge(response.as_bytes(), &records(), &Mapping::default(), &Undocumented::default());
+        let silent = judge(response.as_bytes(), numbers(), &Mapping::default(), &Undocumented::default());
         assert_eq!(silent, Verdict::Success, "rule 13: {response}");
     }
 
@@ -174,6 +166,6 @@ mod tests {
         let mapping = Mapping { report_batch_item_failures: true, ..Mapping::default() };
         let undocumented =
             Undocumented { unknown_response: UnknownResponse::Failure, ..Undocumented::default() };
-        assert_eq!(judge(response.as_bytes(), &records(), &mapping, &undocumented), Verdict::Failure);
+        assert_eq!(judge(response.as_bytes(), numbers(), &mapping, &undocumented), Verdict::Failure);
     }
 }

@@ -87,7 +87,7 @@ impl World {
 
     /// Data of what is in the quarantine.
     async fn quarantine(&self) -> Vec<String> {
-        let records = self.journal.quarantine(SHARD).await.expect("moto answers");
+        let records = self.journal.quarantine(SHARD).all().await.expect("moto answers");
         records.into_iter().map(|record| String::from_utf8(record.data).expect("text")).collect()
     }
 

@@ -1,4 +1,7 @@
+mod journal;
+mod redrive;
 mod simulate;
+mod target;
 
 use std::path::PathBuf;
 
@@ -6,7 +9,10 @@ use clap::{Parser, Subcommand, ValueEnum, builder::RangedU64ValueParser};
 use kinesis_handler::SequenceNumber;
 use kpl_deaggregation::MAX_SIZE_LIMIT_BYTES;
 
+pub(crate) use journal::ShardArgs;
+pub(crate) use redrive::RedriveArgs;
 pub(crate) use simulate::SimulateArgs;
+pub(crate) use target::{DeliveryArgs, PaceArgs, TargetArgs};
 
 use crate::{arrival::Arrival, stream_arn::StreamArn};
 
@@ -28,6 +34,7 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     Aggregate(AggregateArgs),
     Simulate(SimulateArgs),
+    Redrive(RedriveArgs),
 }
 
 /// Shows the user records that Kinesis records hold.

@@ -45,6 +45,13 @@ impl ApiFailure {
     }
 }
 
+impl ApiFailure {
+    /// The body of an answer broke off.
+    pub(crate) fn of_body(error: &dyn error::Error) -> Self {
+        ApiFailure { code: None, text: chain(error), is_transient: true }
+    }
+}
+
 impl<E: ProvideErrorMetadata + error::Error + 'static> From<SdkError<E>> for ApiFailure {
     fn from(error: SdkError<E>) -> Self {
         let without_answer = |is_transient| ApiFailure { code: None, text: causes(&error), is_transient };

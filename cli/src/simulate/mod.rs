@@ -19,15 +19,15 @@ use std::{
 };
 
 use kinesis_esm_simulator::{Report, Scenario};
-use tokio::runtime;
 
 use crate::{
     args::{Format, SimulateArgs},
     error::{Error, Outcome},
     input::Input,
+    run,
     stream_name::StreamName,
 };
-use stream::{StreamOptions, TargetOptions};
+use stream::{StreamOptions, StreamTarget};
 use timeline::View;
 
 pub(crate) use stream::StreamError;
@@ -48,12 +48,11 @@ fn run_stream(args: &SimulateArgs, stream: &StreamName) -> Result<Outcome, Error
         duration: args.seconds.map(Duration::from_secs),
         seed: args.seed,
         target: match &args.url {
-            Some(url) => TargetOptions::Url(url.clone()),
-            None => TargetOptions::Command(args.command.clone()),
+            Some(url) => StreamTarget::Url(url.clone()),
+            None => StreamTarget::Command(args.command.clone()),
         },
     };
-    let runtime = runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(Error::Start)?.block_on(stream::run(options))
+    run::block_on(stream::run(options))
 }
 
 fn run_scenario(args: &SimulateArgs) -> Result<Outcome, Error> {

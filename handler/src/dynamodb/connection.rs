@@ -21,6 +21,10 @@ impl Connection {
         Connection { config: Some(config), ..Connection::default() }
     }
 
+    pub(crate) fn with_client(client: Client) -> Self {
+        Connection { client: OnceCell::new_with(Some(client)), ..Connection::default() }
+    }
+
     /// The client; the first call makes it.
     pub(crate) async fn client(&self) -> &Client {
         self.client.get_or_init(|| client::make(self.config.as_ref())).await

@@ -155,6 +155,26 @@ impl<'a> KinesisRecord<'a> {
         }
     }
 
+    /// The record without anything borrowed.
+    pub fn into_owned(self) -> KinesisRecord<'static> {
+        fn owned(text: Option<Cow<'_, str>>) -> Option<Cow<'static, str>> {
+            text.map(|text| Cow::Owned(text.into_owned()))
+        }
+        KinesisRecord {
+            sequence_number: self.sequence_number,
+            partition_key: Cow::Owned(self.partition_key.into_owned()),
+            data: match self.data {
+                RecordData::Base64(text) => RecordData::Base64(Cow::Owned(text.into_owned())),
+                RecordData::Unreadable(reason) => RecordData::Unreadable(reason),
+            },
+            approximate_arrival_ms: self.approximate_arrival_ms,
+            encryption_type: owned(self.encryption_type),
+            shard_id: owned(self.shard_id),
+            event_source_arn: owned(self.event_source_arn),
+            invoke_identity_arn: owned(self.invoke_identity_arn),
+        }
+    }
+
     /// ARN of the stream, also if the record comes through an enhanced fan-out consumer.
     pub fn stream_arn(&self) -> Option<&str> {
         let arn = self.event_source_arn.as_deref()?;

@@ -21,7 +21,7 @@ use std::{fmt, pin::Pin};
 
 pub use done_set::DoneSet;
 #[cfg(feature = "dynamodb")]
-pub use dynamodb::DynamoDbJournal;
+pub use dynamodb::{DynamoDbJournal, QuarantineReader};
 pub use error::JournalError;
 pub use memory::MemoryJournal;
 pub use progress::Progress;

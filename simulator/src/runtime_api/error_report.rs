@@ -6,7 +6,7 @@ use crate::FunctionError;
 ///
 /// Lambda takes any body: what is not such JSON becomes the message as it is, and the type falls back to
 /// `fallback_type`.
-pub(crate) fn reported_error(body: &[u8], fallback_type: Option<&str>) -> FunctionError {
+pub fn reported_error(body: &[u8], fallback_type: Option<&str>) -> FunctionError {
     let json: Option<Value> = serde_json::from_slice(body).ok();
     let text = |name| Some(json.as_ref()?.get(name)?.as_str()?.to_owned());
     let message = match (&json, text("errorMessage")) {

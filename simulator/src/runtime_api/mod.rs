@@ -25,4 +25,4 @@ pub use measurement::Measurement;
 pub use options::BinaryOptions;
 pub use start_error::StartError;
 
-pub(crate) use error_report::reported_error;
+pub use error_report::reported_error;

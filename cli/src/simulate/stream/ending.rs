@@ -1,9 +1,6 @@
 use std::{fmt, time::Duration};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
-
-use super::StreamError;
 
 /// Why a run ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,31 +20,6 @@ impl fmt::Display for Ending {
             Ending::TimeIsUp => f.write_str("time is up"),
             Ending::ShardsEnded => f.write_str("all shards have ended"),
             Ending::Output => f.write_str("standard output does not take any more"),
-        }
-    }
-}
-
-/// What can end a run from outside.
-#[derive(Debug)]
-pub(super) struct Interrupts {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Interrupts {
-    /// From now on the signals do not end the process by themselves.
-    pub(super) fn listen() -> Result<Self, StreamError> {
-        let listen = |kind| signal(kind).map_err(StreamError::Signals);
-        Ok(Interrupts {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-        })
-    }
-
-    pub(super) async fn next(&mut self) -> Ending {
-        tokio::select! {
-            _ = self.interrupt.recv() => Ending::Signal("SIGINT"),
-            _ = self.terminate.recv() => Ending::Signal("SIGTERM"),
         }
     }
 }

@@ -1,21 +1,19 @@
 use std::{io, path::PathBuf};
 
-use kinesis_esm_simulator::{BoxError, StartError, UrlError};
+use kinesis_esm_simulator::BoxError;
 use thiserror::Error;
 
-use crate::aws::AwsError;
+use crate::{aws::AwsError, target::TargetError};
 
 /// Why a stream is not polled, or no longer.
 #[derive(Debug, Error)]
 pub(crate) enum StreamError {
     #[error("cannot write failure records to {}", path.display())]
     Failures { path: PathBuf, source: io::Error },
-    #[error("the function's URL cannot be used")]
-    Url(#[source] UrlError),
     #[error(transparent)]
     Aws(#[from] AwsError),
-    #[error("the function cannot be invoked")]
-    Function(#[source] StartError),
+    #[error(transparent)]
+    Target(#[from] TargetError),
     #[error("signals cannot be awaited")]
     Signals(#[source] io::Error),
     #[error("the simulation cannot go on")]
@@ -27,8 +25,8 @@ impl StreamError {
     pub(super) fn of_simulation(error: BoxError) -> Self {
         match error.downcast::<AwsError>() {
             Ok(error) => StreamError::Aws(*error),
-            Err(error) => match error.downcast::<StartError>() {
-                Ok(error) => StreamError::Function(*error),
+            Err(error) => match error.downcast::<TargetError>() {
+                Ok(error) => StreamError::Target(*error),
                 Err(error) => StreamError::Simulation(error),
             },
         }
@@ -37,7 +35,8 @@ impl StreamError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             StreamError::Aws(error) => error.exit_code(),
-            StreamError::Failures { .. } | StreamError::Url(_) | StreamError::Function(_) => 2,
+            StreamError::Target(error) => error.exit_code(),
+            StreamError::Failures { .. } => 2,
             StreamError::Signals(_) | StreamError::Simulation(_) => 1,
         }
     }

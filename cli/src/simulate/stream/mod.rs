@@ -1,7 +1,7 @@
 //! Polls a Kinesis stream in real time, by the rules of an event source mapping.
 //!
 //! The simulator decides; here are its surroundings: the stream behind the API (`reader`, `source`), the function
-//! (`target`), what is seen of it (`step_log`), and how it ends (`halt`, `ending`). Deliberately absent: positions that
+//! (`target`), what is seen of it (`step_log`), and how it ends (`ending`). Deliberately absent: positions that
 //! outlive a run, and a remedy for stand-ins that never end a closed shard (moto): its children are not read there.
 
 mod options;
@@ -9,7 +9,6 @@ mod error;
 mod reader;
 mod source;
 mod settings;
-mod halt;
 mod target;
 mod failure_file;
 mod step_line;
@@ -23,19 +22,20 @@ use std::{cell::RefCell, pin::pin, rc::Rc};
 use kinesis_esm_simulator::{BoxError, SimulationClock, StartingPosition, Step};
 
 pub(crate) use error::StreamError;
-pub(crate) use options::{StreamOptions, TargetOptions};
+pub(crate) use options::{StreamOptions, StreamTarget};
 
 use self::{
-    ending::{Ending, Interrupts, time_is_up},
+    ending::{Ending, time_is_up},
     failure_file::FailureFile,
-    halt::Halt,
     settings::Settings,
     source::KinesisSource,
     step_log::StepLog,
-    target::{HaltingTarget, Target},
+    target::HaltingTarget,
 };
 use crate::{
     error::{Error, Outcome},
+    halt::Halt,
+    interrupts::Interrupts,
     kinesis::Api,
     note::{count, note},
 };
@@ -47,8 +47,8 @@ pub(crate) async fn run(options: StreamOptions) -> Result<Outcome, Error> {
     let api = Api::connect(options.stream).await.map_err(StreamError::from)?;
     let stream = api.describe().await.map_err(StreamError::from)?;
     let simulation = settings.of_stream(&stream.arn, failures.is_some());
-    let target = Rc::new(Target::new(options.target, &simulation)?);
-    let mut interrupts = Interrupts::listen()?;
+    let target = Rc::new(target::new(options.target, &simulation)?);
+    let mut interrupts = Interrupts::listen().map_err(StreamError::Signals)?;
     note(format_args!("polling {}, {}", stream.arn, start(simulation.mapping.starting_position)));
 
     let halt = Rc::new(Halt::default());
@@ -90,7 +90,7 @@ async fn until_the_end(
     let ending = tokio::select! {
         biased;
         ended = &mut polling => return ended.map(|()| Ending::ShardsEnded),
-        ending = interrupts.next() => ending,
+        signal = interrupts.next() => Ending::Signal(signal),
         ending = time_is_up => ending,
         () = halt.asked() => Ending::Output,
     };
@@ -103,7 +103,7 @@ async fn until_the_end(
         biased;
         ended = &mut polling => ended.map(|()| ending),
         () = halt.idle() => Ok(ending),
-        ending = interrupts.next() => Ok(ending),
+        signal = interrupts.next() => Ok(Ending::Signal(signal)),
     }
 }
 

@@ -18,12 +18,12 @@ pub(crate) struct StreamOptions {
     /// Decides delays and request IDs. By default chance does.
     pub(crate) seed: Option<u64>,
     /// What is invoked.
-    pub(crate) target: TargetOptions,
+    pub(crate) target: StreamTarget,
 }
 
 /// What is invoked.
 #[derive(Debug)]
-pub(crate) enum TargetOptions {
+pub(crate) enum StreamTarget {
     /// A program and its arguments, over the Lambda Runtime API.
     Command(Vec<OsString>),
     /// Whatever takes events at this URL.

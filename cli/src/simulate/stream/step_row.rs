@@ -2,13 +2,9 @@ use chrono::DateTime;
 use kinesis_esm_simulator::{
     Condition, Delivery, Discarded, DropReason, Invoked, Outcome, SharedRecord, Step, StepKind,
 };
-use kinesis_handler::SequenceNumber;
 
 use super::step_line::age_ms;
 use crate::cell;
-
-/// The last digits of a sequence number that are shown: those in front of them are alike for hours.
-const SHOWN_DIGITS: usize = 12;
 
 /// The first digits of a request ID that are shown.
 const SHOWN_ID: usize = 8;
@@ -53,7 +49,7 @@ impl StepRow {
             _ => return None,
         };
         let number = |record: Option<&SharedRecord>| {
-            record.map_or("-".to_owned(), |record| short_number(&record.sequence_number))
+            record.map_or("-".to_owned(), |record| cell::short_number(&record.sequence_number))
         };
         Some(StepRow {
             time: time_of_day(step.at_ms),
@@ -78,7 +74,7 @@ fn outcome(invoked: &Invoked) -> String {
     let mut text = match invoked.outcome {
         Outcome::Success => "success".to_owned(),
         Outcome::Partial => match &invoked.reported[..] {
-            [first, ..] => format!("partial: {} failed", short_number(first)),
+            [first, ..] => format!("partial: {} failed", cell::short_number(first)),
             [] => "partial".to_owned(),
         },
         Outcome::Failure => "failure".to_owned(),
@@ -122,14 +118,6 @@ fn dropped(reason: DropReason) -> &'static str {
         DropReason::Trimmed => "dropped: older than the stream keeps records",
         DropReason::Filtered => "dropped: no filter admits it",
         DropReason::OutOfRange => "dropped: hash key of another shard",
-    }
-}
-
-fn short_number(number: &SequenceNumber) -> String {
-    let number = number.to_string();
-    match number.len().checked_sub(SHOWN_DIGITS) {
-        Some(hidden @ 2..) => format!("…{}", &number[hidden..]),
-        _ => number,
     }
 }
 

@@ -6,11 +6,15 @@ mod state_item;
 mod quarantine_item;
 mod read;
 mod write;
+mod quarantine_reader;
 
 use std::{error::Error, fmt, sync::Arc};
 
 use aws_config::SdkConfig;
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::{
+    Client,
+    error::{ProvideErrorMetadata, SdkError},
+};
 
 use super::{
     JournalError, JournalFuture, JournalShard, JournalStore, JournalWrite, QuarantinedRecord, RecordState,
@@ -20,6 +24,7 @@ use crate::{
     SequenceNumber,
     dynamodb::{Connection, StoreFault},
 };
+pub use quarantine_reader::QuarantineReader;
 
 /// A journal in a DynamoDB table: HASH key `pk` (text), RANGE key `sk` (text), time to live in `expiresAt`.
 ///
@@ -54,13 +59,52 @@ impl DynamoDbJournal {
         DynamoDbJournal { table, connection }
     }
 
-    /// The quarantine of a shard, in stream order, with all payloads: in memory at once.
+    /// The table of this name behind a client with time limits and attempts of its own: for tools, which may wait longer
+    /// than an invocation.
+    pub fn with_client(table: impl Into<String>, client: Client) -> Self {
+        Self::with_connection(table.into(), Arc::new(Connection::with_client(client)))
+    }
+
+    /// The partition keys of all shards that have something in the table, in their order; [`JournalShard::parse`] reads
+    /// them. It scans the whole table, which costs as much as reading it; the permission is `Scan`.
     ///
     /// # Errors
     ///
-    /// Any [`JournalError`]; [`UnreadableItem`](JournalError::UnreadableItem) also if parts of a payload are missing.
-    pub async fn quarantine(&self, shard: JournalShard<'_>) -> Result<Vec<QuarantinedRecord>, JournalError> {
-        read::quarantine(&self.connection, &self.table, shard).await
+    /// Any [`JournalError`].
+    pub async fn partition_keys(&self) -> Result<Vec<String>, JournalError> {
+        read::partition_keys(&self.connection, &self.table).await
+    }
+
+    /// All states of a kind that the shard has, in stream order, expired ones included.
+    ///
+    /// # Errors
+    ///
+    /// Any [`JournalError`].
+    pub async fn states(
+        &self,
+        shard: JournalShard<'_>,
+        kind: StateKind,
+    ) -> Result<Vec<RecordState>, JournalError> {
+        read::all_states(&self.connection, &self.table, shard, kind).await
+    }
+
+    /// Reads the quarantine of a shard, page by page.
+    pub fn quarantine(&self, shard: JournalShard<'_>) -> QuarantineReader {
+        QuarantineReader::new(Arc::clone(&self.connection), self.table.clone(), shard)
+    }
+
+    /// Takes a record out of the quarantine, with all parts of its payload, unless it was put there anew since it was
+    /// read. Returns whether it was as it was read; that it is gone already is no error.
+    ///
+    /// # Errors
+    ///
+    /// Any [`JournalError`]; then it may be gone, or parts of its payload may be left over, which nothing reads.
+    pub async fn delete_quarantined(
+        &self,
+        shard: JournalShard<'_>,
+        record: &QuarantinedRecord,
+    ) -> Result<bool, JournalError> {
+        write::delete_quarantined(self.connection.client().await, &self.table, shard, record).await
     }
 }
 

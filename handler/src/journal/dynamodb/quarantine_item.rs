@@ -64,6 +64,14 @@ pub(super) fn parts(partition_key: &str, record: &QuarantinedRecord) -> impl Ite
     })
 }
 
+/// The sort keys of a record's items: the head's first.
+pub(super) fn sort_keys(record: &QuarantinedRecord) -> impl Iterator<Item = String> {
+    let head = key::head(record.sequence_number, &record.id);
+    let parts = part_data(record).count();
+    let part_keys: Vec<String> = (0..parts).map(|index| key::part(&head, index)).collect();
+    std::iter::once(head).chain(part_keys)
+}
+
 fn part_data(record: &QuarantinedRecord) -> impl Iterator<Item = &[u8]> {
     let is_large = record.data.len() > MAX_ITEM_PAYLOAD_BYTES;
     record.data.chunks(MAX_ITEM_PAYLOAD_BYTES).filter(move |_| is_large)
@@ -113,13 +121,13 @@ impl Assembly {
         Ok(())
     }
 
-    pub(super) fn finish(mut self) -> Result<Vec<QuarantinedRecord>, JournalError> {
-        self.close()?;
-        Ok(self.complete)
+    /// The records that are complete, up to now.
+    pub(super) fn take(&mut self) -> Vec<QuarantinedRecord> {
+        std::mem::take(&mut self.complete)
     }
 
     /// The parts of the open record have all been seen: they stand right behind it.
-    fn close(&mut self) -> Result<(), JournalError> {
+    pub(super) fn close(&mut self) -> Result<(), JournalError> {
         let Some(Open { head, record, bytes, parts, parts_read }) = self.open.take() else { return Ok(()) };
         let wrong = |attribute, found| Err(JournalError::UnreadableItem { sort_key: head, attribute, found });
         if parts_read != parts {
@@ -225,7 +233,8 @@ mod tests {
         items
             .iter()
             .try_for_each(|item| assembly.add(item))
-            .and_then(|()| assembly.finish())
+            .and_then(|()| assembly.close())
+            .map(|()| assembly.take())
             .map_err(|error| error.to_string())
     }
 

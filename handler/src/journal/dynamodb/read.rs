@@ -1,12 +1,22 @@
+use std::collections::{BTreeSet, HashMap};
+
 use aws_sdk_dynamodb::{
     Client,
-    operation::query::{QueryError, builders::QueryFluentBuilder},
+    operation::{
+        query::{QueryError, builders::QueryFluentBuilder},
+        scan::ScanError,
+    },
+    types::AttributeValue,
 };
 
-use super::{failure, key, quarantine_item::Assembly, state_item};
+use super::{
+    failure, key,
+    key_attributes::{PARTITION_KEY, named},
+    state_item,
+};
 use crate::{
-    dynamodb::{Connection, Item, text_value},
-    journal::{JournalError, JournalShard, QuarantinedRecord, RecordState, StateRange},
+    dynamodb::{Connection, Item, text, text_value, unreadable},
+    journal::{JournalError, JournalShard, RecordState, StateKind, StateRange},
 };
 
 pub(super) async fn states(
@@ -21,57 +31,83 @@ pub(super) async fn states(
         return Ok(Vec::new());
     }
     let first = from.map_or_else(|| key::states(kind).to_owned(), |from| key::state(kind, from));
-    let query = query(connection.client().await, table, shard)
+    let query = query(connection.client().await, table, &shard.to_string())
         .key_condition_expression("pk = :pk AND sk BETWEEN :first AND :last")
         .expression_attribute_values(":first", text_value(first))
         .expression_attribute_values(":last", text_value(key::state(kind, through)));
-    let mut states = Vec::new();
-    pages(connection, query, |item| {
-        states.push(state_item::to_state(item)?);
-        Ok(())
-    })
-    .await?;
-    Ok(states)
+    states_of(connection, query).await
 }
 
-pub(super) async fn quarantine(
+pub(super) async fn all_states(
     connection: &Connection,
     table: &str,
     shard: JournalShard<'_>,
-) -> Result<Vec<QuarantinedRecord>, JournalError> {
-    let query = query(connection.client().await, table, shard)
+    kind: StateKind,
+) -> Result<Vec<RecordState>, JournalError> {
+    let query = query(connection.client().await, table, &shard.to_string())
         .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
-        .expression_attribute_values(":prefix", text_value(key::QUARANTINE));
-    let mut assembly = Assembly::default();
-    pages(connection, query, |item| assembly.add(item)).await?;
-    assembly.finish()
+        .expression_attribute_values(":prefix", text_value(key::states(kind)));
+    states_of(connection, query).await
+}
+
+/// All of them, in the order of their keys.
+async fn states_of(
+    connection: &Connection,
+    query: QueryFluentBuilder,
+) -> Result<Vec<RecordState>, JournalError> {
+    let mut states = Vec::new();
+    let mut start = None;
+    loop {
+        let (items, next) = page(connection, query.clone().set_exclusive_start_key(start)).await?;
+        for item in &items {
+            states.push(state_item::to_state(item)?);
+        }
+        match next {
+            Some(_) => start = next,
+            None => return Ok(states),
+        }
+    }
 }
 
 /// Strongly consistent: what the last invocation has written must be there.
-fn query(client: &Client, table: &str, shard: JournalShard<'_>) -> QueryFluentBuilder {
+pub(super) fn query(client: &Client, table: &str, partition_key: &str) -> QueryFluentBuilder {
     client
         .query()
         .table_name(table)
         .consistent_read(true)
-        .expression_attribute_values(":pk", text_value(shard.to_string()))
+        .expression_attribute_values(":pk", text_value(partition_key))
 }
 
-/// All items in the order of their keys. An answer ends after 1 MB.
-async fn pages(
+/// Up to 1 MB of items, and where the next ones begin.
+pub(super) async fn page(
     connection: &Connection,
     query: QueryFluentBuilder,
-    mut each: impl FnMut(&Item) -> Result<(), JournalError>,
-) -> Result<(), JournalError> {
+) -> Result<(Vec<Item>, Option<HashMap<String, AttributeValue>>), JournalError> {
+    let answer = query.send().await;
+    // Whatever came back has opened the connection, or has shown that a ping would not.
+    connection.note_connected();
+    let answer = answer.map_err(failure::<QueryError>)?;
+    Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key.filter(|key| !key.is_empty())))
+}
+
+pub(super) async fn partition_keys(
+    connection: &Connection,
+    table: &str,
+) -> Result<Vec<String>, JournalError> {
+    let scan = connection.client().await.scan().table_name(table).projection_expression("pk, sk");
+    let mut keys = BTreeSet::new();
     let mut start = None;
     loop {
-        let answer = query.clone().set_exclusive_start_key(start).send().await;
-        // Whatever came back has opened the connection, or has shown that a ping would not.
-        connection.note_connected();
-        let answer = answer.map_err(failure::<QueryError>)?;
-        answer.items().iter().try_for_each(&mut each)?;
-        match answer.last_evaluated_key {
-            Some(key) if !key.is_empty() => start = Some(key),
-            _ => return Ok(()),
+        let answer = scan.clone().set_exclusive_start_key(start).send().await;
+        let answer = answer.map_err(failure::<ScanError>)?;
+        for item in answer.items() {
+            let key = text(item, PARTITION_KEY).ok().flatten();
+            let key = key.ok_or_else(|| named(item, unreadable(item, PARTITION_KEY)))?;
+            keys.insert(key.to_owned());
+        }
+        match answer.last_evaluated_key.filter(|key| !key.is_empty()) {
+            Some(key) => start = Some(key),
+            None => return Ok(keys.into_iter().collect()),
         }
     }
 }

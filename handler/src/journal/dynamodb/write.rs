@@ -136,3 +136,30 @@ pub(super) async fn delete(
     delete.send().await.map_err(failure::<DeleteItemError>)?;
     Ok(())
 }
+
+pub(super) async fn delete_quarantined(
+    client: &Client,
+    table: &str,
+    shard: JournalShard<'_>,
+    record: &QuarantinedRecord,
+) -> Result<bool, JournalError> {
+    // The head first: without it nothing reads the parts, and a head without its parts cannot be read.
+    for (index, sort_key) in quarantine_item::sort_keys(record).enumerate() {
+        let mut delete = client
+            .delete_item()
+            .table_name(table)
+            .key(PARTITION_KEY, text_value(shard.to_string()))
+            .key(SORT_KEY, text_value(sort_key));
+        if index == 0 {
+            delete = delete
+                .condition_expression("attribute_not_exists(pk) OR quarantinedAt = :read")
+                .expression_attribute_values(":read", number_value(record.quarantined_ms));
+        }
+        let Err(error) = delete.send().await else { continue };
+        return match error.as_service_error() {
+            Some(DeleteItemError::ConditionalCheckFailedException(_)) => Ok(false),
+            _ => Err(failure(error)),
+        };
+    }
+    Ok(true)
+}

@@ -4,7 +4,7 @@ use tokio::sync::Notify;
 
 /// The end of a run: nothing is invoked any more, and what has been invoked is waited for.
 #[derive(Debug, Default)]
-pub(super) struct Halt {
+pub(crate) struct Halt {
     is_asked_for: Cell<bool>,
     in_flight: Cell<usize>,
     changed: Notify,
@@ -12,16 +12,16 @@ pub(super) struct Halt {
 
 /// An invocation under way.
 #[derive(Debug)]
-pub(super) struct InFlight<'h>(&'h Halt);
+pub(crate) struct InFlight<'h>(&'h Halt);
 
 impl Halt {
-    pub(super) fn ask(&self) {
+    pub(crate) fn ask(&self) {
         self.is_asked_for.set(true);
         self.changed.notify_waiters();
     }
 
     /// `None` if there shall be no further invocation.
-    pub(super) fn enter(&self) -> Option<InFlight<'_>> {
+    pub(crate) fn enter(&self) -> Option<InFlight<'_>> {
         if self.is_asked_for.get() {
             return None;
         }
@@ -29,17 +29,21 @@ impl Halt {
         Some(InFlight(self))
     }
 
-    pub(super) fn in_flight(&self) -> usize {
+    pub(crate) fn is_asked_for(&self) -> bool {
+        self.is_asked_for.get()
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.get()
     }
 
     /// Waits until it has been asked for.
-    pub(super) async fn asked(&self) {
+    pub(crate) async fn asked(&self) {
         self.until(|| self.is_asked_for.get()).await;
     }
 
     /// Waits until nothing is under way.
-    pub(super) async fn idle(&self) {
+    pub(crate) async fn idle(&self) {
         self.until(|| self.in_flight.get() == 0).await;
     }
 

@@ -1,0 +1,92 @@
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use clap::{ArgGroup, builder::RangedU64ValueParser};
+
+use crate::target::TargetOptions;
+
+// No doc comment: it would become that of the command.
+#[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("target").required(true).args(["function", "url", "events", "command"]))]
+pub(crate) struct TargetArgs {
+    /// The Lambda function, by its name or ARN, with or without a version or alias
+    #[arg(long, value_name = "NAME", help_heading = "Where events go")]
+    function: Option<String>,
+    /// Where a function takes events, such as http://127.0.0.1:9000/2015-03-31/functions/_/invocations
+    #[arg(long, value_name = "INVOKE_URL", help_heading = "Where events go")]
+    url: Option<String>,
+    /// A directory that gets each event as a file, for `cargo lambda invoke --data-file`; nothing counts as processed
+    #[arg(long, value_name = "DIR", help_heading = "Where events go")]
+    events: Option<PathBuf>,
+    /// The function, a program and its arguments, started as Lambda would do it
+    #[arg(last = true, value_name = "COMMAND", help_heading = "Where events go")]
+    command: Vec<OsString>,
+    /// The timeout of a function behind --url, or of COMMAND
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value = "60",
+        value_parser = RangedU64ValueParser::<u64>::new().range(1..=900),
+        help_heading = "Where events go"
+    )]
+    timeout: u64,
+}
+
+impl TargetArgs {
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
+
+    pub(crate) fn options(&self) -> TargetOptions {
+        let TargetArgs { function, url, events, command, .. } = self;
+        match (function, url, events) {
+            (Some(name), ..) => TargetOptions::Function(name.clone()),
+            (_, Some(url), _) => TargetOptions::Url(url.clone()),
+            (.., Some(path)) => TargetOptions::Directory(path.clone()),
+            _ => TargetOptions::Command(command.clone()),
+        }
+    }
+}
+
+// As above.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DeliveryArgs {
+    /// Most Kinesis records in one event
+    #[arg(
+        long,
+        value_name = "RECORDS",
+        default_value = "100",
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000),
+        help_heading = "How events are delivered"
+    )]
+    pub(crate) batch_size: usize,
+    /// How often a batch may fail, without any progress, before it is given up
+    #[arg(
+        long,
+        value_name = "TIMES",
+        default_value = "3",
+        value_parser = RangedU64ValueParser::<u32>::new().range(1..=10_000),
+        help_heading = "How events are delivered"
+    )]
+    pub(crate) attempts: u32,
+}
+
+// As above.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PaceArgs {
+    /// Reads of a shard in a second, of the 5 that all of its readers share
+    #[arg(long, value_name = "NUMBER", default_value = "2", value_parser = reads, help_heading = "How events are delivered")]
+    pub(crate) reads_per_second: f64,
+}
+
+impl PaceArgs {
+    pub(crate) fn interval(&self) -> Duration {
+        Duration::from_secs_f64(1.0 / self.reads_per_second)
+    }
+}
+
+fn reads(text: &str) -> Result<f64, &'static str> {
+    match text.parse() {
+        Ok(reads) if (0.01..=1_000.0).contains(&reads) => Ok(reads),
+        _ => Err("expected a number from 0.01 to 1000"),
+    }
+}

@@ -1,0 +1,7 @@
+//! How records that were read again reach a function: in batches as the event source mapping makes them, with retries.
+
+mod batcher;
+mod deliver;
+
+pub(crate) use batcher::Batcher;
+pub(crate) use deliver::{Delivered, Delivery};

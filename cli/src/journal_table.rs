@@ -1,0 +1,117 @@
+use aws_sdk_dynamodb::{
+    Client,
+    config::{Builder, retry::RetryConfig},
+};
+use kinesis_handler::journal::{
+    DynamoDbJournal, JournalError, JournalShard, QuarantineReader, RecordState, StateKind,
+};
+
+use crate::{aws, error::Error, stream_name::StreamName};
+
+/// DynamoDB is waited for longer than a function would.
+const MAX_ATTEMPTS: u32 = 10;
+
+/// The table of a retry journal.
+#[derive(Debug)]
+pub(crate) struct JournalTable {
+    name: String,
+    store: DynamoDbJournal,
+}
+
+/// Which shards of a table are meant: all that fit.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ShardFilter {
+    pub(crate) application: Option<String>,
+    pub(crate) stream: Option<StreamName>,
+    pub(crate) shard_id: Option<String>,
+}
+
+impl JournalTable {
+    /// The table of this name. The region is that of the stream, if an ARN names it.
+    pub(crate) async fn open(name: &str, filter: &ShardFilter) -> Result<Self, Error> {
+        let stream_arn = filter.stream.as_ref().and_then(StreamName::arn);
+        let config = aws::config(stream_arn.map(|arn| arn.region())).await?;
+        let retries = RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS);
+        let client = Client::from_conf(Builder::from(&config).retry_config(retries).build());
+        Ok(JournalTable { name: name.to_owned(), store: DynamoDbJournal::with_client(name, client) })
+    }
+
+    pub(crate) fn store(&self) -> &DynamoDbJournal {
+        &self.store
+    }
+
+    pub(crate) fn error(&self, source: JournalError) -> Error {
+        Error::Journal { table: self.name.clone(), source }
+    }
+
+    /// The partition keys of these shards. One that is named whole is not looked for in the table.
+    pub(crate) async fn partition_keys(&self, filter: &ShardFilter) -> Result<Vec<String>, Error> {
+        let ShardFilter { application, stream, shard_id } = filter;
+        let stream_arn = stream.as_ref().and_then(StreamName::arn);
+        if let (Some(application), Some(stream_arn), Some(shard_id)) = (application, stream_arn, shard_id) {
+            let shard = JournalShard { application, stream_arn: stream_arn.as_str(), shard_id };
+            return Ok(vec![shard.to_string()]);
+        }
+        let mut keys = self.store.partition_keys().await.map_err(|source| self.error(source))?;
+        keys.retain(|key| JournalShard::parse(key).is_some_and(|shard| filter.takes(shard)));
+        Ok(keys)
+    }
+
+    pub(crate) async fn states(
+        &self,
+        shard: JournalShard<'_>,
+        kind: StateKind,
+    ) -> Result<Vec<RecordState>, Error> {
+        self.store.states(shard, kind).await.map_err(|source| self.error(source))
+    }
+
+    pub(crate) fn quarantine(&self, shard: JournalShard<'_>) -> QuarantineReader {
+        self.store.quarantine(shard)
+    }
+}
+
+impl ShardFilter {
+    fn takes(&self, shard: JournalShard<'_>) -> bool {
+        let stream = match &self.stream {
+            None => true,
+            Some(StreamName::Arn(arn)) => arn.as_str() == shard.stream_arn,
+            Some(StreamName::Name(name)) => {
+                shard.stream_arn.rsplit_once('/').is_some_and(|(_, of)| of == name)
+            }
+        };
+        stream
+            && self.application.as_deref().is_none_or(|application| application == shard.application)
+            && self.shard_id.as_deref().is_none_or(|shard_id| shard_id == shard.shard_id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_takes_what_it_does_not_name() {
+        let stream_arn = "arn:aws:kinesis:us-east-1:123456789012:stream/orders";
+        let shard = JournalShard { application: "a", stream_arn, shard_id: "shardId-000000000001" };
+        let filter = |application: Option<&str>, stream: Option<&str>, shard_id: Option<&str>| ShardFilter {
+            application: application.map(str::to_owned),
+            stream: stream.map(|stream| stream.parse().expect("a name or an ARN")),
+            shard_id: shard_id.map(str::to_owned),
+        };
+        for takes in [
+            filter(None, None, None),
+            filter(Some("a"), Some("orders"), Some("shardId-000000000001")),
+            filter(None, Some(stream_arn), None),
+        ] {
+            assert!(takes.takes(shard), "{takes:?}");
+        }
+        for refuses in [
+            filter(Some("b"), None, None),
+            filter(None, Some("order"), None),
+            filter(None, Some("arn:aws:kinesis:us-east-2:123456789012:stream/orders"), None),
+            filter(None, None, Some("shardId-000000000000")),
+        ] {
+            assert!(!refuses.takes(shard), "{refuses:?}");
+        }
+    }
+}

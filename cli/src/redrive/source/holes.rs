@@ -1,0 +1,67 @@
+use std::{cell::RefCell, collections::VecDeque};
+
+use kinesis_handler::{
+    SequenceNumber,
+    journal::{JournalShard, JournalStore, StateKind},
+};
+
+use super::{FailureRecord, FailureRecordError, Found, Handle};
+use crate::{
+    error::Error,
+    journal_table::{JournalTable, ShardFilter},
+};
+
+/// The holes in a retry journal: Kinesis records that the function has seen the mapping discard.
+#[derive(Debug)]
+pub(crate) struct Holes {
+    table: JournalTable,
+    found: RefCell<VecDeque<Found>>,
+}
+
+impl Holes {
+    /// Lists them: they are small.
+    pub(super) async fn open(table: JournalTable, filter: &ShardFilter) -> Result<Self, Error> {
+        let mut found = VecDeque::new();
+        for partition_key in table.partition_keys(filter).await? {
+            let Some(shard) = JournalShard::parse(&partition_key) else { continue };
+            for state in table.states(shard, StateKind::Hole).await? {
+                found.push_back(Found {
+                    name: format!("hole {}", state.sequence_number),
+                    record: failure_record(shard, state.sequence_number),
+                    handle: Handle::Hole(partition_key.clone()),
+                });
+            }
+        }
+        Ok(Holes { table, found: RefCell::new(found) })
+    }
+
+    pub(super) fn next(&self) -> Option<Found> {
+        self.found.borrow_mut().pop_front()
+    }
+
+    /// The function has done it already, if the table is its journal.
+    pub(super) async fn delete(
+        &self,
+        partition_key: &str,
+        sequence_number: SequenceNumber,
+    ) -> Result<(), Error> {
+        let Some(shard) = JournalShard::parse(partition_key) else { return Ok(()) };
+        let deleted = self.table.store().delete(shard, StateKind::Hole, sequence_number).await;
+        deleted.map_err(|source| self.table.error(source))
+    }
+}
+
+fn failure_record(
+    shard: JournalShard<'_>,
+    sequence_number: SequenceNumber,
+) -> Result<FailureRecord, FailureRecordError> {
+    Ok(FailureRecord {
+        stream: shard.stream_arn.parse().map_err(FailureRecordError::StreamArn)?,
+        is_fan_out: false,
+        shard_id: shard.shard_id.to_owned(),
+        first: sequence_number,
+        last: sequence_number,
+        batch_size: Some(1),
+        payload: None,
+    })
+}

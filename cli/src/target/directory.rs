@@ -1,0 +1,64 @@
+use std::{
+    cell::Cell,
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use bytes::Bytes;
+use kinesis_esm_simulator::Answer;
+
+use super::TargetError;
+
+/// A directory that gets each event as a file, for `cargo lambda invoke --data-file`.
+#[derive(Debug)]
+pub(crate) struct EventDirectory {
+    path: PathBuf,
+    /// Of the last file.
+    number: Cell<u64>,
+}
+
+impl EventDirectory {
+    pub(super) fn open(path: PathBuf) -> Result<Self, TargetError> {
+        match fs::create_dir_all(&path) {
+            Ok(()) => Ok(EventDirectory { path, number: Cell::new(0) }),
+            Err(source) => Err(TargetError::Directory { path, source }),
+        }
+    }
+
+    pub(super) fn write(&self, event: &[u8], shard_id: &str) -> Result<Answer, TargetError> {
+        loop {
+            let number = self.number.get() + 1;
+            self.number.set(number);
+            let path = self.path.join(format!("{number:06}-{shard_id}.json"));
+            // What an earlier run has written stays.
+            let written = match OpenOptions::new().write(true).create_new(true).open(&path) {
+                Ok(mut file) => file.write_all(event),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(error) => Err(error),
+            };
+            return match written {
+                Ok(()) => Ok(Answer::Response(Bytes::from_static(b"{\"batchItemFailures\":[]}"))),
+                Err(source) => Err(TargetError::Directory { path, source }),
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_numbered_and_none_is_overwritten() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("events");
+        for event in [b"one", b"two"] {
+            let directory = EventDirectory::open(path.clone()).expect("a writable folder");
+            directory.write(event, "shardId-000000000000").expect("a writable folder");
+        }
+        let read = |name: &str| fs::read(path.join(name)).expect("the event is there");
+        assert_eq!(read("000001-shardId-000000000000.json"), b"one");
+        assert_eq!(read("000002-shardId-000000000000.json"), b"two");
+    }
+}

@@ -1,0 +1,28 @@
+use std::{io, path::PathBuf};
+
+use kinesis_esm_simulator::{StartError, UrlError};
+use thiserror::Error;
+
+use crate::aws::AwsError;
+
+/// Why events cannot be handed over at all.
+#[derive(Debug, Error)]
+pub(crate) enum TargetError {
+    #[error("the function's URL cannot be used")]
+    Url(#[source] UrlError),
+    #[error("the function cannot be invoked")]
+    Start(#[source] StartError),
+    #[error(transparent)]
+    Aws(#[from] AwsError),
+    #[error("cannot write events to {}", path.display())]
+    Directory { path: PathBuf, source: io::Error },
+}
+
+impl TargetError {
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            TargetError::Aws(error) => error.exit_code(),
+            TargetError::Url(_) | TargetError::Start(_) | TargetError::Directory { .. } => 2,
+        }
+    }
+}

@@ -1,0 +1,64 @@
+use std::time::Duration;
+
+use aws_sdk_lambda::{
+    Client,
+    config::{Builder, StalledStreamProtectionConfig, timeout::TimeoutConfig},
+    primitives::Blob,
+};
+use bytes::Bytes;
+use kinesis_esm_simulator::{Answer, FunctionError, reported_error};
+
+use super::TargetError;
+use crate::aws::{self, ApiFailure, AwsError};
+
+/// A function runs for 15 minutes at most; the answer needs some time, too.
+const TIMEOUT: Duration = Duration::from_secs(16 * 60);
+
+/// A function behind Lambda's API, invoked synchronously.
+#[derive(Debug)]
+pub(crate) struct LambdaFunction {
+    client: Client,
+    name: String,
+}
+
+impl LambdaFunction {
+    /// The region of an ARN comes first.
+    pub(super) async fn connect(name: String, region: Option<&str>) -> Result<Self, TargetError> {
+        // arn:PARTITION:lambda:REGION:ACCOUNT:function:NAME
+        let of_arn = name.strip_prefix("arn:").and_then(|rest| rest.split(':').nth(2));
+        let config = aws::config(of_arn.or(region)).await?;
+        let config = Builder::from(&config)
+            .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(TIMEOUT).build())
+            // Nothing flows while the function works.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        Ok(LambdaFunction { client: Client::from_conf(config.build()), name })
+    }
+
+    pub(super) async fn invoke(&self, event: Bytes) -> Result<Answer, TargetError> {
+        let operation = "Invoke";
+        // The blob is a copy: the SDK takes no shared bytes.
+        let request = self.client.invoke().function_name(&self.name).payload(Blob::new(event.to_vec()));
+        match request.send().await {
+            Ok(answer) => {
+                let body = answer.payload.map(Blob::into_inner).unwrap_or_default();
+                Ok(match answer.function_error {
+                    Some(_) => Answer::Error(reported_error(&body, None)),
+                    None => Answer::Response(Bytes::from(body)),
+                })
+            }
+            Err(error) => {
+                let source = ApiFailure::from(error);
+                if source.is_transient() {
+                    return Ok(Answer::Throttled);
+                }
+                // It is about this event, not about all of them.
+                if source.is("RequestTooLargeException") {
+                    let (error_type, message) = (source.kind().to_owned(), source.to_string());
+                    return Ok(Answer::Error(FunctionError::Thrown { error_type, message }));
+                }
+                let resource = format!("function {}", self.name);
+                Err(AwsError::Unusable { resource, operation, source }.into())
+            }
+        }
+    }
+}

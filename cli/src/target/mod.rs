@@ -1,0 +1,112 @@
+//! What events go to: a Lambda function, a URL, a program, or a directory.
+
+mod error;
+mod lambda;
+mod directory;
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use bytes::Bytes;
+use fastrand::u32 as random;
+use kinesis_esm_simulator::{Answer, BinaryFunction, BinaryOptions, Fate, UrlFunction};
+
+pub(crate) use error::TargetError;
+
+use self::{directory::EventDirectory, lambda::LambdaFunction};
+
+/// What the command line says about it.
+#[derive(Debug, Clone)]
+pub(crate) enum TargetOptions {
+    /// A Lambda function, by name or ARN.
+    Function(String),
+    /// Whatever takes events at this URL.
+    Url(String),
+    /// A program and its arguments, over the Lambda Runtime API.
+    Command(Vec<OsString>),
+    /// A directory that gets each event as a file.
+    Directory(PathBuf),
+}
+
+#[derive(Debug)]
+pub(crate) enum Target {
+    Function(LambdaFunction),
+    Url(UrlFunction),
+    Program(BinaryFunction),
+    Directory(EventDirectory),
+}
+
+impl Target {
+    /// `timeout` is that of the function, as far as this side has to know it. `region` is where a program is told that it
+    /// runs, and where a function is that is not named by its ARN.
+    pub(crate) async fn new(
+        options: TargetOptions,
+        region: Option<&str>,
+        timeout: Duration,
+    ) -> Result<Self, TargetError> {
+        match options {
+            TargetOptions::Function(name) => {
+                LambdaFunction::connect(name, region).await.map(Target::Function)
+            }
+            TargetOptions::Url(url) => Self::url(&url, timeout),
+            TargetOptions::Command(command) => {
+                let mut options = BinaryOptions::new(command);
+                options.timeout = timeout;
+                if let Some(region) = region {
+                    options.region = region.to_owned();
+                }
+                Ok(Self::program(options))
+            }
+            TargetOptions::Directory(path) => EventDirectory::open(path).map(Target::Directory),
+        }
+    }
+
+    pub(crate) fn url(url: &str, timeout: Duration) -> Result<Self, TargetError> {
+        UrlFunction::new(url, timeout).map(Target::Url).map_err(TargetError::Url)
+    }
+
+    pub(crate) fn program(options: BinaryOptions) -> Self {
+        Target::Program(BinaryFunction::new(options))
+    }
+
+    /// Whether an answer means that somebody has processed the event.
+    pub(crate) fn processes(&self) -> bool {
+        !matches!(self, Target::Directory(_))
+    }
+
+    /// Hands over an event. What goes wrong in the function is an answer; an error ends the run.
+    pub(crate) async fn invoke(
+        &self,
+        event: Bytes,
+        request_id: &str,
+        shard_id: &str,
+    ) -> Result<Answer, TargetError> {
+        match self {
+            Target::Function(function) => function.invoke(event).await,
+            Target::Url(url) => Ok(url.invoke(event).await),
+            Target::Program(program) => {
+                program.invoke(event, request_id, Fate::Normal).await.map_err(TargetError::Start)
+            }
+            Target::Directory(directory) => directory.write(&event, shard_id),
+        }
+    }
+
+    /// Ends the processes, if there are any.
+    pub(crate) async fn shutdown(&self) {
+        if let Target::Program(program) = self {
+            program.shutdown().await;
+        }
+    }
+}
+
+/// A request ID as Lambda makes them.
+pub(crate) fn request_id() -> String {
+    let (a, b, c, d) = (random(..), random(..), random(..), random(..));
+    // Version 4, variant 1.
+    format!(
+        "{a:08x}-{:04x}-4{:03x}-{:04x}-{:04x}{d:08x}",
+        b >> 16,
+        b & 0xfff,
+        (c >> 16) & 0x3fff | 0x8000,
+        c & 0xffff
+    )
+}
