@@ -1,3 +1,4 @@
+use chrono::DateTime;
 use kinesis_handler::SequenceNumber;
 use unicode_width::UnicodeWidthChar;
 
@@ -39,6 +40,14 @@ pub(crate) fn text(text: &str, max_width: usize) -> String {
         }
     }
     shown
+}
+
+/// A time for people: UTC, to the second. Milliseconds since 1970.
+pub(crate) fn time(epoch_ms: u64) -> String {
+    match i64::try_from(epoch_ms).ok().and_then(DateTime::from_timestamp_millis) {
+        Some(time) => time.format("%Y-%m-%d %H:%M:%S").to_string(),
+        None => epoch_ms.to_string(),
+    }
 }
 
 /// A sequence number for people, cut to its last digits.

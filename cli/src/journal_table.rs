@@ -1,3 +1,5 @@
+use std::fmt;
+
 use aws_sdk_dynamodb::{
     Client,
     config::{Builder, retry::RetryConfig},
@@ -82,6 +84,21 @@ impl ShardFilter {
         stream
             && self.application.as_deref().is_none_or(|application| application == shard.application)
             && self.shard_id.as_deref().is_none_or(|shard_id| shard_id == shard.shard_id)
+    }
+}
+
+/// For people.
+impl fmt::Display for ShardFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ShardFilter { application, stream, shard_id } = self;
+        let any = || "any".to_owned();
+        write!(
+            f,
+            "application {}, stream {}, shard {}",
+            application.clone().unwrap_or_else(any),
+            stream.as_ref().map_or_else(any, StreamName::to_string),
+            shard_id.clone().unwrap_or_else(any)
+        )
     }
 }
 

@@ -21,12 +21,17 @@ mod progress_file;
 mod meter;
 mod run;
 mod journal_table;
+mod record_position;
 mod kinesis_record;
 mod input;
+mod user_record_line;
 mod inspect;
 mod aggregate;
 mod simulate;
+mod put;
 mod redrive;
+mod quarantine;
+mod journal;
 
 use std::process::ExitCode;
 
@@ -42,7 +47,10 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Aggregate(args) => aggregate::run(&args),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Put(args) => put::run(&args),
         Command::Redrive(args) => redrive::run(&args),
+        Command::Quarantine(args) => quarantine::run(&args),
+        Command::Journal(args) => journal::run(&args),
     };
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

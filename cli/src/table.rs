@@ -57,6 +57,11 @@ pub(crate) struct Table<W> {
     widths: Option<Vec<usize>>,
 }
 
+/// How wide standard output is, if it is a terminal.
+pub(crate) fn terminal_width() -> Option<usize> {
+    terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| width.0.into())
+}
+
 impl<W: Write> Table<W> {
     /// The width is that of the terminal, if it is one that the table goes to.
     pub(crate) fn new(
@@ -74,6 +79,11 @@ impl<W: Write> Table<W> {
             sample: Vec::new(),
             widths: None,
         }
+    }
+
+    /// Where it is written: for what takes the table's place.
+    pub(crate) fn output(&mut self) -> &mut W {
+        &mut self.output
     }
 
     /// As much of a last cell as can be shown behind so many columns, if not less.

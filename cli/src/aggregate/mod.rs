@@ -1,6 +1,5 @@
 //! `kinesis-kit aggregate`: from JSON lines to Kinesis records.
 
-mod line;
 mod event;
 mod put_records;
 
@@ -13,8 +12,8 @@ use crate::{
     error::{self, Error, Outcome},
     input::Input,
     note::{count, note},
+    user_record_line::{LineError, UserRecordLine},
 };
-use line::{LineError, UserRecordLine};
 
 /// How many wrong lines are listed: beyond that, the input is probably something else altogether.
 const LISTED_LINES: usize = 20;

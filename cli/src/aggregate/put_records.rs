@@ -2,16 +2,10 @@ use base64::prelude::*;
 use kpl_deaggregation::KinesisRecordInput;
 use serde::{Serialize, Serializer};
 
-use crate::stream_arn::StreamArn;
-
-/// How many records a request may have.
-///
-/// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>
-const MAX_RECORDS: usize = 500;
-
-/// How much data and partition keys a request may have on every stream, in bytes. Streams that are set to larger
-/// records take more, so that a record above it may stand alone.
-const MAX_BYTES: usize = 5 * 1024 * 1024;
+use crate::{
+    kinesis::{MAX_PUT_BYTES, MAX_PUT_RECORDS},
+    stream_arn::StreamArn,
+};
 
 /// A request of `PutRecords` as the AWS CLI reads it.
 #[derive(Serialize)]
@@ -61,9 +55,9 @@ fn requests(mut rest: &[KinesisRecordInput]) -> Vec<&[KinesisRecordInput]> {
     let mut requests = Vec::new();
     while !rest.is_empty() {
         let mut bytes = 0;
-        let fitting = rest.iter().take(MAX_RECORDS).take_while(|input| {
+        let fitting = rest.iter().take(MAX_PUT_RECORDS).take_while(|input| {
             bytes += input.data.len() + input.partition_key.len();
-            bytes <= MAX_BYTES
+            bytes <= MAX_PUT_BYTES
         });
         let (request, later) = rest.split_at(fitting.count().max(1));
         requests.push(request);

@@ -1,4 +1,7 @@
 mod journal;
+mod shards;
+mod put;
+mod quarantine;
 mod redrive;
 mod simulate;
 mod target;
@@ -9,8 +12,14 @@ use clap::{Parser, Subcommand, ValueEnum, builder::RangedU64ValueParser};
 use kinesis_handler::SequenceNumber;
 use kpl_deaggregation::MAX_SIZE_LIMIT_BYTES;
 
-pub(crate) use journal::ShardArgs;
+pub(crate) use journal::{JournalArgs, JournalCommand, Kind};
+pub(crate) use put::PutArgs;
+pub(crate) use quarantine::{
+    QuarantineArgs, QuarantineCommand, QuarantineListArgs, QuarantinePurgeArgs, QuarantineRedriveArgs,
+    QuarantineShowArgs, TableArgs,
+};
 pub(crate) use redrive::RedriveArgs;
+pub(crate) use shards::ShardArgs;
 pub(crate) use simulate::SimulateArgs;
 pub(crate) use target::{DeliveryArgs, PaceArgs, TargetArgs};
 
@@ -34,7 +43,10 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     Aggregate(AggregateArgs),
     Simulate(SimulateArgs),
+    Put(PutArgs),
     Redrive(RedriveArgs),
+    Quarantine(QuarantineArgs),
+    Journal(JournalArgs),
 }
 
 /// Shows the user records that Kinesis records hold.

@@ -80,7 +80,8 @@ OUTCOME (`outcome` in JSON):
   lost        the stream no longer has some records, and there is no payload; all others are processed
   unreadable  it is no failure record of a Kinesis stream
   halted      the run was ended before it
-  found       --dry-run, or --events: its records can be delivered
+  found       with --dry-run: its records can be delivered
+  written     with --events: its records are in event files
 
 With --queue, --s3 and --file the options for shards mean nothing. With a ParallelizationFactor above 1, or \
 with filters, the range of a failure record also holds records that were not in the batch: they are delivered, \

@@ -38,10 +38,15 @@ impl Input {
 
 fn read_standard_input() -> io::Result<Vec<u8>> {
     let mut stdin = io::stdin().lock();
-    if stdin.is_terminal() {
-        note("reading standard input (Ctrl-D ends it)");
-    }
+    note_terminal();
     let mut bytes = Vec::new();
     stdin.read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Tells whoever has started the command without an input that it waits for one.
+pub(crate) fn note_terminal() {
+    if io::stdin().is_terminal() {
+        note("reading standard input (Ctrl-D ends it)");
+    }
 }

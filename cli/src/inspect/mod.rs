@@ -16,6 +16,7 @@ use crate::{
     input::{self, Input},
     kinesis_record::{InvalidRecord, KinesisRecord},
     note::note,
+    table::terminal_width,
 };
 use json_lines::JsonLines;
 use line::Line;
@@ -41,7 +42,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<Outcome, Error> {
     let stdout = io::stdout().lock();
     let summary = match args.format {
         Format::Table => {
-            let width = terminal_size::terminal_size_of(&stdout).map(|(width, _)| width.0.into());
+            let width = terminal_width();
             show(&kinesis_records, &mut RecordTable::new(stdout, width, &kinesis_records))?
         }
         Format::Json => show(&kinesis_records, &mut JsonLines::new(stdout))?,

@@ -1,7 +1,11 @@
+use std::time::Duration;
+
 use aws_sdk_kinesis::{
     Client,
     operation::{get_records::GetRecordsOutput, list_shards::ListShardsOutput},
+    types::{PutRecordsRequestEntry, PutRecordsResultEntry, StreamStatus},
 };
+use tokio::time::sleep;
 
 use super::{Position, Shard, record::shard, shard::parents_first};
 use crate::{
@@ -15,7 +19,19 @@ const READ_LIMIT: i32 = 10_000;
 /// Shards that one request lists: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ListShards.html>
 const LIST_LIMIT: i32 = 1_000;
 
-/// The part of the Kinesis API that reading needs, for one stream. Requests that fail for a while are repeated for as
+/// How often a new stream is looked at.
+const CREATION_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How many records a request may have.
+///
+/// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>
+pub(crate) const MAX_PUT_RECORDS: usize = 500;
+
+/// How much data and partition keys a request may have on every stream, in bytes. Streams that are set to larger
+/// records take more, so that a record above it may stand alone.
+pub(crate) const MAX_PUT_BYTES: usize = 5 * 1024 * 1024;
+
+/// The part of the Kinesis API that is needed, for one stream. Requests that fail for a while are repeated for as
 /// long as it takes.
 #[derive(Debug)]
 pub(crate) struct Api {
@@ -136,6 +152,57 @@ impl Api {
             Err(error) if error.is("ExpiredIteratorException") => Ok(Fetched::ExpiredIterator),
             Err(error) => Err(error),
         }
+    }
+
+    /// Makes the stream, unless it is there already. Returns whether it is new.
+    pub(crate) async fn create(&self, shards: i32) -> Result<bool, AwsError> {
+        let request = || {
+            let request = self.client.create_stream().set_stream_name(self.stream.name());
+            request.shard_count(shards).send()
+        };
+        match self.repeater.request(&self.resource, "CreateStream", Attempts::Few, request).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is("ResourceInUseException") => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits until the stream takes records.
+    pub(crate) async fn wait_until_active(&self) -> Result<(), AwsError> {
+        let operation = "DescribeStreamSummary";
+        loop {
+            let request = || {
+                let request = self.client.describe_stream_summary();
+                request.set_stream_name(self.stream.name()).set_stream_arn(self.stream_arn()).send()
+            };
+            let answer = self.repeater.request(&self.resource, operation, Attempts::Few, request).await?;
+            match answer.stream_description_summary.map(|summary| summary.stream_status) {
+                Some(StreamStatus::Active | StreamStatus::Updating) => return Ok(()),
+                Some(StreamStatus::Creating) => sleep(CREATION_INTERVAL).await,
+                status => {
+                    let what = format!("status {status:?} of {}", self.resource);
+                    return Err(AwsError::Answer { operation, what });
+                }
+            }
+        }
+    }
+
+    /// Puts records. Each of them may fail by itself.
+    pub(crate) async fn put_records(
+        &self,
+        records: &[PutRecordsRequestEntry],
+    ) -> Result<Vec<PutRecordsResultEntry>, AwsError> {
+        let operation = "PutRecords";
+        let request = || {
+            let request = self.client.put_records().set_records(Some(records.to_vec()));
+            request.set_stream_name(self.stream.name()).set_stream_arn(self.stream_arn()).send()
+        };
+        let answer = self.repeater.request(&self.resource, operation, Attempts::Endless, request).await?;
+        if answer.records.len() != records.len() {
+            let what = format!("{} results for {} records", answer.records.len(), records.len());
+            return Err(AwsError::Answer { operation, what });
+        }
+        Ok(answer.records)
     }
 
     fn stream_arn(&self) -> Option<String> {

@@ -8,9 +8,10 @@ mod api;
 mod shard_reader;
 mod stream_range;
 
-pub(crate) use api::Api;
+pub(crate) use api::{Api, MAX_PUT_BYTES, MAX_PUT_RECORDS};
 pub(crate) use position::Position;
 pub(crate) use read_pace::ReadPace;
+pub(crate) use record::now_ms;
 pub(crate) use shard::Shard;
 pub(crate) use shard_reader::{Page, ShardReader};
 pub(crate) use stream_range::StreamRange;

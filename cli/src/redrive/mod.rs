@@ -66,7 +66,7 @@ async fn redrive(args: &RedriveArgs) -> Result<Outcome, Error> {
     let Redrive { progress, meter, .. } = redrive;
     drop(meter);
     let others = source.release().await?;
-    report.finish(terminal_size::terminal_size().map(|(width, _)| width.0.into()))?;
+    report.finish()?;
     note(report.summary());
     ended?;
     if halt.is_asked_for() {
@@ -79,7 +79,7 @@ async fn redrive(args: &RedriveArgs) -> Result<Outcome, Error> {
     }
     let is_done = report.is_all_good() && others == 0;
     if let Some(progress) = progress.into_inner()
-        && report.is_all_good()
+        && (report.is_all_good() || !progress.has_begun())
     {
         progress.delete()?;
     }
@@ -104,8 +104,14 @@ async fn open(args: &RedriveArgs) -> Result<Source, Error> {
 
 fn open_progress(args: &RedriveArgs) -> Result<ProgressFile, Error> {
     let RedriveArgs { queue, s3, file, holes, shards, .. } = args;
-    let target = args.target.options();
-    let of = format!("redrive {queue:?} {s3:?} {file:?} {holes:?} {:?} to {target:?}", shards.filter());
+    let from = match (queue, s3, file, holes) {
+        (Some(name), ..) => format!("queue {name}"),
+        (_, Some(prefix), ..) => prefix.to_string(),
+        // From another directory, the same name is another file.
+        (_, _, Some(path), _) => format!("file {}", path.canonicalize().unwrap_or(path.clone()).display()),
+        (.., table) => format!("holes of {} ({})", table.as_deref().unwrap_or_default(), shards.filter()),
+    };
+    let of = format!("redrive {from} to {}", args.target.options());
     let progress = ProgressFile::open(args.progress.progress.as_deref(), &of, args.progress.restart)?;
     if progress.has_begun() {
         note(format_args!("going on from an earlier run: {}", progress.path().display()));
@@ -200,7 +206,8 @@ impl Redrive<'_> {
         Ok(match (tally.stop.take(), lost) {
             (Some(fate), _) => fate,
             (None, Some((records, why))) => Fate::Lost { records, why },
-            (None, None) if self.progress.borrow().is_none() => Fate::Found,
+            (None, None) if self.args.dry_run => Fate::Found,
+            (None, None) if self.progress.borrow().is_none() => Fate::Written,
             (None, None) => Fate::Done,
         })
     }

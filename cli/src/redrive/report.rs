@@ -9,7 +9,7 @@ use crate::{
     cell,
     error::chain,
     note::count,
-    table::{Column, LastCell, LastColumn, Row, Table},
+    table::{Column, LastCell, LastColumn, Row, Table, terminal_width},
 };
 
 /// What has become of one failure record.
@@ -25,8 +25,10 @@ pub(super) enum Fate {
     Unreadable { error: String },
     /// The run has ended before it was done.
     Halted,
-    /// Its records are there, and nobody has processed them.
+    /// Its records can be delivered.
     Found,
+    /// Its records are in event files, and nobody has processed them.
+    Written,
 }
 
 impl Fate {
@@ -38,6 +40,7 @@ impl Fate {
             Fate::Unreadable { .. } => "unreadable",
             Fate::Halted => "halted",
             Fate::Found => "found",
+            Fate::Written => "written",
         }
     }
 
@@ -45,7 +48,7 @@ impl Fate {
         match self {
             Fate::Failed { error, .. } | Fate::Unreadable { error } => Some(error),
             Fate::Lost { why, .. } => Some(why),
-            Fate::Done | Fate::Halted | Fate::Found => None,
+            Fate::Done | Fate::Halted | Fate::Found | Fate::Written => None,
         }
     }
 }
@@ -55,7 +58,7 @@ pub(super) struct Report<W: Write> {
     format: Format,
     output: W,
     rows: Vec<Row>,
-    counts: [u64; 6],
+    counts: [u64; 7],
     pub(super) records: u64,
 }
 
@@ -78,22 +81,21 @@ struct Line<'a> {
     error: Option<&'a str>,
 }
 
-const COLUMNS: [Column; 6] = [
+const COLUMNS: [Column; 5] = [
     Column { heading: "SHARD", is_number: false },
     Column { heading: "FIRST", is_number: false },
     Column { heading: "LAST", is_number: false },
     Column { heading: "RECORDS", is_number: true },
     Column { heading: "DELIVERED", is_number: true },
-    Column { heading: "OUTCOME", is_number: false },
 ];
 
-const WHY: LastColumn = LastColumn { heading: "", width: 80, min_width: 21 };
+const OUTCOME: LastColumn = LastColumn { heading: "OUTCOME", width: 80, min_width: 21 };
 
-const NAMES: [&str; 6] = ["done", "failed", "lost", "unreadable", "halted", "found"];
+const NAMES: [&str; 7] = ["done", "failed", "lost", "unreadable", "halted", "found", "written"];
 
 impl<W: Write> Report<W> {
     pub(super) fn new(format: Format, output: W) -> Self {
-        Report { format, output, rows: Vec::new(), counts: [0; 6], records: 0 }
+        Report { format, output, rows: Vec::new(), counts: [0; 7], records: 0 }
     }
 
     pub(super) fn add(&mut self, found: &Found, delivered: u64, fate: &Fate) -> io::Result<()> {
@@ -136,8 +138,8 @@ impl<W: Write> Report<W> {
     }
 
     /// Writes the table, if it is to be one.
-    pub(super) fn finish(&mut self, terminal_width: Option<usize>) -> io::Result<()> {
-        let mut table = Table::new(&mut self.output, terminal_width, COLUMNS, WHY);
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        let mut table = Table::new(&mut self.output, terminal_width(), COLUMNS, OUTCOME);
         for row in self.rows.drain(..) {
             table.push(row)?;
         }
@@ -166,11 +168,11 @@ fn row(found: &Found, delivered: u64, fate: &Fate) -> Row {
     let record: Option<&FailureRecord> = found.record.as_ref().ok();
     let cell = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let number = |number: SequenceNumber| cell::short_number(&number);
-    let why = match fate {
-        Fate::Failed { at, error } => format!("from {} on: {error}", number(*at)),
-        Fate::Lost { why, .. } => why.clone(),
-        Fate::Unreadable { error } => format!("{}: {error}", found.name),
-        Fate::Done | Fate::Halted | Fate::Found => String::new(),
+    let outcome = match fate {
+        Fate::Failed { at, error } => format!("failed from {} on: {error}", number(*at)),
+        Fate::Lost { why, .. } => format!("lost: {why}"),
+        Fate::Unreadable { error } => format!("unreadable: {}: {error}", found.name),
+        Fate::Done | Fate::Halted | Fate::Found | Fate::Written => fate.name().to_owned(),
     };
     Row {
         columns: vec![
@@ -179,9 +181,8 @@ fn row(found: &Found, delivered: u64, fate: &Fate) -> Row {
             cell(record.map(|record| number(record.last))),
             cell(record.and_then(|record| record.batch_size).map(|size| size.to_string())),
             delivered.to_string(),
-            fate.name().to_owned(),
         ],
-        last: LastCell::Whole(if why.is_empty() { why } else { cell::text(&why, 1_000) }),
+        last: LastCell::Whole(cell::text(&outcome, 1_000)),
     }
 }
 

@@ -26,6 +26,7 @@ use crate::{
     input::Input,
     run,
     stream_name::StreamName,
+    table::terminal_width,
 };
 use stream::{StreamOptions, StreamTarget};
 use timeline::View;
@@ -74,7 +75,7 @@ fn read(path: &Path) -> Result<Scenario, Error> {
 
 fn show(report: &Report, view: &View) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    let width = terminal_size::terminal_size_of(&stdout).map(|(width, _)| width.0.into());
+    let width = terminal_width();
     timeline::show(&mut stdout, width, report, view)?;
     totals::show(&mut stdout, width, report)
 }

@@ -4,7 +4,7 @@ mod error;
 mod lambda;
 mod directory;
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{ffi::OsString, fmt, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use fastrand::u32 as random;
@@ -25,6 +25,20 @@ pub(crate) enum TargetOptions {
     Command(Vec<OsString>),
     /// A directory that gets each event as a file.
     Directory(PathBuf),
+}
+
+impl fmt::Display for TargetOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TargetOptions::Function(name) => write!(f, "function {name}"),
+            TargetOptions::Url(url) => write!(f, "{url}"),
+            TargetOptions::Command(command) => {
+                let words: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
+                write!(f, "{}", words.join(" "))
+            }
+            TargetOptions::Directory(path) => write!(f, "{}", path.display()),
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
+    fmt,
     str::FromStr,
 };
 
@@ -26,6 +27,12 @@ impl FromStr for ObjectPrefix {
             return Err("expected s3://BUCKET or s3://BUCKET/PREFIX");
         }
         Ok(ObjectPrefix { bucket: bucket.to_owned(), prefix: prefix.to_owned() })
+    }
+}
+
+impl fmt::Display for ObjectPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s3://{}/{}", self.bucket, self.prefix)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::error::json_fault;
 /// An unknown member is an error, since it may be a misspelt one; those that `inspect` adds are known.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct UserRecordLine<'a> {
+pub(crate) struct UserRecordLine<'a> {
     #[serde(borrow)]
     partition_key: Cow<'a, str>,
     #[serde(borrow)]
@@ -37,7 +37,7 @@ pub(super) struct UserRecordLine<'a> {
 
 /// What is wrong with a line.
 #[derive(Debug, Error)]
-pub(super) enum LineError {
+pub(crate) enum LineError {
     #[error("expected a JSON object")]
     NotAnObject,
     #[error("{fault} (column {column})")]
@@ -51,7 +51,7 @@ pub(super) enum LineError {
 }
 
 impl<'a> UserRecordLine<'a> {
-    pub(super) fn parse(line: &'a [u8]) -> Result<Self, LineError> {
+    pub(crate) fn parse(line: &'a [u8]) -> Result<Self, LineError> {
         // The derived reader would take an array for an object with its members in order.
         if !line.trim_ascii_start().starts_with(b"{") {
             return Err(LineError::NotAnObject);
@@ -61,7 +61,7 @@ impl<'a> UserRecordLine<'a> {
     }
 
     /// The payload, decoded.
-    pub(super) fn data(&self) -> Result<Cow<'_, [u8]>, LineError> {
+    pub(crate) fn data(&self) -> Result<Cow<'_, [u8]>, LineError> {
         match (&self.data, &self.text) {
             (Some(data), None) => match BASE64_STANDARD.decode(data.as_bytes()) {
                 Ok(data) => Ok(Cow::Owned(data)),
@@ -74,7 +74,7 @@ impl<'a> UserRecordLine<'a> {
     }
 
     /// The user record, given its payload.
-    pub(super) fn user_record<'b>(&'b self, data: &'b [u8]) -> UserRecordInput<'b> {
+    pub(crate) fn user_record<'b>(&'b self, data: &'b [u8]) -> UserRecordInput<'b> {
         UserRecordInput {
             explicit_hash_key: self.explicit_hash_key.as_deref(),
             ..UserRecordInput::new(&self.partition_key, data)

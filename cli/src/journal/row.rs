@@ -1,0 +1,124 @@
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
+
+use kinesis_handler::{
+    SequenceNumber,
+    journal::{JournalShard, Progress, RecordState, StateKind},
+};
+use serde::Serialize;
+
+use crate::{
+    args::Format,
+    cell,
+    table::{Column, LastCell, LastColumn, Row, Table, terminal_width},
+};
+
+/// A line for each state.
+pub(super) struct Rows<W: Write> {
+    format: Format,
+    /// JSON goes past it, to the same output.
+    table: Table<W>,
+    states: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Line<'a> {
+    application: &'a str,
+    stream_arn: &'a str,
+    shard_id: &'a str,
+    kind: &'static str,
+    sequence_number: SequenceNumber,
+    /// Sub-sequence numbers, first and last.
+    done: Vec<(u64, u64)>,
+    /// How often each of the others has failed, by sub-sequence number or content hash.
+    attempts: BTreeMap<String, u32>,
+    last_error: Option<&'a str>,
+    /// Milliseconds since 1970, as the others.
+    arrival_ms: Option<u64>,
+    first_failure_ms: Option<u64>,
+    updated_ms: u64,
+    expires_ms: u64,
+    version: u64,
+}
+
+const COLUMNS: [Column; 8] = [
+    Column { heading: "APPLICATION", is_number: false },
+    Column { heading: "STREAM", is_number: false },
+    Column { heading: "SHARD", is_number: false },
+    Column { heading: "KIND", is_number: false },
+    Column { heading: "SEQUENCE NUMBER", is_number: false },
+    Column { heading: "DONE", is_number: false },
+    Column { heading: "FAILED", is_number: false },
+    Column { heading: "UPDATED (UTC)", is_number: false },
+];
+
+const LAST: LastColumn = LastColumn { heading: "LAST ERROR", width: 80, min_width: 21 };
+
+/// How much is shown of what may be long.
+const LIST_WIDTH: usize = 30;
+
+impl<W: Write> Rows<W> {
+    pub(super) fn new(format: Format, output: W) -> Self {
+        Rows { format, table: Table::new(output, terminal_width(), COLUMNS, LAST), states: 0 }
+    }
+
+    pub(super) fn add(&mut self, shard: JournalShard<'_>, state: &RecordState) -> io::Result<()> {
+        self.states += 1;
+        let kind = match state.kind {
+            StateKind::Retry => "retry",
+            StateKind::Hole => "hole",
+        };
+        let Progress { done, attempts, last_error, .. } = &state.progress;
+        if self.format == Format::Json {
+            let line = Line {
+                application: shard.application,
+                stream_arn: shard.stream_arn,
+                shard_id: shard.shard_id,
+                kind,
+                sequence_number: state.sequence_number,
+                done: done.ranges().collect(),
+                attempts: attempts.iter().map(|(id, times)| (id.to_string(), *times)).collect(),
+                last_error: last_error.as_deref(),
+                arrival_ms: state.progress.arrival_ms,
+                first_failure_ms: state.progress.first_failure_ms,
+                updated_ms: state.updated_ms,
+                expires_ms: state.expires_ms,
+                version: state.version,
+            };
+            let output = self.table.output();
+            serde_json::to_writer(&mut *output, &line)?;
+            return output.write_all(b"\n");
+        }
+        let range =
+            |(first, last)| if first == last { format!("{first}") } else { format!("{first}-{last}") };
+        let list = |parts: Vec<String>| match parts.is_empty() {
+            true => "-".to_owned(),
+            false => cell::text(&parts.join(","), LIST_WIDTH),
+        };
+        let failed =
+            attempts.iter().map(|(id, times)| format!("{} ({times}x)", cell::text(&id.to_string(), 10)));
+        self.table.push(Row {
+            columns: vec![
+                cell::text(shard.application, 40),
+                cell::text(shard.stream_arn.rsplit_once('/').map_or(shard.stream_arn, |(_, name)| name), 40),
+                cell::text(shard.shard_id, 40),
+                kind.to_owned(),
+                // Whole, so that it can be looked for.
+                state.sequence_number.to_string(),
+                list(done.ranges().map(range).collect()),
+                list(failed.collect()),
+                cell::time(state.updated_ms),
+            ],
+            last: LastCell::Cut(last_error.clone().unwrap_or_else(|| "-".to_owned())),
+        })
+    }
+
+    /// Returns how many there were.
+    pub(super) fn finish(mut self) -> io::Result<u64> {
+        self.table.finish()?;
+        Ok(self.states)
+    }
+}

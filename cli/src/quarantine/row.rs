@@ -1,0 +1,155 @@
+use std::{
+    borrow::Cow,
+    io::{self, Write},
+};
+
+use base64::prelude::*;
+use kinesis_handler::{
+    SequenceNumber,
+    journal::{JournalShard, QuarantinedRecord, UserRecordId},
+};
+use serde::Serialize;
+
+use crate::{
+    args::Format,
+    cell,
+    table::{Column, LastCell, LastColumn, Row, Table, terminal_width},
+};
+
+/// A line for each record in the quarantine.
+pub(super) struct Rows<W: Write> {
+    format: Format,
+    /// Both write to it, one or the other.
+    table: Table<W>,
+    records: u64,
+}
+
+/// A record as JSON has it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Line<'a> {
+    application: &'a str,
+    stream_arn: &'a str,
+    shard_id: &'a str,
+    sequence_number: SequenceNumber,
+    sub_sequence_number: Option<u64>,
+    content_hash: Option<String>,
+    content: String,
+    reason: String,
+    attempts: u32,
+    error: &'a str,
+    partition_key: Cow<'a, str>,
+    explicit_hash_key: Option<Cow<'a, str>>,
+    bytes: usize,
+    /// Milliseconds since 1970, as the others.
+    arrival_ms: Option<u64>,
+    quarantined_ms: u64,
+    request_id: &'a str,
+    /// Base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<String>,
+    /// What has become of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'a str>,
+}
+
+impl<'a> Line<'a> {
+    pub(super) fn new(shard: JournalShard<'a>, record: &'a QuarantinedRecord) -> Self {
+        Line {
+            application: shard.application,
+            stream_arn: shard.stream_arn,
+            shard_id: shard.shard_id,
+            sequence_number: record.sequence_number,
+            sub_sequence_number: match record.id {
+                UserRecordId::Sub(number) => Some(number),
+                UserRecordId::Content(_) => None,
+            },
+            content_hash: match &record.id {
+                UserRecordId::Sub(_) => None,
+                UserRecordId::Content(hash) => Some(hash.to_string()),
+            },
+            content: record.content.to_string(),
+            reason: record.reason.to_string(),
+            attempts: record.attempts,
+            error: &record.error,
+            partition_key: String::from_utf8_lossy(&record.partition_key),
+            explicit_hash_key: record.explicit_hash_key.as_deref().map(String::from_utf8_lossy),
+            bytes: record.data.len(),
+            arrival_ms: record.arrival_ms,
+            quarantined_ms: record.quarantined_ms,
+            request_id: &record.request_id,
+            data: None,
+            outcome: None,
+        }
+    }
+
+    pub(super) fn with_data(mut self, record: &QuarantinedRecord) -> Self {
+        self.data = Some(BASE64_STANDARD.encode(&record.data));
+        self
+    }
+
+    pub(super) fn write(&self, output: &mut impl Write) -> io::Result<()> {
+        serde_json::to_writer(&mut *output, self)?;
+        output.write_all(b"\n")?;
+        output.flush()
+    }
+}
+
+const COLUMNS: [Column; 9] = [
+    Column { heading: "APPLICATION", is_number: false },
+    Column { heading: "STREAM", is_number: false },
+    Column { heading: "SHARD", is_number: false },
+    Column { heading: "POSITION", is_number: false },
+    Column { heading: "KEY", is_number: false },
+    Column { heading: "SIZE", is_number: true },
+    Column { heading: "SINCE (UTC)", is_number: false },
+    Column { heading: "REASON", is_number: false },
+    Column { heading: "ATTEMPTS", is_number: true },
+];
+
+const LAST: LastColumn = LastColumn { heading: "ERROR", width: 80, min_width: 21 };
+
+impl<W: Write> Rows<W> {
+    pub(super) fn new(format: Format, output: W) -> Self {
+        Rows { format, table: Table::new(output, terminal_width(), COLUMNS, LAST), records: 0 }
+    }
+
+    /// With what has become of it, if something has.
+    pub(super) fn add(
+        &mut self,
+        shard: JournalShard<'_>,
+        record: &QuarantinedRecord,
+        outcome: Option<&str>,
+    ) -> io::Result<()> {
+        self.records += 1;
+        if self.format == Format::Json {
+            return Line { outcome, ..Line::new(shard, record) }.write(self.table.output());
+        }
+        let name = shard.stream_arn.rsplit_once('/').map_or(shard.stream_arn, |(_, name)| name);
+        // Whole, so that it can be given to other commands.
+        let position = format!("{}:{}", record.sequence_number, record.id);
+        self.table.push(Row {
+            columns: vec![
+                cell::text(shard.application, 40),
+                cell::text(name, 40),
+                cell::text(shard.shard_id, 40),
+                position,
+                cell::text(&String::from_utf8_lossy(&record.partition_key), 36),
+                record.data.len().to_string(),
+                cell::time(record.quarantined_ms),
+                record.reason.to_string(),
+                record.attempts.to_string(),
+            ],
+            last: match outcome {
+                Some(outcome) => LastCell::Whole(outcome.to_owned()),
+                None => LastCell::Cut(record.error.clone()),
+            },
+        })
+    }
+
+    /// Returns how many there were.
+    pub(super) fn finish(mut self) -> io::Result<u64> {
+        self.table.finish()?;
+        Ok(self.records)
+    }
+}

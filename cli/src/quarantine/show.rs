@@ -1,0 +1,73 @@
+use std::io::{self, Write};
+
+use kinesis_handler::journal::{JournalShard, QuarantinedRecord};
+
+use super::{for_each, is_one_of, open, row::Line};
+use crate::{
+    args::{Format, QuarantineShowArgs},
+    cell,
+    error::{Error, Outcome},
+    note::note,
+};
+
+/// How much of a payload people are shown.
+const SHOWN_DATA: usize = 100_000;
+
+pub(super) async fn show(args: &QuarantineShowArgs) -> Result<Outcome, Error> {
+    let table = open(&args.table).await?;
+    let mut stdout = io::stdout().lock();
+    let mut shown = 0u64;
+    for_each(&table, &args.table, async |shard, record| {
+        if !is_one_of(&args.positions, &record) {
+            return Ok(());
+        }
+        shown += 1;
+        match args.format {
+            _ if args.raw => stdout.write_all(&record.data)?,
+            Format::Json => Line::new(shard, &record).with_data(&record).write(&mut stdout)?,
+            Format::Table => write_text(&mut stdout, shard, &record, shown > 1)?,
+        }
+        Ok(())
+    })
+    .await?;
+    stdout.flush()?;
+    if shown == 0 {
+        note("nothing of that is in the quarantine");
+        return Ok(Outcome::SomeFailed);
+    }
+    Ok(Outcome::Done)
+}
+
+fn write_text(
+    output: &mut impl Write,
+    shard: JournalShard<'_>,
+    record: &QuarantinedRecord,
+    has_others: bool,
+) -> io::Result<()> {
+    if has_others {
+        writeln!(output)?;
+    }
+    let text = |bytes: &[u8]| cell::data(bytes, SHOWN_DATA);
+    let dash = || "-".to_owned();
+    let lines = [
+        ("application", shard.application.to_owned()),
+        ("stream", shard.stream_arn.to_owned()),
+        ("shard", shard.shard_id.to_owned()),
+        ("position", format!("{}:{}", record.sequence_number, record.id)),
+        ("content", record.content.to_string()),
+        ("partition key", text(&record.partition_key)),
+        ("hash key", record.explicit_hash_key.as_deref().map_or_else(dash, text)),
+        ("arrival", record.arrival_ms.map_or_else(dash, cell::time)),
+        ("given up", cell::time(record.quarantined_ms)),
+        ("reason", record.reason.to_string()),
+        ("attempts", record.attempts.to_string()),
+        ("error", cell::text(&record.error, SHOWN_DATA)),
+        ("request ID", cell::text(&record.request_id, SHOWN_DATA)),
+        ("size", format!("{} bytes", record.data.len())),
+        ("data", text(&record.data)),
+    ];
+    for (name, value) in lines {
+        writeln!(output, "{name:13}  {value}")?;
+    }
+    Ok(())
+}
