@@ -41,6 +41,10 @@ impl FromStr for Arrival {
 }
 
 impl Arrival {
+    pub(crate) fn from_epoch_milliseconds(milliseconds: u64) -> Self {
+        Arrival { epoch_seconds: milliseconds as f64 / 1000.0 }
+    }
+
     /// Rounded: 1545084650.987 is a little less than that as a float.
     pub(crate) fn epoch_milliseconds(self) -> u64 {
         (self.epoch_seconds * 1000.0).round() as u64

@@ -67,7 +67,8 @@ pub(crate) fn width(text: &str) -> usize {
     text.chars().map(|char| char.width().unwrap_or(0)).sum()
 }
 
-fn hex(data: &[u8], max_width: usize) -> String {
+/// `0x` and the first bytes.
+pub(crate) fn hex(data: &[u8], max_width: usize) -> String {
     let mut shown = "0x".to_owned();
     // Enough to be cut, if there is more.
     for byte in data.iter().take(max_width / 2) {

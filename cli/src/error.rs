@@ -42,6 +42,11 @@ pub(crate) enum Error {
     Progress(#[from] ProgressError),
     #[error("table {table} cannot be used")]
     Journal { table: String, source: JournalError },
+    #[error("the stream has no shard {shard_id}")]
+    NoShard { shard_id: String },
+    /// What the command line's own rules cannot tell.
+    #[error("{0}")]
+    Usage(String),
     #[error("interrupted")]
     Interrupted,
     #[error("cannot write to standard output")]
@@ -81,6 +86,8 @@ impl Error {
             | Error::SequenceNumbers { .. }
             | Error::Scenario { .. }
             | Error::Start(_)
+            | Error::NoShard { .. }
+            | Error::Usage(_)
             | Error::Simulation(_) => 2,
             Error::Stream(error) => error.exit_code(),
             Error::Aws(error) => error.exit_code(),

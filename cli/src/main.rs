@@ -22,10 +22,12 @@ mod meter;
 mod run;
 mod journal_table;
 mod record_position;
+mod stream_point;
 mod kinesis_record;
 mod input;
 mod user_record_line;
 mod inspect;
+mod look;
 mod aggregate;
 mod simulate;
 mod put;
@@ -45,6 +47,7 @@ use crate::{
 fn main() -> ExitCode {
     let outcome = match Args::parse().command {
         Command::Inspect(args) => inspect::run(&args),
+        Command::Tail(args) => look::run(&args),
         Command::Aggregate(args) => aggregate::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Put(args) => put::run(&args),

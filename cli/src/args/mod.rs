@@ -1,3 +1,4 @@
+mod look;
 mod journal;
 mod shards;
 mod put;
@@ -13,6 +14,7 @@ use kinesis_handler::SequenceNumber;
 use kpl_deaggregation::MAX_SIZE_LIMIT_BYTES;
 
 pub(crate) use journal::{JournalArgs, JournalCommand, Kind};
+pub(crate) use look::{DataStyle, LookArgs, TailArgs};
 pub(crate) use put::PutArgs;
 pub(crate) use quarantine::{
     QuarantineArgs, QuarantineCommand, QuarantineListArgs, QuarantinePurgeArgs, QuarantineRedriveArgs,
@@ -23,7 +25,7 @@ pub(crate) use shards::ShardArgs;
 pub(crate) use simulate::SimulateArgs;
 pub(crate) use target::{DeliveryArgs, PaceArgs, TargetArgs};
 
-use crate::{arrival::Arrival, stream_arn::StreamArn};
+use crate::{arrival::Arrival, stream_arn::StreamArn, stream_name::StreamName};
 
 /// Looks into Kinesis records, makes aggregated ones, and simulates how Lambda delivers them.
 #[derive(Debug, Parser)]
@@ -41,6 +43,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Inspect(InspectArgs),
+    Tail(TailArgs),
     Aggregate(AggregateArgs),
     Simulate(SimulateArgs),
     Put(PutArgs),
@@ -51,8 +54,8 @@ pub(crate) enum Command {
 
 /// Shows the user records that Kinesis records hold.
 ///
-/// Takes a Lambda event, the output of `aws kinesis get-records`, one record in base64, or one record as it is, and
-/// takes aggregated records apart, except those of an enhanced fan-out consumer: Lambda has done it.
+/// Takes a Lambda event, the output of `aws kinesis get-records`, one record in base64, one record as it is, or a stream,
+/// and takes aggregated records apart, except those of an enhanced fan-out consumer: Lambda has done it.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 The table shortens sequence numbers to the last digits that tell them apart, and cuts long keys and payloads. It \
@@ -70,6 +73,7 @@ Exit codes:
 
 Examples:
   kinesis-kit inspect event.json
+  kinesis-kit inspect --stream orders --from 2026-01-01T00:00:00Z --count 20
   aws kinesis get-records --shard-iterator \"$ITERATOR\" | kinesis-kit inspect
   kinesis-kit inspect --format json event.json | jq -r 'select(.data) | .data | @base64d'
   echo 84mawgoBaxoHCAAaA29uZRoHCAAaA3R3b0s8vQwjbuq1OM6wBLyAHeA= | kinesis-kit inspect")]
@@ -80,9 +84,22 @@ pub(crate) struct InspectArgs {
     /// How to show the user records
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
+    /// How to show payloads in the table
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) data: DataStyle,
     /// What the input is
     #[arg(long, value_enum, default_value_t)]
     pub(crate) input: InputKind,
+    /// Look into this stream, by its name or ARN, from its oldest record to its newest
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with_all = ["file", "input"],
+        help_heading = "Options for a stream"
+    )]
+    pub(crate) stream: Option<StreamName>,
+    #[command(flatten)]
+    pub(crate) look: LookArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]

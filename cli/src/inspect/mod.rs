@@ -8,20 +8,23 @@ mod record_table;
 
 use std::io;
 
-use kpl_deaggregation::{Deaggregator, InvalidFramePolicy, UserRecords};
+use kinesis_esm_simulator::SharedRecord;
+use kpl_deaggregation::{Deaggregator, UserRecords};
 
 use crate::{
-    args::{Format, InspectArgs},
+    args::{DataStyle, Format, InspectArgs},
+    arrival::Arrival,
     error::{Error, Outcome},
     input::{self, Input},
     kinesis_record::{InvalidRecord, KinesisRecord},
+    look::{self, Look},
     note::note,
     table::terminal_width,
 };
 use json_lines::JsonLines;
 use line::Line;
 use record_table::RecordTable;
-use summary::Summary;
+pub(crate) use summary::Summary;
 
 /// How much output is gathered before it is written.
 const WRITE_BYTES: usize = 64 * 1024;
@@ -33,38 +36,69 @@ trait Sink {
 
     fn write(&mut self, line: &Line<'_>) -> io::Result<()>;
 
+    /// Writes what is left. More may follow.
     fn finish(&mut self) -> io::Result<()>;
 }
 
 pub(crate) fn run(args: &InspectArgs) -> Result<Outcome, Error> {
+    if let Some(stream) = &args.stream {
+        let InspectArgs { look, format, data, .. } = args;
+        return look::look(&Look { stream, args: look, format: *format, data: *data, follows: false });
+    }
     let input = Input::read(&args.file)?;
     let kinesis_records = input::kinesis_records(&input, args.input)?;
     let stdout = io::stdout().lock();
-    let summary = match args.format {
+    let mut sink: Box<dyn Sink> = match args.format {
         Format::Table => {
-            let width = terminal_width();
-            show(&kinesis_records, &mut RecordTable::new(stdout, width, &kinesis_records))?
+            let table = RecordTable::of_input(stdout, terminal_width(), &kinesis_records);
+            Box::new(table.with_data(args.data))
         }
-        Format::Json => show(&kinesis_records, &mut JsonLines::new(stdout))?,
+        Format::Json => Box::new(JsonLines::new(stdout)),
     };
-    if args.format == Format::Table || summary.invalid > 0 {
-        note(&summary);
+    let mut inspector = Inspector::default();
+    for kinesis_record in &kinesis_records {
+        inspector.show(kinesis_record, &mut *sink)?;
+    }
+    sink.finish()?;
+    conclude(&inspector.summary, args.format)
+}
+
+/// Tells people, and whoever asks for the exit code, what there was.
+pub(crate) fn conclude(summary: &Summary, format: Format) -> Result<Outcome, Error> {
+    if format == Format::Table || summary.invalid > 0 {
+        note(summary);
     }
     Ok(if summary.invalid > 0 { Outcome::SomeFailed } else { Outcome::Done })
 }
 
-fn show(kinesis_records: &[KinesisRecord<'_>], sink: &mut impl Sink) -> io::Result<Summary> {
-    let mut deaggregator = Deaggregator::new(InvalidFramePolicy::Fail);
-    let mut summary = Summary::default();
-    for kinesis_record in kinesis_records {
+/// Takes Kinesis records apart, and counts what is in them.
+#[derive(Default)]
+struct Inspector {
+    deaggregator: Deaggregator,
+    summary: Summary,
+    /// Most user records, if there is a limit.
+    limit: Option<u64>,
+}
+
+impl Inspector {
+    fn is_full(&self) -> bool {
+        self.limit.is_some_and(|limit| self.summary.user_records >= limit)
+    }
+
+    fn show(&mut self, kinesis_record: &KinesisRecord<'_>, sink: &mut dyn Sink) -> io::Result<()> {
+        let limit = self.limit.unwrap_or(u64::MAX);
+        let summary = &mut self.summary;
         summary.kinesis_records += 1;
         sink.begin(kinesis_record);
         let data = kinesis_record.decode();
-        match Contents::of(kinesis_record, &data, &mut deaggregator) {
+        match Contents::of(kinesis_record, &data, &mut self.deaggregator) {
             Contents::UserRecords(user_records) => {
                 let content = user_records.content();
                 summary.count(content);
                 for user_record in user_records {
+                    if summary.user_records >= limit {
+                        break;
+                    }
                     summary.user_records += 1;
                     sink.write(&Line::of_user_record(kinesis_record, content, &user_record))?;
                 }
@@ -78,9 +112,51 @@ fn show(kinesis_records: &[KinesisRecord<'_>], sink: &mut impl Sink) -> io::Resu
                 sink.write(&Line::of_invalid_record(kinesis_record, &invalid))?;
             }
         }
+        Ok(())
     }
-    sink.finish()?;
-    Ok(summary)
+}
+
+/// Shows the records of a live stream, as they are read.
+pub(crate) struct Inspection {
+    inspector: Inspector,
+    sink: Box<dyn Sink>,
+}
+
+impl Inspection {
+    pub(crate) fn of_stream(
+        output: io::StdoutLock<'static>,
+        format: Format,
+        data: DataStyle,
+        limit: Option<u64>,
+    ) -> Self {
+        let sink: Box<dyn Sink> = match format {
+            Format::Table => Box::new(RecordTable::of_stream(output, terminal_width()).with_data(data)),
+            Format::Json => Box::new(JsonLines::new(output)),
+        };
+        Inspection { inspector: Inspector { limit, ..Inspector::default() }, sink }
+    }
+
+    /// Shows records of a shard at once. Returns whether there shall be no more.
+    pub(crate) fn add(&mut self, shard_id: &str, records: &[SharedRecord]) -> io::Result<bool> {
+        for record in records {
+            if self.inspector.is_full() {
+                break;
+            }
+            let mut kinesis_record = KinesisRecord::of_data(&record.data[..]);
+            kinesis_record.sequence_number = Some(record.sequence_number.to_string().into());
+            kinesis_record.partition_key = Some(record.partition_key.as_str().into());
+            kinesis_record.shard_id = Some(shard_id.into());
+            kinesis_record.arrival = Some(Arrival::from_epoch_milliseconds(record.arrival_ms));
+            self.inspector.show(&kinesis_record, &mut *self.sink)?;
+        }
+        self.sink.finish()?;
+        Ok(self.inspector.is_full())
+    }
+
+    pub(crate) fn finish(mut self) -> io::Result<Summary> {
+        self.sink.finish()?;
+        Ok(self.inspector.summary)
+    }
 }
 
 /// What a Kinesis record holds.

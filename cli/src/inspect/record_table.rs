@@ -2,10 +2,13 @@ use std::io::{self, Write};
 
 use super::{Line, Sink, short_number::ShortNumbers};
 use crate::{
+    args::DataStyle,
     cell,
     kinesis_record::KinesisRecord,
     table::{Column, LastCell, LastColumn, Row, Table},
 };
+
+const SHARD: Column = Column { heading: "SHARD", is_number: false };
 
 const COLUMNS: [Column; 6] = [
     Column { heading: "SEQUENCE NUMBER", is_number: false },
@@ -30,16 +33,18 @@ const HASH_KEY_WIDTH: usize = 39;
 /// For people: a row for each line.
 pub(super) struct RecordTable<W> {
     table: Table<W>,
-    short_numbers: ShortNumbers,
-    /// What all rows of a Kinesis record share.
-    sequence_number: String,
+    /// `None` for a stream, whose numbers are not known in advance.
+    short_numbers: Option<ShortNumbers>,
+    data: DataStyle,
+    /// What all rows of a Kinesis record share: the shard, if it is a column, and the sequence number.
+    first_columns: Vec<String>,
     arrival: String,
 }
 
 impl<W: Write> RecordTable<W> {
     /// `kinesis_records` are those that all lines come from. The width is that of the terminal, if it is one that the
     /// table goes to.
-    pub(super) fn new(
+    pub(super) fn of_input(
         output: W,
         terminal_width: Option<usize>,
         kinesis_records: &[KinesisRecord<'_>],
@@ -47,28 +52,51 @@ impl<W: Write> RecordTable<W> {
         let numbers = kinesis_records.iter().filter_map(|record| record.sequence_number.as_deref());
         RecordTable {
             table: Table::new(output, terminal_width, COLUMNS, DATA),
-            short_numbers: ShortNumbers::telling_apart(numbers),
-            sequence_number: String::new(),
+            short_numbers: Some(ShortNumbers::telling_apart(numbers)),
+            data: DataStyle::Auto,
+            first_columns: Vec::new(),
             arrival: String::new(),
         }
     }
 
+    /// Records of several shards, in the order in which they are read.
+    pub(super) fn of_stream(output: W, terminal_width: Option<usize>) -> Self {
+        let columns: Vec<Column> = [SHARD].into_iter().chain(COLUMNS).collect();
+        RecordTable {
+            table: Table::new(output, terminal_width, columns, DATA),
+            short_numbers: None,
+            data: DataStyle::Auto,
+            first_columns: Vec::new(),
+            arrival: String::new(),
+        }
+    }
+
+    pub(super) fn with_data(mut self, data: DataStyle) -> Self {
+        self.data = data;
+        self
+    }
+
     fn row(&self, line: &Line<'_>) -> Row {
         let key = |key: Option<&str>, max_width| or_dash(key.map(|key| cell::text(key, max_width)));
-        let data_width = self.table.last_width(COLUMNS.len());
-        let columns = [
-            self.sequence_number.clone(),
+        let mut columns = self.first_columns.clone();
+        columns.extend([
             or_dash(line.sub_sequence_number.map(|number| number.to_string())),
             key(line.partition_key.as_deref(), KEY_WIDTH),
             key(line.explicit_hash_key.as_deref(), HASH_KEY_WIDTH),
             self.arrival.clone(),
             or_dash(line.data.map(|data| data.len().to_string())),
-        ];
+        ]);
+        let data_width = self.table.last_width(columns.len());
+        let data = |data: &[u8]| match self.data {
+            DataStyle::Auto => cell::data(data, data_width),
+            DataStyle::Text => cell::text(&String::from_utf8_lossy(data), data_width),
+            DataStyle::Hex => cell::hex(data, data_width),
+        };
         Row {
-            columns: columns.into(),
+            columns,
             last: match &line.invalid {
                 Some(reason) => LastCell::Whole(format!("INVALID: {reason}")),
-                None => LastCell::Cut(or_dash(line.data.map(|data| cell::data(data, data_width)))),
+                None => LastCell::Cut(or_dash(line.data.map(data))),
             },
         }
     }
@@ -77,8 +105,16 @@ impl<W: Write> RecordTable<W> {
 impl<W: Write> Sink for RecordTable<W> {
     fn begin(&mut self, kinesis_record: &KinesisRecord<'_>) {
         let number = kinesis_record.sequence_number.as_deref();
-        let shortened = number.map(|number| self.short_numbers.shorten(number));
-        self.sequence_number = or_dash(shortened.map(|number| cell::text(&number, SEQUENCE_NUMBER_WIDTH)));
+        self.first_columns = match &self.short_numbers {
+            Some(short_numbers) => {
+                let shortened = number.map(|number| short_numbers.shorten(number));
+                vec![or_dash(shortened.map(|number| cell::text(&number, SEQUENCE_NUMBER_WIDTH)))]
+            }
+            None => vec![
+                or_dash(kinesis_record.shard_id.as_deref().map(|id| cell::text(id, KEY_WIDTH))),
+                or_dash(number.map(|number| cell::text(number, SEQUENCE_NUMBER_WIDTH))),
+            ],
+        };
         self.arrival = or_dash(kinesis_record.arrival.map(|arrival| arrival.to_string()));
     }
 
@@ -111,7 +147,7 @@ mod tests {
             records.push(record);
         }
         let mut output = Vec::new();
-        let mut table = RecordTable::new(&mut output, terminal_width, &records);
+        let mut table = RecordTable::of_input(&mut output, terminal_width, &records);
         for record in &records {
             table.begin(record);
             let data = record.decode().expect("bytes");

@@ -6,7 +6,7 @@ use crate::note::count;
 
 /// How many of what an input holds.
 #[derive(Debug, Default)]
-pub(super) struct Summary {
+pub(crate) struct Summary {
     pub(super) kinesis_records: u64,
     pub(super) user_records: u64,
     pub(super) invalid: u64,

@@ -7,6 +7,7 @@ mod read_pace;
 mod api;
 mod shard_reader;
 mod stream_range;
+mod walk;
 
 pub(crate) use api::{Api, MAX_PUT_BYTES, MAX_PUT_RECORDS};
 pub(crate) use position::Position;
@@ -15,3 +16,4 @@ pub(crate) use record::now_ms;
 pub(crate) use shard::Shard;
 pub(crate) use shard_reader::{Page, ShardReader};
 pub(crate) use stream_range::StreamRange;
+pub(crate) use walk::{Visit, Visited, Walk};

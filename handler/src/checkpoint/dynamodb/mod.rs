@@ -2,16 +2,21 @@
 
 mod update;
 mod item;
+mod scan;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use aws_config::SdkConfig;
+use aws_sdk_dynamodb::Client;
 use tokio::runtime;
 
-use super::{Checkpoint, CheckpointFuture, CheckpointStore};
+use super::{Checkpoint, CheckpointError, CheckpointFuture, CheckpointStore, Row};
 use crate::dynamodb::Connection;
 
 /// A lease table in DynamoDB: HASH key `leaseKey` (text), no sort key.
@@ -42,6 +47,22 @@ impl DynamoDbCheckpoints {
     /// attempts are those of the mirror all the same.
     pub fn with_config(table: impl Into<String>, config: SdkConfig) -> Self {
         Self::with_connection(table.into(), Arc::new(Connection::with_config(config)))
+    }
+
+    /// The table of this name behind a client with time limits and attempts of its own: for tools, which may wait longer
+    /// than an invocation.
+    pub fn with_client(table: impl Into<String>, client: Client) -> Self {
+        Self::with_connection(table.into(), Arc::new(Connection::with_client(client)))
+    }
+
+    /// All rows, by their `leaseKey`, which is a shard's ID. It scans the table; the permission is `Scan`.
+    ///
+    /// # Errors
+    ///
+    /// Any [`CheckpointError`].
+    pub async fn rows(&self) -> Result<BTreeMap<String, Row>, CheckpointError> {
+        let Shared { table, connection } = &*self.shared;
+        scan::rows(connection.client().await, table).await
     }
 
     pub(crate) fn with_connection(table: String, connection: Arc<Connection>) -> Self {

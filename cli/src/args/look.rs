@@ -1,0 +1,71 @@
+use clap::{ValueEnum, builder::RangedU64ValueParser};
+
+use crate::{stream_name::StreamName, stream_point::StreamPoint};
+
+// No doc comment: it would become that of the command.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct LookArgs {
+    /// Only of this shard; may be given several times
+    #[arg(long = "shard", value_name = "ID", requires = "stream", help_heading = "Options for a stream")]
+    pub(crate) shards: Vec<String>,
+    /// Where to begin: trim-horizon, tip, a time, or a sequence number of the one --shard
+    #[arg(long, value_name = "WHERE", requires = "stream", help_heading = "Options for a stream")]
+    pub(crate) from: Option<StreamPoint>,
+    /// How many user records to show at the most
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        value_parser = RangedU64ValueParser::<u64>::new().range(1..),
+        requires = "stream", help_heading = "Options for a stream"
+    )]
+    pub(crate) count: Option<u64>,
+    /// How long to look at the most
+    #[arg(long = "for", value_name = "SECONDS", requires = "stream", help_heading = "Options for a stream")]
+    pub(crate) seconds: Option<u64>,
+}
+
+/// How payloads are shown to people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum DataStyle {
+    /// As text if it is text, else as hex
+    #[default]
+    Auto,
+    /// As text, whatever it is
+    Text,
+    /// As hex digits
+    Hex,
+}
+
+/// Shows user records as they come into a stream.
+///
+/// Begins behind the newest record, unless --from says otherwise, and goes on until a signal comes, through all shards
+/// and those that they are split into or merged to.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+The columns, and the JSON lines, are those of `kinesis-kit inspect`. Each shard is read twice in a second, of the five \
+reads that all of its readers share. Within a shard, user records come in stream order.
+
+Permissions: kinesis:ListShards, GetShardIterator, GetRecords, DescribeStreamSummary.
+
+Exit codes:
+  0  ended by a signal, by --count or --for, or because all shards have ended
+  1  some records are invalid; they are marked in the output
+  2  wrong usage; the stream cannot be used
+
+Examples:
+  kinesis-kit tail --stream orders
+  kinesis-kit tail --stream orders --from 2026-01-01T00:00:00Z --count 100
+  kinesis-kit tail --stream orders --format json | jq -r '.data | @base64d'")]
+pub(crate) struct TailArgs {
+    /// The stream, by its name or ARN
+    #[arg(long, value_name = "NAME")]
+    pub(crate) stream: StreamName,
+    #[command(flatten)]
+    pub(crate) look: LookArgs,
+    /// How to show the user records
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: super::Format,
+    /// How to show payloads in the table
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) data: DataStyle,
+}

@@ -1,0 +1,136 @@
+//! `kinesis-kit tail` and `kinesis-kit inspect --stream`: the user records of a live stream.
+
+use std::{cell::RefCell, io, rc::Rc, time::Duration};
+
+use tokio::time::sleep;
+
+use crate::{
+    args::{DataStyle, Format, LookArgs, TailArgs},
+    error::{Error, Outcome},
+    halt::Halt,
+    inspect::{self, Inspection},
+    kinesis::{Api, Position, ReadPace, ShardReader, Visit, Visited, Walk},
+    note::note,
+    run,
+    stream_name::StreamName,
+    stream_point::StreamPoint,
+};
+
+/// Leaves three of the five reads of a second to others.
+const READ_INTERVAL: Duration = Duration::from_millis(500);
+
+/// All at once: a shard that waits is one whose records are not seen.
+const CONCURRENCY: usize = usize::MAX;
+
+/// What is looked at.
+#[derive(Debug)]
+pub(crate) struct Look<'a> {
+    pub(crate) stream: &'a StreamName,
+    pub(crate) args: &'a LookArgs,
+    pub(crate) format: Format,
+    pub(crate) data: DataStyle,
+    /// Whether to wait for records that are still to come.
+    pub(crate) follows: bool,
+}
+
+pub(crate) fn run(args: &TailArgs) -> Result<Outcome, Error> {
+    let TailArgs { stream, look: args, format, data } = args;
+    look(&Look { stream, args, format: *format, data: *data, follows: true })
+}
+
+/// Shows user records until there is nothing more to show.
+pub(crate) fn look(look: &Look<'_>) -> Result<Outcome, Error> {
+    run::block_on(async {
+        let halt = Halt::default();
+        let api = Rc::new(Api::connect(look.stream.clone()).await?);
+        let begin = position(look)?;
+        // A stream that is not there shows now.
+        api.describe().await?;
+        let inspection = Inspection::of_stream(io::stdout().lock(), look.format, look.data, look.args.count);
+        let looking = Looking { look, api, begin, halt: &halt, inspection: RefCell::new(inspection) };
+        let work = async {
+            tokio::select! {
+                biased;
+                ended = looking.all() => ended,
+                () = halt.asked() => Ok(()),
+                () = time_is_up(look.args.seconds) => Ok(()),
+            }
+        };
+        let ended = run::until_interrupted(work, &halt).await;
+        let summary = looking.inspection.into_inner().finish()?;
+        ended?;
+        inspect::conclude(&summary, look.format)
+    })
+}
+
+async fn time_is_up(seconds: Option<u64>) {
+    match seconds {
+        Some(seconds) => sleep(Duration::from_secs(seconds)).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn position(look: &Look<'_>) -> Result<Position, Error> {
+    let default = if look.follows { StreamPoint::Tip } else { StreamPoint::TrimHorizon };
+    let from = look.args.from.unwrap_or(default);
+    if from.is_of_one_shard() && look.args.shards.len() != 1 {
+        return Err(Error::Usage("a sequence number is of one shard: name it with --shard".to_owned()));
+    }
+    Ok(match from {
+        StreamPoint::TrimHorizon => Position::TrimHorizon,
+        StreamPoint::Tip => Position::Latest,
+        StreamPoint::Time(time) => Position::AtTimestamp(time.epoch_milliseconds()),
+        StreamPoint::At { sequence_number, sub_sequence_number: None } => Position::At(sequence_number),
+        StreamPoint::At { .. } => {
+            return Err(Error::Usage(
+                "--from takes a Kinesis record here, not one of its user records".to_owned(),
+            ));
+        }
+        StreamPoint::Checkpoint => {
+            return Err(Error::Usage("--from checkpoint is for `kinesis-kit replay`".to_owned()));
+        }
+    })
+}
+
+struct Looking<'l> {
+    look: &'l Look<'l>,
+    api: Rc<Api>,
+    begin: Position,
+    halt: &'l Halt,
+    inspection: RefCell<Inspection>,
+}
+
+impl Looking<'_> {
+    async fn all(&self) -> Result<(), Error> {
+        let walk = Walk {
+            api: &self.api,
+            shard_ids: &self.look.args.shards,
+            // Of a closed parent there is nothing behind the tip.
+            waits_for_parents: self.begin != Position::Latest,
+            follows: self.look.follows && self.look.args.shards.is_empty(),
+            concurrency: CONCURRENCY,
+        };
+        walk.visit(async |visit| self.shard(visit).await).await?;
+        if self.look.follows {
+            note("all shards have ended");
+        }
+        Ok(())
+    }
+
+    async fn shard(&self, Visit { shard, is_new }: Visit) -> Result<Visited, Error> {
+        let begin = if is_new { Position::TrimHorizon } else { self.begin };
+        let pace = Rc::new(ReadPace::every(READ_INTERVAL));
+        let mut reader = ShardReader::begin(Rc::clone(&self.api), pace, &shard.id, begin).await?;
+        while let Some(page) = reader.page().await? {
+            let is_full = self.inspection.borrow_mut().add(&shard.id, &page.records)?;
+            if is_full {
+                self.halt.ask();
+                return Ok(Visited::InPart);
+            }
+            if !self.look.follows && page.records.is_empty() && !page.is_behind {
+                break;
+            }
+        }
+        Ok(Visited::Whole)
+    }
+}
