@@ -1,7 +1,9 @@
 use std::{error, io};
 
 use kinesis_esm_simulator::{BoxError, ScenarioError};
-use kinesis_handler::{SequenceNumber, SequenceNumberError, journal::JournalError};
+use kinesis_handler::{
+    SequenceNumber, SequenceNumberError, checkpoint::CheckpointError, journal::JournalError,
+};
 use thiserror::Error;
 
 use crate::{aws::AwsError, progress_file::ProgressError, simulate::StreamError, target::TargetError};
@@ -42,6 +44,10 @@ pub(crate) enum Error {
     Progress(#[from] ProgressError),
     #[error("table {table} cannot be used")]
     Journal { table: String, source: JournalError },
+    #[error("table {table} cannot be used")]
+    Checkpoints { table: String, source: CheckpointError },
+    #[error("table {table} is the mirror of another stream, {stream_arn}")]
+    OtherStream { table: String, stream_arn: String },
     #[error("the stream has no shard {shard_id}")]
     NoShard { shard_id: String },
     /// What the command line's own rules cannot tell.
@@ -92,7 +98,10 @@ impl Error {
             Error::Stream(error) => error.exit_code(),
             Error::Aws(error) => error.exit_code(),
             Error::Target(error) => error.exit_code(),
-            Error::Progress(_) | Error::Journal { .. } => 2,
+            Error::Progress(_)
+            | Error::Journal { .. }
+            | Error::Checkpoints { .. }
+            | Error::OtherStream { .. } => 2,
             // As shells have it for SIGINT.
             Error::Interrupted => 130,
         }

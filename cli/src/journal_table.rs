@@ -1,17 +1,10 @@
 use std::fmt;
 
-use aws_sdk_dynamodb::{
-    Client,
-    config::{Builder, retry::RetryConfig},
-};
 use kinesis_handler::journal::{
     DynamoDbJournal, JournalError, JournalShard, QuarantineReader, RecordState, StateKind,
 };
 
 use crate::{aws, error::Error, stream_name::StreamName};
-
-/// DynamoDB is waited for longer than a function would.
-const MAX_ATTEMPTS: u32 = 10;
 
 /// The table of a retry journal.
 #[derive(Debug)]
@@ -32,9 +25,7 @@ impl JournalTable {
     /// The table of this name. The region is that of the stream, if an ARN names it.
     pub(crate) async fn open(name: &str, filter: &ShardFilter) -> Result<Self, Error> {
         let stream_arn = filter.stream.as_ref().and_then(StreamName::arn);
-        let config = aws::config(stream_arn.map(|arn| arn.region())).await?;
-        let retries = RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS);
-        let client = Client::from_conf(Builder::from(&config).retry_config(retries).build());
+        let client = aws::dynamodb(stream_arn.map(|arn| arn.region())).await?;
         Ok(JournalTable { name: name.to_owned(), store: DynamoDbJournal::with_client(name, client) })
     }
 

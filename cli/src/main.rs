@@ -21,6 +21,7 @@ mod progress_file;
 mod meter;
 mod run;
 mod journal_table;
+mod lease_table;
 mod record_position;
 mod stream_point;
 mod kinesis_record;
@@ -32,6 +33,7 @@ mod aggregate;
 mod simulate;
 mod put;
 mod redrive;
+mod replay;
 mod quarantine;
 mod journal;
 
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Command::Simulate(args) => simulate::run(&args),
         Command::Put(args) => put::run(&args),
         Command::Redrive(args) => redrive::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Quarantine(args) => quarantine::run(&args),
         Command::Journal(args) => journal::run(&args),
     };

@@ -17,7 +17,7 @@ use thiserror::Error;
 pub(crate) struct ProgressFile {
     path: PathBuf,
     file: File,
-    through: HashMap<String, SequenceNumber>,
+    through: HashMap<String, Place>,
 }
 
 /// The first line.
@@ -27,11 +27,28 @@ struct Head {
     run: String,
 }
 
-/// Any other line: of what, everything up to this Kinesis record is done.
+/// A Kinesis record, or one of its user records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    #[serde(rename = "through")]
+    pub(crate) sequence_number: SequenceNumber,
+    #[serde(rename = "sub", skip_serializing_if = "Option::is_none")]
+    pub(crate) sub_sequence_number: Option<u64>,
+}
+
+impl Place {
+    /// The whole Kinesis record.
+    pub(crate) fn whole(sequence_number: SequenceNumber) -> Self {
+        Place { sequence_number, sub_sequence_number: None }
+    }
+}
+
+/// Any other line: of what, everything up to this place is done.
 #[derive(Debug, Serialize, Deserialize)]
 struct Line {
     of: String,
-    through: SequenceNumber,
+    #[serde(flatten)]
+    through: Place,
 }
 
 #[derive(Debug, Error)]
@@ -118,12 +135,12 @@ impl ProgressFile {
         !self.through.is_empty()
     }
 
-    /// The Kinesis record up to which everything is done; `None` if nothing is.
-    pub(crate) fn through(&self, of: &str) -> Option<SequenceNumber> {
+    /// Up to where everything is done; `None` if nothing is.
+    pub(crate) fn through(&self, of: &str) -> Option<Place> {
         self.through.get(of).copied()
     }
 
-    pub(crate) fn note(&mut self, of: &str, through: SequenceNumber) -> Result<(), ProgressError> {
+    pub(crate) fn note(&mut self, of: &str, through: Place) -> Result<(), ProgressError> {
         self.append(&Line { of: of.to_owned(), through })?;
         self.through.insert(of.to_owned(), through);
         Ok(())
@@ -156,8 +173,8 @@ fn default_path(run: &str) -> Result<PathBuf, ProgressError> {
 mod tests {
     use super::*;
 
-    fn number(text: &str) -> SequenceNumber {
-        text.parse().expect("digits")
+    fn number(text: &str) -> Place {
+        Place::whole(text.parse().expect("digits"))
     }
 
     #[test]
@@ -171,6 +188,8 @@ mod tests {
         progress.note("s", number("7")).expect("a writable file");
         progress.note("t", number("8")).expect("a writable file");
         progress.note("s", number("9")).expect("a writable file");
+        let inside = Place { sub_sequence_number: Some(3), ..number("9") };
+        progress.note("u", inside).expect("a writable file");
         drop(progress);
 
         // Killed in the middle of a line.
@@ -179,6 +198,7 @@ mod tests {
         fs::write(&path, torn).expect("a writable file");
         let mut progress = open("replay a", false).expect("its own file");
         assert_eq!((progress.through("s"), progress.through("t")), (Some(number("9")), Some(number("8"))));
+        assert_eq!(progress.through("u"), Some(inside));
         progress.note("t", number("10")).expect("a writable file");
         drop(progress);
         assert_eq!(open("replay a", false).expect("its own file").through("t"), Some(number("10")));

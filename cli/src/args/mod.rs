@@ -4,6 +4,7 @@ mod shards;
 mod put;
 mod quarantine;
 mod redrive;
+mod replay;
 mod simulate;
 mod target;
 
@@ -20,7 +21,8 @@ pub(crate) use quarantine::{
     QuarantineArgs, QuarantineCommand, QuarantineListArgs, QuarantinePurgeArgs, QuarantineRedriveArgs,
     QuarantineShowArgs, TableArgs,
 };
-pub(crate) use redrive::RedriveArgs;
+pub(crate) use redrive::{ProgressArgs, RedriveArgs};
+pub(crate) use replay::ReplayArgs;
 pub(crate) use shards::ShardArgs;
 pub(crate) use simulate::SimulateArgs;
 pub(crate) use target::{DeliveryArgs, PaceArgs, TargetArgs};
@@ -48,6 +50,7 @@ pub(crate) enum Command {
     Simulate(SimulateArgs),
     Put(PutArgs),
     Redrive(RedriveArgs),
+    Replay(ReplayArgs),
     Quarantine(QuarantineArgs),
     Journal(JournalArgs),
 }

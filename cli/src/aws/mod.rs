@@ -18,6 +18,8 @@ pub(crate) use repeat::{Attempts, Repeater};
 /// Longer than 10 MiB take on a slow line.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
+const DYNAMODB_ATTEMPTS: u32 = 10;
+
 /// Finds region, credentials and endpoint where every AWS tool finds them. A region that is given comes first.
 ///
 /// Clients of this configuration repeat nothing: the SDK would give up after a few attempts, without a word.
@@ -38,4 +40,11 @@ pub(crate) async fn config(region: Option<&str>) -> Result<SdkConfig, AwsError> 
         credentials.map_err(|error| AwsError::NoCredentials(error.into()))?;
     }
     Ok(config)
+}
+
+/// DynamoDB, which repeats requests by itself, and longer than a function would.
+pub(crate) async fn dynamodb(region: Option<&str>) -> Result<aws_sdk_dynamodb::Client, AwsError> {
+    let config = aws_sdk_dynamodb::config::Builder::from(&config(region).await?)
+        .retry_config(RetryConfig::standard().with_max_attempts(DYNAMODB_ATTEMPTS));
+    Ok(aws_sdk_dynamodb::Client::from_conf(config.build()))
 }

@@ -48,14 +48,27 @@ impl ShardReader {
         Ok(ShardReader { api, pace, shard_id: shard_id.to_owned(), position, iterator: Some(iterator) })
     }
 
-    /// The next page; `None` at the end of the shard.
+    /// The next page, when it is this reader's turn; `None` at the end of the shard.
     pub(crate) async fn page(&mut self) -> Result<Option<Page>, AwsError> {
-        while let Some(iterator) = &self.iterator {
+        self.turn().await;
+        self.read().await
+    }
+
+    /// Waits until the shard may be read.
+    pub(crate) async fn turn(&self) {
+        if !self.is_at_end() {
             self.pace.turn().await;
+        }
+    }
+
+    /// The next page, at once.
+    pub(crate) async fn read(&mut self) -> Result<Option<Page>, AwsError> {
+        while let Some(iterator) = &self.iterator {
             let answer = match self.api.records(iterator).await? {
                 Fetched::Records(answer) => answer,
                 Fetched::ExpiredIterator => {
                     self.iterator = Some(self.api.iterator(&self.shard_id, self.position).await?);
+                    self.turn().await;
                     continue;
                 }
             };

@@ -23,7 +23,7 @@ use crate::{
     kinesis::{Api, ReadPace, StreamRange},
     meter::Meter,
     note::{count, note},
-    progress_file::ProgressFile,
+    progress_file::{Place, ProgressFile},
     run,
     stream_arn::StreamArn,
     stream_name::StreamName,
@@ -174,6 +174,7 @@ impl Redrive<'_> {
         };
         let key = record.key();
         let done = self.progress.borrow().as_ref().and_then(|progress| progress.through(&key));
+        let done = done.map(|place| place.sequence_number);
         let payload = match record.payload_records() {
             Ok(payload) => payload,
             // The stream may still have them.
@@ -308,7 +309,7 @@ impl Redrive<'_> {
             if let (Some(progress), Some(&through)) = (self.progress.borrow_mut().as_mut(), through)
                 && noted.is_ok()
             {
-                noted = progress.note(key, through);
+                noted = progress.note(key, Place::whole(through));
             }
         };
         let outcome = self.delivery.deliver(batch, done).await?;

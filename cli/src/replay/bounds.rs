@@ -1,0 +1,180 @@
+use std::{collections::BTreeMap, rc::Rc};
+
+use kinesis_handler::{
+    SequenceNumber,
+    checkpoint::{Row, RowCheckpoint},
+};
+
+use super::Error;
+use crate::{kinesis::Position, stream_point::StreamPoint};
+
+/// A user record of a shard.
+pub(super) type Place = (SequenceNumber, u64);
+
+/// Which user records of a shard are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ShardBounds {
+    /// Where reading begins.
+    pub(super) begin: Position,
+    /// The first one.
+    pub(super) first: Option<Place>,
+    pub(super) end: End,
+}
+
+/// Where the wanted ones end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// With the newest one, when that is reached.
+    Tip,
+    /// Before the first that arrived at this time, in milliseconds since 1970, or later.
+    Before(u64),
+    /// With this one.
+    Through(Place),
+    /// With the shard: it must be closed.
+    ShardEnd,
+}
+
+/// The range of a replay. Checkpoints are a snapshot.
+#[derive(Debug, Clone)]
+pub(super) struct Bounds {
+    pub(super) from: StreamPoint,
+    pub(super) to: StreamPoint,
+    pub(super) checkpoints: Rc<BTreeMap<String, Row>>,
+}
+
+/// Why a shard is left out.
+pub(super) type Reason = &'static str;
+
+impl Bounds {
+    pub(super) fn check(from: StreamPoint, to: StreamPoint, shards: usize) -> Result<(), Error> {
+        let usage = |text: &str| Err(Error::Usage(text.to_owned()));
+        match (from, to) {
+            (StreamPoint::Tip, _) => usage("--from tip: there is nothing to replay behind the newest record"),
+            (_, StreamPoint::TrimHorizon) => {
+                usage("--to trim-horizon: there is nothing before the oldest record")
+            }
+            (StreamPoint::Checkpoint, StreamPoint::Checkpoint) => {
+                usage("from checkpoint to checkpoint there is nothing")
+            }
+            _ if (from.is_of_one_shard() || to.is_of_one_shard()) && shards != 1 => {
+                usage("a sequence number is of one shard: name it with --shard")
+            }
+            (StreamPoint::Time(from), StreamPoint::Time(to))
+                if to.epoch_milliseconds() <= from.epoch_milliseconds() =>
+            {
+                usage("--to is not later than --from")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What of this shard is wanted.
+    pub(super) fn of_shard(&self, shard_id: &str) -> Result<ShardBounds, Reason> {
+        let row = self.checkpoints.get(shard_id);
+        let (begin, first) = match self.from {
+            StreamPoint::TrimHorizon | StreamPoint::Tip => (Position::TrimHorizon, None),
+            StreamPoint::Time(time) => (Position::AtTimestamp(time.epoch_milliseconds()), None),
+            StreamPoint::At { sequence_number, sub_sequence_number } => {
+                (Position::At(sequence_number), Some((sequence_number, sub_sequence_number.unwrap_or(0))))
+            }
+            StreamPoint::Checkpoint => match row.map(|row| (row.checkpoint, row)) {
+                Some((RowCheckpoint::At(number), row)) => {
+                    // A KCL takes none as 0.
+                    let done = row.sub_sequence_number.unwrap_or(0);
+                    (Position::At(number), Some((number, done.saturating_add(1))))
+                }
+                Some((RowCheckpoint::TrimHorizon, _)) => (Position::TrimHorizon, None),
+                Some((RowCheckpoint::ShardEnd, _)) => return Err("the checkpoint is the shard's end"),
+                Some((RowCheckpoint::Latest | RowCheckpoint::AtTimestamp, _)) => {
+                    return Err("the checkpoint is no position yet");
+                }
+                None => return Err("it has no checkpoint"),
+            },
+        };
+        let end = match self.to {
+            StreamPoint::Tip | StreamPoint::TrimHorizon => End::Tip,
+            StreamPoint::Time(time) => End::Before(time.epoch_milliseconds()),
+            StreamPoint::At { sequence_number, sub_sequence_number } => {
+                End::Through((sequence_number, sub_sequence_number.unwrap_or(u64::MAX)))
+            }
+            StreamPoint::Checkpoint => match row.map(|row| (row.checkpoint, row)) {
+                Some((RowCheckpoint::At(number), row)) => {
+                    End::Through((number, row.sub_sequence_number.unwrap_or(0)))
+                }
+                Some((RowCheckpoint::ShardEnd, _)) => End::ShardEnd,
+                Some(_) => return Err("nothing of it is processed"),
+                None => return Err("it has no checkpoint"),
+            },
+        };
+        Ok(ShardBounds { begin, first, end })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bounds(from: &str, to: &str) -> Bounds {
+        let at = |sub_sequence_number| {
+            let mut row = Row::new(RowCheckpoint::At(number("9")));
+            row.sub_sequence_number = sub_sequence_number;
+            row
+        };
+        let checkpoints = BTreeMap::from([
+            ("at".to_owned(), at(Some(3))),
+            ("kcl".to_owned(), at(None)),
+            ("start".to_owned(), Row::new(RowCheckpoint::TrimHorizon)),
+            ("end".to_owned(), Row::new(RowCheckpoint::ShardEnd)),
+        ]);
+        let point = |text: &str| text.parse().expect("a point");
+        Bounds { from: point(from), to: point(to), checkpoints: Rc::new(checkpoints) }
+    }
+
+    fn number(text: &str) -> SequenceNumber {
+        text.parse().expect("digits")
+    }
+
+    #[test]
+    fn a_checkpoint_is_the_last_user_record_that_is_done() {
+        let to = bounds("trim-horizon", "checkpoint");
+        let expected = |end| Ok(ShardBounds { begin: Position::TrimHorizon, first: None, end });
+        assert_eq!(to.of_shard("at"), expected(End::Through((number("9"), 3))));
+        assert_eq!(to.of_shard("kcl"), expected(End::Through((number("9"), 0))));
+        assert_eq!(to.of_shard("end"), expected(End::ShardEnd));
+        assert_eq!(to.of_shard("start"), Err("nothing of it is processed"));
+        assert_eq!(to.of_shard("other"), Err("it has no checkpoint"));
+
+        let from = bounds("checkpoint", "tip");
+        let expected = |begin, first| Ok(ShardBounds { begin, first, end: End::Tip });
+        assert_eq!(from.of_shard("at"), expected(Position::At(number("9")), Some((number("9"), 4))));
+        assert_eq!(from.of_shard("start"), expected(Position::TrimHorizon, None));
+        assert_eq!(from.of_shard("end"), Err("the checkpoint is the shard's end"));
+        assert_eq!(from.of_shard("other"), Err("it has no checkpoint"));
+    }
+
+    #[test]
+    fn both_ends_of_sequence_numbers_are_included() {
+        let range = bounds("7:2", "9").of_shard("any").expect("a range");
+        assert_eq!(range.begin, Position::At(number("7")));
+        assert_eq!(range.first, Some((number("7"), 2)));
+        assert_eq!(range.end, End::Through((number("9"), u64::MAX)));
+    }
+
+    #[track_caller]
+    fn check_refused(from: &str, to: &str, shards: usize) {
+        let point = |text: &str| text.parse().expect("a point");
+        assert!(Bounds::check(point(from), point(to), shards).is_err(), "{from} {to}");
+    }
+
+    #[test]
+    fn what_means_nothing_is_refused() {
+        check_refused("tip", "tip", 0);
+        check_refused("trim-horizon", "trim-horizon", 0);
+        check_refused("checkpoint", "checkpoint", 0);
+        check_refused("7", "tip", 0);
+        check_refused("trim-horizon", "7", 2);
+        check_refused("@7", "@7", 0);
+        let point = |text: &str| text.parse().expect("a point");
+        assert!(Bounds::check(point("7"), point("checkpoint"), 1).is_ok());
+    }
+}

@@ -1,0 +1,145 @@
+use std::{borrow::Cow, ops::RangeInclusive};
+
+use kinesis_esm_simulator::StreamRecord;
+use kpl_deaggregation::{Content, Deaggregator, UserRecord, reframe};
+
+use super::bounds::{End, Place, ShardBounds};
+
+/// Where a Kinesis record lies.
+#[derive(Debug)]
+pub(super) enum Cut<'r> {
+    /// All of it, or a part, is wanted.
+    Within { record: Cow<'r, StreamRecord>, user_records: u64 },
+    /// Nothing of it is.
+    Before,
+    /// Neither is anything of those that follow.
+    Behind,
+}
+
+impl ShardBounds {
+    /// What of a record is wanted. An aggregate on a border comes back as one with the user records inside.
+    pub(super) fn cut<'r>(&self, record: &'r StreamRecord, deaggregator: &mut Deaggregator) -> Cut<'r> {
+        let number = record.sequence_number;
+        if self.first.is_some_and(|(first, _)| number < first) {
+            return Cut::Before;
+        }
+        match self.end {
+            End::Before(time_ms) if record.arrival_ms >= time_ms => return Cut::Behind,
+            End::Through((last, _)) if number > last => return Cut::Behind,
+            _ => {}
+        }
+        let sub_at = |place: Option<Place>| place.filter(|(of, _)| *of == number).map(|(_, sub)| sub);
+        let last = match self.end {
+            End::Through(place) => Some(place),
+            End::Tip | End::Before(_) | End::ShardEnd => None,
+        };
+        let wanted = sub_at(self.first).unwrap_or(0)..=sub_at(last).unwrap_or(u64::MAX);
+        within(record, wanted, deaggregator)
+    }
+}
+
+fn within<'r>(
+    record: &'r StreamRecord,
+    wanted: RangeInclusive<u64>,
+    deaggregator: &mut Deaggregator,
+) -> Cut<'r> {
+    let whole = |user_records| Cut::Within { record: Cow::Borrowed(record), user_records };
+    // What no function can read is for it to say.
+    let Ok(user_records) = deaggregator.deaggregate(record.partition_key.as_bytes(), &record.data) else {
+        return whole(1);
+    };
+    if user_records.content() != Content::Aggregated {
+        return if wanted.contains(&0) { whole(1) } else { Cut::Before };
+    }
+    if wanted == (0..=u64::MAX) {
+        return whole(user_records.count() as u64);
+    }
+    let mut all = 0;
+    let inside: Vec<UserRecord<'_>> = user_records
+        .inspect(|_| all += 1)
+        .filter(|record| wanted.contains(&record.sub_sequence_number))
+        .collect();
+    let count = inside.len() as u64;
+    if count == all {
+        return whole(count);
+    }
+    match reframe(inside) {
+        None => Cut::Before,
+        Some(data) => Cut::Within {
+            record: Cow::Owned(StreamRecord { data: data.into(), ..record.clone() }),
+            user_records: count,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinesis::Position;
+
+    fn record(number: &str, user_records: &[&str]) -> StreamRecord {
+        let data = match user_records {
+            [plain] => plain.as_bytes().to_vec(),
+            user_records => {
+                let user_records = user_records.iter().map(|data| UserRecord::new(b"k", data.as_bytes()));
+                reframe(user_records).expect("there are some")
+            }
+        };
+        StreamRecord {
+            sequence_number: number.parse().expect("digits"),
+            partition_key: "a".to_owned(),
+            data: data.into(),
+            arrival_ms: 1_000,
+            encryption_type: "NONE",
+        }
+    }
+
+    /// What is left, or why nothing is.
+    fn cut(first: Option<(&str, u64)>, end: End, record: &StreamRecord) -> String {
+        let first = first.map(|(number, sub)| (number.parse().expect("digits"), sub));
+        let bounds = ShardBounds { begin: Position::TrimHorizon, first, end };
+        let mut deaggregator = Deaggregator::default();
+        match bounds.cut(record, &mut deaggregator) {
+            Cut::Before => "before".to_owned(),
+            Cut::Behind => "behind".to_owned(),
+            Cut::Within { record, user_records } => {
+                let read = deaggregator.deaggregate(b"a", &record.data).expect("a valid record");
+                let texts: Vec<_> = read.map(|record| String::from_utf8_lossy(record.data)).collect();
+                assert_eq!(texts.len() as u64, user_records);
+                texts.join(" ")
+            }
+        }
+    }
+
+    fn through(number: &str, sub: u64) -> End {
+        End::Through((number.parse().expect("digits"), sub))
+    }
+
+    #[test]
+    fn an_aggregate_is_cut_at_its_user_records() {
+        let aggregate = record("9", &["a", "b", "c", "d"]);
+        assert_eq!(cut(None, End::Tip, &aggregate), "a b c d");
+        assert_eq!(cut(Some(("9", 2)), End::Tip, &aggregate), "c d");
+        assert_eq!(cut(None, through("9", 1), &aggregate), "a b");
+        assert_eq!(cut(Some(("9", 1)), through("9", 2), &aggregate), "b c");
+        assert_eq!(cut(Some(("9", 3)), through("9", 3), &aggregate), "d");
+        assert_eq!(cut(Some(("9", 4)), End::Tip, &aggregate), "before");
+        assert_eq!(cut(Some(("8", 3)), through("10", 0), &aggregate), "a b c d");
+        assert_eq!(cut(Some(("10", 0)), End::Tip, &aggregate), "before");
+        assert_eq!(cut(None, through("8", 9), &aggregate), "behind");
+    }
+
+    #[test]
+    fn a_plain_record_is_its_only_user_record() {
+        let plain = record("9", &["a"]);
+        assert_eq!(cut(Some(("9", 0)), through("9", 0), &plain), "a");
+        assert_eq!(cut(Some(("9", 1)), End::Tip, &plain), "before");
+    }
+
+    #[test]
+    fn the_time_of_an_end_is_not_included() {
+        let plain = record("9", &["a"]);
+        assert_eq!(cut(None, End::Before(1_001), &plain), "a");
+        assert_eq!(cut(None, End::Before(1_000), &plain), "behind");
+    }
+}

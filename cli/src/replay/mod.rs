@@ -1,0 +1,284 @@
+//! `kinesis-kit replay`: a range of a stream, once more.
+
+mod bounds;
+mod cut;
+mod budget;
+mod mapping;
+mod report;
+
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+
+use kinesis_esm_simulator::Origin;
+use kinesis_handler::{
+    EventMode, KinesisRecord,
+    checkpoint::{Row, RowCheckpoint},
+};
+use kpl_deaggregation::Deaggregator;
+
+use crate::{
+    args::ReplayArgs,
+    delivery::{Batcher, Delivered, Delivery},
+    error::{Error, Outcome},
+    halt::Halt,
+    kinesis::{Api, Position, ReadPace, ShardReader, Visit, Visited, Walk},
+    lease_table,
+    meter::Meter,
+    note::note,
+    progress_file::{Place, ProgressFile},
+    run,
+    stream_point::StreamPoint,
+    target::Target,
+};
+use bounds::{Bounds, End, ShardBounds};
+use budget::Budget;
+use cut::Cut;
+use report::{Fate, Report, Tally};
+
+pub(crate) fn run(args: &ReplayArgs) -> Result<Outcome, Error> {
+    run::block_on(replay(args))
+}
+
+async fn replay(args: &ReplayArgs) -> Result<Outcome, Error> {
+    Bounds::check(args.from, args.to, args.shards.len())?;
+    let api = Rc::new(Api::connect(args.stream.clone()).await?);
+    let stream_arn = api.describe().await?.arn;
+    let region = stream_arn.split(':').nth(3);
+    let target = Target::new(args.target.options(), region, args.target.timeout()).await?;
+    // What is only written down, or counted, is not done.
+    let keeps_progress = !args.dry_run && target.processes();
+    let mut progress = if keeps_progress { Some(open_progress(args, &stream_arn)?) } else { None };
+    let checkpoints = checkpoints(args, &stream_arn, progress.as_mut()).await?;
+    if !args.dry_run {
+        mapping::warn_unless_disabled(&args.target.options(), &stream_arn, args.to).await;
+    }
+    let halt = Halt::default();
+    let replay = Replay {
+        args,
+        api,
+        stream_arn,
+        bounds: Bounds { from: args.from, to: args.to, checkpoints: Rc::new(checkpoints) },
+        delivery: Delivery {
+            target: &target,
+            mode: EventMode::Replay,
+            attempts: args.delivery.attempts,
+            halt: &halt,
+        },
+        budget: Budget::new(),
+        progress: RefCell::new(progress),
+        report: RefCell::new(Report::new(args.format)),
+        meter: Meter::new("replay"),
+    };
+    let ended = run::until_interrupted(replay.all(), &halt).await;
+    target.shutdown().await;
+    let Replay { progress, report, meter, .. } = replay;
+    drop(meter);
+    let mut report = report.into_inner();
+    report.finish()?;
+    note(report.summary());
+    ended?;
+    if halt.is_asked_for() {
+        note("interrupted: the same command goes on from here");
+        return Err(Error::Interrupted);
+    }
+    if !report.is_all_good() {
+        return Ok(Outcome::SomeFailed);
+    }
+    if let Some(progress) = progress.into_inner() {
+        progress.delete()?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn open_progress(args: &ReplayArgs, stream_arn: &str) -> Result<ProgressFile, Error> {
+    let target = args.target.options();
+    let of = format!(
+        "replay {stream_arn} from {} to {} (shards {:?}, checkpoints {}) to {target}",
+        args.from,
+        args.to,
+        args.shards,
+        args.checkpoint_table.as_deref().unwrap_or("-")
+    );
+    let progress = ProgressFile::open(args.progress.progress.as_deref(), &of, args.progress.restart)?;
+    if progress.has_begun() {
+        note(format_args!("going on from an earlier run: {}", progress.path().display()));
+    }
+    Ok(progress)
+}
+
+/// Where the mirror stands, or has stood when an earlier run began.
+async fn checkpoints(
+    args: &ReplayArgs,
+    stream_arn: &str,
+    mut progress: Option<&mut ProgressFile>,
+) -> Result<BTreeMap<String, Row>, Error> {
+    if ![args.from, args.to].contains(&StreamPoint::Checkpoint) {
+        return Ok(BTreeMap::new());
+    }
+    let Some(table) = &args.checkpoint_table else {
+        return Err(Error::Usage("name the mirror's table with --checkpoint-table".to_owned()));
+    };
+    let mut rows = lease_table::rows(table, stream_arn).await?;
+    for (shard_id, row) in &mut rows {
+        let RowCheckpoint::At(number) = row.checkpoint else { continue };
+        let Some(progress) = progress.as_deref_mut() else { continue };
+        let key = format!("checkpoint {shard_id}");
+        match progress.through(&key) {
+            Some(Place { sequence_number, sub_sequence_number }) => {
+                row.checkpoint = RowCheckpoint::At(sequence_number);
+                row.sub_sequence_number = sub_sequence_number;
+            }
+            None => {
+                let sub_sequence_number = row.sub_sequence_number;
+                progress.note(&key, Place { sequence_number: number, sub_sequence_number })?;
+            }
+        }
+    }
+    Ok(rows)
+}
+
+/// A run.
+struct Replay<'r> {
+    args: &'r ReplayArgs,
+    api: Rc<Api>,
+    stream_arn: String,
+    bounds: Bounds,
+    delivery: Delivery<'r>,
+    budget: Budget,
+    progress: RefCell<Option<ProgressFile>>,
+    report: RefCell<Report>,
+    meter: Meter,
+}
+
+/// A batch in the making.
+struct Gathered {
+    batcher: Batcher,
+    /// User records of each Kinesis record that the batcher holds.
+    user_records: Vec<u64>,
+}
+
+impl Replay<'_> {
+    async fn all(&self) -> Result<(), Error> {
+        let walk = Walk {
+            api: &self.api,
+            shard_ids: &self.args.shards,
+            waits_for_parents: true,
+            follows: false,
+            concurrency: self.args.concurrency,
+        };
+        let not_begun = walk.visit(async |Visit { shard, .. }| self.visit(&shard.id).await).await?;
+        for shard in not_begun {
+            self.report.borrow_mut().add(&shard.id, Tally::default(), Fate::NotBegun)?;
+        }
+        Ok(())
+    }
+
+    async fn visit(&self, shard_id: &str) -> Result<Visited, Error> {
+        let mut tally = Tally::default();
+        let fate = match self.bounds.of_shard(shard_id) {
+            Err(why) => Fate::LeftOut { why },
+            Ok(_) if self.delivery.halt.is_asked_for() => Fate::Halted,
+            Ok(bounds) => self.shard(shard_id, bounds, &mut tally).await?,
+        };
+        let visited = match fate {
+            Fate::Done | Fate::LeftOut { .. } => Visited::Whole,
+            _ => Visited::InPart,
+        };
+        self.report.borrow_mut().add(shard_id, tally, fate)?;
+        Ok(visited)
+    }
+
+    async fn shard(&self, shard_id: &str, bounds: ShardBounds, tally: &mut Tally) -> Result<Fate, Error> {
+        let key = format!("shard {shard_id}");
+        let done = self.progress.borrow().as_ref().and_then(|progress| progress.through(&key));
+        let begin = done.map_or(bounds.begin, |done| Position::After(done.sequence_number));
+        let pace = Rc::new(ReadPace::every(self.args.pace.interval()));
+        let mut reader = ShardReader::begin(Rc::clone(&self.api), pace, shard_id, begin).await?;
+        let origin = Origin::new(shard_id, &self.stream_arn);
+        let mut deaggregator = Deaggregator::default();
+        let batcher = Batcher::new(self.args.delivery.batch_size);
+        let mut gathered = Gathered { batcher, user_records: Vec::new() };
+        let mut is_over = false;
+        while !is_over {
+            reader.turn().await;
+            let mut share = self.budget.for_a_read().await;
+            let Some(page) = reader.read().await? else { break };
+            share
+                .keep(page.records.iter().map(|record| record.data.len() + record.partition_key.len()).sum());
+            // The shard's end is told by the end of reading.
+            is_over = page.records.is_empty() && !page.is_behind && bounds.end != End::ShardEnd;
+            for record in &page.records {
+                let (record, user_records) = match bounds.cut(record, &mut deaggregator) {
+                    Cut::Within { record, user_records } => (record, user_records),
+                    Cut::Before => continue,
+                    Cut::Behind => {
+                        is_over = true;
+                        break;
+                    }
+                };
+                let full = gathered.batcher.push(record.in_event(&origin).into_owned());
+                let is_in = full.as_ref().is_some_and(|batch| batch.len() > gathered.user_records.len());
+                if is_in {
+                    gathered.user_records.push(user_records);
+                }
+                if let Some(batch) = full {
+                    let counts = std::mem::take(&mut gathered.user_records);
+                    if let Some(fate) = self.send(&key, batch, counts, tally).await? {
+                        return Ok(fate);
+                    }
+                }
+                if !is_in {
+                    gathered.user_records.push(user_records);
+                }
+            }
+            // What is left must not wait for the next read: that may be the last one.
+            if let Some(batch) = gathered.batcher.finish() {
+                let counts = std::mem::take(&mut gathered.user_records);
+                if let Some(fate) = self.send(&key, batch, counts, tally).await? {
+                    return Ok(fate);
+                }
+            }
+            if self.delivery.halt.is_asked_for() {
+                return Ok(if is_over { Fate::Done } else { Fate::Halted });
+            }
+        }
+        Ok(Fate::Done)
+    }
+
+    /// Returns why nothing more of the shard is delivered, if it is not.
+    async fn send(
+        &self,
+        key: &str,
+        batch: Vec<KinesisRecord<'static>>,
+        user_records: Vec<u64>,
+        tally: &mut Tally,
+    ) -> Result<Option<Fate>, Error> {
+        let numbers: Vec<_> = batch.iter().map(|record| record.sequence_number).collect();
+        let mut delivered = 0;
+        let mut noted = Ok(());
+        let mut done = |records: usize| {
+            tally.first = tally.first.or(numbers.first().copied());
+            tally.last = Some(numbers[records - 1]);
+            tally.kinesis_records += (records - delivered) as u64;
+            let more: u64 = user_records[delivered..records].iter().sum();
+            tally.user_records += more;
+            self.meter.add(more);
+            delivered = records;
+            if let Some(progress) = self.progress.borrow_mut().as_mut()
+                && noted.is_ok()
+            {
+                noted = progress.note(key, Place::whole(numbers[records - 1]));
+            }
+        };
+        if self.args.dry_run {
+            done(numbers.len());
+            return Ok(None);
+        }
+        let outcome = self.delivery.deliver(batch, done).await?;
+        noted?;
+        Ok(match outcome {
+            Delivered::All => None,
+            Delivered::UpTo { failed, error } => Some(Fate::Failed { at: numbers[failed], error }),
+            Delivered::Halted => Some(Fate::Halted),
+        })
+    }
+}
