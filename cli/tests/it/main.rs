@@ -11,3 +11,8 @@ mod simulate;
 mod simulate_command;
 mod scripted_kinesis;
 mod stream;
+mod scripted_stream;
+mod look;
+mod put;
+mod redrive;
+mod replay;

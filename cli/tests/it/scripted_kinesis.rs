@@ -56,6 +56,18 @@ impl ScriptedKinesis {
     }
 }
 
+/// Variables with which the command finds the server, whatever the machine's own configuration is.
+pub(crate) fn variables(url: &str) -> Vec<(&'static str, &str)> {
+    vec![
+        ("AWS_ENDPOINT_URL", url),
+        ("AWS_ACCESS_KEY_ID", "a"),
+        ("AWS_SECRET_ACCESS_KEY", "b"),
+        ("AWS_REGION", "eu-west-1"),
+        ("AWS_CONFIG_FILE", "/dev/null"),
+        ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
+    ]
+}
+
 /// An error as the API answers it.
 pub(crate) fn error(status: u16, code: &str) -> Answer {
     (status, json!({ "__type": code, "message": "asked to" }))

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     kit::{Run, kit_where},
-    scripted_kinesis::{Answer, ScriptedKinesis, description, error, record},
+    scripted_kinesis::{Answer, ScriptedKinesis, description, error, record, variables},
 };
 
 const NUMBERS: [&str; 3] = [
@@ -15,15 +15,8 @@ const NUMBERS: [&str; 3] = [
 
 fn simulate(kinesis: &ScriptedKinesis, args: &str) -> Run {
     let url = kinesis.url();
-    let variables = [
-        ("AWS_ENDPOINT_URL", url.as_str()),
-        ("AWS_ACCESS_KEY_ID", "a"),
-        ("AWS_SECRET_ACCESS_KEY", "b"),
-        ("AWS_REGION", "eu-west-1"),
-        ("AWS_CONFIG_FILE", "/dev/null"),
-        ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
-    ];
-    kit_where(&variables, format!("simulate --stream orders --url {url} {args}").split_whitespace(), "")
+    let args = format!("simulate --stream orders --url {url} {args}");
+    kit_where(&variables(&url), args.split_whitespace(), "")
 }
 
 fn shard(id: &str, parent: Option<&str>) -> Value {
@@ -186,7 +179,7 @@ fn a_stream_without_a_retention_is_not_polled() {
     assert_eq!((run.exit_code, run.stdout.as_str()), (Some(1), ""));
     assert_eq!(
         run.stderr,
-        "kinesis-kit: Kinesis answered DescribeStreamSummary with something wrong: a retention of 0 hours\n"
+        "kinesis-kit: DescribeStreamSummary was answered with something wrong: a retention of 0 hours\n"
     );
 }
 

@@ -1,0 +1,318 @@
+//! `redrive` against APIs that misbehave as told. Whole APIs are in the tests of the kit.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{
+    kit::{Run, kit_where},
+    scripted_kinesis::{Answer, ScriptedKinesis, error, variables},
+    scripted_stream::{ARN, SHARD, ScriptedStream, delivered, failing},
+};
+
+const RECORDS: [(u64, &[u8]); 7] =
+    [(10, b"a"), (11, b"b"), (12, b"c"), (13, b"d"), (14, b"e"), (15, b"f"), (16, b"g")];
+
+/// A place for files, and what answers.
+struct World {
+    kinesis: ScriptedKinesis,
+    folder: TempDir,
+}
+
+impl World {
+    fn new(answer: impl Fn(&str, usize, &Value) -> Answer + Send + Sync + 'static) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        World { kinesis: ScriptedKinesis::start(answer), folder }
+    }
+
+    /// Runs `redrive` with JSON as output.
+    fn redrive(&self, args: &str) -> Run {
+        let url = self.kinesis.url();
+        let state = self.folder.path().to_str().expect("a plain path");
+        let mut variables = variables(&url);
+        variables.push(("XDG_STATE_HOME", state));
+        let args = format!("redrive --format json --reads-per-second 1000 --url {url} {args}");
+        kit_where(&variables, args.split_whitespace(), "")
+    }
+
+    /// A file with these failure records, as an argument.
+    fn file(&self, failures: &[Value]) -> String {
+        let path = self.folder.path().join("failures.jsonl");
+        let lines: Vec<String> = failures.iter().map(Value::to_string).collect();
+        fs::write(&path, lines.join("\n")).expect("a writable folder");
+        format!("--file {}", path.display())
+    }
+
+    /// What was delivered, event by event.
+    fn events(&self) -> Vec<Vec<String>> {
+        self.kinesis.requests("Invoke").iter().map(delivered).collect()
+    }
+}
+
+fn failure(first: u64, last: u64, batch_size: u64) -> Value {
+    json!({
+        "version": "1.0",
+        "KinesisBatchInfo": { "shardId": SHARD, "startSequenceNumber": first.to_string(),
+            "endSequenceNumber": last.to_string(), "batchSize": batch_size, "streamArn": ARN },
+    })
+}
+
+/// The lines of JSON, cut to what matters.
+fn outcomes(run: &Run) -> Vec<Value> {
+    let line = |line: &str| {
+        let line: Value = serde_json::from_str(line).expect("JSON lines");
+        json!([line["outcome"], line["delivered"], line["failedSequenceNumber"], line["lost"]])
+    };
+    run.stdout.lines().map(line).collect()
+}
+
+fn processes_all(stream: ScriptedStream) -> impl Fn(&str, usize, &Value) -> Answer {
+    move |operation, _, request| match operation {
+        "Invoke" => (200, json!({ "batchItemFailures": [] })),
+        other => stream.answer(other, request),
+    }
+}
+
+#[test]
+fn a_range_is_read_again_through_empty_pages_and_delivered_in_batches() {
+    let world = World::new(processes_all(ScriptedStream::of(&RECORDS)));
+    let run = world.redrive(&format!("{} --batch-size 3", world.file(&[failure(11, 15, 5)])));
+    assert_eq!(
+        (run.exit_code, outcomes(&run)),
+        (Some(0), vec![json!(["done", 5, null, null])]),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(world.events(), [vec!["11 b", "12 c", "13 d"], vec!["14 e", "15 f"]]);
+    let event = &world.kinesis.requests("Invoke")[0];
+    assert_eq!(event["kinesisKit"], json!({ "mode": "redrive" }));
+    let record = &event["Records"][0];
+    assert_eq!(record["eventID"], format!("{SHARD}:11"));
+    assert_eq!((&record["eventSourceARN"], &record["awsRegion"]), (&json!(ARN), &json!("eu-west-1")));
+    // Progress is no longer needed.
+    let left = fs::read_dir(world.folder.path().join("kinesis-kit")).expect("the folder is made").count();
+    assert_eq!(left, 0);
+}
+
+#[test]
+fn a_consumer_is_no_event_source_because_its_records_are_aggregated_again() {
+    let world = World::new(processes_all(ScriptedStream::of(&RECORDS)));
+    let mut failure = failure(10, 11, 40);
+    failure["KinesisBatchInfo"]["streamArn"] = json!(format!("{ARN}/consumer/c:1"));
+    let run = world.redrive(&world.file(&[failure]));
+    assert_eq!(outcomes(&run), [json!(["done", 2, null, null])], "{}", run.stderr);
+    assert_eq!(world.kinesis.requests("Invoke")[0]["Records"][0]["eventSourceARN"], ARN);
+}
+
+#[test]
+fn what_passes_is_waited_for() {
+    let stream = ScriptedStream::of(&RECORDS);
+    let world = World::new(move |operation, number, request| match (operation, number) {
+        ("GetRecords", 0) => error(400, "ProvisionedThroughputExceededException"),
+        ("GetRecords", 2) => error(400, "ExpiredIteratorException"),
+        ("Invoke", 0) => error(429, "TooManyRequestsException"),
+        ("Invoke", _) => (200, json!({ "batchItemFailures": [] })),
+        _ => stream.answer(operation, request),
+    });
+    let run = world.redrive(&format!("{} --attempts 1", world.file(&[failure(10, 13, 4)])));
+    assert_eq!(outcomes(&run), [json!(["done", 4, null, null])], "{}", run.stderr);
+    assert_eq!(world.events()[1..], [vec!["10 a", "11 b", "12 c", "13 d"]]);
+}
+
+#[test]
+fn the_rest_behind_what_is_done_is_tried_again_and_then_listed() {
+    let stream = ScriptedStream::of(&RECORDS);
+    let world = World::new(move |operation, _, request| match operation {
+        "Invoke" => failing(request, &["c"]),
+        other => stream.answer(other, request),
+    });
+    let args = world.file(&[failure(10, 13, 4), failure(14, 15, 2)]);
+    let run = world.redrive(&format!("{args} --attempts 2"));
+    let expected = [json!(["failed", 2, "12", null]), json!(["done", 2, null, null])];
+    assert_eq!((run.exit_code, outcomes(&run)), (Some(1), expected.to_vec()), "{}", run.stderr);
+    let rest = vec!["12 c", "13 d"];
+    let all = vec!["10 a", "11 b", "12 c", "13 d"];
+    assert_eq!(world.events(), [all, rest.clone(), rest.clone(), vec!["14 e", "15 f"]]);
+
+    // The next run goes on at the one that has failed, and knows that the other is done.
+    let again = world.redrive(&format!("{args} --attempts 1"));
+    assert_eq!(outcomes(&again), [json!(["failed", 0, "12", null]), json!(["done", 0, null, null])]);
+    assert_eq!(world.events()[4..], [rest.clone()]);
+    // Unless it shall begin anew.
+    world.redrive(&format!("{args} --attempts 1 --restart"));
+    assert_eq!(world.events()[5..].len(), 3);
+}
+
+#[test]
+fn a_function_that_names_no_record_is_asked_with_halves() {
+    let stream = ScriptedStream::of(&RECORDS);
+    let world = World::new(move |operation, _, request| match operation {
+        // It throws whenever the record is among others.
+        "Invoke" if delivered(request).contains(&"12 c".to_owned()) => {
+            (500, json!({ "errorType": "E", "errorMessage": "no c" }))
+        }
+        "Invoke" => (200, json!({})),
+        other => stream.answer(other, request),
+    });
+    let run = world.redrive(&format!("{} --attempts 1", world.file(&[failure(10, 13, 4)])));
+    assert_eq!(outcomes(&run), [json!(["failed", 2, "12", null])], "{}", run.stderr);
+    assert!(run.stdout.contains("E: no c"), "{}", run.stdout);
+    let sizes: Vec<usize> = world.events().iter().map(Vec::len).collect();
+    assert_eq!(sizes, [4, 2, 2, 1]);
+}
+
+#[test]
+fn what_the_stream_has_dropped_is_said_and_the_rest_delivered() {
+    for (trimmed, first, last, expected, exit_code) in [
+        (0, 10, 12, json!(["done", 3, null, null]), 0),
+        (1, 10, 12, json!(["lost", 2, null, 1]), 1),
+        (7, 10, 12, json!(["lost", 0, null, 3]), 1),
+        (0, 15, 17, json!(["lost", 2, null, 1]), 1),
+    ] {
+        let world = World::new(processes_all(ScriptedStream::of(&RECORDS).trimmed(trimmed)));
+        let run = world.redrive(&world.file(&[failure(first, last, 3)]));
+        assert_eq!((run.exit_code, outcomes(&run)), (Some(exit_code), vec![expected]), "{}", run.stderr);
+    }
+    let gone = World::new(|operation, _, _| match operation {
+        "GetShardIterator" => error(400, "ResourceNotFoundException"),
+        other => panic!("{other} is not expected"),
+    });
+    let run = gone.redrive(&gone.file(&[failure(10, 12, 3)]));
+    assert_eq!(outcomes(&run), [json!(["lost", 0, null, 3])], "{}", run.stderr);
+}
+
+/// The event that S3 keeps.
+fn payload(numbers: &[u64]) -> Value {
+    let record = |number: &u64| {
+        json!({
+            "kinesis": { "kinesisSchemaVersion": "1.0", "partitionKey": "k", "sequenceNumber": number.to_string(),
+                "data": "a2VwdA==", "approximateArrivalTimestamp": 1.0 },
+            "eventSource": "aws:kinesis", "eventID": format!("{SHARD}:{number}"), "eventSourceARN": ARN,
+        })
+    };
+    json!({ "Records": numbers.iter().map(record).collect::<Vec<_>>() })
+}
+
+#[test]
+fn a_payload_takes_the_place_of_records_that_are_gone() {
+    let world = World::new(processes_all(ScriptedStream::of(&RECORDS).trimmed(2)));
+    let mut failure = failure(10, 12, 3);
+    failure["payload"] = json!(payload(&[10, 11, 12]).to_string());
+    let run = world.redrive(&world.file(&[failure]));
+    assert_eq!(outcomes(&run), [json!(["done", 3, null, null])], "{}", run.stderr);
+    assert_eq!(world.events(), [vec!["10 kept", "11 kept", "12 kept"]]);
+    assert_eq!(world.kinesis.requests("Invoke")[0]["kinesisKit"]["mode"], "redrive");
+}
+
+#[test]
+fn a_payload_tells_which_records_of_a_range_were_discarded() {
+    // With filters, or several lanes, others lie in between.
+    let world = World::new(processes_all(ScriptedStream::of(&RECORDS)));
+    let mut with_payload = failure(10, 13, 2);
+    with_payload["payload"] = payload(&[10, 13]);
+    let run = world.redrive(&world.file(&[with_payload]));
+    assert_eq!(outcomes(&run), [json!(["done", 2, null, null])], "{}", run.stderr);
+    assert_eq!(world.events(), [vec!["10 a", "13 d"]]);
+
+    let run = world.redrive(&world.file(&[failure(10, 13, 2)]));
+    assert_eq!(outcomes(&run), [json!(["done", 4, null, null])], "{}", run.stderr);
+    assert!(run.stderr.contains("2 records more than were discarded lie in between"), "{}", run.stderr);
+}
+
+#[test]
+fn what_is_no_failure_record_is_listed_and_the_others_are_redriven() {
+    let world = World::new(processes_all(ScriptedStream::of(&RECORDS)));
+    let args = world.file(&[json!({ "hello": 1 }), failure(10, 10, 1)]);
+    let run = world.redrive(&args);
+    let expected = vec![json!(["unreadable", 0, null, null]), json!(["done", 1, null, null])];
+    assert_eq!((run.exit_code, outcomes(&run)), (Some(1), expected), "{}", run.stderr);
+    assert!(run.stdout.contains("it has no member \\\"KinesisBatchInfo\\\""), "{}", run.stdout);
+}
+
+#[test]
+fn a_dry_run_reads_and_invokes_nothing() {
+    let world = World::new(processes_all(ScriptedStream::of(&RECORDS).trimmed(1)));
+    let run = world.redrive(&format!("{} --dry-run", world.file(&[failure(11, 12, 2), failure(10, 12, 3)])));
+    assert_eq!(
+        (run.exit_code, outcomes(&run)),
+        (Some(1), vec![json!(["found", 0, null, null]), json!(["lost", 0, null, 1])]),
+        "{}",
+        run.stderr
+    );
+    assert!(world.events().is_empty());
+    assert!(!world.folder.path().join("kinesis-kit").exists());
+}
+
+/// A queue with these messages, which are deleted by their number.
+fn queue(messages: Vec<Value>, stream: ScriptedStream) -> impl Fn(&str, usize, &Value) -> Answer {
+    move |operation, number, request| match operation {
+        "GetQueueUrl" => (200, json!({ "QueueUrl": "http://127.0.0.1/123456789012/failures" })),
+        "GetQueueAttributes" => {
+            (200, json!({ "Attributes": { "ApproximateNumberOfMessagesNotVisible": "0" } }))
+        }
+        "ReceiveMessage" => {
+            let message = |(index, body): (usize, &Value)| json!({ "MessageId": format!("m{index}"), "ReceiptHandle": format!("r{index}"), "Body": body.to_string() });
+            let taken: Vec<Value> = match number {
+                0 => messages.iter().enumerate().map(message).collect(),
+                _ => Vec::new(),
+            };
+            (200, json!({ "Messages": taken }))
+        }
+        "DeleteMessage" => (200, json!({})),
+        "ChangeMessageVisibilityBatch" => (200, json!({ "Successful": [], "Failed": [] })),
+        "Invoke" => failing(request, &["c"]),
+        other => stream.answer(other, request),
+    }
+}
+
+#[test]
+fn messages_come_in_stream_order_and_are_deleted_only_when_all_of_them_is_done() {
+    let messages =
+        vec![failure(14, 15, 2), json!({ "Message": failure(10, 11, 2).to_string() }), failure(12, 13, 2)];
+    let world = World::new(queue(messages, ScriptedStream::of(&RECORDS)));
+    let run = world.redrive("--queue failures --attempts 1");
+    assert_eq!(run.exit_code, Some(1), "{}", run.stderr);
+    let expected =
+        [json!(["done", 2, null, null]), json!(["failed", 0, "12", null]), json!(["done", 2, null, null])];
+    assert_eq!(outcomes(&run), expected);
+    assert_eq!(world.events(), [vec!["10 a", "11 b"], vec!["12 c", "13 d"], vec!["14 e", "15 f"]]);
+    let deleted: Vec<_> = world
+        .kinesis
+        .requests("DeleteMessage")
+        .iter()
+        .map(|request| request["ReceiptHandle"].clone())
+        .collect();
+    assert_eq!(deleted, ["r1", "r0"]);
+    // The one that has failed is given back at once.
+    let given_back = &world.kinesis.requests("ChangeMessageVisibilityBatch")[0]["Entries"];
+    assert_eq!(given_back[0]["ReceiptHandle"], "r2");
+    assert_eq!(given_back[0]["VisibilityTimeout"], 0);
+}
+
+#[test]
+fn messages_stay_if_they_shall_or_if_records_are_lost() {
+    let of = |args: &str| {
+        let stream = ScriptedStream::of(&RECORDS).trimmed(1);
+        let world = World::new(queue(vec![failure(10, 11, 2), failure(14, 15, 2)], stream));
+        let run = world.redrive(&format!("--queue failures {args}"));
+        assert_eq!(run.exit_code, Some(1), "{}", run.stderr);
+        world.kinesis.requests("DeleteMessage").len()
+    };
+    assert_eq!(of(""), 1);
+    assert_eq!(of("--keep"), 0);
+    assert_eq!(of("--dry-run"), 0);
+    assert_eq!(of("--delete-lost"), 2);
+}
+
+#[test]
+fn a_queue_that_is_not_there_is_wrong_usage() {
+    let world = World::new(|_, _, _| error(400, "AWS.SimpleQueueService.NonExistentQueue"));
+    let run = world.redrive("--queue failures");
+    assert_eq!(run.exit_code, Some(2));
+    assert!(
+        run.stderr.starts_with("kinesis-kit: queue failures cannot be used: GetQueueUrl: "),
+        "{}",
+        run.stderr
+    );
+}
