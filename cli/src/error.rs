@@ -1,4 +1,4 @@
-use std::{error, io};
+use std::{error, io, path::PathBuf};
 
 use kinesis_esm_simulator::{BoxError, ScenarioError};
 use kinesis_handler::{
@@ -53,6 +53,8 @@ pub(crate) enum Error {
     /// What the command line's own rules cannot tell.
     #[error("{0}")]
     Usage(String),
+    #[error("cannot write to {}", path.display())]
+    WriteFile { path: PathBuf, source: io::Error },
     #[error("interrupted")]
     Interrupted,
     #[error("cannot write to standard output")]
@@ -94,6 +96,7 @@ impl Error {
             | Error::Start(_)
             | Error::NoShard { .. }
             | Error::Usage(_)
+            | Error::WriteFile { .. }
             | Error::Simulation(_) => 2,
             Error::Stream(error) => error.exit_code(),
             Error::Aws(error) => error.exit_code(),

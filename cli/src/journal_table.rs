@@ -14,7 +14,7 @@ pub(crate) struct JournalTable {
 }
 
 /// Which shards of a table are meant: all that fit.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ShardFilter {
     pub(crate) application: Option<String>,
     pub(crate) stream: Option<StreamName>,

@@ -1,7 +1,9 @@
-//! Looks into Kinesis records, makes aggregated ones, and simulates how Lambda delivers them, on the command line.
+//! Looks into Kinesis streams and records, puts records, delivers again what a Lambda function has not processed, and
+//! simulates how Lambda delivers, on the command line.
 //!
-//! Each command reads its whole input, decides, and writes: data to standard output, what a person should know to
-//! standard error. An input goes through the modules in their order.
+//! Each command reads, decides, and writes: data to standard output, what a person should know to standard error. The
+//! modules stand in the order of the way of the data: what all commands share, AWS and its services, where events go,
+//! and then the commands.
 
 mod error;
 mod note;
@@ -36,6 +38,7 @@ mod redrive;
 mod replay;
 mod quarantine;
 mod journal;
+mod shell;
 
 use std::process::ExitCode;
 
@@ -57,6 +60,8 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Quarantine(args) => quarantine::run(&args),
         Command::Journal(args) => journal::run(&args),
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::man(&args),
     };
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

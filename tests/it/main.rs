@@ -17,5 +17,8 @@ mod lease_table;
 mod kcl;
 mod take_over;
 mod properties;
+mod operator;
+mod redrive;
+mod replay;
 mod scale;
 mod repository;

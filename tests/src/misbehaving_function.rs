@@ -1,11 +1,27 @@
 //! A Lambda function for the end-to-end tests: each user record's text says how to misbehave.
 
-use std::{fs, time::Duration};
+use std::{env, fs, fs::OpenOptions, io::Write, sync::LazyLock, time::Duration};
 
 use kinesis_handler::{Function, ProcessError, Record, permanent, retryable};
 
+/// With `MENDED` in the environment it misbehaves no more.
+static IS_MENDED: LazyLock<bool> = LazyLock::new(|| env::var_os("MENDED").is_some());
+
 async fn process(record: Record<'_>) -> Result<(), ProcessError> {
-    match record.text()? {
+    let text = record.text()?;
+    if !*IS_MENDED {
+        misbehave(text).await?;
+    }
+    // The file that gets a line for each user record that is processed.
+    if let Some(path) = env::var_os("PROCESSED") {
+        let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+        file.write_all(format!("{text}\n").as_bytes())?;
+    }
+    Ok(())
+}
+
+async fn misbehave(text: &str) -> Result<(), ProcessError> {
+    match text {
         "panic" => panic!("asked to"),
         "retryable" => Err(retryable("asked to")),
         "permanent" => Err(permanent("asked to")),
@@ -22,7 +38,7 @@ async fn process(record: Record<'_>) -> Result<(), ProcessError> {
 #[tokio::main]
 async fn main() -> Result<(), kinesis_handler::Error> {
     let function = Function::new(process);
-    let Some(folder) = std::env::var_os("HOOKS").map(std::path::PathBuf::from) else {
+    let Some(folder) = env::var_os("HOOKS").map(std::path::PathBuf::from) else {
         return function.run().await;
     };
     let started = folder.join("started");

@@ -5,6 +5,7 @@ mod put;
 mod quarantine;
 mod redrive;
 mod replay;
+mod shell;
 mod simulate;
 mod target;
 
@@ -24,18 +25,21 @@ pub(crate) use quarantine::{
 pub(crate) use redrive::{ProgressArgs, RedriveArgs};
 pub(crate) use replay::ReplayArgs;
 pub(crate) use shards::ShardArgs;
+pub(crate) use shell::{CompletionsArgs, ManArgs};
 pub(crate) use simulate::SimulateArgs;
 pub(crate) use target::{DeliveryArgs, PaceArgs, TargetArgs};
 
 use crate::{arrival::Arrival, stream_arn::StreamArn, stream_name::StreamName};
 
-/// Looks into Kinesis records, makes aggregated ones, and simulates how Lambda delivers them.
+/// Looks into Kinesis streams and records, puts records, delivers again what a Lambda function has not processed, and
+/// simulates how Lambda delivers.
 #[derive(Debug, Parser)]
 #[command(
     version,
     max_term_width = 100,
     after_help = "Exit codes: 0 done; 1 some of the work failed, and standard error or the output lists it; 2 wrong \
-                  usage, which includes an input that cannot be read or is not of the kind it was said to be."
+                  usage, which includes an input that cannot be read or is not of the kind it was said to be; 130 \
+                  interrupted."
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -53,6 +57,8 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     Quarantine(QuarantineArgs),
     Journal(JournalArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 /// Shows the user records that Kinesis records hold.

@@ -83,8 +83,7 @@ OUTCOME (`outcome` in JSON):
   found       with --dry-run: its records can be delivered
   written     with --events: its records are in event files
 
-With --queue, --s3 and --file the options for shards mean nothing. With a ParallelizationFactor above 1, or \
-with filters, the range of a failure record also holds records that were not in the batch: they are delivered, \
+With a ParallelizationFactor above 1, or with filters, the range of a failure record also holds records that were not in the batch: they are delivered, \
 too, unless S3 tells which ones to take.
 
 A run that was interrupted or killed goes on where it has ended when the same command is given again. Messages of a \

@@ -19,7 +19,7 @@ use crate::{
     delivery::{Batcher, Delivered, Delivery},
     error::{Error, Outcome},
     halt::Halt,
-    journal_table::JournalTable,
+    journal_table::{JournalTable, ShardFilter},
     kinesis::{Api, ReadPace, StreamRange},
     meter::Meter,
     note::{count, note},
@@ -88,6 +88,9 @@ async fn redrive(args: &RedriveArgs) -> Result<Outcome, Error> {
 
 async fn open(args: &RedriveArgs) -> Result<Source, Error> {
     let RedriveArgs { queue, s3, file, holes, .. } = args;
+    if holes.is_none() && args.shards.filter() != ShardFilter::default() {
+        return Err(Error::Usage("--application, --stream and --shard are for --holes".to_owned()));
+    }
     if let Some(name) = queue {
         return Ok(Source::queue(name).await?);
     }
@@ -193,7 +196,7 @@ impl Redrive<'_> {
         let lost = match (range.await?, payload) {
             (Some(range), payload) if range.has_start() || payload.is_none() => {
                 let only = payload.map(|records| numbers(&records).collect::<HashSet<_>>());
-                self.from_stream(record, &key, range, only, done, tally).await?
+                self.deliver_from_stream(record, &key, range, only, done, tally).await?
             }
             (_, Some(payload)) => {
                 let wanted = payload
@@ -214,7 +217,7 @@ impl Redrive<'_> {
     }
 
     /// Delivers what the stream still has. Returns how much it has lost, and why that is known.
-    async fn from_stream(
+    async fn deliver_from_stream(
         &self,
         record: &FailureRecord,
         key: &str,

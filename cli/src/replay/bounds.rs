@@ -31,7 +31,7 @@ pub(super) enum End {
     /// With this one.
     Through(Place),
     /// With the shard: it must be closed.
-    ShardEnd,
+    Closed,
 }
 
 /// The range of a replay. Checkpoints are a snapshot.
@@ -101,7 +101,7 @@ impl Bounds {
                 Some((RowCheckpoint::At(number), row)) => {
                     End::Through((number, row.sub_sequence_number.unwrap_or(0)))
                 }
-                Some((RowCheckpoint::ShardEnd, _)) => End::ShardEnd,
+                Some((RowCheckpoint::ShardEnd, _)) => End::Closed,
                 Some(_) => return Err("nothing of it is processed"),
                 None => return Err("it has no checkpoint"),
             },
@@ -140,7 +140,7 @@ mod tests {
         let expected = |end| Ok(ShardBounds { begin: Position::TrimHorizon, first: None, end });
         assert_eq!(to.of_shard("at"), expected(End::Through((number("9"), 3))));
         assert_eq!(to.of_shard("kcl"), expected(End::Through((number("9"), 0))));
-        assert_eq!(to.of_shard("end"), expected(End::ShardEnd));
+        assert_eq!(to.of_shard("end"), expected(End::Closed));
         assert_eq!(to.of_shard("start"), Err("nothing of it is processed"));
         assert_eq!(to.of_shard("other"), Err("it has no checkpoint"));
 

@@ -205,7 +205,7 @@ impl Replay<'_> {
             share
                 .keep(page.records.iter().map(|record| record.data.len() + record.partition_key.len()).sum());
             // The shard's end is told by the end of reading.
-            is_over = page.records.is_empty() && !page.is_behind && bounds.end != End::ShardEnd;
+            is_over = page.records.is_empty() && !page.is_behind && bounds.end != End::Closed;
             for record in &page.records {
                 let (record, user_records) = match bounds.cut(record, &mut deaggregator) {
                     Cut::Within { record, user_records } => (record, user_records),
