@@ -12,7 +12,9 @@ mod table;
 mod arrival;
 mod stream_arn;
 mod stream_name;
-mod args;
+mod record_position;
+mod stream_point;
+mod object_prefix;
 mod aws;
 mod kinesis;
 mod halt;
@@ -24,8 +26,7 @@ mod meter;
 mod run;
 mod journal_table;
 mod lease_table;
-mod record_position;
-mod stream_point;
+mod args;
 mod kinesis_record;
 mod input;
 mod user_record_line;
@@ -51,8 +52,11 @@ use crate::{
 
 fn main() -> ExitCode {
     let outcome = match Args::parse().command {
-        Command::Inspect(args) => inspect::run(&args),
-        Command::Tail(args) => look::run(&args),
+        Command::Inspect(args) => match &args.stream {
+            Some(stream) => look::inspect(stream, &args),
+            None => inspect::run(&args),
+        },
+        Command::Tail(args) => look::tail(&args),
         Command::Aggregate(args) => aggregate::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Put(args) => put::run(&args),

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::ArgGroup;
 
 use super::{DeliveryArgs, Format, PaceArgs, ShardArgs, TargetArgs};
-use crate::redrive::ObjectPrefix;
+use crate::object_prefix::ObjectPrefix;
 
 /// Delivers again what the event source mapping has discarded.
 ///

@@ -17,7 +17,6 @@ use crate::{
     error::{Error, Outcome},
     input::{self, Input},
     kinesis_record::{InvalidRecord, KinesisRecord},
-    look::{self, Look},
     note::note,
     table::terminal_width,
 };
@@ -41,10 +40,6 @@ trait Sink {
 }
 
 pub(crate) fn run(args: &InspectArgs) -> Result<Outcome, Error> {
-    if let Some(stream) = &args.stream {
-        let InspectArgs { look, format, data, .. } = args;
-        return look::look(&Look { stream, args: look, format: *format, data: *data, follows: false });
-    }
     let input = Input::read(&args.file)?;
     let kinesis_records = input::kinesis_records(&input, args.input)?;
     let stdout = io::stdout().lock();

@@ -5,7 +5,7 @@ use std::{cell::RefCell, io, rc::Rc, time::Duration};
 use tokio::time::sleep;
 
 use crate::{
-    args::{DataStyle, Format, LookArgs, TailArgs},
+    args::{DataStyle, Format, InspectArgs, LookArgs, TailArgs},
     error::{Error, Outcome},
     halt::Halt,
     inspect::{self, Inspection},
@@ -24,22 +24,29 @@ const CONCURRENCY: usize = usize::MAX;
 
 /// What is looked at.
 #[derive(Debug)]
-pub(crate) struct Look<'a> {
-    pub(crate) stream: &'a StreamName,
-    pub(crate) args: &'a LookArgs,
-    pub(crate) format: Format,
-    pub(crate) data: DataStyle,
+struct Look<'a> {
+    stream: &'a StreamName,
+    args: &'a LookArgs,
+    format: Format,
+    data: DataStyle,
     /// Whether to wait for records that are still to come.
-    pub(crate) follows: bool,
+    follows: bool,
 }
 
-pub(crate) fn run(args: &TailArgs) -> Result<Outcome, Error> {
+/// `kinesis-kit tail`
+pub(crate) fn tail(args: &TailArgs) -> Result<Outcome, Error> {
     let TailArgs { stream, look: args, format, data } = args;
     look(&Look { stream, args, format: *format, data: *data, follows: true })
 }
 
+/// `kinesis-kit inspect --stream`
+pub(crate) fn inspect(stream: &StreamName, args: &InspectArgs) -> Result<Outcome, Error> {
+    let InspectArgs { look: args, format, data, .. } = args;
+    look(&Look { stream, args, format: *format, data: *data, follows: false })
+}
+
 /// Shows user records until there is nothing more to show.
-pub(crate) fn look(look: &Look<'_>) -> Result<Outcome, Error> {
+fn look(look: &Look<'_>) -> Result<Outcome, Error> {
     run::block_on(async {
         let halt = Halt::default();
         let api = Rc::new(Api::connect(look.stream.clone()).await?);

@@ -33,8 +33,6 @@ use failure_record::FailureRecord;
 use report::{Fate, Report};
 use source::{Found, Source};
 
-pub(crate) use source::ObjectPrefix;
-
 pub(crate) fn run(args: &RedriveArgs) -> Result<Outcome, Error> {
     run::block_on(redrive(args))
 }

@@ -12,10 +12,10 @@ use crate::{
     aws::AwsError,
     error::Error,
     journal_table::{JournalTable, ShardFilter},
+    object_prefix::ObjectPrefix,
 };
 
 use self::{bucket::Bucket, file::FailureFile, holes::Holes, queue::Queue};
-pub(crate) use bucket::ObjectPrefix;
 
 /// A failure record, or what stands in the place of one.
 #[derive(Debug)]
