@@ -3,11 +3,14 @@ SECONDS = 60
 # Through the environment, so that the path may hold any character.
 export EVENT
 
-.PHONY: help invoke demo test fuzz clean-tools
+PORT = 4566
+
+.PHONY: help invoke demo services test fuzz clean-tools
 
 help:
 	@echo 'make invoke [EVENT=events/….json]  build the function and invoke it here, without an AWS account'
 	@echo 'make demo                          simulate retries, a resume and the quarantine, through the real function'
+	@echo 'make services [PORT=4566]          stand in for Kinesis, DynamoDB, SQS and S3, until Ctrl-C'
 	@echo 'make test                          every check: lints, tests, template, packages'
 	@echo 'make fuzz [SECONDS=60]             fuzz the deaggregation'
 	@echo 'make clean-tools                   remove the tools that these commands installed into .tools'
@@ -17,6 +20,9 @@ invoke:
 
 demo:
 	@exec scripts/demo
+
+services:
+	@exec scripts/services $(PORT)
 
 test:
 	@exec scripts/test

@@ -17,6 +17,7 @@ mod lease_table;
 mod kcl;
 mod take_over;
 mod properties;
+mod operate;
 mod operator;
 mod redrive;
 mod replay;
