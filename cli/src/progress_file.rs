@@ -43,12 +43,12 @@ impl Place {
     }
 }
 
-/// Any other line: of what, everything up to this place is done.
+/// Any other line: of what, everything up to this place is done; without a place, it counts no more.
 #[derive(Debug, Serialize, Deserialize)]
 struct Line {
     of: String,
     #[serde(flatten)]
-    through: Place,
+    through: Option<Place>,
 }
 
 #[derive(Debug, Error)]
@@ -121,7 +121,10 @@ impl ProgressFile {
                 }
             } else {
                 let Line { of, through } = serde_json::from_slice(&text).map_err(wrong)?;
-                self.through.insert(of, through);
+                match through {
+                    Some(through) => self.through.insert(of, through),
+                    None => self.through.remove(&of),
+                };
             }
         }
     }
@@ -141,9 +144,14 @@ impl ProgressFile {
     }
 
     pub(crate) fn note(&mut self, of: &str, through: Place) -> Result<(), ProgressError> {
-        self.append(&Line { of: of.to_owned(), through })?;
+        self.append(&Line { of: of.to_owned(), through: Some(through) })?;
         self.through.insert(of.to_owned(), through);
         Ok(())
+    }
+
+    /// What was done is settled: the next run shall not know of it, should it come again.
+    pub(crate) fn forget(&mut self, of: &str) -> Result<(), ProgressError> {
+        self.append(&Line { of: of.to_owned(), through: None })
     }
 
     fn append(&mut self, line: &impl Serialize) -> Result<(), ProgressError> {
@@ -190,6 +198,9 @@ mod tests {
         progress.note("s", number("9")).expect("a writable file");
         let inside = Place { sub_sequence_number: Some(3), ..number("9") };
         progress.note("u", inside).expect("a writable file");
+        progress.note("v", number("1")).expect("a writable file");
+        progress.forget("v").expect("a writable file");
+        assert_eq!(progress.through("v"), Some(number("1")), "this run still knows");
         drop(progress);
 
         // Killed in the middle of a line.
@@ -198,7 +209,7 @@ mod tests {
         fs::write(&path, torn).expect("a writable file");
         let mut progress = open("replay a", false).expect("its own file");
         assert_eq!((progress.through("s"), progress.through("t")), (Some(number("9")), Some(number("8"))));
-        assert_eq!(progress.through("u"), Some(inside));
+        assert_eq!((progress.through("u"), progress.through("v")), (Some(inside), None));
         progress.note("t", number("10")).expect("a writable file");
         drop(progress);
         assert_eq!(open("replay a", false).expect("its own file").through("t"), Some(number("10")));

@@ -61,6 +61,11 @@ impl StreamArn {
         &self.text
     }
 
+    /// The stream's name.
+    pub(crate) fn name(&self) -> &str {
+        self.text.rsplit_once('/').map_or("", |(_, name)| name)
+    }
+
     /// Where the stream is, such as `us-east-1`.
     pub(crate) fn region(&self) -> &str {
         &self.region
@@ -85,7 +90,7 @@ mod tests {
     fn a_stream_arn_has_six_parts() {
         let arn: StreamArn = "arn:aws-cn:kinesis:cn-north-1:210987654321:stream/s".parse().expect("an ARN");
         assert_eq!(arn.as_str(), "arn:aws-cn:kinesis:cn-north-1:210987654321:stream/s");
-        assert_eq!(arn.region(), "cn-north-1");
+        assert_eq!((arn.region(), arn.name()), ("cn-north-1", "s"));
         assert_eq!(arn.role_arn(), "arn:aws-cn:iam::210987654321:role/lambda-role");
 
         check_refused("orders", StreamArnError::Shape);

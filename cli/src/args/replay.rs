@@ -55,7 +55,7 @@ WHERE is one of
   trim-horizon         the oldest record (only --from)
   tip                  the newest record, at the moment when a shard has been read up to it (only --to)
   checkpoint           where the checkpoint mirror stands when the replay begins: --from it is behind that user record, \
---to it includes it; a shard without a row is left out
+--to it includes it; of a shard without a row all is processed if its descendants have rows, else nothing
   a time               such as 2026-01-01T00:00:00Z or @1767225600 (seconds since 1970), by the arrival of Kinesis \
 records: --from it includes the time, --to it does not
   SEQUENCE-NUMBER      a Kinesis record, or with :SUB one of its user records, of the one --shard; both ends include it

@@ -1,3 +1,5 @@
+use std::cell::Cell;
+
 use bytes::Bytes;
 use kinesis_esm_simulator::{Answer, Mapping, Undocumented, Verdict, judge};
 use kinesis_handler::{Event, EventMode, KinesisRecord};
@@ -6,18 +8,20 @@ use tokio::time::sleep;
 use crate::{
     aws::Backoff,
     halt::Halt,
+    note::note,
     target::{Target, TargetError, request_id},
 };
 
 /// Delivers batches to a function as the mapping would, but that it gives up after a few attempts.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Delivery<'t> {
     pub(crate) target: &'t Target,
-    pub(crate) mode: EventMode,
+    mode: EventMode,
     /// How often a batch may fail without any progress.
-    pub(crate) attempts: u32,
+    attempts: u32,
     /// Stops between two invocations.
     pub(crate) halt: &'t Halt,
+    has_noted_throttling: Cell<bool>,
 }
 
 /// What has become of a batch.
@@ -33,7 +37,11 @@ pub(crate) enum Delivered {
     Halted,
 }
 
-impl Delivery<'_> {
+impl<'t> Delivery<'t> {
+    pub(crate) fn new(target: &'t Target, mode: EventMode, attempts: u32, halt: &'t Halt) -> Self {
+        Delivery { target, mode, attempts, halt, has_noted_throttling: Cell::new(false) }
+    }
+
     /// Delivers records of one shard, in order.
     ///
     /// A response that names a record makes the rest from there on a new batch, with new attempts. When those of a batch
@@ -62,6 +70,11 @@ impl Delivery<'_> {
                 let mut is_first = length == 1;
                 let error = match self.target.invoke(event.clone(), &id, &shard_id).await? {
                     Answer::Throttled => {
+                        if !self.has_noted_throttling.replace(true) {
+                            note(
+                                "the function throttles, or cannot be reached; trying again, from now on without a word",
+                            );
+                        }
                         sleep(backoff.next_delay()).await;
                         continue;
                     }

@@ -10,6 +10,9 @@ use crate::{
 
 const SHARD: Column = Column { heading: "SHARD", is_number: false };
 
+/// Of a stream only: in a file, the sub-sequence numbers of its neighbours tell.
+const AGGREGATED: Column = Column { heading: "AGGREGATED", is_number: false };
+
 const COLUMNS: [Column; 6] = [
     Column { heading: "SEQUENCE NUMBER", is_number: false },
     Column { heading: "SUB", is_number: true },
@@ -61,7 +64,8 @@ impl<W: Write> RecordTable<W> {
 
     /// Records of several shards, in the order in which they are read.
     pub(super) fn of_stream(output: W, terminal_width: Option<usize>) -> Self {
-        let columns: Vec<Column> = [SHARD].into_iter().chain(COLUMNS).collect();
+        let mut columns: Vec<Column> = [SHARD].into_iter().chain(COLUMNS).collect();
+        columns.push(AGGREGATED);
         RecordTable {
             table: Table::new(output, terminal_width, columns, DATA),
             short_numbers: None,
@@ -86,6 +90,10 @@ impl<W: Write> RecordTable<W> {
             self.arrival.clone(),
             or_dash(line.data.map(|data| data.len().to_string())),
         ]);
+        if self.short_numbers.is_none() {
+            let aggregated = line.aggregated.map(|aggregated| if aggregated { "yes" } else { "no" });
+            columns.push(or_dash(aggregated.map(str::to_owned)));
+        }
         let data_width = self.table.last_width(columns.len());
         let data = |data: &[u8]| match self.data {
             DataStyle::Auto => cell::data(data, data_width),

@@ -157,8 +157,11 @@ impl Api {
     /// Makes the stream, unless it is there already. Returns whether it is new.
     pub(crate) async fn create(&self, shards: i32) -> Result<bool, AwsError> {
         let request = || {
-            let request = self.client.create_stream().set_stream_name(self.stream.name());
-            request.shard_count(shards).send()
+            let name = match self.stream.arn() {
+                Some(arn) => Some(arn.name().to_owned()),
+                None => self.stream.name(),
+            };
+            self.client.create_stream().set_stream_name(name).shard_count(shards).send()
         };
         match self.repeater.request(&self.resource, "CreateStream", Attempts::Few, request).await {
             Ok(_) => Ok(true),

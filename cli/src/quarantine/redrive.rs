@@ -26,12 +26,7 @@ pub(super) async fn redrive(args: &QuarantineRedriveArgs) -> Result<Outcome, Err
     let mut redrive = Redrive {
         args,
         table: &table,
-        delivery: Delivery {
-            target: &target,
-            mode: EventMode::Replay,
-            attempts: args.delivery.attempts,
-            halt: &halt,
-        },
+        delivery: Delivery::new(&target, EventMode::Replay, args.delivery.attempts, &halt),
         deletes: !args.keep && target.processes(),
         rows: Rows::new(args.format, io::stdout().lock()),
         meter: Meter::new("redrive"),

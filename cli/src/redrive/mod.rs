@@ -46,12 +46,7 @@ async fn redrive(args: &RedriveArgs) -> Result<Outcome, Error> {
     let halt = Halt::default();
     let redrive = Redrive {
         args,
-        delivery: Delivery {
-            target: &target,
-            mode: EventMode::Redrive,
-            attempts: args.delivery.attempts,
-            halt: &halt,
-        },
+        delivery: Delivery::new(&target, EventMode::Redrive, args.delivery.attempts, &halt),
         streams: RefCell::default(),
         paces: RefCell::default(),
         progress: RefCell::new(progress),
@@ -146,13 +141,7 @@ impl Redrive<'_> {
             while let Some(found) = source.next().await? {
                 let mut tally = Tally::default();
                 let fate = self.one(&found, &mut tally).await?;
-                let is_over = matches!(fate, Fate::Done)
-                    || (self.args.delete_lost
-                        && matches!(fate, Fate::Lost { .. })
-                        && self.progress.borrow().is_some());
-                if is_over && !self.args.keep && self.progress.borrow().is_some() {
-                    source.delete(&found).await?;
-                }
+                self.settle(source, &found, &fate).await?;
                 report.add(&found, tally.delivered, &fate)?;
                 self.meter.say(report.summary());
                 if fate == Fate::Halted {
@@ -166,6 +155,24 @@ impl Redrive<'_> {
             ended = work => ended,
             ended = source.hold() => ended,
         }
+    }
+
+    /// Takes it out of its source, if all of it is done that can be.
+    async fn settle(&self, source: &Source, found: &Found, fate: &Fate) -> Result<(), Error> {
+        let is_over = match fate {
+            Fate::Done => true,
+            Fate::Lost { .. } => self.args.delete_lost,
+            _ => false,
+        };
+        if !is_over || self.args.keep || self.progress.borrow().is_none() || !source.deletes() {
+            return Ok(());
+        }
+        source.delete(found).await?;
+        if let (Some(progress), Ok(record)) = (self.progress.borrow_mut().as_mut(), &found.record) {
+            // The mapping may discard the same records again, in another failure record.
+            progress.forget(&record.key())?;
+        }
+        Ok(())
     }
 
     async fn one(&self, found: &Found, tally: &mut Tally) -> Result<Fate, Error> {

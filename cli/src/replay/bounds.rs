@@ -1,4 +1,7 @@
-use std::{collections::BTreeMap, rc::Rc};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    rc::Rc,
+};
 
 use kinesis_handler::{
     SequenceNumber,
@@ -6,7 +9,10 @@ use kinesis_handler::{
 };
 
 use super::Error;
-use crate::{kinesis::Position, stream_point::StreamPoint};
+use crate::{
+    kinesis::{Position, Shard},
+    stream_point::StreamPoint,
+};
 
 /// A user record of a shard.
 pub(super) type Place = (SequenceNumber, u64);
@@ -30,8 +36,6 @@ pub(super) enum End {
     Before(u64),
     /// With this one.
     Through(Place),
-    /// With the shard: it must be closed.
-    Closed,
 }
 
 /// The range of a replay. Checkpoints are a snapshot.
@@ -40,6 +44,26 @@ pub(super) struct Bounds {
     pub(super) from: StreamPoint,
     pub(super) to: StreamPoint,
     pub(super) checkpoints: Rc<BTreeMap<String, Row>>,
+    /// Shards that have descendants with a checkpoint: the mapping begins those only when a shard is drained.
+    pub(super) passed: HashSet<String>,
+}
+
+/// The ancestors of shards that have a checkpoint.
+pub(super) fn passed(shards: &[Shard], checkpoints: &BTreeMap<String, Row>) -> HashSet<String> {
+    let parents: HashMap<&str, &[String]> =
+        shards.iter().map(|shard| (shard.id.as_str(), shard.parents.as_slice())).collect();
+    let mut passed = HashSet::new();
+    let has_position = |row: &Row| matches!(row.checkpoint, RowCheckpoint::At(_) | RowCheckpoint::ShardEnd);
+    let mut open: Vec<&str> =
+        checkpoints.iter().filter(|(_, row)| has_position(row)).map(|(id, _)| id.as_str()).collect();
+    while let Some(id) = open.pop() {
+        for parent in parents.get(id).copied().unwrap_or_default() {
+            if passed.insert(parent.clone()) {
+                open.push(parent);
+            }
+        }
+    }
+    passed
 }
 
 /// Why a shard is left out.
@@ -88,7 +112,9 @@ impl Bounds {
                 Some((RowCheckpoint::Latest | RowCheckpoint::AtTimestamp, _)) => {
                     return Err("the checkpoint is no position yet");
                 }
-                None => return Err("it has no checkpoint"),
+                None if self.passed.contains(shard_id) => return Err("its descendants have checkpoints"),
+                // Nothing of it is processed.
+                None => (Position::TrimHorizon, None),
             },
         };
         let end = match self.to {
@@ -101,9 +127,10 @@ impl Bounds {
                 Some((RowCheckpoint::At(number), row)) => {
                     End::Through((number, row.sub_sequence_number.unwrap_or(0)))
                 }
-                Some((RowCheckpoint::ShardEnd, _)) => End::Closed,
-                Some(_) => return Err("nothing of it is processed"),
-                None => return Err("it has no checkpoint"),
+                // No more can come.
+                Some((RowCheckpoint::ShardEnd, _)) => End::Tip,
+                None if self.passed.contains(shard_id) => End::Tip,
+                Some(_) | None => return Err("nothing of it is processed"),
             },
         };
         Ok(ShardBounds { begin, first, end })
@@ -112,6 +139,8 @@ impl Bounds {
 
 #[cfg(test)]
 mod tests {
+    use kpl_deaggregation::HashKeyRange;
+
     use super::*;
 
     fn bounds(from: &str, to: &str) -> Bounds {
@@ -127,7 +156,15 @@ mod tests {
             ("end".to_owned(), Row::new(RowCheckpoint::ShardEnd)),
         ]);
         let point = |text: &str| text.parse().expect("a point");
-        Bounds { from: point(from), to: point(to), checkpoints: Rc::new(checkpoints) }
+        let shard = |id: &str, parents: &[&str]| Shard {
+            id: id.to_owned(),
+            parents: parents.iter().map(|&parent| parent.to_owned()).collect(),
+            hash_key_range: HashKeyRange::FULL,
+            is_open: false,
+        };
+        let shards = [shard("old", &[]), shard("drained", &["old"]), shard("at", &["drained", "gone"])];
+        let passed = passed(&shards, &checkpoints);
+        Bounds { from: point(from), to: point(to), checkpoints: Rc::new(checkpoints), passed }
     }
 
     fn number(text: &str) -> SequenceNumber {
@@ -140,16 +177,20 @@ mod tests {
         let expected = |end| Ok(ShardBounds { begin: Position::TrimHorizon, first: None, end });
         assert_eq!(to.of_shard("at"), expected(End::Through((number("9"), 3))));
         assert_eq!(to.of_shard("kcl"), expected(End::Through((number("9"), 0))));
-        assert_eq!(to.of_shard("end"), expected(End::Closed));
+        assert_eq!(to.of_shard("end"), expected(End::Tip));
         assert_eq!(to.of_shard("start"), Err("nothing of it is processed"));
-        assert_eq!(to.of_shard("other"), Err("it has no checkpoint"));
+        assert_eq!(to.of_shard("other"), Err("nothing of it is processed"));
+        for ancestor in ["drained", "old"] {
+            assert_eq!(to.of_shard(ancestor), expected(End::Tip));
+        }
 
         let from = bounds("checkpoint", "tip");
         let expected = |begin, first| Ok(ShardBounds { begin, first, end: End::Tip });
         assert_eq!(from.of_shard("at"), expected(Position::At(number("9")), Some((number("9"), 4))));
         assert_eq!(from.of_shard("start"), expected(Position::TrimHorizon, None));
         assert_eq!(from.of_shard("end"), Err("the checkpoint is the shard's end"));
-        assert_eq!(from.of_shard("other"), Err("it has no checkpoint"));
+        assert_eq!(from.of_shard("other"), expected(Position::TrimHorizon, None));
+        assert_eq!(from.of_shard("old"), Err("its descendants have checkpoints"));
     }
 
     #[test]

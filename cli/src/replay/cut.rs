@@ -31,7 +31,7 @@ impl ShardBounds {
         let sub_at = |place: Option<Place>| place.filter(|(of, _)| *of == number).map(|(_, sub)| sub);
         let last = match self.end {
             End::Through(place) => Some(place),
-            End::Tip | End::Before(_) | End::Closed => None,
+            End::Tip | End::Before(_) => None,
         };
         let wanted = sub_at(self.first).unwrap_or(0)..=sub_at(last).unwrap_or(u64::MAX);
         within(record, wanted, deaggregator)

@@ -29,7 +29,7 @@ use crate::{
     stream_point::StreamPoint,
     target::Target,
 };
-use bounds::{Bounds, End, ShardBounds};
+use bounds::{Bounds, ShardBounds};
 use budget::Budget;
 use cut::Cut;
 use report::{Fate, Report, Tally};
@@ -51,18 +51,14 @@ async fn replay(args: &ReplayArgs) -> Result<Outcome, Error> {
     if !args.dry_run {
         mapping::warn_unless_disabled(&args.target.options(), &stream_arn, args.to).await;
     }
+    let passed = bounds::passed(&api.shards().await?, &checkpoints);
     let halt = Halt::default();
     let replay = Replay {
         args,
         api,
         stream_arn,
-        bounds: Bounds { from: args.from, to: args.to, checkpoints: Rc::new(checkpoints) },
-        delivery: Delivery {
-            target: &target,
-            mode: EventMode::Replay,
-            attempts: args.delivery.attempts,
-            halt: &halt,
-        },
+        bounds: Bounds { from: args.from, to: args.to, checkpoints: Rc::new(checkpoints), passed },
+        delivery: Delivery::new(&target, EventMode::Replay, args.delivery.attempts, &halt),
         budget: Budget::new(),
         progress: RefCell::new(progress),
         report: RefCell::new(Report::new(args.format)),
@@ -204,8 +200,7 @@ impl Replay<'_> {
             let Some(page) = reader.read().await? else { break };
             share
                 .keep(page.records.iter().map(|record| record.data.len() + record.partition_key.len()).sum());
-            // The shard's end is told by the end of reading.
-            is_over = page.records.is_empty() && !page.is_behind && bounds.end != End::Closed;
+            is_over = page.records.is_empty() && !page.is_behind;
             for record in &page.records {
                 let (record, user_records) = match bounds.cut(record, &mut deaggregator) {
                     Cut::Within { record, user_records } => (record, user_records),

@@ -38,11 +38,11 @@ fn a_stream_is_shown_from_its_oldest_record_to_its_newest() {
         (run.exit_code, run.stdout.as_str()),
         (
             Some(0),
-            "SHARD                 SEQUENCE NUMBER  SUB  KEY    HASH KEY  ARRIVAL (UTC)            SIZE  DATA\n\
-             shardId-000000000000  7                  0  k      -         1970-01-01 00:00:01.000     5  plain\n\
-             shardId-000000000000  8                  0  inner  -         1970-01-01 00:00:02.000     5  hello\n\
-             shardId-000000000000  8                  1  inner  -         1970-01-01 00:00:02.000     1  0x01\n\
-             shardId-000000000000  9                  0  k      -         1970-01-01 00:00:03.000     4  last\n"
+            "SHARD                 SEQUENCE NUMBER  SUB  KEY    HASH KEY  ARRIVAL (UTC)            SIZE  AGGREGATED  DATA\n\
+             shardId-000000000000  7                  0  k      -         1970-01-01 00:00:01.000     5  no          plain\n\
+             shardId-000000000000  8                  0  inner  -         1970-01-01 00:00:02.000     5  yes         hello\n\
+             shardId-000000000000  8                  1  inner  -         1970-01-01 00:00:02.000     1  yes         0x01\n\
+             shardId-000000000000  9                  0  k      -         1970-01-01 00:00:03.000     4  no          last\n"
         )
     );
     assert!(run.stderr.contains("3 Kinesis records, 4 user records, 1 aggregated"), "{}", run.stderr);

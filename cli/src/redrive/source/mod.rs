@@ -74,6 +74,11 @@ impl Source {
         }
     }
 
+    /// Whether what is processed is taken out of it.
+    pub(super) fn deletes(&self) -> bool {
+        !matches!(self, Source::File(_))
+    }
+
     /// Takes it out of its source: everything in it is processed.
     pub(super) async fn delete(&self, found: &Found) -> Result<(), Error> {
         match (self, &found.handle) {
