@@ -5,13 +5,14 @@ export EVENT
 
 PORT = 4566
 
-.PHONY: help invoke demo services test fuzz clean-tools
+.PHONY: help invoke demo services test bench fuzz clean-tools
 
 help:
 	@echo 'make invoke [EVENT=events/….json]  build the function and invoke it here, without an AWS account'
 	@echo 'make demo                          simulate retries, a resume and the quarantine, through the real function'
 	@echo 'make services [PORT=4566]          stand in for Kinesis, DynamoDB, SQS and S3, until Ctrl-C'
 	@echo 'make test                          every check: lints, tests, template, packages'
+	@echo 'make bench                         how fast a replay is by itself (builds for release)'
 	@echo 'make fuzz [SECONDS=60]             fuzz the deaggregation'
 	@echo 'make clean-tools                   remove the tools that these commands installed into .tools'
 
@@ -26,6 +27,10 @@ services:
 
 test:
 	@exec scripts/test
+
+bench:
+	@cargo build --release --quiet --package kinesis-kit
+	@python3 bench/replay.py target/release/kinesis-kit
 
 fuzz:
 	@exec scripts/fuzz $(SECONDS)

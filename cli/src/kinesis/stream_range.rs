@@ -10,6 +10,8 @@ use crate::aws::AwsError;
 #[derive(Debug)]
 pub(crate) struct StreamRange {
     reader: ShardReader,
+    /// Where what is wanted begins.
+    first: SequenceNumber,
     last: SequenceNumber,
     /// What has been read, and not handed out yet.
     read: Vec<SharedRecord>,
@@ -29,16 +31,19 @@ impl StreamRange {
         done: Option<SequenceNumber>,
     ) -> Result<Option<Self>, AwsError> {
         let position = done.map_or(Position::At(first), Position::After);
-        let reader = match ShardReader::begin(api, pace, shard_id, position).await {
+        let begin = ShardReader::begin(Rc::clone(&api), Rc::clone(&pace), shard_id, position).await;
+        let reader = match begin {
             Ok(reader) => reader,
             Err(error) if error.is("ResourceNotFoundException") => return Ok(None),
-            // Of a number that is not of this shard: that of another stream of the same name.
-            Err(error) if error.is("InvalidArgumentException") => return Ok(None),
+            // The number may be too old, or that of another stream of the same name: what lies in the range shows.
+            Err(error) if error.is("InvalidArgumentException") => {
+                ShardReader::begin(api, pace, shard_id, Position::TrimHorizon).await?
+            }
             Err(error) => return Err(error),
         };
         let (has_start, has_end) = (done.is_some(), done == Some(last));
-        let read = Vec::new();
-        let mut range = StreamRange { reader, last, read, has_start, has_end, is_over: has_end };
+        let mut range =
+            StreamRange { reader, first, last, read: Vec::new(), has_start, has_end, is_over: has_end };
         range.read().await?;
         range.has_start |= range.read.first().is_some_and(|record| record.sequence_number == first);
         Ok(Some(range))
@@ -65,6 +70,7 @@ impl StreamRange {
             let within = self.read.partition_point(|record| record.sequence_number <= self.last);
             self.is_over |= within < self.read.len();
             self.read.truncate(within);
+            self.read.retain(|record| record.sequence_number >= self.first);
             self.has_end |= self.read.last().is_some_and(|record| record.sequence_number == self.last);
             self.is_over |= self.has_end;
         }

@@ -175,6 +175,17 @@ fn what_the_stream_has_dropped_is_said_and_the_rest_delivered() {
         let run = world.redrive(&world.file(&[failure(first, last, 3)]));
         assert_eq!((run.exit_code, outcomes(&run)), (Some(exit_code), vec![expected]), "{}", run.stderr);
     }
+    // Too old a number may also be refused.
+    let stream = ScriptedStream::of(&RECORDS).trimmed(1);
+    let refused = World::new(move |operation, number, request| match (operation, number) {
+        ("GetShardIterator", 0) => error(400, "InvalidArgumentException"),
+        ("Invoke", _) => (200, json!({ "batchItemFailures": [] })),
+        _ => stream.answer(operation, request),
+    });
+    let run = refused.redrive(&refused.file(&[failure(10, 12, 3)]));
+    assert_eq!(outcomes(&run), [json!(["lost", 2, null, 1])], "{}", run.stderr);
+    assert_eq!(refused.events(), [["11 b", "12 c"]]);
+
     let gone = World::new(|operation, _, _| match operation {
         "GetShardIterator" => error(400, "ResourceNotFoundException"),
         other => panic!("{other} is not expected"),
