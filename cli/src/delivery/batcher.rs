@@ -1,4 +1,4 @@
-use kinesis_handler::{Event, KinesisRecord, event::RecordData};
+use kinesis_handler::{Event, KinesisRecord, SequenceNumber, event::RecordData};
 
 /// How much JSON Lambda hands to a function at once, in bytes.
 ///
@@ -8,35 +8,50 @@ pub(crate) const MAX_EVENT_BYTES: usize = 6_291_456;
 /// Of an event without its records, in bytes: `{"Records":[…],"kinesisKit":{"mode":"redrive"}}`.
 const ENVELOPE_BYTES: usize = 64;
 
+/// Records of one shard that go into one event, and what their sender knows of each.
+#[derive(Debug)]
+pub(crate) struct Batch<T> {
+    pub(crate) records: Vec<KinesisRecord<'static>>,
+    /// In the order of the records.
+    pub(crate) known: Vec<T>,
+}
+
 /// Gathers records of one shard into batches, by their number and by the size of the event that they make.
 #[derive(Debug)]
-pub(crate) struct Batcher {
+pub(crate) struct Batcher<T> {
     batch_size: usize,
     records: Vec<KinesisRecord<'static>>,
+    known: Vec<T>,
     bytes: usize,
 }
 
-impl Batcher {
+impl<T> Batcher<T> {
     pub(crate) fn new(batch_size: usize) -> Self {
-        Batcher { batch_size, records: Vec::new(), bytes: 0 }
+        Batcher { batch_size, records: Vec::new(), known: Vec::new(), bytes: 0 }
     }
 
     /// Adds a record. Returns the batch that is complete without it, or with it.
-    pub(crate) fn push(&mut self, record: KinesisRecord<'static>) -> Option<Vec<KinesisRecord<'static>>> {
+    pub(crate) fn push(&mut self, record: KinesisRecord<'static>, known: T) -> Option<Batch<T>> {
         let bytes = json_bytes(&record) + 1;
         let is_full = !self.records.is_empty() && self.bytes + bytes + ENVELOPE_BYTES > MAX_EVENT_BYTES;
         let full = if is_full { self.finish() } else { None };
         self.records.push(record);
+        self.known.push(known);
         self.bytes += bytes;
         // Never both: a batch that was full has left a single record.
         if full.is_none() && self.records.len() >= self.batch_size { self.finish() } else { full }
     }
 
+    /// The sequence number of the last record that was added and is in no batch yet.
+    pub(crate) fn last(&self) -> Option<SequenceNumber> {
+        self.records.last().map(|record| record.sequence_number)
+    }
+
     /// What has been gathered, if that is something.
-    pub(crate) fn finish(&mut self) -> Option<Vec<KinesisRecord<'static>>> {
+    pub(crate) fn finish(&mut self) -> Option<Batch<T>> {
         self.bytes = 0;
-        let records = std::mem::take(&mut self.records);
-        (!records.is_empty()).then_some(records)
+        let (records, known) = (std::mem::take(&mut self.records), std::mem::take(&mut self.known));
+        (!records.is_empty()).then_some(Batch { records, known })
     }
 }
 
@@ -73,16 +88,22 @@ mod tests {
         let mut batcher = Batcher::new(batch_size);
         let mut batches = Vec::new();
         for (number, &bytes) in sizes.iter().enumerate() {
-            batches.extend(batcher.push(record(number as u64, bytes)));
+            let record = record(number as u64, bytes);
+            let known = record.sequence_number;
+            batches.extend(batcher.push(record, known));
         }
         batches.extend(batcher.finish());
         assert!(batcher.finish().is_none());
-        for batch in batches.iter().filter(|batch| batch.len() > 1) {
-            assert!(Event::new(batch.clone()).to_json().len() <= MAX_EVENT_BYTES);
+        for Batch { records, known } in &batches {
+            let numbers: Vec<_> = records.iter().map(|record| record.sequence_number).collect();
+            assert_eq!(&numbers, known);
+            if records.len() > 1 {
+                assert!(Event::new(records.clone()).to_json().len() <= MAX_EVENT_BYTES);
+            }
         }
-        let numbers: Vec<_> = batches.iter().flatten().map(|record| record.sequence_number).collect();
+        let numbers: Vec<_> = batches.iter().flat_map(|batch| batch.known.clone()).collect();
         assert!(numbers.is_sorted() && numbers.len() == sizes.len());
-        batches.iter().map(Vec::len).collect()
+        batches.iter().map(|batch| batch.records.len()).collect()
     }
 
     #[test]

@@ -3,5 +3,5 @@
 mod batcher;
 mod deliver;
 
-pub(crate) use batcher::Batcher;
+pub(crate) use batcher::{Batch, Batcher};
 pub(crate) use deliver::{Delivered, Delivery};

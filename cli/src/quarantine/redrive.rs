@@ -2,14 +2,14 @@ use std::io;
 
 use kinesis_esm_simulator::Origin;
 use kinesis_handler::{
-    EventMode, KinesisRecord,
+    EventMode,
     journal::{JournalShard, QuarantinedRecord},
 };
 
 use super::{event::kinesis_record, is_one_of, open, row::Rows};
 use crate::{
     args::QuarantineRedriveArgs,
-    delivery::{Batcher, Delivered, Delivery},
+    delivery::{Batch, Batcher, Delivered, Delivery},
     error::{Error, Outcome},
     halt::Halt,
     journal_table::JournalTable,
@@ -76,27 +76,16 @@ impl Redrive<'_> {
         let origin = Origin::new(shard.shard_id, shard.stream_arn);
         let mut quarantine = self.table.quarantine(shard);
         let mut batcher = Batcher::new(self.args.delivery.batch_size);
-        // What the batcher holds, as the quarantine has it.
-        let mut gathered: Vec<QuarantinedRecord> = Vec::new();
         while let Some(page) = quarantine.next_page().await.map_err(|source| self.table.error(source))? {
             for record in page.into_iter().filter(|record| is_one_of(&self.args.positions, record)) {
                 // A response names Kinesis records: no two user records of an event may share their number.
-                let is_second =
-                    gathered.last().is_some_and(|last| last.sequence_number == record.sequence_number);
-                if is_second && let Some(batch) = batcher.finish() {
-                    self.send(shard, batch, &mut gathered).await?;
+                if batcher.last() == Some(record.sequence_number)
+                    && let Some(batch) = batcher.finish()
+                {
+                    self.send(shard, batch).await?;
                 }
-                let full = batcher.push(kinesis_record(&record, &origin));
-                // A batch may be complete with this record, or without it.
-                let is_in = full.as_ref().is_some_and(|batch| batch.len() > gathered.len());
-                if is_in {
-                    gathered.push(record);
-                    self.send(shard, full.unwrap_or_default(), &mut gathered).await?;
-                } else {
-                    if let Some(batch) = full {
-                        self.send(shard, batch, &mut gathered).await?;
-                    }
-                    gathered.push(record);
+                if let Some(batch) = batcher.push(kinesis_record(&record, &origin), record) {
+                    self.send(shard, batch).await?;
                 }
                 if self.delivery.halt.is_asked_for() {
                     return Ok(());
@@ -104,7 +93,7 @@ impl Redrive<'_> {
             }
         }
         match batcher.finish() {
-            Some(batch) => self.send(shard, batch, &mut gathered).await,
+            Some(batch) => self.send(shard, batch).await,
             None => Ok(()),
         }
     }
@@ -113,10 +102,8 @@ impl Redrive<'_> {
     async fn send(
         &mut self,
         shard: JournalShard<'_>,
-        batch: Vec<KinesisRecord<'static>>,
-        gathered: &mut Vec<QuarantinedRecord>,
+        Batch { records: batch, known: records }: Batch<QuarantinedRecord>,
     ) -> Result<(), Error> {
-        let records = std::mem::take(gathered);
         let mut first = 0;
         while first < batch.len() {
             let mut done = 0;

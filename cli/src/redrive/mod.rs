@@ -16,7 +16,7 @@ use kinesis_handler::{EventMode, KinesisRecord, SequenceNumber};
 
 use crate::{
     args::RedriveArgs,
-    delivery::{Batcher, Delivered, Delivery},
+    delivery::{Batch, Batcher, Delivered, Delivery},
     error::{Error, Outcome},
     halt::Halt,
     journal_table::{JournalTable, ShardFilter},
@@ -240,7 +240,7 @@ impl Redrive<'_> {
                     continue;
                 }
                 read += 1;
-                if let Some(batch) = batcher.push(stream_record.in_event(&origin).into_owned()) {
+                if let Some(batch) = batcher.push(stream_record.in_event(&origin).into_owned(), ()) {
                     self.send(key, batch, tally).await?;
                 }
                 if tally.stop.is_some() {
@@ -280,7 +280,7 @@ impl Redrive<'_> {
     ) -> Result<(), Error> {
         let mut batcher = Batcher::new(self.args.delivery.batch_size);
         for record in records {
-            if let Some(batch) = batcher.push(record) {
+            if let Some(batch) = batcher.push(record, ()) {
                 self.send(key, batch, tally).await?;
             }
             if tally.stop.is_some() {
@@ -296,7 +296,7 @@ impl Redrive<'_> {
     async fn send(
         &self,
         key: &str,
-        batch: Vec<KinesisRecord<'static>>,
+        Batch { records: batch, .. }: Batch<()>,
         tally: &mut Tally,
     ) -> Result<(), Error> {
         if tally.stop.is_some() || self.args.dry_run {

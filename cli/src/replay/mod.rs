@@ -10,14 +10,14 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use kinesis_esm_simulator::Origin;
 use kinesis_handler::{
-    EventMode, KinesisRecord,
+    EventMode,
     checkpoint::{Row, RowCheckpoint},
 };
 use kpl_deaggregation::Deaggregator;
 
 use crate::{
     args::ReplayArgs,
-    delivery::{Batcher, Delivered, Delivery},
+    delivery::{Batch, Batcher, Delivered, Delivery},
     error::{Error, Outcome},
     halt::Halt,
     kinesis::{Api, Position, ReadPace, ShardReader, Visit, Visited, Walk},
@@ -145,13 +145,6 @@ struct Replay<'r> {
     meter: Meter,
 }
 
-/// A batch in the making.
-struct Gathered {
-    batcher: Batcher,
-    /// User records of each Kinesis record that the batcher holds.
-    user_records: Vec<u64>,
-}
-
 impl Replay<'_> {
     async fn all(&self) -> Result<(), Error> {
         let walk = Walk {
@@ -191,8 +184,7 @@ impl Replay<'_> {
         let mut reader = ShardReader::begin(Rc::clone(&self.api), pace, shard_id, begin).await?;
         let origin = Origin::new(shard_id, &self.stream_arn);
         let mut deaggregator = Deaggregator::default();
-        let batcher = Batcher::new(self.args.delivery.batch_size);
-        let mut gathered = Gathered { batcher, user_records: Vec::new() };
+        let mut batcher = Batcher::new(self.args.delivery.batch_size);
         let mut is_over = false;
         while !is_over {
             reader.turn().await;
@@ -210,27 +202,18 @@ impl Replay<'_> {
                         break;
                     }
                 };
-                let full = gathered.batcher.push(record.in_event(&origin).into_owned());
-                let is_in = full.as_ref().is_some_and(|batch| batch.len() > gathered.user_records.len());
-                if is_in {
-                    gathered.user_records.push(user_records);
-                }
-                if let Some(batch) = full {
-                    let counts = std::mem::take(&mut gathered.user_records);
-                    if let Some(fate) = self.send(&key, batch, counts, tally).await? {
-                        return Ok(fate);
-                    }
-                }
-                if !is_in {
-                    gathered.user_records.push(user_records);
+                let record = record.in_event(&origin).into_owned();
+                if let Some(batch) = batcher.push(record, user_records)
+                    && let Some(fate) = self.send(&key, batch, tally).await?
+                {
+                    return Ok(fate);
                 }
             }
             // What is left must not wait for the next read: that may be the last one.
-            if let Some(batch) = gathered.batcher.finish() {
-                let counts = std::mem::take(&mut gathered.user_records);
-                if let Some(fate) = self.send(&key, batch, counts, tally).await? {
-                    return Ok(fate);
-                }
+            if let Some(batch) = batcher.finish()
+                && let Some(fate) = self.send(&key, batch, tally).await?
+            {
+                return Ok(fate);
             }
             if self.delivery.halt.is_asked_for() {
                 return Ok(if is_over { Fate::Done } else { Fate::Halted });
@@ -243,8 +226,7 @@ impl Replay<'_> {
     async fn send(
         &self,
         key: &str,
-        batch: Vec<KinesisRecord<'static>>,
-        user_records: Vec<u64>,
+        Batch { records: batch, known: user_records }: Batch<u64>,
         tally: &mut Tally,
     ) -> Result<Option<Fate>, Error> {
         let numbers: Vec<_> = batch.iter().map(|record| record.sequence_number).collect();
