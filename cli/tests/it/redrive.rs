@@ -218,6 +218,36 @@ fn a_payload_takes_the_place_of_records_that_are_gone() {
 }
 
 #[test]
+fn members_of_an_aggregate_that_lambda_has_taken_apart_are_one_step_of_progress() {
+    let world = World::new(|operation, _, request| match operation {
+        "GetShardIterator" => error(400, "ResourceNotFoundException"),
+        // The second member of the second aggregate.
+        "Invoke" if delivered(request).len() == 4 => {
+            (200, json!({ "batchItemFailures": [{ "itemIdentifier": "11" }] }))
+        }
+        "Invoke" => (500, json!({ "errorType": "E", "errorMessage": "no" })),
+        other => panic!("{other} is not expected"),
+    });
+    let mut failure = failure(10, 11, 4);
+    failure["KinesisBatchInfo"]["streamArn"] = json!(format!("{ARN}/consumer/c:1"));
+    failure["payload"] = payload(&[10, 10, 11, 11]);
+    for record in failure["payload"]["Records"].as_array_mut().expect("records") {
+        record["eventSourceARN"] = json!(format!("{ARN}/consumer/c:1"));
+    }
+    let args = format!("{} --attempts 1", world.file(&[failure]));
+    let run = world.redrive(&args);
+    assert_eq!(outcomes(&run), [json!(["failed", 2, "11", null])], "{}", run.stderr);
+    // They stay what they are: nobody may take them for aggregates again.
+    assert_eq!(
+        world.kinesis.requests("Invoke")[0]["Records"][3]["eventSourceARN"],
+        format!("{ARN}/consumer/c:1")
+    );
+    let before = world.events().len();
+    world.redrive(&args);
+    assert_eq!(world.events()[before], ["11 kept", "11 kept"]);
+}
+
+#[test]
 fn a_payload_tells_which_records_of_a_range_were_discarded() {
     // With filters, or several lanes, others lie in between.
     let world = World::new(processes_all(ScriptedStream::of(&RECORDS)));
