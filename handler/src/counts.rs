@@ -18,6 +18,12 @@ pub struct Counts {
     pub bad_digests: u64,
     /// Kinesis records with an invalid frame, whatever became of them.
     pub invalid_aggregates: u64,
+    /// Whether the batch stopped at a record that failed: 1 or 0.
+    pub failed: u64,
+    /// Whether the batch stopped because its time was nearly over: 1 or 0.
+    pub deadline_stops: u64,
+    /// User records that had failed before, as the journal knows, and are done now.
+    pub retried: u64,
     /// User records that were not processed again, because the journal has them as done.
     pub resumed: u64,
     /// User records that went into the quarantine.

@@ -255,10 +255,12 @@ async fn process_one<P: RecordProcessor>(
     }
     ledger.begun += 1;
     ledger.is_in_flight = true;
+    let is_retried = record.attempt.is_some_and(|attempt| attempt > 1);
     let result = processor.process(record).await;
     ledger.is_in_flight = false;
     result.map_err(|error| Stop::Failed(Failure::Process(error)))?;
     ledger.counts.user_records += 1;
+    ledger.counts.retried += u64::from(is_retried);
     Ok(())
 }
 

@@ -2,7 +2,7 @@ use std::pin::Pin;
 
 use lambda_runtime::{Error, Runtime, layers::TracingLayer};
 
-use crate::{Handler, Options, RawEventLayer, RecordProcessor, init_logs};
+use crate::{Handler, Options, RawEventLayer, RecordProcessor, init_logs, metrics};
 
 /// Runs a processor as a Lambda function, without hooks. See [`Function::run`].
 ///
@@ -74,7 +74,10 @@ impl<P: RecordProcessor + 'static> Function<P> {
     /// Runs the function: takes one event after the other from the Lambda Runtime API, for as long as the environment
     /// lives.
     ///
-    /// Logs are JSON lines ([`init_logs`]), options come from the environment ([`Options::from_env`]).
+    /// Logs are JSON lines ([`init_logs`]), options come from the environment ([`Options::from_env`]), and metrics go to
+    /// standard output in CloudWatch's embedded metric format, once for each invocation. A processor that uses the
+    /// [`metrics`](https://docs.rs/metrics) crate has its own among them; a function that has installed a recorder of
+    /// that crate before gets all of them there instead.
     ///
     /// # Errors
     ///
@@ -101,6 +104,7 @@ impl<P: RecordProcessor + 'static> Function<P> {
                  whole batch; set panic = \"unwind\" in the release profile"
             );
         }
+        metrics::install();
         let options = Options::from_env()?;
         if let Some(hook) = self.on_start {
             hook().await?;

@@ -4,6 +4,7 @@ use futures_util::future::join;
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 use thiserror::Error;
 use tower::Service;
+use tracing::Instrument;
 
 use crate::{
     BatchResponse, Counts, EventError, Options, RawEvent, RecordProcessor, SequenceNumber,
@@ -11,6 +12,7 @@ use crate::{
     engine::{self, Batch, Ledger, Stop},
     event::{Event, KinesisRecord},
     invocation::Invocation,
+    metrics,
     mirror::{Mirror, Mirrored},
     payloads::{self, Payloads},
     prior::Prior,
@@ -126,6 +128,16 @@ impl<P: RecordProcessor> Handler<P> {
     ///
     /// Any [`HandlerError`]; then nothing was processed.
     pub async fn handle(&self, event: &[u8], context: &Context) -> Result<BatchResponse, HandlerError> {
+        // What a stage logs shows its span alone, so that has all that the invocation's has.
+        macro_rules! span {
+            ($name:literal) => {
+                tracing::info_span!(
+                    $name,
+                    requestId = &*context.request_id,
+                    xrayTraceId = context.xray_trace_id.as_deref()
+                )
+            };
+        }
         let Shared { processor, options, buffers, journal, mirror } = &*self.shared;
         let invocation = Invocation::arrive(context, options);
         let event = Event::parse(event)?;
@@ -147,7 +159,8 @@ impl<P: RecordProcessor> Handler<P> {
         let mut journal = match journal {
             Some(journal) => {
                 let read = journal.read(&event, &invocation, &mut ledger.counts);
-                join(read, payloads.decode_all()).await.0
+                let decode = payloads.decode_all().instrument(span!("decode"));
+                join(read.instrument(span!("read journal")), decode).await.0
             }
             None => None,
         };
@@ -159,12 +172,12 @@ impl<P: RecordProcessor> Handler<P> {
                 invocation: &invocation,
                 prior: journal.as_ref().map_or(&nothing, |journal| journal.prior()),
             };
-            let Err(stop) = engine::process_batch(processor, batch, &mut payloads, &mut ledger).await else {
-                break None;
-            };
+            let process = engine::process_batch(processor, batch, &mut payloads, &mut ledger);
+            let Err(stop) = process.instrument(span!("process")).await else { break None };
             match &mut journal {
                 Some(journal) => {
-                    if !journal.give_up(&stop, &mut payloads, &mut ledger).await {
+                    let give_up = journal.give_up(&stop, &mut payloads, &mut ledger);
+                    if !give_up.instrument(span!("write quarantine")).await {
                         break Some(stop);
                     }
                 }
@@ -175,6 +188,11 @@ impl<P: RecordProcessor> Handler<P> {
             let budget = invocation.stop_at.map_or(Duration::ZERO, |stop_at| stop_at - invocation.arrived);
             return Err(HandlerError::DeadlineBeforeFirstRecord { budget });
         }
+        match &stop {
+            Some(Stop::Failed(_)) => ledger.counts.failed = 1,
+            Some(_) => ledger.counts.deadline_stops = 1,
+            None => {}
+        }
         let mut failed = stop.as_ref().map(|stop| {
             // A batch that stops does so at one of its records, so what is reported is always part of it.
             let kinesis_record = &event.records[ledger.at.kinesis_record];
@@ -182,15 +200,18 @@ impl<P: RecordProcessor> Handler<P> {
             kinesis_record.sequence_number
         });
         if let Some(mirror) = mirror
-            && mirror.write(&event, &mut ledger, &invocation).await == Mirrored::NoAndStrict
+            && mirror.write(&event, &mut ledger, &invocation).instrument(span!("write mirror")).await
+                == Mirrored::NoAndStrict
             && failed.is_none()
         {
             failed = event.records.last().map(|last| last.sequence_number);
         }
         if let Some(journal) = &mut journal {
-            journal.finish(stop.as_ref(), failed, &mut payloads, &mut ledger).await;
+            let finish = journal.finish(stop.as_ref(), failed, &mut payloads, &mut ledger);
+            finish.instrument(span!("write journal")).await;
         }
         log_batch(&event, failed, &ledger.counts, &invocation);
+        metrics::record(&event, &ledger.counts, &invocation);
         let state = event.window.map(|window| window.state.into_owned());
         Ok(BatchResponse::new(failed, state, ledger.counts))
     }
@@ -239,6 +260,9 @@ fn log_batch(
         empty_aggregates,
         bad_digests,
         invalid_aggregates,
+        failed: _,
+        deadline_stops: _,
+        retried,
         resumed,
         quarantined,
         discarded,
@@ -261,6 +285,7 @@ fn log_batch(
         empty_aggregates,
         bad_digests,
         invalid_aggregates,
+        retried,
         resumed,
         quarantined,
         discarded,

@@ -57,6 +57,7 @@ mod engine;
 mod response;
 mod mirror;
 mod retry_journal;
+mod metrics;
 mod handler;
 mod logs;
 mod function;

@@ -62,6 +62,44 @@ fn every_event_has_its_response() {
 
 #[test]
 #[ignore = "needs cargo-lambda: make test"]
+fn each_invocation_has_its_metrics_in_one_line() {
+    let function = Function::start(&order_function(), &[]);
+    for _ in 0..2 {
+        response(&function.invoke(&events::path("partial-failure.json")));
+    }
+    let log = function.log();
+    let metrics: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("a log line is JSON"))
+        .filter(|line| line.get("_aws").is_some())
+        .collect();
+    assert_eq!(metrics.len(), 2);
+    for line in metrics {
+        let described = &line["_aws"]["CloudWatchMetrics"][0];
+        assert_eq!(described["Namespace"], "KinesisHandler");
+        assert_eq!(described["Dimensions"], json!([["function", "stream"]]));
+        assert_eq!((&line["function"], &line["stream"]), (&json!("function-under-test"), &json!("orders")));
+        assert_eq!(line["shardId"], "shardId-000000000000");
+        assert!(line["requestId"].is_string());
+        let units: Vec<_> = described["Metrics"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|metric| metric["Unit"].clone())
+            .collect();
+        assert!(units.iter().all(Value::is_string), "{described}");
+        // Of two aggregates, the second has failed in its middle.
+        assert_eq!(
+            (&line["KinesisRecords"], &line["UserRecords"], &line["Failed"]),
+            (&json!(2), &json!(4), &json!(1))
+        );
+        assert!(line["BehindLatestMs"][0].as_f64().is_some_and(|behind| behind > 0.0), "{line}");
+        assert!(line.get("Quarantined").is_none(), "what has not moved is left out");
+    }
+}
+
+#[test]
+#[ignore = "needs cargo-lambda: make test"]
 fn six_megabytes_are_one_event() {
     let function = Function::start(&order_function(), &[]);
     let answer = function.invoke(&events::path("six-megabytes.json"));

@@ -26,6 +26,21 @@ fn readme_and_template_know_the_variables_that_exist() {
 }
 
 #[test]
+fn the_readme_has_a_row_for_every_metric() {
+    let code = read("handler/src/metrics.rs");
+    let counters = code.lines().filter_map(|line| line.trim().strip_prefix("(\"")?.split('"').next());
+    let mut recorded: BTreeSet<&str> = counters.collect();
+    let histograms = ["AggregationRatio", "BehindLatestMs"];
+    assert!(histograms.iter().all(|name| code.contains(&format!("&str = \"{name}\";"))));
+    recorded.extend(histograms);
+    let readme = read("README.md");
+    let (_, section) = readme.split_once("## Metrics\n").expect("a section");
+    let (section, _) = section.split_once("\n## ").expect("another section");
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    assert_eq!(rows.collect::<BTreeSet<_>>(), recorded);
+}
+
+#[test]
 fn every_event_is_documented_and_tested() {
     let documented = read("events/README.md");
     let tested = read("tests/it/end_to_end.rs");

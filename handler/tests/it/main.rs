@@ -9,4 +9,5 @@ mod service;
 mod mirror;
 mod journal;
 mod journal_faults;
+mod metrics;
 mod properties;

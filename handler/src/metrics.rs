@@ -1,0 +1,100 @@
+//! What an invocation has come to, as metrics.
+//!
+//! They go through the [`metrics`] facade, so whatever recorder the process has gets them, beside the processor's own.
+//! [`run`](crate::run) installs one that writes CloudWatch's embedded metric format to standard output, unless the
+//! function has set another before.
+
+use std::{env, io, sync::OnceLock};
+
+use metrics::{Label, SharedString, Unit, counter, describe_counter, describe_histogram, histogram};
+use metrics_cloudwatch_embedded::{Builder, Collector};
+
+use crate::{
+    Counts,
+    event::{Event, KinesisRecord},
+    invocation::Invocation,
+};
+
+/// Of all metrics.
+const NAMESPACE: &str = "KinesisHandler";
+
+/// Name, unit, and when it moves. The README has the same table.
+type Counter = (&'static str, Unit, fn(&Counts) -> u64);
+
+const COUNTERS: [Counter; 17] = [
+    ("KinesisRecords", Unit::Count, |counts| counts.kinesis_records),
+    ("UserRecords", Unit::Count, |counts| counts.user_records),
+    ("Bytes", Unit::Bytes, |counts| counts.bytes),
+    ("Failed", Unit::Count, |counts| counts.failed),
+    ("Retried", Unit::Count, |counts| counts.retried),
+    ("Resumed", Unit::Count, |counts| counts.resumed),
+    ("Quarantined", Unit::Count, |counts| counts.quarantined),
+    ("Discarded", Unit::Count, |counts| counts.discarded),
+    ("InvalidAggregates", Unit::Count, |counts| counts.invalid_aggregates),
+    ("EmptyAggregates", Unit::Count, |counts| counts.empty_aggregates),
+    ("BadDigest", Unit::Count, |counts| counts.bad_digests),
+    ("DeadlineStops", Unit::Count, |counts| counts.deadline_stops),
+    ("CheckpointWriteFailed", Unit::Count, |counts| counts.checkpoint_write_failed),
+    ("JournalReadFailed", Unit::Count, |counts| counts.journal_read_failed),
+    ("JournalWriteFailed", Unit::Count, |counts| counts.journal_write_failed),
+    ("MirrorAhead", Unit::Count, |counts| counts.mirror_ahead),
+    ("MirrorSuspended", Unit::Count, |counts| counts.mirror_suspended),
+];
+
+const AGGREGATION_RATIO: &str = "AggregationRatio";
+const BEHIND_LATEST: &str = "BehindLatestMs";
+
+/// Writes the embedded metric format. Empty if the process has a recorder of its own.
+static EMBEDDED: OnceLock<&'static Collector> = OnceLock::new();
+
+/// Makes standard output the place for metrics, if there is no other yet.
+pub(crate) fn install() {
+    let Ok(collector) = Builder::new().cloudwatch_namespace(NAMESPACE).init() else { return };
+    for (name, unit, _) in COUNTERS {
+        describe_counter!(name, unit, "");
+    }
+    describe_histogram!(AGGREGATION_RATIO, Unit::Count, "");
+    describe_histogram!(BEHIND_LATEST, Unit::Milliseconds, "");
+    // An error means that another thread has come first.
+    let _ = EMBEDDED.set(collector);
+}
+
+/// Records what a batch has come to. What has not moved is left out.
+pub(crate) fn record(event: &Event<'_>, counts: &Counts, invocation: &Invocation<'_>) {
+    let Some(last) = event.records.last() else { return };
+    let labels = labels(last);
+    for (name, _, value) in COUNTERS {
+        let value = value(counts);
+        if value > 0 {
+            counter!(name, labels.iter()).increment(value);
+        }
+    }
+    if counts.kinesis_records > 0 {
+        let user_records = counts.user_records + counts.resumed + counts.quarantined;
+        histogram!(AGGREGATION_RATIO, labels.iter())
+            .record(user_records as f64 / counts.kinesis_records as f64);
+    }
+    if let Some(arrival_ms) = last.approximate_arrival_ms {
+        let behind_ms = invocation.clock.epoch_ms().saturating_sub(arrival_ms);
+        histogram!(BEHIND_LATEST, labels.iter()).record(behind_ms as f64);
+    }
+    if let Some(collector) = EMBEDDED.get() {
+        collector.set_property("requestId", &*invocation.request_id);
+        // No dimension: each value of one is a metric of its own, and shards come and go.
+        collector.set_property("shardId", last.shard_id.as_deref().unwrap_or_default());
+        if let Err(error) = collector.flush(io::stdout().lock()) {
+            tracing::error!(%error, "metrics could not be written");
+        }
+    }
+}
+
+/// The dimensions.
+fn labels(record: &KinesisRecord<'_>) -> [Label; 2] {
+    static FUNCTION: OnceLock<SharedString> = OnceLock::new();
+    let function = FUNCTION.get_or_init(|| {
+        let name = env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| "unknown".to_owned());
+        SharedString::from(name)
+    });
+    let stream = record.stream_arn().and_then(|arn| arn.rsplit_once('/')).map_or("unknown", |(_, name)| name);
+    [Label::new("function", function.clone()), Label::new("stream", stream.to_owned())]
+}

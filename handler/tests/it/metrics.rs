@@ -1,0 +1,123 @@
+//! What an invocation has come to, as metrics.
+
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
+
+use kinesis_handler::{
+    Clock, Context, Event, Handler, KinesisRecord, Options, ProcessError, Record, SystemClock,
+    journal::MemoryJournal, permanent, retryable,
+};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+
+use crate::batch::{aggregate, frame, invalid_frame, plain, raw};
+
+async fn process(record: Record<'_>) -> Result<(), ProcessError> {
+    match record.text()? {
+        "fail" => Err(retryable("asked to")),
+        "bad" => Err(permanent("asked to")),
+        "hang" => std::future::pending().await,
+        // Once.
+        "flaky" if record.attempt() == Some(1) => Err(retryable("asked to")),
+        _ => Ok(()),
+    }
+}
+
+/// The metrics of a batch, which has 200 ms, handled so many times.
+fn metrics(journal: bool, times: usize, records: &[KinesisRecord<'_>]) -> BTreeMap<String, f64> {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let mut options = Options::default();
+    if journal {
+        options.application = "orders".to_owned();
+        options.journal = Some(Arc::new(MemoryJournal::default()));
+        options.quarantine = true;
+        options.parallelization_factor = NonZeroU32::new(1);
+    }
+    let handler = Handler::with_options(process, options);
+    let event = Event::new(records.to_vec()).to_json();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    metrics::with_local_recorder(&recorder, || {
+        for _ in 0..times {
+            let mut context = Context::default();
+            context.deadline = SystemClock.epoch_ms() + 200;
+            runtime.block_on(handler.handle(&event, &context)).expect("a response");
+        }
+    });
+    let values = snapshotter.snapshot().into_vec().into_iter().map(|(key, _, _, value)| {
+        let key = key.key();
+        let labels: Vec<_> = key.labels().map(|label| (label.key(), label.value())).collect();
+        assert_eq!(labels, [("function", "unknown"), ("stream", "orders")]);
+        let value = match value {
+            DebugValue::Counter(value) => value as f64,
+            DebugValue::Histogram(values) => values.last().map_or(f64::NAN, |value| value.into_inner()),
+            DebugValue::Gauge(value) => value.into_inner(),
+        };
+        (key.name().to_owned(), value)
+    });
+    values.collect()
+}
+
+#[track_caller]
+fn check(journal: bool, times: usize, records: &[KinesisRecord<'_>], expected: &[(&str, f64)]) {
+    let expected: BTreeMap<String, f64> =
+        expected.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+    assert_eq!(metrics(journal, times, records), expected);
+}
+
+#[test]
+fn a_batch_is_counted() {
+    let bytes = (frame(&["a", "b", "c"]).len() + 1) as f64;
+    check(
+        false,
+        1,
+        &[aggregate(1, &["a", "b", "c"]), plain(2, "d")],
+        &[("KinesisRecords", 2.0), ("UserRecords", 4.0), ("Bytes", bytes), ("AggregationRatio", 2.0)],
+    );
+}
+
+#[test]
+fn failures_and_stops_are_told_apart() {
+    let of_one = |name| [("KinesisRecords", 1.0), ("Bytes", 4.0), ("AggregationRatio", 0.0), (name, 1.0)];
+    check(false, 1, &[plain(1, "fail")], &of_one("Failed"));
+    check(false, 1, &[plain(1, "hang")], &of_one("DeadlineStops"));
+}
+
+#[test]
+fn what_the_journal_makes_of_a_batch_is_counted() {
+    let record = [aggregate(1, &["a", "flaky", "bad"])];
+    let bytes = frame(&["a", "flaky", "bad"]).len() as f64;
+    // Twice: the second time a is done, flaky is tried again, and bad is given up.
+    check(
+        true,
+        2,
+        &record,
+        &[
+            ("KinesisRecords", 2.0),
+            ("UserRecords", 2.0),
+            ("Bytes", 2.0 * bytes),
+            ("AggregationRatio", 3.0),
+            ("Failed", 1.0),
+            ("Resumed", 1.0),
+            ("Retried", 1.0),
+            ("Quarantined", 1.0),
+        ],
+    );
+}
+
+#[test]
+fn wrong_aggregates_are_counted() {
+    let mut bad_digest = frame(&["a", "b"]);
+    *bad_digest.last_mut().expect("a digest") ^= 1;
+    let metrics = metrics(false, 1, &[raw(1, &bad_digest)]);
+    // Its payload is no text, so it fails, too.
+    assert_eq!((metrics["BadDigest"], metrics["Failed"]), (1.0, 1.0));
+    let metrics = self::metrics(false, 1, &[invalid_frame(1)]);
+    assert_eq!(metrics["InvalidAggregates"], 1.0);
+}
+
+#[test]
+fn how_far_behind_it_is_shows() {
+    let mut record = plain(1, "a");
+    record.approximate_arrival_ms = Some(SystemClock.epoch_ms() - 90_000);
+    let behind_ms = metrics(false, 1, &[record])["BehindLatestMs"];
+    assert!((90_000.0..100_000.0).contains(&behind_ms), "{behind_ms}");
+}
