@@ -91,7 +91,7 @@ fn each_invocation_has_its_metrics_in_one_line() {
         // Of two aggregates, the second has failed in its middle.
         assert_eq!(
             (&line["KinesisRecords"], &line["UserRecords"], &line["Failed"]),
-            (&json!(2), &json!(4), &json!(1))
+            (&json!(2), &json!(3), &json!(1))
         );
         assert!(line["BehindLatestMs"][0].as_f64().is_some_and(|behind| behind > 0.0), "{line}");
         assert!(line.get("Quarantined").is_none(), "what has not moved is left out");
