@@ -92,7 +92,7 @@ mod tests {
         let template = include_str!("../../../../template.yaml");
         for line in [
             "FunctionResponseTypes: [ReportBatchItemFailures]",
-            "BisectBatchOnFunctionError: true",
+            "BisectBatchOnFunctionError:\n    Type: String\n    Default: \"true\"\n",
             "MaximumRetryAttempts:\n    Type: Number\n    Default: 10\n",
             "MaximumRecordAgeInSeconds:\n    Type: Number\n    Default: 82800\n",
             "BatchSize:\n    Type: Number\n    Default: 100\n",
