@@ -39,6 +39,7 @@ mod redrive;
 mod replay;
 mod quarantine;
 mod journal;
+mod doctor;
 mod shell;
 
 use std::process::ExitCode;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Quarantine(args) => quarantine::run(&args),
         Command::Journal(args) => journal::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),
     };

@@ -4,15 +4,10 @@ use std::pin::pin;
 
 use tokio::runtime;
 
-use crate::{
-    error::{Error, Outcome},
-    halt::Halt,
-    interrupts::Interrupts,
-    note::note,
-};
+use crate::{error::Error, halt::Halt, interrupts::Interrupts, note::note};
 
 /// Runs a command in a tokio runtime of one thread.
-pub(crate) fn block_on(command: impl Future<Output = Result<Outcome, Error>>) -> Result<Outcome, Error> {
+pub(crate) fn block_on<T>(command: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(Error::Start)?.block_on(command)
 }

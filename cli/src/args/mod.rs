@@ -1,3 +1,4 @@
+mod doctor;
 mod look;
 mod journal;
 mod shards;
@@ -15,6 +16,7 @@ use clap::{Parser, Subcommand, ValueEnum, builder::RangedU64ValueParser};
 use kinesis_handler::SequenceNumber;
 use kpl_deaggregation::MAX_SIZE_LIMIT_BYTES;
 
+pub(crate) use doctor::DoctorArgs;
 pub(crate) use journal::{JournalArgs, JournalCommand, Kind};
 pub(crate) use look::{DataStyle, LookArgs, TailArgs};
 pub(crate) use put::PutArgs;
@@ -57,6 +59,7 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     Quarantine(QuarantineArgs),
     Journal(JournalArgs),
+    Doctor(DoctorArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }

@@ -12,6 +12,7 @@ mod simulate_command;
 mod scripted_kinesis;
 mod stream;
 mod scripted_stream;
+mod doctor;
 mod look;
 mod put;
 mod redrive;

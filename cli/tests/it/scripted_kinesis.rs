@@ -8,8 +8,8 @@ use std::{
 
 use serde_json::{Value, json};
 
-/// A server that answers as a test says: requests of the Kinesis API by the operation's name, and anything else as an
-/// invocation, by the name `Invoke`. It lives as long as the test's process.
+/// A server that answers as a test says: requests of JSON APIs such as that of Kinesis by the operation's name, those that
+/// get something by their path, and anything else as an invocation, by the name `Invoke`. It lives as long as the test's process.
 pub(crate) struct ScriptedKinesis {
     port: u16,
     requests: Arc<Mutex<Vec<(String, Value)>>>,
@@ -99,6 +99,8 @@ pub(crate) fn description(name: &str) -> Answer {
 
 fn serve(client: TcpStream, answer: impl Fn(&str, &Value) -> Answer) -> Option<()> {
     let mut reader = BufReader::new(client.try_clone().ok()?);
+    let mut first_line = String::new();
+    reader.read_line(&mut first_line).ok()?;
     let mut headers = HashMap::new();
     loop {
         let mut line = String::new();
@@ -112,11 +114,16 @@ fn serve(client: TcpStream, answer: impl Fn(&str, &Value) -> Answer) -> Option<(
             headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
         }
     }
-    let mut body = vec![0; headers.get("content-length")?.parse().ok()?];
+    let path = first_line.strip_prefix("GET ").and_then(|rest| rest.split(['?', ' ']).next());
+    let mut body = match headers.get("content-length") {
+        Some(length) => vec![0; length.parse().ok()?],
+        None => Vec::new(),
+    };
     reader.read_exact(&mut body).ok()?;
-    let operation =
-        headers.get("x-amz-target").and_then(|target| target.split('.').nth(1)).unwrap_or("Invoke");
-    let (status, body) = answer(operation, &serde_json::from_slice(&body).ok()?);
+    let target = headers.get("x-amz-target").and_then(|target| target.split('.').nth(1));
+    let operation = target.or(path).unwrap_or("Invoke");
+    let request = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).ok()? };
+    let (status, body) = answer(operation, &request);
     let body = body.to_string();
     let head = format!(
         "HTTP/1.1 {status} Scripted\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
