@@ -23,3 +23,4 @@ mod redrive;
 mod replay;
 mod scale;
 mod repository;
+mod template;

@@ -1,0 +1,403 @@
+//! What the template promises: every parameter reaches its property, nothing is weaker than it says, and no permission is
+//! wider than it must be.
+
+use std::{collections::BTreeSet, fs, process::Command};
+
+use serde_json::{Value, json};
+
+use crate::emulator::{kinesis_kit, repository};
+
+// The command line's own: what the doctor makes of a template, these tests do.
+#[path = "../../cli/src/doctor/template.rs"]
+mod evaluation;
+
+use evaluation::Template;
+
+fn text() -> String {
+    fs::read_to_string(repository().join("template.yaml")).expect("the template is there")
+}
+
+fn template(parameters: &[(&str, &str)]) -> Template {
+    let parameters: Vec<_> =
+        parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Template::parse(&text(), &parameters).expect("a template")
+}
+
+fn properties(template: &Template, resource: &str) -> Value {
+    let (_, properties) = template.resource(resource).unwrap_or_else(|| panic!("{resource} is not there"));
+    template.evaluate(properties).expect("properties")
+}
+
+const VARIABLES: &str = "/Environment/Variables/KINESIS_HANDLER_";
+
+/// Parameter, what it is set to, others that it needs, the resource, and what stands there.
+#[test]
+fn every_parameter_reaches_its_property() {
+    let stream = "arn:aws:kinesis:eu-west-1:123456789012:stream/s";
+    let key = "arn:aws:kms:eu-west-1:123456789012:key/k";
+    let boundary = "arn:aws:iam::123456789012:policy/p";
+    let topic = "arn:aws:sns:eu-west-1:123456789012:t";
+    let pattern = r#"{"data":{"a":[1]}}"#;
+    let function = |name: &str| format!("{VARIABLES}{name}");
+    let consumer = json!({ "Fn::GetAtt": ["Consumer", "ConsumerARN"] });
+    let queue = json!({ "Fn::GetAtt": ["FailureQueue", "Arn"] });
+    let table = |name: &str| json!({ "Ref": name });
+    type Row<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str, String, Value);
+    let rows: Vec<Row<'_>> = vec![
+        ("StreamArn", stream, &[], "Mapping", "/EventSourceArn".into(), json!(stream)),
+        ("StreamKeyArn", key, &[], "Stream", "/StreamEncryption/KeyId".into(), json!(key)),
+        (
+            "StreamMode",
+            "PROVISIONED",
+            &[],
+            "Stream",
+            "/StreamModeDetails/StreamMode".into(),
+            json!("PROVISIONED"),
+        ),
+        ("ShardCount", "7", &[("StreamMode", "PROVISIONED")], "Stream", "/ShardCount".into(), json!("7")),
+        ("StreamRetentionHours", "48", &[], "Stream", "/RetentionPeriodHours".into(), json!("48")),
+        ("EnhancedFanOut", "on", &[], "Mapping", "/EventSourceArn".into(), consumer),
+        ("MappingEnabled", "false", &[], "Mapping", "/Enabled".into(), json!("false")),
+        ("StartingPosition", "LATEST", &[], "Mapping", "/StartingPosition".into(), json!("LATEST")),
+        (
+            "StartingTimestamp",
+            "7",
+            &[("StartingPosition", "AT_TIMESTAMP")],
+            "Mapping",
+            "/StartingPositionTimestamp".into(),
+            json!("7"),
+        ),
+        ("BatchSize", "7", &[], "Mapping", "/BatchSize".into(), json!("7")),
+        (
+            "MaximumBatchingWindowInSeconds",
+            "7",
+            &[],
+            "Mapping",
+            "/MaximumBatchingWindowInSeconds".into(),
+            json!("7"),
+        ),
+        ("ParallelizationFactor", "7", &[], "Mapping", "/ParallelizationFactor".into(), json!("7")),
+        ("ParallelizationFactor", "7", &[], "OrderFunction", function("PARALLELIZATION_FACTOR"), json!("7")),
+        ("MaximumRetryAttempts", "7", &[], "Mapping", "/MaximumRetryAttempts".into(), json!("7")),
+        ("MaximumRecordAgeInSeconds", "77", &[], "Mapping", "/MaximumRecordAgeInSeconds".into(), json!("77")),
+        (
+            "BisectBatchOnFunctionError",
+            "false",
+            &[],
+            "Mapping",
+            "/BisectBatchOnFunctionError".into(),
+            json!("false"),
+        ),
+        (
+            "FilterPattern",
+            pattern,
+            &[],
+            "Mapping",
+            "/FilterCriteria/Filters/0/Pattern".into(),
+            json!(pattern),
+        ),
+        (
+            "FailureDestination",
+            "sqs",
+            &[],
+            "Mapping",
+            "/DestinationConfig/OnFailure/Destination".into(),
+            queue,
+        ),
+        ("Architecture", "arm64", &[], "OrderFunction", "/Architectures/0".into(), json!("arm64")),
+        ("MemorySize", "777", &[], "OrderFunction", "/MemorySize".into(), json!("777")),
+        ("Timeout", "77", &[], "OrderFunction", "/Timeout".into(), json!("77")),
+        (
+            "ReservedConcurrency",
+            "7",
+            &[],
+            "OrderFunction",
+            "/ReservedConcurrentExecutions".into(),
+            json!("7"),
+        ),
+        ("DeadlineMarginMs", "7", &[], "OrderFunction", function("DEADLINE_MARGIN_MS"), json!("7")),
+        ("InvalidFrame", "raw", &[], "OrderFunction", function("INVALID_FRAME"), json!("raw")),
+        (
+            "PermissionsBoundaryArn",
+            boundary,
+            &[],
+            "FunctionRole",
+            "/PermissionsBoundary".into(),
+            json!(boundary),
+        ),
+        (
+            "CheckpointMirror",
+            "on",
+            &[],
+            "OrderFunction",
+            function("CHECKPOINT_TABLE"),
+            table("CheckpointTable"),
+        ),
+        ("CheckpointMirror", "strict", &[], "OrderFunction", function("CHECKPOINT_STRICT"), json!("on")),
+        ("RetryJournal", "on", &[], "OrderFunction", function("JOURNAL_TABLE"), table("JournalTable")),
+        ("RetryJournal", "quarantine", &[], "OrderFunction", function("QUARANTINE"), json!("on")),
+        (
+            "MaxAttempts",
+            "7",
+            &[("RetryJournal", "quarantine")],
+            "OrderFunction",
+            function("MAX_ATTEMPTS"),
+            json!("7"),
+        ),
+        (
+            "MaxAgeSeconds",
+            "7",
+            &[("RetryJournal", "quarantine")],
+            "OrderFunction",
+            function("MAX_AGE_SECONDS"),
+            json!("7"),
+        ),
+        ("AlarmTopicArn", topic, &[], "ErrorsAlarm", "/AlarmActions/0".into(), json!(topic)),
+        (
+            "LogLevel",
+            "WARN",
+            &[],
+            "OrderFunction",
+            "/LoggingConfig/ApplicationLogLevel".into(),
+            json!("WARN"),
+        ),
+        ("LogRetentionDays", "7", &[], "LogGroup", "/RetentionInDays".into(), json!("7")),
+    ];
+    for (parameter, value, others, resource, pointer, expected) in &rows {
+        let mut parameters = others.to_vec();
+        let without = properties_if_there(&template(&parameters), resource)
+            .and_then(|all| all.pointer(pointer).cloned());
+        assert_ne!(without.as_ref(), Some(expected), "{parameter}: it is the default");
+        parameters.push((parameter, value));
+        let all = properties(&template(&parameters), resource);
+        assert_eq!(all.pointer(pointer), Some(expected), "{parameter}");
+    }
+    let tested: BTreeSet<&str> = rows.iter().map(|row| row.0).collect();
+    let text = text();
+    let (_, section) = text.split_once("\nParameters:\n").expect("parameters");
+    let (section, _) = section.split_once("\nConditions:\n").expect("conditions");
+    let declared = section.lines().filter_map(|line| line.strip_prefix("  ")?.strip_suffix(':'));
+    let declared: BTreeSet<&str> = declared.filter(|name| !name.starts_with(' ')).collect();
+    assert_eq!(tested, declared);
+    for name in &declared {
+        let (_, parameter) = section.split_once(&format!("  {name}:\n")).expect("a parameter");
+        let parameter =
+            parameter.split("\n  ").take_while(|line| line.starts_with("  ") || !line.ends_with(':'));
+        let parameter: String = parameter.collect();
+        assert!(parameter.contains("Description: "), "{name} has no description");
+        let constraints = ["AllowedValues", "AllowedPattern", "MinValue", "MaxLength"];
+        assert!(
+            constraints.iter().any(|constraint| parameter.contains(constraint)),
+            "{name} has no constraint"
+        );
+    }
+}
+
+fn properties_if_there(template: &Template, resource: &str) -> Option<Value> {
+    template.resource(resource).and_then(|(_, properties)| template.evaluate(properties))
+}
+
+#[test]
+fn a_mirror_means_one_lane() {
+    for mirror in ["on", "strict"] {
+        let template = template(&[("CheckpointMirror", mirror), ("ParallelizationFactor", "10")]);
+        assert_eq!(properties(&template, "Mapping")["ParallelizationFactor"], 1);
+        let variables = &properties(&template, "OrderFunction")["Environment"]["Variables"];
+        assert_eq!(variables["KINESIS_HANDLER_PARALLELIZATION_FACTOR"], 1);
+    }
+}
+
+/// Every combination that adds resources.
+const VARIANTS: [&[(&str, &str)]; 4] = [
+    &[],
+    &[("CheckpointMirror", "on"), ("RetryJournal", "quarantine"), ("EnhancedFanOut", "on")],
+    &[("FailureDestination", "sqs"), ("StreamArn", "arn:aws:kinesis:eu-west-1:123456789012:stream/s")],
+    &[("StreamKeyArn", "arn:aws:kms:eu-west-1:123456789012:key/k"), ("RetryJournal", "on")],
+];
+
+#[test]
+fn every_alarm_has_dimensions_that_exist() {
+    for variant in VARIANTS {
+        let template = template(variant);
+        let mut alarms = 0;
+        for (id, kind, properties) in template.resources() {
+            if kind != "AWS::CloudWatch::Alarm" {
+                continue;
+            }
+            alarms += 1;
+            let properties = template.evaluate(properties).expect("properties");
+            let of_metrics = properties["Metrics"].as_array().into_iter().flatten();
+            let metrics: Vec<&Value> = of_metrics
+                .map(|metric| &metric["MetricStat"]["Metric"])
+                .filter(|metric| !metric.is_null())
+                .chain(properties.get("MetricName").map(|_| &properties))
+                .collect();
+            assert_eq!(metrics.len(), 1, "{id}");
+            let dimensions =
+                metrics[0]["Dimensions"].as_array().unwrap_or_else(|| panic!("{id} has no dimensions"));
+            let names: Vec<_> =
+                dimensions.iter().map(|dimension| dimension["Name"].as_str().expect("text")).collect();
+            let expected: &[&str] = match metrics[0]["Namespace"].as_str().expect("text") {
+                "KinesisHandler" => &["function", "stream"],
+                "AWS/Kinesis" => &["StreamName"],
+                "AWS/SQS" => &["QueueName"],
+                "AWS/Lambda" if names == ["EventSourceMappingUUID"] => &["EventSourceMappingUUID"],
+                "AWS/Lambda" => &["FunctionName"],
+                other => panic!("{id}: {other}"),
+            };
+            assert_eq!(names, expected, "{id}");
+            for dimension in dimensions {
+                let named = referred(&dimension["Value"]);
+                assert!(
+                    !named.is_empty()
+                        || dimension["Value"]
+                            == json!({ "Fn::Select": [1, { "Fn::Split": ["/", "arn:aws:kinesis:eu-west-1:123456789012:stream/s"] }] })
+                        || dimension["Value"].to_string().contains("StreamArn"),
+                    "{id}: {dimension}"
+                );
+                for resource in named {
+                    assert!(
+                        template.resource(resource).is_some() || resource == "StreamArn",
+                        "{id}: {resource}"
+                    );
+                }
+            }
+        }
+        assert!(alarms >= 13, "{alarms}");
+    }
+}
+
+/// Logical IDs in a value.
+fn referred(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Object(members) => members
+            .iter()
+            .flat_map(|(name, argument)| match (name.as_str(), argument) {
+                ("Ref", Value::String(id)) => vec![id.as_str()],
+                ("Fn::GetAtt", Value::Array(parts)) => {
+                    parts.first().and_then(Value::as_str).into_iter().collect()
+                }
+                _ => referred(argument),
+            })
+            .collect(),
+        Value::Array(items) => items.iter().flat_map(referred).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn no_permission_is_wider_than_it_must_be() {
+    // Actions that take no resource.
+    let without_resource = ["WriteTraces", "SeeMappings"];
+    for variant in VARIANTS {
+        let template = template(variant);
+        let mut statements = 0;
+        for (id, _, properties) in template.resources() {
+            let Some(properties) = template.evaluate(properties) else { continue };
+            let policies = properties["Policies"].as_array().into_iter().flatten();
+            let documents = policies
+                .map(|policy| &policy["PolicyDocument"])
+                .chain([&properties["PolicyDocument"]])
+                .filter_map(|document| document["Statement"].as_array());
+            for statement in documents.flatten() {
+                statements += 1;
+                let sid =
+                    statement["Sid"].as_str().unwrap_or_else(|| panic!("{id}: a statement without a name"));
+                if statement["Effect"] == "Deny" {
+                    continue;
+                }
+                let actions = statement["Action"].to_string();
+                assert!(!actions.contains('*'), "{id}.{sid}: {actions}");
+                let is_wild = statement["Resource"] == "*";
+                assert_eq!(is_wild, without_resource.contains(&sid), "{id}.{sid}: {}", statement["Resource"]);
+            }
+        }
+        assert!(statements >= 10, "{statements}");
+        let role = properties(&template, "FunctionRole");
+        assert!(role.get("ManagedPolicyArns").is_none(), "no policy of somebody else's");
+    }
+}
+
+#[test]
+fn what_holds_data_is_encrypted_and_outlives_the_stack() {
+    let template = template(&[("CheckpointMirror", "on"), ("RetryJournal", "on")]);
+    for table in ["CheckpointTable", "JournalTable"] {
+        let table = properties(&template, table);
+        assert_eq!(table["SSESpecification"]["SSEEnabled"], true);
+        assert_eq!(table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true);
+    }
+    assert_eq!(properties(&template, "Stream")["StreamEncryption"]["EncryptionType"], "KMS");
+    assert!(properties(&template, "FailureBucket")["BucketEncryption"].is_object());
+    let sqs = self::template(&[("FailureDestination", "sqs")]);
+    assert_eq!(properties(&sqs, "FailureQueue")["SqsManagedSseEnabled"], true);
+    let text = text();
+    for resource in ["CheckpointTable", "JournalTable", "FailureBucket", "FailureQueue"] {
+        let (_, resource) = text.split_once(&format!("\n  {resource}:\n    Type: ")).expect("it is there");
+        let (head, _) = resource.split_once("    Properties:\n").expect("properties");
+        assert!(head.contains("DeletionPolicy: Retain\n    UpdateReplacePolicy: Retain\n"), "{head}");
+    }
+}
+
+/// What the doctor says: severity and setting of each finding.
+fn findings(parameters: &[(&str, &str)]) -> Vec<String> {
+    let mut command = Command::new(kinesis_kit());
+    command.args(["doctor", "--format", "json"]).arg(repository().join("template.yaml"));
+    for (name, value) in parameters {
+        command.arg("--parameter").arg(format!("{name}={value}"));
+    }
+    let output = command.output().expect("the binary runs");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let line = |line: &str| {
+        let line: Value = serde_json::from_str(line).expect("JSON lines");
+        format!("{} {}", line["severity"].as_str().expect("text"), line["setting"].as_str().expect("text"))
+    };
+    let findings: Vec<String> = text.lines().map(line).collect();
+    assert_eq!(output.status.code(), Some(i32::from(!findings.is_empty())));
+    findings
+}
+
+#[test]
+fn the_doctor_finds_nothing_until_a_default_is_weakened() {
+    for variant in VARIANTS.iter().filter(|variant| !variant.contains(&("FailureDestination", "sqs"))) {
+        assert_eq!(findings(variant), [""; 0], "{variant:?}");
+    }
+    for (parameters, expected) in [
+        (&[("BisectBatchOnFunctionError", "false")][..], "error BisectBatchOnFunctionError"),
+        (&[("MaximumRetryAttempts", "-1")], "error MaximumRetryAttempts"),
+        (&[("MaximumRecordAgeInSeconds", "-1")], "error MaximumRecordAgeInSeconds"),
+        (&[("MaximumRecordAgeInSeconds", "86400")], "error MaximumRecordAgeInSeconds"),
+        (&[("StartingPosition", "LATEST")], "error StartingPosition"),
+        (&[("FailureDestination", "sqs")], "warning DestinationConfig"),
+        (&[("FilterPattern", r#"{"data":{"a":[1]}}"#)], "error FilterCriteria"),
+        (&[("ParallelizationFactor", "2")], "warning ParallelizationFactor"),
+        (&[("RetryJournal", "quarantine"), ("MaximumRetryAttempts", "5")], "warning MaximumRetryAttempts"),
+        (&[("RetryJournal", "quarantine"), ("MaximumRetryAttempts", "3")], "error MaximumRetryAttempts"),
+        (
+            &[("RetryJournal", "quarantine"), ("MaxAgeSeconds", "82800")],
+            "error KINESIS_HANDLER_MAX_AGE_SECONDS",
+        ),
+    ] {
+        assert_eq!(findings(parameters), [expected], "{parameters:?}");
+    }
+}
+
+/// The defaults at the end of what is known about the mapping, one by one.
+#[test]
+fn the_defaults_lose_nothing() {
+    let mapping = properties(&template(&[]), "Mapping");
+    let defaults = json!({
+        "FunctionResponseTypes": ["ReportBatchItemFailures"],
+        "BisectBatchOnFunctionError": "true",
+        "MaximumRetryAttempts": "10",
+        "MaximumRecordAgeInSeconds": "82800",
+        "StartingPosition": "TRIM_HORIZON",
+        "ParallelizationFactor": "1",
+        "DestinationConfig": { "OnFailure": { "Destination": { "Fn::GetAtt": ["FailureBucket", "Arn"] } } },
+        "MetricsConfig": { "Metrics": ["EventCount"] },
+        "Enabled": "true",
+    });
+    for (name, expected) in defaults.as_object().expect("an object") {
+        assert_eq!(mapping[name], *expected, "{name}");
+    }
+    assert!(mapping.get("FilterCriteria").is_none() && mapping.get("TumblingWindowInSeconds").is_none());
+}
