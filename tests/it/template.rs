@@ -203,7 +203,7 @@ fn a_mirror_means_one_lane() {
         let template = template(&[("CheckpointMirror", mirror), ("ParallelizationFactor", "10")]);
         assert_eq!(properties(&template, "Mapping")["ParallelizationFactor"], 1);
         let variables = &properties(&template, "OrderFunction")["Environment"]["Variables"];
-        assert_eq!(variables["KINESIS_HANDLER_PARALLELIZATION_FACTOR"], 1);
+        assert_eq!(variables["KINESIS_HANDLER_PARALLELIZATION_FACTOR"], "1");
     }
 }
 

@@ -11,13 +11,14 @@ use crate::stream_name::StreamName;
 /// faults as AWS was seen to do it. The scenario says what the function does, or COMMAND is the function: any program
 /// that talks to the Lambda Runtime API.
 ///
-/// With --stream, polls a Kinesis stream instead, in real time, and delivers its records to COMMAND or to a URL.
+/// With --stream, polls a Kinesis stream instead, in real time, and delivers its records to COMMAND, to a deployed function,
+/// or to a URL.
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = AFTER_HELP,
     group = ArgGroup::new("source").required(true).multiple(true).args(["scenario", "stream"]),
     // A scenario may stand for the function; a stream has none.
-    group = ArgGroup::new("function").args(["url", "command"]),
+    group = ArgGroup::new("target").args(["function", "url", "command"]),
 )]
 pub(crate) struct SimulateArgs {
     /// The scenario, in JSON; `-` is standard input. With --stream, the settings of its mapping
@@ -31,7 +32,7 @@ pub(crate) struct SimulateArgs {
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
     /// The stream to poll, by its name or ARN
-    #[arg(long, value_name = "NAME", requires = "function", help_heading = "Options for a stream")]
+    #[arg(long, value_name = "NAME", requires = "target", help_heading = "Options for a stream")]
     pub(crate) stream: Option<StreamName>,
     /// Where failure records go, each as a JSON line; with the data, unless the mapping has SQS or SNS as destination
     #[arg(long, value_name = "FILE", requires = "stream", help_heading = "Options for a stream")]
@@ -39,6 +40,9 @@ pub(crate) struct SimulateArgs {
     /// How long to poll; by default, until a signal comes or all shards have ended
     #[arg(long = "for", value_name = "SECONDS", requires = "stream", help_heading = "Options for a stream")]
     pub(crate) seconds: Option<u64>,
+    /// A deployed Lambda function, by its name or ARN, instead of COMMAND
+    #[arg(long, value_name = "NAME", requires = "stream", help_heading = "Options for a stream")]
+    pub(crate) function: Option<String>,
     /// Where the function takes events, instead of COMMAND
     #[arg(long, value_name = "INVOKE_URL", requires = "stream", help_heading = "Options for a stream")]
     pub(crate) url: Option<String>,

@@ -48,9 +48,10 @@ fn run_stream(args: &SimulateArgs, stream: &StreamName) -> Result<Outcome, Error
         format: args.format,
         duration: args.seconds.map(Duration::from_secs),
         seed: args.seed,
-        target: match &args.url {
-            Some(url) => StreamTarget::Url(url.clone()),
-            None => StreamTarget::Command(args.command.clone()),
+        target: match (&args.function, &args.url) {
+            (Some(name), _) => StreamTarget::Function(name.clone()),
+            (None, Some(url)) => StreamTarget::Url(url.clone()),
+            (None, None) => StreamTarget::Command(args.command.clone()),
         },
     };
     run::block_on(stream::run(options))

@@ -47,7 +47,7 @@ pub(crate) async fn run(options: StreamOptions) -> Result<Outcome, Error> {
     let api = Api::connect(options.stream).await.map_err(StreamError::from)?;
     let stream = api.describe().await.map_err(StreamError::from)?;
     let simulation = settings.of_stream(&stream.arn, failures.is_some());
-    let target = Rc::new(target::new(options.target, &simulation)?);
+    let target = Rc::new(target::new(options.target, &simulation).await?);
     let mut interrupts = Interrupts::listen().map_err(StreamError::Signals)?;
     note(format_args!("polling {}, {}", stream.arn, start(simulation.mapping.starting_position)));
 

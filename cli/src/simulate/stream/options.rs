@@ -26,6 +26,8 @@ pub(crate) struct StreamOptions {
 pub(crate) enum StreamTarget {
     /// A program and its arguments, over the Lambda Runtime API.
     Command(Vec<OsString>),
+    /// A deployed function, by name or ARN.
+    Function(String),
     /// Whatever takes events at this URL.
     Url(String),
 }

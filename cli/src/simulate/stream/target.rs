@@ -3,11 +3,20 @@ use std::{future::pending, rc::Rc};
 use kinesis_esm_simulator::{Answer, BoxError, Function, Invocation, Simulation};
 
 use super::{StreamError, StreamTarget};
-use crate::{halt::Halt, simulate::program, stream_arn::StreamArn, target::Target};
+use crate::{
+    halt::Halt,
+    simulate::program,
+    stream_arn::StreamArn,
+    target::{Target, TargetOptions},
+};
 
 /// The function that the stream's records go to.
-pub(super) fn new(options: StreamTarget, simulation: &Simulation) -> Result<Target, StreamError> {
+pub(super) async fn new(options: StreamTarget, simulation: &Simulation) -> Result<Target, StreamError> {
     match options {
+        StreamTarget::Function(name) => {
+            let options = TargetOptions::Function(name);
+            Ok(Target::new(options, None, simulation.function_timeout).await?)
+        }
         StreamTarget::Url(url) => Ok(Target::url(&url, simulation.function_timeout)?),
         StreamTarget::Command(command) => {
             let mut options = program::options(&command, simulation);
