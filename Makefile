@@ -5,13 +5,14 @@ export EVENT
 
 PORT = 4566
 
-.PHONY: help invoke demo services test bench fuzz clean-tools
+.PHONY: help invoke demo services test e2e bench fuzz clean-tools
 
 help:
 	@echo 'make invoke [EVENT=events/….json]  build the function and invoke it here, without an AWS account'
 	@echo 'make demo                          simulate retries, a resume and the quarantine, through the real function'
 	@echo 'make services [PORT=4566]          stand in for Kinesis, DynamoDB, SQS and S3, until Ctrl-C'
 	@echo 'make test                          every check: lints, tests, template, packages'
+	@echo 'make e2e                           deploy the template to a stand-in for AWS, and use it (part of make test)'
 	@echo 'make bench                         how fast a replay is by itself (builds for release)'
 	@echo 'make fuzz [SECONDS=60]             fuzz the deaggregation'
 	@echo 'make clean-tools                   remove the tools that these commands installed into .tools'
@@ -27,6 +28,9 @@ services:
 
 test:
 	@exec scripts/test
+
+e2e:
+	@exec scripts/e2e
 
 bench:
 	@cargo build --release --quiet --package kinesis-kit

@@ -24,3 +24,4 @@ mod replay;
 mod scale;
 mod repository;
 mod template;
+mod live;

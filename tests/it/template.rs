@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::emulator::{kinesis_kit, repository};
 
 // The command line's own: what the doctor makes of a template, these tests do.
+#[allow(dead_code, reason = "the doctor needs more of it")]
 #[path = "../../cli/src/doctor/template.rs"]
 mod evaluation;
 
