@@ -1,0 +1,26 @@
+"""Translates the SAM template as CloudFormation does, offline, and lints what comes of it: linting SAM alone misses wrong
+values of the resources that it makes."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
+
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+from samtranslator.yaml_helper import yaml_parse
+
+with open("template.yaml", encoding="utf-8") as file:
+    template = yaml_parse(file.read())
+# What `sam package` would have put there.
+for resource in template["Resources"].values():
+    if resource["Type"] == "AWS::Serverless::Function":
+        resource["Properties"]["CodeUri"] = "s3://bucket/key"
+translated = Translator({}, Parser()).translate(template, {})
+with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+    json.dump(translated, file)
+    file.flush()
+    sys.exit(subprocess.call(["cfn-lint", "--regions", "us-east-1", "--template", file.name]))
