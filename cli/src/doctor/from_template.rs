@@ -14,11 +14,9 @@ pub(super) fn mappings(template: &Template) -> Vec<Mapping> {
     for (id, kind, properties) in template.resources() {
         let Some(properties) = template.evaluate(properties) else { continue };
         match kind {
-            "AWS::Lambda::EventSourceMapping" => {
-                if is_kinesis(template, &properties["EventSourceArn"]) {
-                    let function = named_resource(&properties["FunctionName"]);
-                    mappings.push(mapping(template, id, &properties, "EventSourceArn", function.as_deref()));
-                }
+            "AWS::Lambda::EventSourceMapping" if is_kinesis(template, &properties["EventSourceArn"]) => {
+                let function = named_resource(&properties["FunctionName"]);
+                mappings.push(mapping(template, id, &properties, "EventSourceArn", function.as_deref()));
             }
             "AWS::Serverless::Function" => {
                 let events = properties["Events"].as_object();
