@@ -4,8 +4,12 @@
 //! [`run`](crate::run) installs one that writes CloudWatch's embedded metric format to standard output, unless the
 //! function has set another before.
 
-use std::{env, io, sync::OnceLock};
+use std::{
+    env, io,
+    sync::{LazyLock, OnceLock},
+};
 
+use chrono::DateTime;
 use metrics::{Label, SharedString, Unit, counter, describe_counter, describe_histogram, histogram};
 use metrics_cloudwatch_embedded::{Builder, Collector};
 
@@ -47,6 +51,12 @@ const BEHIND_LATEST: &str = "BehindLatestMs";
 /// Writes the embedded metric format. Empty if the process has a recorder of its own.
 static EMBEDDED: OnceLock<&'static Collector> = OnceLock::new();
 
+/// The level of the lines, if Lambda filters what is below: they are not to be lost with the log.
+static LEVEL: LazyLock<Option<&str>> = LazyLock::new(|| {
+    let level = env::var("AWS_LAMBDA_LOG_LEVEL").ok()?;
+    ["WARN", "ERROR", "FATAL"].into_iter().find(|of| level.eq_ignore_ascii_case(of))
+});
+
 /// Makes standard output the place for metrics, if there is no other yet.
 pub(crate) fn install() {
     let Ok(collector) = Builder::new().cloudwatch_namespace(NAMESPACE).init() else { return };
@@ -79,6 +89,13 @@ pub(crate) fn record(event: &Event<'_>, counts: &Counts, invocation: &Invocation
         histogram!(BEHIND_LATEST, labels.iter()).record(behind_ms as f64);
     }
     if let Some(collector) = EMBEDDED.get() {
+        if let Some(level) = *LEVEL {
+            // Lambda takes a line without both for one of the level INFO, and drops it.
+            collector.set_property("level", level);
+            let now =
+                i64::try_from(invocation.clock.epoch_ms()).ok().and_then(DateTime::from_timestamp_millis);
+            collector.set_property("timestamp", now.unwrap_or_default().to_rfc3339());
+        }
         collector.set_property("requestId", &*invocation.request_id);
         // No dimension: each value of one is a metric of its own, and shards come and go.
         collector.set_property("shardId", last.shard_id.as_deref().unwrap_or_default());

@@ -100,6 +100,20 @@ fn each_invocation_has_its_metrics_in_one_line() {
 
 #[test]
 #[ignore = "needs cargo-lambda: make test"]
+fn metrics_are_not_lost_with_the_lines_below_a_level() {
+    let function = Function::start(&order_function(), &[("AWS_LAMBDA_LOG_LEVEL", "ERROR")]);
+    response(&function.invoke(&events::path("plain.json")));
+    let log = function.log();
+    let line: Value = serde_json::from_str(log.trim()).expect("the metrics are all that is left");
+    assert_eq!((&line["level"], &line["UserRecords"]), (&json!("ERROR"), &json!(3)));
+    assert!(
+        line["timestamp"].as_str().is_some_and(|time| time.starts_with("20") && time.contains('T')),
+        "{line}"
+    );
+}
+
+#[test]
+#[ignore = "needs cargo-lambda: make test"]
 fn six_megabytes_are_one_event() {
     let function = Function::start(&order_function(), &[]);
     let answer = function.invoke(&events::path("six-megabytes.json"));

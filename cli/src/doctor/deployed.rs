@@ -52,12 +52,14 @@ fn mapping(found: EventSourceMappingConfiguration) -> Mapping {
         event_source_arn: found.event_source_arn,
         starting_position: found.starting_position.map(|position| position.as_str().to_owned()),
         starting_timestamp: found.starting_position_timestamp.map(|time| time.to_string()),
-        response_types: found
-            .function_response_types
-            .unwrap_or_default()
-            .iter()
-            .map(|kind| kind.as_str().to_owned())
-            .collect(),
+        response_types: Some(
+            found
+                .function_response_types
+                .unwrap_or_default()
+                .iter()
+                .map(|kind| kind.as_str().to_owned())
+                .collect(),
+        ),
         bisects: found.bisect_batch_on_function_error.map_or(Setting::Absent, Setting::Known),
         retries: number(found.maximum_retry_attempts),
         record_age_s: number(found.maximum_record_age_in_seconds),

@@ -14,8 +14,8 @@ pub(super) fn mappings(template: &Template) -> Vec<Mapping> {
     for (id, kind, properties) in template.resources() {
         let Some(properties) = template.evaluate(properties) else { continue };
         match kind {
-            "AWS::Lambda::EventSourceMapping" if is_kinesis(template, &properties["EventSourceArn"]) => {
-                let function = named_resource(&properties["FunctionName"]);
+            "AWS::Lambda::EventSourceMapping" if is_kinesis(template, &properties) => {
+                let function = function_id(template, &properties["FunctionName"]);
                 mappings.push(mapping(template, id, &properties, "EventSourceArn", function.as_deref()));
             }
             "AWS::Serverless::Function" => {
@@ -23,7 +23,8 @@ pub(super) fn mappings(template: &Template) -> Vec<Mapping> {
                 for (name, event) in
                     events.into_iter().flatten().filter(|(_, event)| event["Type"] == "Kinesis")
                 {
-                    let id_of_event = format!("{id}.{name}");
+                    // As SAM names it.
+                    let id_of_event = format!("{id}{name}");
                     mappings.push(mapping(template, &id_of_event, &event["Properties"], "Stream", Some(id)));
                 }
             }
@@ -40,22 +41,24 @@ fn mapping(
     source: &str,
     function_id: Option<&str>,
 ) -> Mapping {
-    let list = |value: &Value| -> Vec<String> {
-        value.as_array().into_iter().flatten().filter_map(scalar).collect()
-    };
-    let on_failure = &properties["DestinationConfig"]["OnFailure"];
     let filters = properties["FilterCriteria"]["Filters"].as_array();
     Mapping {
         id: id.to_owned(),
-        event_source_arn: text(&properties[source]),
+        event_source_arn: source_text(template, &properties[source]),
         starting_position: text(&properties["StartingPosition"]),
         starting_timestamp: text(&properties["StartingPositionTimestamp"]),
-        response_types: list(&properties["FunctionResponseTypes"]),
+        response_types: match &properties["FunctionResponseTypes"] {
+            Value::Null => Some(Vec::new()),
+            Value::Array(kinds) => kinds.iter().map(scalar).collect(),
+            // Of a list that is a parameter.
+            Value::String(kinds) => Some(kinds.split(',').map(|kind| kind.trim().to_owned()).collect()),
+            _ => None,
+        },
         bisects: setting(&properties["BisectBatchOnFunctionError"], boolean),
         retries: setting(&properties["MaximumRetryAttempts"], |text| text.parse().ok()),
         record_age_s: setting(&properties["MaximumRecordAgeInSeconds"], |text| text.parse().ok()),
         parallelization_factor: setting(&properties["ParallelizationFactor"], |text| text.parse().ok()),
-        destination: destination(template, &on_failure["Destination"], &on_failure["Type"]),
+        destination: destination(template, &properties["DestinationConfig"]),
         filters: filters.into_iter().flatten().filter_map(|filter| text(&filter["Pattern"])).collect(),
         retention_hours: retention(template, &properties[source]),
         variables: variables(template, function_id),
@@ -86,51 +89,110 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// The logical ID that a `Ref` or `Fn::GetAtt` names.
+/// The logical ID that a `Ref` or `Fn::GetAtt` names, without an attribute.
 fn named_resource(value: &Value) -> Option<String> {
-    match function(value.as_object()?)? {
-        ("Ref", Value::String(id)) => Some(id.clone()),
-        ("Fn::GetAtt", Value::Array(parts)) => parts.first()?.as_str().map(str::to_owned),
-        ("Fn::GetAtt", Value::String(text)) => text.split('.').next().map(str::to_owned),
+    let id = match function(value.as_object()?)? {
+        ("Ref", Value::String(id)) => id.as_str(),
+        ("Fn::GetAtt", Value::Array(parts)) => parts.first()?.as_str()?,
+        _ => return None,
+    };
+    // SAM's `Function.Alias`.
+    Some(id.split('.').next().unwrap_or(id).to_owned())
+}
+
+/// The function that a mapping invokes, by way of an alias or a version, too.
+fn function_id(template: &Template, name: &Value) -> Option<String> {
+    let functions: Vec<(&str, Option<Value>)> = template
+        .resources()
+        .filter(|(_, kind, _)| ["AWS::Lambda::Function", "AWS::Serverless::Function"].contains(kind))
+        .map(|(id, _, properties)| (id, template.evaluate(properties)))
+        .collect();
+    let is_function = |id: &str| functions.iter().any(|(of, _)| *of == id);
+    let mut named = named_resource(name);
+    for _ in 0..2 {
+        match named.as_deref() {
+            Some(id) if is_function(id) => return named,
+            Some(id) => {
+                let properties =
+                    template.resource(id).and_then(|(_, properties)| template.evaluate(properties));
+                named = properties.and_then(|properties| named_resource(&properties["FunctionName"]));
+            }
+            None => break,
+        }
+    }
+    let literal = name.as_str().map(|name| name.rsplit(':').next().unwrap_or(name));
+    let by_name = functions.iter().find(|(_, properties)| {
+        literal.is_some()
+            && properties.as_ref().and_then(|properties| properties["FunctionName"].as_str()) == literal
+    });
+    match (by_name, &functions[..]) {
+        (Some((id, _)), _) => Some((*id).to_owned()),
+        // Which other could it be?
+        (None, [(id, _)]) if literal.is_none() => Some((*id).to_owned()),
         _ => None,
     }
 }
 
-fn is_kinesis(template: &Template, source: &Value) -> bool {
-    if let Some(arn) = source.as_str() {
+fn is_kinesis(template: &Template, properties: &Value) -> bool {
+    let source = &properties["EventSourceArn"];
+    if let Some(arn) = source.as_str().filter(|text| text.starts_with("arn:")) {
         return arn.contains(":kinesis:");
     }
-    match named_resource(source).and_then(|id| Some(template.resource(&id)?.0.to_owned())) {
-        Some(kind) => kind.starts_with("AWS::Kinesis::"),
-        // Some other function: its text may tell.
-        None => source.to_string().contains("kinesis") || source.to_string().contains("Stream"),
+    let named = named_resource(source).and_then(|id| Some(template.resource(&id)?.0.to_owned()));
+    if let Some(kind) = named {
+        return kind.starts_with("AWS::Kinesis::");
     }
+    // A parameter, or some function. Streams have a starting position; what else has one, has a name of its own.
+    let text = source.to_string().to_ascii_lowercase();
+    let is_other =
+        ["dynamodb", "table", "kafka", "msk", "docdb", "cluster"].iter().any(|other| text.contains(other));
+    let has_others =
+        ["Topics", "Queues", "SelfManagedEventSource"].iter().any(|name| properties.get(name).is_some());
+    text.contains("kinesis") || (properties.get("StartingPosition").is_some() && !is_other && !has_others)
 }
 
-fn destination(template: &Template, value: &Value, kind: &Value) -> Option<Destination> {
-    let of = |text: &str| {
-        if text.contains("s3") || text.contains("S3") {
-            Destination::S3
-        } else if text.contains("sqs") || text.contains("SQS") {
-            Destination::Sqs
-        } else if text.contains("sns") || text.contains("SNS") {
-            Destination::Sns
-        } else {
-            Destination::Other
+/// The source, with what a change of would replace the stream or consumer itself.
+fn source_text(template: &Template, source: &Value) -> Option<String> {
+    let mut shown = text(source)?;
+    let resource = named_resource(source).and_then(|id| template.resource(&id));
+    let properties = resource.and_then(|(_, properties)| template.evaluate(properties)).unwrap_or_default();
+    for name in ["Name", "ConsumerName", "StreamARN"] {
+        if let Some(value) = source_text(template, &properties[name]) {
+            shown.push_str(&format!(" ({name} {value})"));
         }
-    };
+    }
+    Some(shown)
+}
+
+fn destination(template: &Template, config: &Value) -> Option<Destination> {
+    let on_failure = &config["OnFailure"];
+    // What cannot be evaluated may well have one.
+    let is_function = |value: &Value| value.as_object().is_some_and(|members| function(members).is_some());
+    if is_function(config) || is_function(on_failure) {
+        return Some(Destination::Other);
+    }
     // SAM takes a type beside it, and makes the queue or topic if there is nothing else.
-    if let Some(kind) = kind.as_str() {
-        return Some(of(kind));
+    if let Some(kind) = on_failure["Type"].as_str() {
+        return Some(of_service(kind));
+    }
+    let value = &on_failure["Destination"];
+    if let Some(arn) = value.as_str() {
+        return if arn.is_empty() { None } else { Some(of_service(arn)) };
     }
     if value.is_null() {
         return None;
     }
-    if let Some(arn) = value.as_str() {
-        return if arn.is_empty() { None } else { Some(of(arn.split(':').nth(2).unwrap_or_default())) };
-    }
-    let named = named_resource(value).and_then(|id| Some(of(template.resource(&id)?.0)));
-    Some(named.unwrap_or_else(|| of(&value.to_string())))
+    let named = named_resource(value).and_then(|id| Some(of_service(template.resource(&id)?.0)));
+    Some(named.unwrap_or_else(|| of_service(&value.to_string())))
+}
+
+/// By an ARN, a type of resources, or whatever else has the service's name in it.
+fn of_service(text: &str) -> Destination {
+    let text = text.to_ascii_lowercase();
+    let kinds = [("sqs", Destination::Sqs), ("sns", Destination::Sns), ("s3", Destination::S3)];
+    let exact = kinds.iter().find(|(name, _)| text == *name || text.contains(&format!(":{name}:")));
+    let listed = kinds.iter().find(|(name, _)| text.contains(&format!("\"{name}\"")));
+    exact.or(listed).map_or(Destination::Other, |(_, kind)| *kind)
 }
 
 /// Of the stream in the template that the mapping, or its consumer, reads.
@@ -178,6 +240,9 @@ pub(super) fn alarms(template: &Template) -> Vec<Finding> {
             .filter(|metric| !metric.is_null())
             .chain(properties.get("MetricName").map(|_| &properties));
         for metric in metrics {
+            if !has_dimensions_always(metric) {
+                continue;
+            }
             let has_dimensions = match &metric["Dimensions"] {
                 Value::Null => false,
                 Value::Array(dimensions) => !dimensions.is_empty(),
@@ -197,4 +262,17 @@ pub(super) fn alarms(template: &Template) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Whether this metric makes sense with dimensions only. Others, of namespaces of one's own, may well have none.
+fn has_dimensions_always(metric: &Value) -> bool {
+    const OF_THE_ACCOUNT: [&str; 3] =
+        ["ConcurrentExecutions", "UnreservedConcurrentExecutions", "ClaimedAccountConcurrency"];
+    match metric["Namespace"].as_str() {
+        Some("AWS/Lambda") => {
+            !metric["MetricName"].as_str().is_some_and(|name| OF_THE_ACCOUNT.contains(&name))
+        }
+        Some(namespace) => namespace.starts_with("AWS/") || namespace == "KinesisHandler",
+        None => false,
+    }
 }

@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::finding::{Finding, Severity};
 
 /// Where discarded records go.
@@ -20,7 +22,8 @@ pub(super) struct Mapping {
     pub(super) event_source_arn: Option<String>,
     pub(super) starting_position: Option<String>,
     pub(super) starting_timestamp: Option<String>,
-    pub(super) response_types: Vec<String>,
+    /// `None` if they could not be evaluated.
+    pub(super) response_types: Option<Vec<String>>,
     pub(super) bisects: Setting<bool>,
     pub(super) retries: Setting<i64>,
     pub(super) record_age_s: Setting<i64>,
@@ -69,11 +72,13 @@ impl Mapping {
         };
         use Severity::{Error, Warning};
 
-        if !self.response_types.iter().any(|kind| kind == "ReportBatchItemFailures") {
+        if let Some(kinds) = &self.response_types
+            && !kinds.iter().any(|kind| kind == "ReportBatchItemFailures")
+        {
             add(
                 Error,
                 "FunctionResponseTypes",
-                list(&self.response_types),
+                list(kinds),
                 "any answer counts as success, and the records that it names as failed are lost",
                 "FunctionResponseTypes: [ReportBatchItemFailures]",
             );
@@ -200,6 +205,18 @@ impl Mapping {
         findings
     }
 
+    /// That there is no such mapping any more.
+    pub(super) fn removed(&self) -> Finding {
+        Finding {
+            severity: Severity::Error,
+            resource: self.id.clone(),
+            setting: "Resources",
+            found: "no mapping with this logical ID any more".to_owned(),
+            reason: "the change deletes the mapping, and its position is lost with it, also if another one takes its place",
+            mend: MEND_REPLACEMENT.to_owned(),
+        }
+    }
+
     /// What of it cannot be changed without a new mapping.
     pub(super) fn replaced_by(&self, now: &Mapping) -> Vec<Finding> {
         let changed = |setting, was: &Option<String>, is: &Option<String>| {
@@ -210,8 +227,7 @@ impl Mapping {
                 setting,
                 found: format!("{}, and it was {}", text(is), text(was)),
                 reason: "the change replaces the mapping, and its position is lost with it",
-                mend: "leave it, or start the new mapping where the old one ended (AT_TIMESTAMP), and expect records twice"
-                    .to_owned(),
+                mend: MEND_REPLACEMENT.to_owned(),
             })
         };
         [
@@ -225,9 +241,22 @@ impl Mapping {
     }
 }
 
-/// Whether a filter's pattern asks for the member `data`. One that is no JSON does for all that is known.
+const MEND_REPLACEMENT: &str = "leave it; or delete the mapping first, and make it again where the old one ended \
+                                (AT_TIMESTAMP), in a deployment of its own: Lambda takes no second one beside it";
+
+/// Whether a filter's pattern asks for the member `data`, in an alternative, too. One that is no JSON does for all that is
+/// known, and of what cannot be evaluated the text tells.
 fn has_data(pattern: &str) -> bool {
-    serde_json::from_str::<serde_json::Value>(pattern).map_or(true, |pattern| pattern.get("data").is_some())
+    let Ok(pattern) = serde_json::from_str::<Value>(pattern) else { return true };
+    let is_function = pattern
+        .as_object()
+        .is_some_and(|members| members.keys().any(|name| name == "Ref" || name.starts_with("Fn::")));
+    if is_function { pattern.to_string().contains("data") } else { asks_for_data(&pattern) }
+}
+
+fn asks_for_data(pattern: &Value) -> bool {
+    let alternatives = pattern["$or"].as_array().into_iter().flatten();
+    pattern.get("data").is_some() || alternatives.into_iter().any(asks_for_data)
 }
 
 fn list(values: &[String]) -> String {

@@ -55,9 +55,14 @@ fn of_template(path: &Path, args: &DoctorArgs) -> Result<Vec<Finding>, Error> {
     let mut findings: Vec<Finding> = mappings.iter().flat_map(mapping::Mapping::findings).collect();
     findings.extend(from_template::alarms(&template));
     if let Some(was) = &args.was {
-        for was in from_template::mappings(&read(was, &[])?) {
-            if let Some(now) = mappings.iter().find(|now| now.id == was.id) {
-                findings.extend(was.replaced_by(now));
+        // Deployed with the same values, as far as it had such parameters.
+        let declared = read(was, &[])?;
+        let parameters: Vec<_> =
+            args.parameters.iter().filter(|(name, _)| declared.declares(name)).cloned().collect();
+        for was in from_template::mappings(&read(was, &parameters)?) {
+            match mappings.iter().find(|now| now.id == was.id) {
+                Some(now) => findings.extend(was.replaced_by(now)),
+                None => findings.push(was.removed()),
             }
         }
     }

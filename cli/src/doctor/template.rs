@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use serde_yaml_ng::{Value as Yaml, value::TaggedValue};
 
 /// A template as JSON, its short forms (`!Ref`) written out.
@@ -15,21 +15,40 @@ pub(super) struct Template {
 impl Template {
     /// Reads YAML, of which JSON is a part.
     pub(super) fn parse(text: &str, overrides: &[(String, String)]) -> Result<Self, String> {
-        let yaml: Yaml = serde_yaml_ng::from_str(text).map_err(|error| error.to_string())?;
-        let document = to_json(yaml)?;
+        // JSON first: not all of its escapes are YAML.
+        let document = match serde_json::from_str(text) {
+            Ok(document) => document,
+            Err(_) => {
+                let mut yaml: Yaml = serde_yaml_ng::from_str(text).map_err(|error| error.to_string())?;
+                yaml.apply_merge().map_err(|error| error.to_string())?;
+                to_json(yaml)?
+            }
+        };
         let declared = document.get("Parameters").and_then(Value::as_object);
         let mut parameters: BTreeMap<String, String> = declared
             .into_iter()
             .flatten()
+            // Of others, the default is only the name of the value.
+            .filter(|(_, parameter)| {
+                !parameter["Type"].as_str().is_some_and(|kind| kind.starts_with("AWS::SSM::"))
+            })
             .filter_map(|(name, parameter)| Some((name.clone(), scalar(parameter.get("Default")?)?)))
             .collect();
-        for (name, value) in overrides {
-            if declared.is_none_or(|declared| !declared.contains_key(name)) {
-                return Err(format!("it has no parameter {name}"));
-            }
-            parameters.insert(name.clone(), value.clone());
+        let unknown: Vec<&str> = overrides
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .filter(|name| declared.is_none_or(|declared| !declared.contains_key(*name)))
+            .collect();
+        if !unknown.is_empty() {
+            return Err(format!("it has no parameter {}", unknown.join(", ")));
         }
+        parameters.extend(overrides.iter().cloned());
         Ok(Template { document, parameters })
+    }
+
+    /// Whether it has a parameter of this name.
+    pub(super) fn declares(&self, name: &str) -> bool {
+        self.document["Parameters"].get(name).is_some()
     }
 
     /// Resources that exist with these parameters: logical ID, type, and properties.
@@ -86,7 +105,11 @@ impl Template {
                 match parts[0].as_str().and_then(|condition| self.condition(condition)) {
                     Some(true) => self.evaluate(&parts[1]),
                     Some(false) => self.evaluate(&parts[2]),
-                    None => Some(whole.clone()),
+                    // Whatever the condition, if both are the same.
+                    None => {
+                        let (one, other) = (self.evaluate(&parts[1]), self.evaluate(&parts[2]));
+                        if one == other { one } else { Some(whole.clone()) }
+                    }
                 }
             }
             ("Fn::Sub", Value::String(text)) => {
@@ -94,7 +117,29 @@ impl Template {
                 for (name, value) in &self.parameters {
                     text = text.replace(&format!("${{{name}}}"), value);
                 }
-                if text.contains("${") { Some(whole.clone()) } else { Some(Value::String(text)) }
+                match text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) {
+                    // The short form of another function.
+                    Some(name) if !name.contains("${") && !name.starts_with("AWS::") => {
+                        Some(match name.split_once('.') {
+                            Some((id, attribute)) => json!({ "Fn::GetAtt": [id, attribute] }),
+                            None => json!({ "Ref": name }),
+                        })
+                    }
+                    _ if text.contains("${") => Some(whole.clone()),
+                    _ => Some(Value::String(text)),
+                }
+            }
+            ("Fn::GetAtt", Value::String(text)) => {
+                let parts: Vec<&str> = text.splitn(2, '.').collect();
+                Some(json!({ "Fn::GetAtt": parts }))
+            }
+            ("Fn::FindInMap", Value::Array(keys)) if keys.len() >= 3 => {
+                let mut found = self.document.get("Mappings");
+                for key in &keys[..3] {
+                    let key = self.evaluate(key).as_ref().and_then(scalar);
+                    found = key.and_then(|key| found?.get(&key));
+                }
+                Some(found.unwrap_or(whole).clone())
             }
             _ => Some(whole.clone()),
         }
@@ -175,8 +220,6 @@ fn to_json(yaml: Yaml) -> Result<Value, String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     const TEXT: &str = r#"
@@ -188,6 +231,8 @@ Conditions:
   HasMirror: !Not [!Equals [!Ref Mirror, "off"]]
   Both: !And [!Condition HasMirror, !Equals [a, a]]
   Unknown: !Equals [!Ref NoDefault, x]
+Mappings:
+  Env: { prod: { Retries: -1 } }
 Resources:
   Always:
     Type: A
@@ -197,6 +242,9 @@ Resources:
       Text: !Sub "${Factor} lanes"
       Other: !GetAtt Stream.Arn
       Maybe: !If [Unknown, 1, 2]
+      Same: !If [Unknown, 3, 3]
+      Found: !FindInMap [Env, prod, Retries]
+      Short: !Sub "${Stream.Arn}"
   Sometimes: { Type: B, Condition: Both }
 "#;
 
@@ -214,11 +262,19 @@ Resources:
         let maybe = json!({ "Fn::If": ["Unknown", 1, 2] });
         assert_eq!(
             always(&[]),
-            (json!({ "Factor": "4", "Text": "4 lanes", "Other": get_att, "Maybe": maybe }), 1)
+            (
+                json!({ "Factor": "4", "Text": "4 lanes", "Other": get_att, "Maybe": maybe, "Same": 3, "Found": -1,
+                    "Short": get_att }),
+                1
+            )
         );
         assert_eq!(
             always(&[("Mirror", "on"), ("Factor", "2"), ("NoDefault", "x")]),
-            (json!({ "Factor": 1, "Gone": 1, "Text": "2 lanes", "Other": get_att, "Maybe": 1 }), 2)
+            (
+                json!({ "Factor": 1, "Gone": 1, "Text": "2 lanes", "Other": get_att, "Maybe": 1, "Same": 3,
+                    "Found": -1, "Short": get_att }),
+                2
+            )
         );
     }
 
@@ -227,5 +283,10 @@ Resources:
         let overrides = [("Nothing".to_owned(), "1".to_owned())];
         assert_eq!(Template::parse(TEXT, &overrides).expect_err("refused"), "it has no parameter Nothing");
         assert!(Template::parse("a: [", &[]).is_err());
+        // JSON as programs write it, and YAML that merges.
+        assert!(Template::parse(r#"{"Description":"\ud83d\ude00"}"#, &[]).is_ok());
+        let merged =
+            Template::parse("a: &a { b: 1 }\nResources: { R: { Type: T, Properties: { <<: *a } } }", &[]);
+        assert_eq!(merged.expect("a template").resource("R").map(|(_, of)| of["b"].clone()), Some(json!(1)));
     }
 }

@@ -156,12 +156,72 @@ fn each_weakness_is_found_alone() {
         check(TEMPLATE, from, to, expected);
     }
     check(SAM, "Type: S3, Destination: arn:aws:s3:::failures", "Type: SQS", "warning DestinationConfig");
+    let sub = "!Sub \"arn:aws:sqs:${AWS::Region}:${AWS::AccountId}:orders3-dlq\"";
+    check(TEMPLATE, "!GetAtt Failures.Arn", sub, "warning DestinationConfig");
+    let pattern = |pattern: &str| format!("FilterCriteria: {{ Filters: [{{ Pattern: {pattern} }}] }}");
+    for filter in
+        [r#"!Sub '{"data":{"r":["${AWS::Region}"]}}'"#, r#"'{"$or":[{"partitionKey":["k"]},{"data":{}}]}'"#]
+    {
+        check(TEMPLATE, "ParallelizationFactor: 1", &pattern(filter), "error FilterCriteria");
+    }
+    let alias = "FunctionName: !Ref Alias\n      MaximumRetryAttempts: 3";
+    let with_alias = TEMPLATE.replace(
+        "Queue: {",
+        "Alias: { Type: AWS::Lambda::Alias, Properties: { FunctionName: !Ref Function } }\n  Queue: {",
+    );
+    let with_alias = with_alias.replace("      MaximumRetryAttempts: 10\n", "");
+    check(
+        &with_alias,
+        "FunctionName: !Ref Function\n      Event",
+        &format!("{alias}\n      Event"),
+        "error MaximumRetryAttempts",
+    );
     check(
         SAM,
         "orders\n",
         "orders\n            ParallelizationFactor: 10\n",
         "warning ParallelizationFactor",
     );
+}
+
+/// The template with one change has no finding: it may be right.
+#[track_caller]
+fn check_silent(template: &str, from: &str, to: &str) {
+    assert!(template.contains(from), "{from}");
+    let run = doctor(&template.replace(from, to), "");
+    assert_eq!((run.exit_code, run.stdout.as_str()), (Some(0), ""), "{to}: {}", run.stderr);
+}
+
+#[test]
+fn what_only_cloudformation_knows_is_passed_over() {
+    let import = "!ImportValue settings";
+    check_silent(TEMPLATE, "[ReportBatchItemFailures]", import);
+    check_silent(
+        TEMPLATE,
+        "BisectBatchOnFunctionError: true",
+        &format!("BisectBatchOnFunctionError: {import}"),
+    );
+    check_silent(TEMPLATE, "MaximumRetryAttempts: 10", &format!("MaximumRetryAttempts: {import}"));
+    check_silent(
+        TEMPLATE,
+        "MaximumRecordAgeInSeconds: 86400",
+        &format!("MaximumRecordAgeInSeconds: {import}"),
+    );
+    check_silent(TEMPLATE, "!GetAtt Failures.Arn", "!ImportValue bucket-arn");
+    check_silent(TEMPLATE, "!GetAtt Stream.Arn", "!ImportValue orders-stream");
+    check_silent(
+        TEMPLATE,
+        "!GetAtt Stream.Arn",
+        "!Sub arn:aws:kinesis:${AWS::Region}:${AWS::AccountId}:stream/s",
+    );
+    check_silent(TEMPLATE, "[{ Name: FunctionName, Value: !Ref Function }]", "!If [Missing, [1], []]");
+    check_silent(
+        TEMPLATE,
+        "DestinationConfig: {",
+        "DestinationConfig: !If [Missing, {}, { OnFailure: 1 }] #",
+    );
+    check_silent(TEMPLATE, "Namespace: AWS/Lambda\n", "Namespace: Orders\n");
+    check_silent(TEMPLATE, "!GetAtt Stream.Arn", "'{{resolve:ssm:/orders/stream}}'");
 }
 
 #[test]
@@ -196,6 +256,14 @@ fn a_change_that_replaces_the_mapping_is_named() {
     );
     assert_eq!(of(SAM, "stream/orders", "stream/orders/consumer/c:1"), ["error EventSourceArn"]);
     assert_eq!(of(TEMPLATE, "MaximumRetryAttempts: 10", "MaximumRetryAttempts: 1"), [""; 0]);
+    assert_eq!(of(TEMPLATE, "  Mapping:\n", "  Orders:\n"), ["error Resources"]);
+    assert_eq!(
+        of(TEMPLATE, "{ RetentionPeriodHours: 48 }", "{ RetentionPeriodHours: 48, Name: a }"),
+        ["error EventSourceArn"]
+    );
+    fs::write(&was, TEMPLATE).expect("a writable folder");
+    let run = doctor(TEMPLATE, &format!("--parameter Position=AT_TIMESTAMP --was {}", was.display()));
+    assert_eq!(findings(&run), [""; 0], "deployed with the same value: {}", run.stderr);
 }
 
 #[test]
