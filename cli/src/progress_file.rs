@@ -37,6 +37,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// Where only that something was noted matters.
+    pub(crate) fn nowhere() -> Self {
+        Self::whole("0".parse().expect("a digit"))
+    }
+
     /// The whole Kinesis record.
     pub(crate) fn whole(sequence_number: SequenceNumber) -> Self {
         Place { sequence_number, sub_sequence_number: None }
@@ -109,7 +114,12 @@ impl ProgressFile {
                 .read_until(b'\n', &mut text)
                 .map_err(|source| ProgressError::Io { path: path.clone(), source })?;
             if !text.ends_with(b"\n") {
-                return Ok(whole_bytes);
+                // A first line that is none of ours is not ours to cut off.
+                let is_ours = number > 0 || line(&Head { run: run.to_owned() }).starts_with(&text);
+                return match is_ours {
+                    true => Ok(whole_bytes),
+                    false => Err(ProgressError::Line { path: path.clone(), line: 1 }),
+                };
             }
             whole_bytes += bytes as u64;
             number += 1;
@@ -143,6 +153,11 @@ impl ProgressFile {
         self.through.get(of).copied()
     }
 
+    /// All that is noted.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, Place)> {
+        self.through.iter().map(|(of, place)| (of.as_str(), *place))
+    }
+
     pub(crate) fn note(&mut self, of: &str, through: Place) -> Result<(), ProgressError> {
         self.append(&Line { of: of.to_owned(), through: Some(through) })?;
         self.through.insert(of.to_owned(), through);
@@ -154,9 +169,8 @@ impl ProgressFile {
         self.append(&Line { of: of.to_owned(), through: None })
     }
 
-    fn append(&mut self, line: &impl Serialize) -> Result<(), ProgressError> {
-        let mut text = serde_json::to_vec(line).expect("text and numbers are always JSON");
-        text.push(b'\n');
+    fn append(&mut self, value: &impl Serialize) -> Result<(), ProgressError> {
+        let text = line(value);
         // At once, and without a buffer: it must not be lost with the process.
         self.file.write_all(&text).map_err(|source| ProgressError::Io { path: self.path.clone(), source })
     }
@@ -165,6 +179,12 @@ impl ProgressFile {
     pub(crate) fn delete(self) -> Result<(), ProgressError> {
         fs::remove_file(&self.path).map_err(|source| ProgressError::Io { path: self.path, source })
     }
+}
+
+fn line(value: &impl Serialize) -> Vec<u8> {
+    let mut text = serde_json::to_vec(value).expect("text and numbers are always JSON");
+    text.push(b'\n');
+    text
 }
 
 /// Where programs keep what shall outlive them, by the XDG base directory specification. Each run has a file of its own.
@@ -222,6 +242,9 @@ mod tests {
         progress.delete().expect("it is there");
         assert!(!path.exists());
 
+        fs::write(&path, "something else").expect("a writable file");
+        assert!(matches!(open("replay a", false), Err(ProgressError::Line { line: 1, .. })));
+        assert_eq!(fs::read(&path).expect("it is there"), b"something else");
         fs::write(&path, "something else\n").expect("a writable file");
         assert!(matches!(open("replay a", false), Err(ProgressError::Line { line: 1, .. })));
     }

@@ -65,7 +65,8 @@ count from its start.
 
 The events' member kinesisKit.mode is replay: the kit's handler processes what is done already, leaves its journal and \
 the checkpoint mirror alone, and reports what fails instead of putting it into the quarantine. A shard ends at the \
-first record that fails for good; its children are not begun. A live function may process the same records beside it: \
+first record that fails for good; its children are not begun. One whose first record the stream has dropped is \
+`lost`: what is left of it is delivered. A live function may process the same records beside it: \
 with --to checkpoint disable the mapping first, or it may deliver again what lies below.
 
 A run that was interrupted or killed goes on where each shard has ended when the same command is given again, with the \

@@ -34,6 +34,11 @@ impl ApiFailure {
         self.code.as_deref() == Some(code)
     }
 
+    /// Whether the service has refused it for now, before it has done anything.
+    pub(crate) fn is_throttling(&self) -> bool {
+        self.code.as_deref().is_some_and(|code| TRANSIENT.contains(&code))
+    }
+
     /// Whether the same request may succeed later.
     pub(crate) fn is_transient(&self) -> bool {
         self.is_transient

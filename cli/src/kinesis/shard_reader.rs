@@ -30,6 +30,14 @@ pub(crate) struct Page {
     pub(crate) is_behind: bool,
 }
 
+impl Page {
+    /// Whether the shard has been read up to the newest record that it had at this time, in milliseconds since 1970: a
+    /// busy one always has a newer one.
+    pub(crate) fn has_reached(&self, time_ms: u64) -> bool {
+        !self.is_behind && self.records.last().is_none_or(|last| last.arrival_ms >= time_ms)
+    }
+}
+
 impl ShardReader {
     /// A reader whose iterator is there already, so that LATEST means now.
     pub(crate) async fn begin(

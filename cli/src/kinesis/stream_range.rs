@@ -21,8 +21,9 @@ pub(crate) struct StreamRange {
 }
 
 impl StreamRange {
-    /// Reads up to the first record. `done` is one in the range up to which nothing is wanted any more. `None` if the
-    /// stream, or the shard, is not there any more.
+    /// Reads up to the first record. `done` is one in the range up to which nothing is wanted any more: it is looked for,
+    /// too, because it shows whether those behind it are still there. `None` if the stream, or the shard, is not there any
+    /// more.
     pub(crate) async fn begin(
         api: Rc<Api>,
         pace: Rc<ReadPace>,
@@ -30,8 +31,9 @@ impl StreamRange {
         (first, last): (SequenceNumber, SequenceNumber),
         done: Option<SequenceNumber>,
     ) -> Result<Option<Self>, AwsError> {
-        let position = done.map_or(Position::At(first), Position::After);
-        let begin = ShardReader::begin(Rc::clone(&api), Rc::clone(&pace), shard_id, position).await;
+        let first = done.unwrap_or(first);
+        let begin =
+            ShardReader::begin(Rc::clone(&api), Rc::clone(&pace), shard_id, Position::At(first)).await;
         let reader = match begin {
             Ok(reader) => reader,
             Err(error) if error.is("ResourceNotFoundException") => return Ok(None),
@@ -41,11 +43,13 @@ impl StreamRange {
             }
             Err(error) => return Err(error),
         };
-        let (has_start, has_end) = (done.is_some(), done == Some(last));
-        let mut range =
-            StreamRange { reader, first, last, read: Vec::new(), has_start, has_end, is_over: has_end };
+        let (read, has_start, has_end) = (Vec::new(), false, false);
+        let mut range = StreamRange { reader, first, last, read, has_start, has_end, is_over: false };
         range.read().await?;
-        range.has_start |= range.read.first().is_some_and(|record| record.sequence_number == first);
+        range.has_start = range.read.first().is_some_and(|record| record.sequence_number == first);
+        if done.is_some() && range.has_start {
+            range.read.remove(0);
+        }
         Ok(Some(range))
     }
 

@@ -9,7 +9,7 @@ use crate::{
     error::{Error, Outcome},
     halt::Halt,
     inspect::{self, Inspection},
-    kinesis::{Api, Position, ReadPace, ShardReader, Visit, Visited, Walk},
+    kinesis::{Api, Position, ReadPace, ShardReader, Visit, Visited, Walk, now_ms},
     note::note,
     run,
     stream_name::StreamName,
@@ -126,6 +126,7 @@ impl Looking<'_> {
 
     async fn shard(&self, Visit { shard, is_new }: Visit) -> Result<Visited, Error> {
         let begin = if is_new { Position::TrimHorizon } else { self.begin };
+        let began_ms = now_ms();
         let pace = Rc::new(ReadPace::every(READ_INTERVAL));
         let mut reader = ShardReader::begin(Rc::clone(&self.api), pace, &shard.id, begin).await?;
         while let Some(page) = reader.page().await? {
@@ -134,7 +135,7 @@ impl Looking<'_> {
                 self.halt.ask();
                 return Ok(Visited::InPart);
             }
-            if !self.look.follows && page.records.is_empty() && !page.is_behind {
+            if !self.look.follows && page.has_reached(began_ms) {
                 break;
             }
         }

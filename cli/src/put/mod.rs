@@ -57,7 +57,15 @@ async fn put(args: &PutArgs, halt: &Halt) -> Result<Outcome, Error> {
             Ok(line) => line,
         };
         let Some((number, line)) = line else { break };
-        let line = line.map_err(|source| Error::Read { input: args.file.display().to_string(), source })?;
+        let line = match line {
+            Ok(line) => line,
+            Err(source) => {
+                // What was read before is put.
+                producer.flush().await?;
+                producer.receipts.finish()?;
+                return Err(Error::Read { input: args.file.display().to_string(), source });
+            }
+        };
         if line.trim_ascii().is_empty() {
             continue;
         }
@@ -158,10 +166,19 @@ impl<'a> Producer<'a> {
     }
 
     async fn push(&mut self, record: KinesisRecordInput) -> Result<(), Error> {
-        if !self.request.has_room_for(&record) {
-            self.send().await?;
-        }
+        let was_resharded = if self.request.has_room_for(&record) { false } else { self.send().await? };
         self.request.push(record);
+        if was_resharded {
+            // What is open was gathered for the old shards: out with it, behind what was closed before, then anew.
+            let open = self.aggregator.as_mut().map(Aggregator::finish).unwrap_or_default();
+            self.aggregate().await?;
+            for record in open {
+                if !self.request.has_room_for(&record) {
+                    self.send().await?;
+                }
+                self.request.push(record);
+            }
+        }
         Ok(())
     }
 
@@ -171,28 +188,20 @@ impl<'a> Producer<'a> {
         for record in closed {
             self.push(record).await?;
         }
-        self.send().await
+        if self.send().await? {
+            self.aggregate().await?;
+        }
+        Ok(())
     }
 
-    async fn send(&mut self) -> Result<(), Error> {
+    /// Returns whether the aggregator no longer knows the shards.
+    async fn send(&mut self) -> Result<bool, Error> {
         if self.request.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let request = std::mem::take(&mut self.request);
         self.meter.add(request.user_records());
         let has_new_shard = request.send(&self.api, &mut self.receipts, &self.shards).await?;
-        if has_new_shard && self.args.group_by == GroupBy::Shard && self.aggregator.is_some() {
-            // The stream was resharded. What is open was gathered for the old shards: out with it, then anew.
-            let open = self.aggregator.as_mut().map(Aggregator::finish).unwrap_or_default();
-            self.aggregate().await?;
-            for record in open {
-                if !self.request.has_room_for(&record) {
-                    let full = std::mem::take(&mut self.request);
-                    full.send(&self.api, &mut self.receipts, &self.shards).await?;
-                }
-                self.request.push(record);
-            }
-        }
-        Ok(())
+        Ok(has_new_shard && self.args.group_by == GroupBy::Shard && self.aggregator.is_some())
     }
 }

@@ -13,6 +13,8 @@ use crate::{
 /// <https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html>
 #[derive(Debug)]
 pub(crate) struct FailureRecord {
+    /// Whose: the ARN of a function, or what the journal calls a shard of an application.
+    pub(crate) owner: String,
     pub(crate) stream: StreamArn,
     /// Whether a consumer with enhanced fan-out was to get them: then records are members of aggregates.
     pub(crate) is_fan_out: bool,
@@ -45,6 +47,8 @@ pub(crate) enum FailureRecordError {
 
 #[derive(Deserialize)]
 struct Document<'a> {
+    #[serde(rename = "requestContext")]
+    request: Option<Request>,
     #[serde(rename = "KinesisBatchInfo")]
     batch: Option<Batch>,
     #[serde(rename = "DDBStreamBatchInfo")]
@@ -55,6 +59,12 @@ struct Document<'a> {
     /// What SNS has wrapped.
     #[serde(rename = "Message")]
     message: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Request {
+    function_arn: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -101,6 +111,7 @@ impl FailureRecord {
             Some(json) => Some(json.as_bytes().to_vec()),
         };
         Ok(FailureRecord {
+            owner: document.request.and_then(|request| request.function_arn).unwrap_or_default(),
             stream: stream_arn.parse().map_err(FailureRecordError::StreamArn)?,
             is_fan_out,
             shard_id: batch.shard_id,
@@ -120,7 +131,8 @@ impl FailureRecord {
 
     /// What tells it from all others.
     pub(crate) fn key(&self) -> String {
-        format!("{} {} {}-{}", self.stream.as_str(), self.shard_id, self.first, self.last)
+        let FailureRecord { owner, stream, shard_id, first, last, .. } = self;
+        format!("{owner} {} {shard_id} {first}-{last}", stream.as_str())
     }
 
     /// Sorts them in stream order.

@@ -9,10 +9,12 @@ use std::{
     collections::{HashMap, HashSet},
     io,
     rc::Rc,
+    time::Duration,
 };
 
 use kinesis_esm_simulator::Origin;
 use kinesis_handler::{EventMode, KinesisRecord, SequenceNumber};
+use tokio::time::timeout;
 
 use crate::{
     args::RedriveArgs,
@@ -27,7 +29,7 @@ use crate::{
     run,
     stream_arn::StreamArn,
     stream_name::StreamName,
-    target::Target,
+    target::{Target, TargetOptions},
 };
 use failure_record::FailureRecord;
 use report::{Fate, Report};
@@ -50,6 +52,7 @@ async fn redrive(args: &RedriveArgs) -> Result<Outcome, Error> {
         streams: RefCell::default(),
         paces: RefCell::default(),
         progress: RefCell::new(progress),
+        owners: RefCell::default(),
         meter: Meter::new("redrive"),
     };
     let mut report = Report::new(args.format, io::stdout().lock());
@@ -58,9 +61,17 @@ async fn redrive(args: &RedriveArgs) -> Result<Outcome, Error> {
     target.shutdown().await;
     let Redrive { progress, meter, .. } = redrive;
     drop(meter);
-    let others = source.release().await?;
     report.finish()?;
     note(report.summary());
+    // What is not given back comes back by itself.
+    let others = match timeout(RELEASE_TIMEOUT, source.release()).await {
+        Ok(Ok(others)) => others,
+        Ok(Err(error)) => {
+            note(format_args!("messages are not given back yet: {}", crate::error::chain(&error)));
+            0
+        }
+        Err(_) => 0,
+    };
     ended?;
     if halt.is_asked_for() {
         note("interrupted: the same command goes on from here");
@@ -78,6 +89,9 @@ async fn redrive(args: &RedriveArgs) -> Result<Outcome, Error> {
     }
     Ok(if is_done { Outcome::Done } else { Outcome::SomeFailed })
 }
+
+/// How long giving back may take.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(10);
 
 async fn open(args: &RedriveArgs) -> Result<Source, Error> {
     let RedriveArgs { queue, s3, file, holes, .. } = args;
@@ -124,6 +138,8 @@ struct Redrive<'r> {
     /// By stream and shard.
     paces: RefCell<HashMap<String, Rc<ReadPace>>>,
     progress: RefCell<Option<ProgressFile>>,
+    /// Functions that somebody has been told of.
+    owners: RefCell<HashSet<String>>,
     meter: Meter,
 }
 
@@ -144,7 +160,7 @@ impl Redrive<'_> {
                 self.settle(source, &found, &fate).await?;
                 report.add(&found, tally.delivered, &fate)?;
                 self.meter.say(report.summary());
-                if fate == Fate::Halted {
+                if fate == Fate::Halted || self.delivery.halt.is_asked_for() {
                     break;
                 }
             }
@@ -183,6 +199,10 @@ impl Redrive<'_> {
         let key = record.key();
         let done = self.progress.borrow().as_ref().and_then(|progress| progress.through(&key));
         let done = done.map(|place| place.sequence_number);
+        if done == Some(record.last) {
+            return Ok(if self.args.dry_run { Fate::Found } else { Fate::Done });
+        }
+        self.note_owner(&record.owner);
         let payload = match record.payload_records() {
             Ok(payload) => payload,
             // The stream may still have them.
@@ -221,6 +241,20 @@ impl Redrive<'_> {
         })
     }
 
+    /// Two functions may share a destination.
+    fn note_owner(&self, owner: &str) {
+        let TargetOptions::Function(name) = self.args.target.options() else { return };
+        // arn:PARTITION:lambda:REGION:ACCOUNT:function:NAME[:QUALIFIER]
+        let plain =
+            |text: &str| text.split(':').skip_while(|part| *part != "function").nth(1).map(str::to_owned);
+        let (Some(of), name) = (plain(owner), plain(&name).unwrap_or(name)) else { return };
+        if name.split(':').next() != Some(of.as_str()) && self.owners.borrow_mut().insert(of.clone()) {
+            note(format_args!(
+                "warning: there are failure records of the function {of}, which go to {name}, too"
+            ));
+        }
+    }
+
     /// Delivers what the stream still has. Returns how much it has lost, and why that is known.
     async fn deliver_from_stream(
         &self,
@@ -240,7 +274,7 @@ impl Redrive<'_> {
                     continue;
                 }
                 read += 1;
-                if let Some(batch) = batcher.push(stream_record.in_event(&origin).into_owned(), ()) {
+                if let Some(batch) = batcher.push(stream_record.in_event(&origin).into_owned(), true) {
                     self.send(key, batch, tally).await?;
                 }
                 if tally.stop.is_some() {
@@ -279,8 +313,11 @@ impl Redrive<'_> {
         tally: &mut Tally,
     ) -> Result<(), Error> {
         let mut batcher = Batcher::new(self.args.delivery.batch_size);
-        for record in records {
-            if let Some(batch) = batcher.push(record, ()) {
+        let mut records = records.into_iter().peekable();
+        while let Some(record) = records.next() {
+            let next = records.peek().map(|next| next.sequence_number);
+            let is_last = next != Some(record.sequence_number);
+            if let Some(batch) = batcher.push(record, is_last) {
                 self.send(key, batch, tally).await?;
             }
             if tally.stop.is_some() {
@@ -296,7 +333,7 @@ impl Redrive<'_> {
     async fn send(
         &self,
         key: &str,
-        Batch { records: batch, .. }: Batch<()>,
+        Batch { records: batch, known: is_last }: Batch<bool>,
         tally: &mut Tally,
     ) -> Result<(), Error> {
         if tally.stop.is_some() || self.args.dry_run {
@@ -309,11 +346,8 @@ impl Redrive<'_> {
             self.meter.add((records - delivered) as u64);
             delivered = records;
             // Members of an aggregate that Lambda has taken apart share their number: it is done with the last of them.
-            let last = numbers[records - 1];
-            let through = match numbers.get(records) {
-                Some(next) if *next == last => numbers[..records].iter().rev().find(|number| **number < last),
-                _ => Some(&last),
-            };
+            let done = numbers[..records].iter().zip(&is_last);
+            let through = done.rev().find(|(_, is_last)| **is_last).map(|(number, _)| number);
             if let (Some(progress), Some(&through)) = (self.progress.borrow_mut().as_mut(), through)
                 && noted.is_ok()
             {

@@ -20,7 +20,7 @@ use crate::{
     delivery::{Batch, Batcher, Delivered, Delivery},
     error::{Error, Outcome},
     halt::Halt,
-    kinesis::{Api, Position, ReadPace, ShardReader, Visit, Visited, Walk},
+    kinesis::{Api, Position, ReadPace, ShardReader, Visit, Visited, Walk, now_ms},
     lease_table,
     meter::Meter,
     note::note,
@@ -29,7 +29,7 @@ use crate::{
     stream_point::StreamPoint,
     target::Target,
 };
-use bounds::{Bounds, ShardBounds};
+use bounds::{Bounds, End, ShardBounds};
 use budget::Budget;
 use cut::Cut;
 use report::{Fate, Report, Tally};
@@ -113,23 +113,47 @@ async fn checkpoints(
     let Some(table) = &args.checkpoint_table else {
         return Err(Error::Usage("name the mirror's table with --checkpoint-table".to_owned()));
     };
-    let mut rows = lease_table::rows(table, stream_arn).await?;
-    for (shard_id, row) in &mut rows {
-        let RowCheckpoint::At(number) = row.checkpoint else { continue };
-        let Some(progress) = progress.as_deref_mut() else { continue };
-        let key = format!("checkpoint {shard_id}");
-        match progress.through(&key) {
-            Some(Place { sequence_number, sub_sequence_number }) => {
-                row.checkpoint = RowCheckpoint::At(sequence_number);
-                row.sub_sequence_number = sub_sequence_number;
-            }
-            None => {
-                let sub_sequence_number = row.sub_sequence_number;
-                progress.note(&key, Place { sequence_number: number, sub_sequence_number })?;
-            }
+    if let Some(progress) = progress.as_deref_mut()
+        && let Some(rows) = snapshot(progress)
+    {
+        return Ok(rows);
+    }
+    let rows = lease_table::rows(table, stream_arn).await?;
+    if let Some(progress) = progress {
+        for (shard_id, row) in &rows {
+            let (kind, place) = match row.checkpoint {
+                RowCheckpoint::At(sequence_number) => {
+                    ("at", Place { sequence_number, sub_sequence_number: row.sub_sequence_number })
+                }
+                RowCheckpoint::ShardEnd => ("end", Place::nowhere()),
+                RowCheckpoint::TrimHorizon | RowCheckpoint::Latest | RowCheckpoint::AtTimestamp => {
+                    ("none", Place::nowhere())
+                }
+            };
+            progress.note(&format!("checkpoint {kind} {shard_id}"), place)?;
         }
+        progress.note(SNAPSHOT, Place::nowhere())?;
     }
     Ok(rows)
+}
+
+/// Stands behind the checkpoints of a run, when they are complete.
+const SNAPSHOT: &str = "checkpoints";
+
+/// The checkpoints that an earlier run has begun with.
+fn snapshot(progress: &ProgressFile) -> Option<BTreeMap<String, Row>> {
+    progress.through(SNAPSHOT)?;
+    let rows = progress.entries().filter_map(|(of, place)| {
+        let (kind, shard_id) = of.strip_prefix("checkpoint ")?.split_once(' ')?;
+        let mut row = Row::new(match kind {
+            "at" => RowCheckpoint::At(place.sequence_number),
+            "end" => RowCheckpoint::ShardEnd,
+            _ => RowCheckpoint::TrimHorizon,
+        });
+        row.sub_sequence_number = place.sub_sequence_number;
+        Some((shard_id.to_owned(), row))
+    });
+    Some(rows.collect())
 }
 
 /// A run.
@@ -179,7 +203,15 @@ impl Replay<'_> {
     async fn shard(&self, shard_id: &str, bounds: ShardBounds, tally: &mut Tally) -> Result<Fate, Error> {
         let key = format!("shard {shard_id}");
         let done = self.progress.borrow().as_ref().and_then(|progress| progress.through(&key));
-        let begin = done.map_or(bounds.begin, |done| Position::After(done.sequence_number));
+        let done = done.map(|done| done.sequence_number);
+        // It shows whether what follows is still there.
+        let begin = done.map_or(bounds.begin, Position::At);
+        let mut expected = match begin {
+            Position::At(number) => Some(number),
+            _ => None,
+        };
+        let mut is_complete = true;
+        let began_ms = now_ms();
         let pace = Rc::new(ReadPace::every(self.args.pace.interval()));
         let mut reader = ShardReader::begin(Rc::clone(&self.api), pace, shard_id, begin).await?;
         let origin = Origin::new(shard_id, &self.stream_arn);
@@ -192,8 +224,17 @@ impl Replay<'_> {
             let Some(page) = reader.read().await? else { break };
             share
                 .keep(page.records.iter().map(|record| record.data.len() + record.partition_key.len()).sum());
-            is_over = page.records.is_empty() && !page.is_behind;
+            is_over = match bounds.end {
+                End::Tip => page.has_reached(began_ms),
+                _ => page.records.is_empty() && !page.is_behind,
+            };
             for record in &page.records {
+                if let Some(expected) = expected.take() {
+                    is_complete = record.sequence_number == expected;
+                }
+                if done.is_some_and(|done| record.sequence_number <= done) {
+                    continue;
+                }
                 let (record, user_records) = match bounds.cut(record, &mut deaggregator) {
                     Cut::Within { record, user_records } => (record, user_records),
                     Cut::Before => continue,
@@ -216,10 +257,11 @@ impl Replay<'_> {
                 return Ok(fate);
             }
             if self.delivery.halt.is_asked_for() {
-                return Ok(if is_over { Fate::Done } else { Fate::Halted });
+                return Ok(if is_over && is_complete { Fate::Done } else { Fate::Halted });
             }
         }
-        Ok(Fate::Done)
+        // Nothing of it is left, or not the first of it.
+        Ok(if is_complete && expected.is_none() { Fate::Done } else { Fate::Lost })
     }
 
     /// Returns why nothing more of the shard is delivered, if it is not.

@@ -19,6 +19,8 @@ pub(super) enum Fate {
         at: SequenceNumber,
         error: String,
     },
+    /// The stream does not have the first of it any more.
+    Lost,
     /// It is not part of the range.
     LeftOut {
         why: &'static str,
@@ -137,6 +139,9 @@ impl Fate {
         match self {
             Fate::Done => "done",
             Fate::Failed { .. } => "failed",
+            Fate::Lost => {
+                "lost: the stream has dropped the first of the range; what it still has is processed"
+            }
             Fate::LeftOut { .. } => "left out",
             Fate::NotBegun => "not begun: its parent has not come to its end",
             Fate::Halted => "halted",
@@ -150,6 +155,7 @@ fn line<'a>(shard_id: &'a str, tally: &Tally, fate: &'a Fate) -> Line<'a> {
         outcome: match fate {
             Fate::Done => "done",
             Fate::Failed { .. } => "failed",
+            Fate::Lost => "lost",
             Fate::LeftOut { .. } => "leftOut",
             Fate::NotBegun => "notBegun",
             Fate::Halted => "halted",

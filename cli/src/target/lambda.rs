@@ -48,12 +48,12 @@ impl LambdaFunction {
             }
             Err(error) => {
                 let source = ApiFailure::from(error);
-                if source.is_transient() {
+                if source.is_throttling() {
                     return Ok(Answer::Throttled);
                 }
-                // It is about this event, not about all of them.
-                if source.is("RequestTooLargeException") {
-                    let (error_type, message) = (source.kind().to_owned(), source.to_string());
+                // It may have run, or it is about this event, and not about all of them.
+                if source.is_transient() || source.is("RequestTooLargeException") {
+                    let (error_type, message) = ("Invoke".to_owned(), source.to_string());
                     return Ok(Answer::Error(FunctionError::Thrown { error_type, message }));
                 }
                 let resource = format!("function {}", self.name);

@@ -194,6 +194,34 @@ fn what_the_stream_has_dropped_is_said_and_the_rest_delivered() {
     assert_eq!(outcomes(&run), [json!(["lost", 0, null, 3])], "{}", run.stderr);
 }
 
+#[test]
+fn a_run_that_goes_on_sees_what_was_dropped_meanwhile() {
+    // The first run has come as far as 11; then the stream drops 12 and all before it.
+    for (has_payload, expected, last) in [
+        (false, json!(["lost", 2, null, null]), vec!["13 d", "14 e"]),
+        (true, json!(["done", 3, null, null]), vec!["12 kept", "13 kept", "14 kept"]),
+    ] {
+        let (before, after) = (ScriptedStream::of(&RECORDS), ScriptedStream::of(&RECORDS).trimmed(3));
+        let world = World::new(move |operation, number, request| match (operation, number) {
+            ("Invoke", 0) => failing(request, &["c"]),
+            ("Invoke", 1) => failing(request, &["c"]),
+            ("Invoke", _) => (200, json!({ "batchItemFailures": [] })),
+            ("GetShardIterator", 0) => before.answer(operation, request),
+            ("GetShardIterator", _) => after.answer(operation, request),
+            _ => before.answer(operation, request),
+        });
+        let mut failure = failure(10, 14, 5);
+        if has_payload {
+            failure["payload"] = payload(&[10, 11, 12, 13, 14]);
+        }
+        let args = format!("{} --attempts 1", world.file(&[failure]));
+        assert_eq!(outcomes(&world.redrive(&args)), [json!(["failed", 2, "12", null])]);
+        let run = world.redrive(&args);
+        assert_eq!(outcomes(&run), [expected], "{}", run.stderr);
+        assert_eq!(world.events().last(), Some(&last.into_iter().map(str::to_owned).collect()));
+    }
+}
+
 /// The event that S3 keeps.
 fn payload(numbers: &[u64]) -> Value {
     let record = |number: &u64| {
@@ -245,6 +273,22 @@ fn members_of_an_aggregate_that_lambda_has_taken_apart_are_one_step_of_progress(
     let before = world.events().len();
     world.redrive(&args);
     assert_eq!(world.events()[before], ["11 kept", "11 kept"]);
+}
+
+#[test]
+fn an_aggregate_that_spans_batches_is_done_with_its_last_one() {
+    let world = World::new(|operation, number, _| match (operation, number) {
+        ("GetShardIterator", _) => error(400, "ResourceNotFoundException"),
+        ("Invoke", 1) => (500, json!({ "errorType": "E", "errorMessage": "no" })),
+        ("Invoke", _) => (200, json!({ "batchItemFailures": [] })),
+        other => panic!("{other:?} is not expected"),
+    });
+    let mut failure = failure(10, 10, 3);
+    failure["payload"] = payload(&[10, 10, 10]);
+    let args = format!("{} --attempts 1 --batch-size 2", world.file(&[failure]));
+    assert_eq!(outcomes(&world.redrive(&args)), [json!(["failed", 2, "10", null])]);
+    // All of it again: where it was, cannot be told.
+    assert_eq!(outcomes(&world.redrive(&args)), [json!(["done", 3, null, null])]);
 }
 
 #[test]

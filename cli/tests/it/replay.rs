@@ -143,7 +143,7 @@ fn a_record_that_fails_ends_its_shard_and_keeps_its_children_back() {
     // The next run goes on at that record, and not before it.
     let again = world.replay("--from trim-horizon");
     assert!(again.stderr.contains("going on from an earlier run"), "{}", again.stderr);
-    assert_eq!(world.events()[before..].first(), Some(&vec!["8 b".to_owned(), "9 c".to_owned()]));
+    assert_eq!(world.events()[before..].first(), Some(&vec!["8 b".to_owned()]));
     // A range of its own has a progress of its own.
     let other = world.replay("--from trim-horizon --to @100");
     assert!(!other.stderr.contains("earlier run"), "{}", other.stderr);
@@ -172,6 +172,43 @@ fn progress_may_have_a_place_of_its_own_and_is_gone_with_success() {
     let run = world.replay(&args);
     assert_eq!(run.exit_code, Some(2));
     assert!(run.stderr.contains("is of another run (something else)"), "{}", run.stderr);
+}
+
+#[test]
+fn what_the_stream_has_dropped_is_not_called_done() {
+    let records: [(u64, &[u8]); 3] = [(7, b"a"), (8, b"b"), (9, b"c")];
+    let world = World::of(ScriptedStream::of(&records).trimmed(1));
+    let run = world.replay(&format!("--shard {SHARD} --from 7"));
+    assert_eq!((run.exit_code, outcomes(&run)), (Some(1), vec![json!([SHARD, "lost", 2, 2, null])]));
+    assert_eq!(world.events(), [["8 b", "9 c"]]);
+    let run = World::of(ScriptedStream::of(&records).trimmed(3)).replay(&format!("--shard {SHARD} --from 9"));
+    assert_eq!(outcomes(&run), [json!([SHARD, "lost", 0, 0, null])]);
+}
+
+#[test]
+fn a_shard_that_never_rests_has_a_tip_all_the_same() {
+    let stream = ScriptedStream::of(&[]);
+    let world = World::new(move |operation, number, request| match operation {
+        "Invoke" => (200, json!({ "batchItemFailures": [] })),
+        // Each read has a newer record.
+        "GetRecords" => {
+            let mut record = crate::scripted_kinesis::record(&(number + 7).to_string());
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+            record["ApproximateArrivalTimestamp"] = json!(now.as_secs_f64() + 1.0);
+            (
+                200,
+                json!({ "Records": [record], "NextShardIterator": format!("{SHARD} 0"), "MillisBehindLatest": 0 }),
+            )
+        }
+        other => stream.answer(other, request),
+    });
+    let run = world.replay("--from trim-horizon");
+    assert_eq!(
+        (run.exit_code, outcomes(&run)),
+        (Some(0), vec![json!([SHARD, "done", 1, 1, null])]),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]

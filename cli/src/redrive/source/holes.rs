@@ -56,6 +56,7 @@ fn failure_record(
     sequence_number: SequenceNumber,
 ) -> Result<FailureRecord, FailureRecordError> {
     Ok(FailureRecord {
+        owner: shard.to_string(),
         stream: shard.stream_arn.parse().map_err(FailureRecordError::StreamArn)?,
         is_fan_out: false,
         shard_id: shard.shard_id.to_owned(),

@@ -31,7 +31,7 @@ pub(super) struct Found {
 pub(super) enum Handle {
     /// It stays where it is.
     None,
-    /// Receipt handle of a message.
+    /// ID of a message.
     Message(String),
     /// Key of an object.
     Object(String),
@@ -82,7 +82,7 @@ impl Source {
     /// Takes it out of its source: everything in it is processed.
     pub(super) async fn delete(&self, found: &Found) -> Result<(), Error> {
         match (self, &found.handle) {
-            (Source::Queue(queue), Handle::Message(receipt)) => queue.delete(receipt).await?,
+            (Source::Queue(queue), Handle::Message(id)) => queue.delete(id).await?,
             (Source::Bucket(bucket), Handle::Object(key)) => bucket.delete(key).await?,
             (Source::Holes(holes), Handle::Hole(partition_key)) => {
                 if let Ok(record) = &found.record {

@@ -1,6 +1,6 @@
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeSet, HashSet, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     time::Duration,
 };
 
@@ -8,6 +8,7 @@ use aws_sdk_sqs::{
     Client,
     types::{ChangeMessageVisibilityBatchRequestEntry, QueueAttributeName},
 };
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::time::sleep;
 
 use super::{FailureRecord, Found, Handle};
@@ -18,6 +19,12 @@ const VISIBILITY_SECONDS: i32 = 60;
 
 /// A third of it, so that a request may fail once.
 const HOLD_INTERVAL: Duration = Duration::from_secs(20);
+
+/// How long the number of messages in work may lag behind.
+const SETTLING_TIME: Duration = Duration::from_secs(3);
+
+/// How many requests that hold messages are sent at once.
+const CONCURRENCY: usize = 16;
 
 /// How long an empty queue is waited for, in seconds. Without it only a part of the queue is asked.
 const WAIT_SECONDS: i32 = 2;
@@ -37,9 +44,10 @@ pub(crate) struct Queue {
     resource: String,
     repeater: Repeater,
     found: RefCell<VecDeque<Found>>,
-    /// Receipt handles of messages that are not deleted.
-    held: RefCell<BTreeSet<String>>,
-    /// IDs of messages that were received: one may come twice, if holding it has failed.
+    /// Messages that are not deleted, by their IDs: the newest receipt handle counts. One may come twice, if holding it has
+    /// failed.
+    held: RefCell<BTreeMap<String, String>>,
+    /// IDs of all messages that were received.
     seen: RefCell<HashSet<String>>,
     is_empty: Cell<bool>,
 }
@@ -99,11 +107,12 @@ impl Queue {
                 let (Some(receipt), Some(id)) = (message.receipt_handle, message.message_id) else {
                     continue;
                 };
-                self.held.borrow_mut().insert(receipt.clone());
-                if self.seen.borrow_mut().insert(id.clone()) {
+                let is_new = self.seen.borrow_mut().insert(id.clone());
+                if is_new {
                     let record = FailureRecord::parse(message.body.unwrap_or_default().as_bytes());
-                    found.push(Found { name: id, record, handle: Handle::Message(receipt) });
+                    found.push(Found { name: id.clone(), record, handle: Handle::Message(id.clone()) });
                 }
+                self.held.borrow_mut().insert(id, receipt);
             }
         }
         found.sort_by_cached_key(|found| found.record.as_ref().ok().map(FailureRecord::order));
@@ -111,10 +120,11 @@ impl Queue {
         Ok(())
     }
 
-    pub(super) async fn delete(&self, receipt: &str) -> Result<(), AwsError> {
-        let request = || self.client.delete_message().queue_url(&self.url).receipt_handle(receipt).send();
+    pub(super) async fn delete(&self, id: &str) -> Result<(), AwsError> {
+        let Some(receipt) = self.held.borrow().get(id).cloned() else { return Ok(()) };
+        let request = || self.client.delete_message().queue_url(&self.url).receipt_handle(&receipt).send();
         self.repeater.request(&self.resource, "DeleteMessage", Attempts::Endless, request).await?;
-        self.held.borrow_mut().remove(receipt);
+        self.held.borrow_mut().remove(id);
         Ok(())
     }
 
@@ -127,7 +137,12 @@ impl Queue {
 
     pub(super) async fn release(&self) -> Result<u64, AwsError> {
         self.change_visibility(0).await?;
-        self.in_flight(Attempts::Endless).await
+        // The number is approximate, and lags behind.
+        if self.in_flight(Attempts::Few).await? == 0 {
+            return Ok(0);
+        }
+        sleep(SETTLING_TIME).await;
+        self.in_flight(Attempts::Few).await
     }
 
     /// How many messages somebody has received and not deleted.
@@ -144,24 +159,29 @@ impl Queue {
 
     /// A message that does not let it be changed is received again, by whomever.
     async fn change_visibility(&self, seconds: i32) -> Result<(), AwsError> {
-        let held: Vec<String> = self.held.borrow().iter().cloned().collect();
-        for receipts in held.chunks(MAX_MESSAGES as usize) {
-            let entries = receipts.iter().enumerate().map(|(index, receipt)| {
-                ChangeMessageVisibilityBatchRequestEntry::builder()
-                    .id(index.to_string())
-                    .receipt_handle(receipt)
-                    .visibility_timeout(seconds)
-                    .build()
-                    .expect("an entry with ID and receipt is whole")
-            });
-            let entries: Vec<_> = entries.collect();
-            let request = || {
-                let request = self.client.change_message_visibility_batch().queue_url(&self.url);
-                request.set_entries(Some(entries.clone())).send()
-            };
-            let operation = "ChangeMessageVisibilityBatch";
-            self.repeater.request(&self.resource, operation, Attempts::Endless, request).await?;
-        }
+        let held: Vec<String> = self.held.borrow().values().cloned().collect();
+        stream::iter(held.chunks(MAX_MESSAGES as usize))
+            .map(Ok)
+            .try_for_each_concurrent(CONCURRENCY, |receipts| self.change_some(receipts, seconds))
+            .await
+    }
+
+    async fn change_some(&self, receipts: &[String], seconds: i32) -> Result<(), AwsError> {
+        let entries = receipts.iter().enumerate().map(|(index, receipt)| {
+            ChangeMessageVisibilityBatchRequestEntry::builder()
+                .id(index.to_string())
+                .receipt_handle(receipt)
+                .visibility_timeout(seconds)
+                .build()
+                .expect("an entry with ID and receipt is whole")
+        });
+        let entries: Vec<_> = entries.collect();
+        let request = || {
+            let request = self.client.change_message_visibility_batch().queue_url(&self.url);
+            request.set_entries(Some(entries.clone())).send()
+        };
+        let operation = "ChangeMessageVisibilityBatch";
+        self.repeater.request(&self.resource, operation, Attempts::Endless, request).await?;
         Ok(())
     }
 }
