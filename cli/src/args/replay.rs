@@ -82,6 +82,7 @@ Exit codes:
   130  interrupted
 
 Examples:
-  kinesis-kit replay --stream orders --from 2026-01-01T00:00:00Z --to 2026-01-02T00:00:00Z --function orders
-  kinesis-kit replay --stream orders --from trim-horizon --to checkpoint --checkpoint-table orders-leases --function orders
+  kinesis-kit replay --stream orders --from @1767225600 --to @1767312000 --function orders
+  kinesis-kit replay --stream orders --from trim-horizon --to checkpoint \\
+    --checkpoint-table orders-leases --function orders
   kinesis-kit replay --stream orders --from trim-horizon --dry-run -- target/debug/function";
