@@ -47,6 +47,9 @@ impl Live {
             Command::new(repository().canonicalize().expect("it is there").join(".tools/e2e/bin/ministack"))
                 .current_dir(folder.path())
                 .env("GATEWAY_PORT", port.to_string())
+                // It runs deployed code for whoever reaches it, and listens on all interfaces by default.
+                .env("BIND_HOST", "127.0.0.1")
+                .env("TMPDIR", folder.path())
                 // The function inherits them.
                 .env("AWS_ENDPOINT_URL", moto::endpoint(port))
                 .envs(CREDENTIALS)

@@ -28,6 +28,8 @@ impl Moto {
         let port = free_port();
         let process = Command::new(repository().join(".tools/servers/bin/python"))
             .args(["-m", "moto.server", "--host", "127.0.0.1", "--port", &port.to_string()])
+            // No web page in a browser on this machine may use it.
+            .env("MOTO_DISABLE_GLOBAL_CORS", "true")
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
