@@ -5,7 +5,7 @@ export EVENT
 
 PORT = 4566
 
-.PHONY: help invoke demo services test advisories e2e bench fuzz clean-tools
+.PHONY: help invoke demo services test advisories e2e sbom bench fuzz clean-tools
 
 help:
 	@echo 'make invoke [EVENT=events/….json]  build the function and invoke it here, without an AWS account'
@@ -14,6 +14,7 @@ help:
 	@echo 'make test                          every check: lints, tests, template, packages'
 	@echo 'make e2e                           deploy the template to a stand-in for AWS, and use it (part of make test)'
 	@echo 'make advisories                    check the dependencies against the RustSec advisories (needs the network)'
+	@echo 'make sbom                          write CycloneDX bills of materials of the binaries into target/sbom'
 	@echo 'make bench                         how fast a replay is by itself (builds for release)'
 	@echo 'make fuzz [SECONDS=60]             fuzz the deaggregation'
 	@echo 'make clean-tools                   remove the tools that these commands installed into .tools'
@@ -36,6 +37,9 @@ advisories:
 
 e2e:
 	@exec scripts/e2e
+
+sbom:
+	@exec scripts/sbom
 
 bench:
 	@cargo build --release --quiet --package kinesis-kit
