@@ -1,7 +1,7 @@
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{
     Method, Request, StatusCode, Uri,
     client::conn::http1,
@@ -14,10 +14,16 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::{Answer, FunctionError, runtime_api::reported_error};
+use crate::{
+    Answer, FunctionError,
+    runtime_api::{MAX_RESPONSE_BYTES, reported_error},
+};
 
 /// What the server gets on top of the function's timeout, to report that timeout by itself.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// Longest wait for a connection in [`UrlFunction::check`].
+const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A function behind a URL that takes events: that of an emulator such as `cargo lambda watch`
 /// (`http://127.0.0.1:9000/2015-03-31/functions/NAME/invocations`) or the Runtime Interface Emulator.
@@ -81,12 +87,23 @@ impl UrlFunction {
         Ok(UrlFunction { url: uri, host, port, timeout })
     }
 
+    /// Connects to the URL's host, and hangs up.
+    ///
+    /// # Errors
+    ///
+    /// The connection is refused, or does not come about within three seconds.
+    pub async fn check(&self) -> io::Result<()> {
+        let connect = TcpStream::connect((self.host.as_str(), self.port));
+        let connected = tokio::time::timeout(CHECK_TIMEOUT, connect).await;
+        connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?.map(drop)
+    }
+
     /// Invokes the function with this event.
     ///
     /// | what happens | answer |
     /// |---|---|
-    /// | 2xx | the body |
-    /// | 2xx with `X-Amz-Function-Error`, 5xx, or any status not listed here | [`FunctionError::Thrown`], from the body if it is an error report |
+    /// | 200 | the body |
+    /// | 200 with `X-Amz-Function-Error` or more than 6 MB, or any status not listed here, such as 202 (not waited for), 204 (not invoked) or 500 | [`FunctionError::Thrown`], from the body if it is an error report |
     /// | 408, or nothing until one second after the timeout | [`FunctionError::Timeout`] |
     /// | 429, or no request could be sent | [`Answer::Throttled`] |
     /// | the connection breaks after that | [`FunctionError::LostResponse`] |
@@ -116,8 +133,14 @@ impl UrlFunction {
                 }
             };
             let (head, body) = response.into_parts();
-            let Ok(body) = body.collect().await else {
-                return Answer::Error(FunctionError::LostResponse);
+            let body = match Limited::new(body, MAX_RESPONSE_BYTES).collect().await {
+                Ok(body) => body,
+                Err(error) if error.is::<LengthLimitError>() => {
+                    let error_type = "Function.ResponseSizeTooLarge".to_owned();
+                    let message = format!("the response has more than {MAX_RESPONSE_BYTES} bytes");
+                    return Answer::Error(FunctionError::Thrown { error_type, message });
+                }
+                Err(_) => return Answer::Error(FunctionError::LostResponse),
             };
             answer(head.status, head.headers.contains_key("x-amz-function-error"), body.to_bytes())
         };
@@ -150,8 +173,8 @@ fn answer(status: StatusCode, is_function_error: bool, body: Bytes) -> Answer {
     match status {
         StatusCode::REQUEST_TIMEOUT => Answer::Error(FunctionError::Timeout),
         StatusCode::TOO_MANY_REQUESTS => Answer::Throttled,
-        _ if status.is_success() && !is_function_error => Answer::Response(body),
-        _ if status.is_success() => Answer::Error(reported_error(&body, None)),
+        StatusCode::OK if !is_function_error => Answer::Response(body),
+        StatusCode::OK => Answer::Error(reported_error(&body, None)),
         _ => Answer::Error(reported_error(&body, Some(&format!("HTTP {}", status.as_u16())))),
     }
 }

@@ -72,7 +72,9 @@ has the records, those that S3 has kept are sent as Lambda had them.
 
 A response that names a record makes the rest a new batch at once. A batch that makes no progress is tried --attempts \
 times, with growing delays; without a hint which record is to blame it is then halved. The first record that fails for \
-good ends its failure record: the rest is listed as failed, and stays where it was. Throttling costs no attempts.
+good ends its failure record: the rest is listed as failed, and stays where it was. Throttling costs no attempts. \
+Only a response about the batch is a success: batchItemFailures as a list or null, {}, null, or an empty body. Any \
+other response is a failure, unlike for Lambda, because what was delivered is deleted.
 
 OUTCOME (`outcome` in JSON):
   done        all records are processed; the failure record is deleted, unless --keep

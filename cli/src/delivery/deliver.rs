@@ -1,18 +1,24 @@
 use std::cell::Cell;
 
 use bytes::Bytes;
-use kinesis_esm_simulator::{Answer, Mapping, Undocumented, Verdict, judge};
+use kinesis_esm_simulator::Answer;
 use kinesis_handler::{Event, EventMode, KinesisRecord};
 use tokio::time::sleep;
 
+use super::response::processed;
 use crate::{
     aws::Backoff,
+    cell,
     halt::Halt,
     note::note,
     target::{Target, TargetError, request_id},
 };
 
-/// Delivers batches to a function as the mapping would, but that it gives up after a few attempts.
+/// Widest error that a function reports, in columns: its text may be a whole page.
+const ERROR_WIDTH: usize = 300;
+
+/// Delivers batches to a function as the mapping would, except that it stops after a few attempts, and that only a
+/// response about the batch counts as a success: what was delivered may be deleted next.
 #[derive(Debug)]
 pub(crate) struct Delivery<'t> {
     pub(crate) target: &'t Target,
@@ -21,6 +27,7 @@ pub(crate) struct Delivery<'t> {
     attempts: u32,
     /// Stops between two invocations.
     pub(crate) halt: &'t Halt,
+    has_begun: Cell<bool>,
     has_noted_throttling: Cell<bool>,
 }
 
@@ -39,7 +46,14 @@ pub(crate) enum Delivered {
 
 impl<'t> Delivery<'t> {
     pub(crate) fn new(target: &'t Target, mode: EventMode, attempts: u32, halt: &'t Halt) -> Self {
-        Delivery { target, mode, attempts, halt, has_noted_throttling: Cell::new(false) }
+        Delivery {
+            target,
+            mode,
+            attempts,
+            halt,
+            has_begun: Cell::new(false),
+            has_noted_throttling: Cell::new(false),
+        }
     }
 
     /// Delivers records of one shard, in order.
@@ -53,8 +67,6 @@ impl<'t> Delivery<'t> {
         mut done: impl FnMut(usize),
     ) -> Result<Delivered, TargetError> {
         let shard_id = records.first().and_then(|record| record.shard_id.clone()).unwrap_or_default();
-        let mut mapping = Mapping::default();
-        mapping.report_batch_item_failures = true;
         let mut rest = records;
         // Of the batch, as it came.
         let mut first = 0;
@@ -68,33 +80,32 @@ impl<'t> Delivery<'t> {
                 let Some(_in_flight) = self.halt.enter() else { return Ok(Delivered::Halted) };
                 // Whether it is known which record fails: the first one.
                 let mut is_first = length == 1;
-                let error = match self.target.invoke(event.clone(), &id, &shard_id).await? {
+                let error = match self.invoke(event.clone(), &id, &shard_id).await? {
                     Answer::Throttled => {
                         if !self.has_noted_throttling.replace(true) {
                             note(
                                 "the function throttles, or cannot be reached; trying again, from now on without a word",
                             );
                         }
-                        sleep(backoff.next_delay()).await;
+                        self.pause(&mut backoff).await;
                         continue;
                     }
                     Answer::Response(response) => {
                         let numbers = rest[..length].iter().map(|record| record.sequence_number);
-                        match judge(&response, numbers, &mapping, &Undocumented::default()) {
-                            Verdict::Success => break length,
-                            Verdict::Partial(positions) if positions[0] > 0 => break positions[0],
-                            Verdict::Partial(_) => {
+                        match processed(&response, numbers) {
+                            Ok(0) => {
                                 is_first = true;
                                 "the function says that it failed".to_owned()
                             }
-                            Verdict::Failure => "the function's response is not valid".to_owned(),
+                            Ok(progress) => break progress,
+                            Err(error) => error.to_string(),
                         }
                     }
-                    Answer::Error(error) => error.to_string(),
+                    Answer::Error(error) => cell::text(&error.to_string(), ERROR_WIDTH),
                 };
                 attempt += 1;
                 if attempt < self.attempts {
-                    sleep(backoff.next_delay()).await;
+                    self.pause(&mut backoff).await;
                     continue;
                 }
                 if is_first {
@@ -109,6 +120,23 @@ impl<'t> Delivery<'t> {
             done(first);
         }
         Ok(Delivered::All)
+    }
+
+    /// Invokes the function. Before the first time, a target that nobody serves is an error: the command line is likely
+    /// wrong.
+    async fn invoke(&self, event: Bytes, id: &str, shard_id: &str) -> Result<Answer, TargetError> {
+        if !self.has_begun.replace(true) {
+            self.target.check().await?;
+        }
+        self.target.invoke(event, id, shard_id).await
+    }
+
+    /// Waits before the next attempt, or until the run shall end.
+    async fn pause(&self, backoff: &mut Backoff) {
+        tokio::select! {
+            () = sleep(backoff.next_delay()) => {}
+            () = self.halt.asked() => {}
+        }
     }
 
     /// The event of the first records.

@@ -1,6 +1,7 @@
 //! How records that were read again reach a function: in batches as the event source mapping makes them, with retries.
 
 mod batcher;
+mod response;
 mod deliver;
 
 pub(crate) use batcher::{Batch, Batcher};

@@ -10,6 +10,8 @@ use crate::aws::AwsError;
 pub(crate) enum TargetError {
     #[error("the function's URL cannot be used")]
     Url(#[source] UrlError),
+    #[error("the function's URL cannot be reached")]
+    Unreachable(#[source] io::Error),
     #[error("the function cannot be invoked")]
     Start(#[source] StartError),
     #[error(transparent)]
@@ -22,7 +24,10 @@ impl TargetError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             TargetError::Aws(error) => error.exit_code(),
-            TargetError::Url(_) | TargetError::Start(_) | TargetError::Directory { .. } => 2,
+            TargetError::Url(_)
+            | TargetError::Unreachable(_)
+            | TargetError::Start(_)
+            | TargetError::Directory { .. } => 2,
         }
     }
 }

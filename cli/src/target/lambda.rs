@@ -1,8 +1,9 @@
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use aws_sdk_lambda::{
     Client,
     config::{Builder, StalledStreamProtectionConfig, timeout::TimeoutConfig},
+    error::SdkError,
     primitives::Blob,
 };
 use bytes::Bytes;
@@ -19,7 +20,12 @@ const TIMEOUT: Duration = Duration::from_secs(16 * 60);
 pub(crate) struct LambdaFunction {
     client: Client,
     name: String,
+    /// Whether Lambda has answered any request.
+    has_answered: Cell<bool>,
 }
+
+/// Status of an invocation that Lambda has waited for. Others are accepted (202) or tried (204) only.
+const INVOKED: i32 = 200;
 
 impl LambdaFunction {
     /// The region of an ARN comes first.
@@ -31,7 +37,8 @@ impl LambdaFunction {
             .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(TIMEOUT).build())
             // Nothing flows while the function works.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        Ok(LambdaFunction { client: Client::from_conf(config.build()), name })
+        let client = Client::from_conf(config.build());
+        Ok(LambdaFunction { client, name, has_answered: Cell::new(false) })
     }
 
     pub(super) async fn invoke(&self, event: Bytes) -> Result<Answer, TargetError> {
@@ -40,20 +47,31 @@ impl LambdaFunction {
         let request = self.client.invoke().function_name(&self.name).payload(Blob::new(event.to_vec()));
         match request.send().await {
             Ok(answer) => {
+                self.has_answered.set(true);
                 let body = answer.payload.map(Blob::into_inner).unwrap_or_default();
                 Ok(match answer.function_error {
                     Some(_) => Answer::Error(reported_error(&body, None)),
-                    None => Answer::Response(Bytes::from(body)),
+                    None if answer.status_code == INVOKED => Answer::Response(Bytes::from(body)),
+                    None => {
+                        let error_type = operation.to_owned();
+                        let status = answer.status_code;
+                        let message = format!("Lambda has not waited for the function (status {status})");
+                        Answer::Error(FunctionError::Thrown { error_type, message })
+                    }
                 })
             }
             Err(error) => {
+                let is_unreachable =
+                    matches!(error, SdkError::DispatchFailure(_)) && !self.has_answered.get();
+                self.has_answered.set(!is_unreachable);
                 let source = ApiFailure::from(error);
                 if source.is_throttling() {
                     return Ok(Answer::Throttled);
                 }
                 // It may have run, or it is about this event, and not about all of them.
-                if source.is_transient() || source.is("RequestTooLargeException") {
-                    let (error_type, message) = ("Invoke".to_owned(), source.to_string());
+                let is_of_event = source.is_transient() || source.is("RequestTooLargeException");
+                if is_of_event && !is_unreachable {
+                    let (error_type, message) = (operation.to_owned(), source.to_string());
                     return Ok(Answer::Error(FunctionError::Thrown { error_type, message }));
                 }
                 let resource = format!("function {}", self.name);

@@ -87,6 +87,14 @@ impl Target {
         !matches!(self, Target::Directory(_))
     }
 
+    /// Fails if the target can be seen to be unreachable without an invocation.
+    pub(crate) async fn check(&self) -> Result<(), TargetError> {
+        match self {
+            Target::Url(url) => url.check().await.map_err(TargetError::Unreachable),
+            Target::Function(_) | Target::Program(_) | Target::Directory(_) => Ok(()),
+        }
+    }
+
     /// Hands over an event. What goes wrong in the function is an answer; an error ends the run.
     pub(crate) async fn invoke(
         &self,

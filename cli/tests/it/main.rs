@@ -15,5 +15,7 @@ mod scripted_stream;
 mod doctor;
 mod look;
 mod put;
+mod scripted_table;
 mod redrive;
 mod replay;
+mod quarantine;

@@ -26,3 +26,4 @@ pub use options::BinaryOptions;
 pub use start_error::StartError;
 
 pub use error_report::reported_error;
+pub(crate) use server::MAX_RESPONSE_BYTES;

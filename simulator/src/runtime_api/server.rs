@@ -19,7 +19,7 @@ use super::{
 use crate::{Answer, FunctionError};
 
 /// Lambda's limit of a response.
-const MAX_RESPONSE_BYTES: usize = 6_291_556;
+pub(crate) const MAX_RESPONSE_BYTES: usize = 6_291_556;
 
 /// The type of an error, where its report has none.
 const ERROR_TYPE_HEADER: &str = "lambda-runtime-function-error-type";

@@ -63,6 +63,11 @@ async fn what_a_reply_comes_to() {
     .await;
     check("HTTP/1.1 502 Oops\r\n\r\nbad gateway", thrown("HTTP 502", "bad gateway")).await;
     check("HTTP/1.1 404 Lost\r\n\r\nno such function", thrown("HTTP 404", "no such function")).await;
+    check("HTTP/1.1 202 Accepted\r\n\r\n{}", thrown("HTTP 202", "")).await;
+    check("HTTP/1.1 204 No Content\r\n\r\n", thrown("HTTP 204", "")).await;
+    check("HTTP/1.1 302 Moved\r\nLocation: /\r\n\r\n{}", thrown("HTTP 302", "")).await;
+    let too_large = thrown("Function.ResponseSizeTooLarge", "the response has more than 6291556 bytes");
+    check(&format!("HTTP/1.1 200 OK\r\n\r\n{}", " ".repeat(6_291_557)), too_large).await;
     check("HTTP/1.1 408 Timeout\r\n\r\n", TIMEOUT).await;
     check("HTTP/1.1 429 Busy\r\n\r\n", Answer::Throttled).await;
     check("", lost()).await;
