@@ -28,7 +28,7 @@ pub(crate) fn text(text: &str, max_width: usize) -> String {
     let mut cut = 0;
     for char in text.chars() {
         let start = shown.len();
-        push_harmless(&mut shown, char);
+        push_visible(&mut shown, char);
         shown_width += width(&shown[start..]);
         if shown_width > max_width {
             shown.truncate(cut);
@@ -84,11 +84,52 @@ fn is_of_text(char: char) -> bool {
     !char.is_control() || matches!(char, '\t' | '\n' | '\r' | '\u{1b}')
 }
 
-/// Escapes what would act on the terminal: control characters, line breaks, and marks that reorder text.
-fn push_harmless(shown: &mut String, char: char) {
-    let is_harmful = char.is_control()
-        || matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    if is_harmful { shown.extend(char.escape_default()) } else { shown.push(char) }
+/// Returns the text on one line that does nothing to a terminal, with everything shown that is in it.
+pub(crate) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    text.chars().for_each(|char| push_visible(&mut escaped, char));
+    escaped
+}
+
+/// Escapes what cannot be seen, or would act on the terminal.
+fn push_visible(shown: &mut String, char: char) {
+    if char.is_control() || is_invisible(char) {
+        shown.extend(char.escape_default());
+    } else {
+        shown.push(char);
+    }
+}
+
+/// Whether a character shows nothing, reorders text, or looks like the space that it is not.
+///
+/// These are Unicode's Default_Ignorable_Code_Point, the separators, and the marks of annotations. The ideographic space
+/// is as wide as its neighbours, so it shows.
+///
+/// <https://www.unicode.org/Public/17.0.0/ucd/DerivedCoreProperties.txt>
+fn is_invisible(char: char) -> bool {
+    matches!(
+        char,
+        '\u{a0}'
+            | '\u{ad}'
+            | '\u{34f}'
+            | '\u{61c}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{1680}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{2000}'..='\u{200f}'
+            | '\u{2028}'..='\u{202f}'
+            | '\u{205f}'..='\u{206f}'
+            | '\u{2800}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
 }
 
 #[cfg(test)]
@@ -112,6 +153,18 @@ mod tests {
         check("a\r\n\tb\u{1b}[31m", r"a\r\n\tb\u{1b}[31m");
         check("\u{200f}\u{202e}\u{2069}", r"\u{200f}\u{202e}…");
         check("\u{200e}\u{2028}", r"\u{200e}\u{2028}");
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_escaped() {
+        check("\u{feff}{}", r"\u{feff}{}");
+        check("a\u{200b}b\u{ad}", r"a\u{200b}b\u{ad}");
+        check("{\u{a0}}\u{2060}", r"{\u{a0}}\u{2060}");
+        check("\u{61c}\u{e0041}", r"\u{61c}\u{e0041}");
+        check("\u{2066}\u{2800}", r"\u{2066}\u{2800}");
+        // Marks that belong to the character before them, and spaces that show, stay.
+        check("e\u{301} नि　ок", "e\u{301} नि　ок");
+        assert_eq!(escape("a\u{1b}[2J\r\n\u{202e}b"), r"a\u{1b}[2J\r\n\u{202e}b");
     }
 
     #[test]

@@ -6,8 +6,8 @@
 //! and then the commands.
 
 mod error;
-mod note;
 mod cell;
+mod note;
 mod table;
 mod arrival;
 mod stream_arn;

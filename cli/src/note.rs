@@ -3,8 +3,13 @@ use std::{
     io::{self, Write},
 };
 
-/// Tells the person at the terminal something, on a line of standard error.
+use crate::cell;
+
+/// Writes a line for the person at the terminal to standard error.
+///
+/// Parts of it come from others: the texts of AWS's errors, ARNs, names. They are escaped like the cells of a table.
 pub(crate) fn note(message: impl fmt::Display) {
+    let message = cell::escape(&message.to_string());
     // Standard error may be closed; there is no better place to say so.
     let _ = writeln!(io::stderr().lock(), "kinesis-kit: {message}");
 }

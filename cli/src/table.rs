@@ -41,7 +41,7 @@ pub(crate) struct Row {
 pub(crate) enum LastCell {
     /// Cut if it is too wide.
     Cut(String),
-    /// Shown as it is.
+    /// Never cut.
     Whole(String),
 }
 
@@ -99,7 +99,18 @@ impl<W: Write> Table<W> {
         (width.saturating_sub(taken).saturating_sub(1) | 1).max(self.last.min_width)
     }
 
-    pub(crate) fn push(&mut self, row: Row) -> io::Result<()> {
+    /// Adds a row. Its cells are escaped: they may hold what a producer, or a service, has written.
+    pub(crate) fn push(&mut self, mut row: Row) -> io::Result<()> {
+        let whole = match &mut row.last {
+            LastCell::Whole(last) => Some(last),
+            // Escaped where it is cut.
+            LastCell::Cut(_) => None,
+        };
+        for cell in row.columns.iter_mut().chain(whole) {
+            if !cell.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+                *cell = cell::escape(cell);
+            }
+        }
         if self.widths.is_some() {
             self.print(row);
         } else {
@@ -158,5 +169,27 @@ impl<W: Write> Table<W> {
         self.output.write_all(&self.buffer)?;
         self.buffer.clear();
         self.output.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cell_acts_on_the_terminal() {
+        let mut output = Vec::new();
+        let columns = [Column { heading: "A", is_number: false }];
+        let mut table =
+            Table::new(&mut output, None, columns, LastColumn { heading: "B", width: 9, min_width: 9 });
+        for last in [LastCell::Cut("\u{1b}[2J".to_owned()), LastCell::Whole("\u{202e}x".to_owned())] {
+            table.push(Row { columns: vec!["a\n\u{feff}…".to_owned()], last }).expect("memory takes it");
+        }
+        table.finish().expect("memory takes it");
+        drop(table);
+        assert_eq!(
+            String::from_utf8(output).expect("text"),
+            "A             B\na\\n\\u{feff}…  \\u{1b}[2J\na\\n\\u{feff}…  \\u{202e}x\n"
+        );
     }
 }
