@@ -14,6 +14,9 @@ pub(crate) struct Arrival {
     epoch_seconds: f64,
 }
 
+/// The number from which a time is in milliseconds: that many seconds are in the year 5138, so many milliseconds in 1973.
+const MIN_MILLISECONDS: f64 = 1e11;
+
 /// Why a text is not an [`Arrival`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("expected seconds since 1970, or a time with its zone such as 2018-12-17T22:10:50.987Z")]
@@ -22,9 +25,11 @@ pub(crate) struct ArrivalError;
 impl FromStr for Arrival {
     type Err = ArrivalError;
 
-    /// Reads seconds since 1970, as Lambda writes them, or ISO 8601 with a zone, as version 2 of the AWS CLI does.
+    /// Reads seconds since 1970, as Lambda writes them, milliseconds, as Firehose and some emulators do, or ISO 8601 with
+    /// a zone, as version 2 of the AWS CLI does.
     fn from_str(text: &str) -> Result<Self, ArrivalError> {
-        let epoch_seconds = match text.parse() {
+        let epoch_seconds = match text.parse::<f64>() {
+            Ok(milliseconds) if milliseconds >= MIN_MILLISECONDS => milliseconds / 1e3,
             Ok(seconds) => seconds,
             // Exact: an integer below 2^53, divided once.
             Err(_) => DateTime::parse_from_rfc3339(text)
@@ -84,7 +89,9 @@ mod tests {
         check("2018-12-17T23:10:50.987000+01:00", "1545084650.987", "2018-12-17 22:10:50.987");
         check("2018-12-17T22:10:50Z", "1545084650.0", "2018-12-17 22:10:50.000");
         check("2026-11-21T22:10:50.123456Z", "1795299050.123456", "2026-11-21 22:10:50.123");
-        check("1e300", "1e+300", "1e300");
+        check("1545084650987", "1545084650.987", "2018-12-17 22:10:50.987");
+        check("99999999999", "99999999999.0", "5138-11-16 09:46:39.000");
+        check("1e300", "1e+297", "1e297");
     }
 
     #[test]
