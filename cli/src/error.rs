@@ -6,7 +6,10 @@ use kinesis_handler::{
 };
 use thiserror::Error;
 
-use crate::{aws::AwsError, progress_file::ProgressError, simulate::StreamError, target::TargetError};
+use crate::{
+    aws::AwsError, kinesis_record::InvalidRecord, progress_file::ProgressError, simulate::StreamError,
+    target::TargetError,
+};
 
 /// How a command ended that could do its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,18 +69,48 @@ pub(crate) enum Error {
 pub(crate) enum Mismatch {
     #[error("not JSON")]
     Json(#[source] serde_json::Error),
-    #[error("JSON without an array \"Records\"")]
+    #[error(transparent)]
+    Object(Box<InvalidRecord>),
+    #[error("JSON object without \"Records\"")]
     NoRecords,
+    #[error("JSON object without \"kinesis\", \"Data\" or \"data\"")]
+    NoRecord,
+    #[error("\"{member}\" is {found} instead of an array")]
+    Member { member: &'static str, found: &'static str },
+    #[error("JSON that is {found}, not an object with \"Records\"")]
+    Value { found: &'static str },
+    #[error("element {index}")]
+    Element { index: usize, source: Box<Mismatch> },
+    #[error("{carrier}")]
+    Carried { carrier: &'static str, source: Box<Mismatch> },
+    #[error("JSON with too many documents inside each other")]
+    TooDeep,
+    #[error(
+        "a failure record without \"payload\" names records but does not hold them: \
+         `kinesis-kit redrive --file` reads them from the stream"
+    )]
+    FailureRecord,
+    #[error("an event of {source_name}, not of \"aws:kinesis\" (--input raw shows it as one record)")]
+    OtherSource { source_name: String },
     #[error("no record has a member \"kinesis\"")]
     NoEventRecords,
     #[error("no record has a member \"SequenceNumber\", \"Data\" or \"PartitionKey\"")]
     NoApiRecords,
-    #[error("JSON with \"Records\", but not those of an event or of get-records output")]
-    UnknownRecords,
     #[error("byte at line {line}, column {column} is not part of base64")]
     Base64Byte { line: usize, column: usize },
     #[error("length or padding is not that of base64")]
     Base64Length,
+}
+
+impl Mismatch {
+    /// Whether the input is known to be something else, so that it is not the payload of a record, either.
+    pub(crate) fn is_certain(&self) -> bool {
+        match self {
+            Mismatch::FailureRecord | Mismatch::OtherSource { .. } => true,
+            Mismatch::Element { source, .. } | Mismatch::Carried { source, .. } => source.is_certain(),
+            _ => false,
+        }
+    }
 }
 
 impl Error {

@@ -12,13 +12,15 @@ use crate::arrival::Arrival;
 pub(crate) struct KinesisRecord<'a> {
     /// As the input has it, which need not be a legal one.
     pub(crate) sequence_number: Option<Cow<'a, str>>,
+    /// Where the KCL has taken the record out of an aggregate.
+    pub(crate) sub_sequence_number: Option<u64>,
     pub(crate) partition_key: Option<Cow<'a, str>>,
     /// Only a request to put records tells it.
     pub(crate) explicit_hash_key: Option<Cow<'a, str>>,
     pub(crate) shard_id: Option<Cow<'a, str>>,
     pub(crate) arrival: Option<Arrival>,
-    /// Whether Lambda has deaggregated it.
-    pub(crate) is_enhanced_fan_out: bool,
+    /// Whether Lambda (on an enhanced fan-out consumer), Firehose or the KCL has deaggregated it.
+    pub(crate) is_deaggregated: bool,
     pub(crate) data: Result<Data<'a>, InvalidRecord>,
 }
 
@@ -39,6 +41,9 @@ pub(crate) enum InvalidRecord {
     Type { member: &'static str, found: &'static str, expected: &'static str },
     #[error("{member} cannot be read: {fault}")]
     Json { member: &'static str, fault: String },
+    /// An element of a list that is no record, and holds none.
+    #[error("{reason}")]
+    Document { reason: String },
     #[error("data is not base64")]
     Base64(#[source] Base64Fault),
     #[error("aggregated record is invalid")]
@@ -50,12 +55,36 @@ impl<'a> KinesisRecord<'a> {
     pub(crate) fn of_data(data: impl Into<Cow<'a, [u8]>>) -> Self {
         KinesisRecord {
             sequence_number: None,
+            sub_sequence_number: None,
             partition_key: None,
             explicit_hash_key: None,
             shard_id: None,
             arrival: None,
-            is_enhanced_fan_out: false,
+            is_deaggregated: false,
             data: Ok(Data::Bytes(data.into())),
+        }
+    }
+
+    /// A record that cannot be read.
+    pub(crate) fn invalid(invalid: InvalidRecord) -> Self {
+        KinesisRecord { data: Err(invalid), ..KinesisRecord::of_data(&[][..]) }
+    }
+
+    /// Returns the record with text and data of its own.
+    pub(crate) fn into_owned(self) -> KinesisRecord<'static> {
+        let owned = |text: Option<Cow<'_, str>>| text.map(|text| Cow::Owned(text.into_owned()));
+        KinesisRecord {
+            sequence_number: owned(self.sequence_number),
+            partition_key: owned(self.partition_key),
+            explicit_hash_key: owned(self.explicit_hash_key),
+            shard_id: owned(self.shard_id),
+            data: self.data.map(|data| match data {
+                Data::Bytes(bytes) => Data::Bytes(Cow::Owned(bytes.into_owned())),
+                Data::Base64(text) => Data::Base64(Cow::Owned(text.into_owned())),
+            }),
+            sub_sequence_number: self.sub_sequence_number,
+            arrival: self.arrival,
+            is_deaggregated: self.is_deaggregated,
         }
     }
 

@@ -66,8 +66,10 @@ pub(crate) enum Command {
 
 /// Shows the user records that Kinesis records hold.
 ///
-/// Takes a Lambda event, the output of `aws kinesis get-records`, one record in base64, one record as it is, or a stream,
-/// and takes aggregated records apart, except those of an enhanced fan-out consumer: Lambda has done it.
+/// Reads a Lambda event (also of EventBridge Pipes, Firehose or Kinesis Data Analytics), the output of `aws kinesis
+/// get-records`, messages of the MultiLangDaemon, failure records with their payload, also inside SQS and SNS events or
+/// `aws sqs receive-message` output, base64, the data of one record, or a stream. Deaggregates aggregated records, except
+/// where Lambda (for an enhanced fan-out consumer), Firehose or the KCL has done it.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 The table shortens sequence numbers to the last digits that tell them apart, and cuts long keys and payloads. It \
@@ -125,14 +127,14 @@ pub(crate) enum Format {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum InputKind {
-    /// The first of these that fits; standard error says which
+    /// The first kind that fits; standard error names it
     #[default]
     Auto,
-    /// A Lambda event: JSON whose Records have a member `kinesis`
+    /// A Lambda event: JSON whose Records have a member `kinesis`, or the array that EventBridge Pipes delivers
     Event,
-    /// JSON whose Records have SequenceNumber, Data, PartitionKey: `aws kinesis get-records` prints it
+    /// JSON whose records have SequenceNumber, Data, PartitionKey: the output of `aws kinesis get-records`
     Records,
-    /// The data of one record in base64, possibly broken into lines
+    /// The data of records in base64, separated by tabs; line breaks inside a record are ignored
     Base64,
     /// The data of one record as it is
     Raw,

@@ -1,200 +1,347 @@
-use std::borrow::Cow;
+use std::fmt;
 
 use serde::{Deserialize, de::IgnoredAny};
-use serde_json::value::RawValue;
+use serde_json::{Deserializer, value::RawValue};
 
-use super::member::{object, text};
+use super::{
+    base64_text,
+    member::{self, object},
+    record::RawRecord,
+};
 use crate::{
-    error::Mismatch,
-    kinesis_record::{Data, InvalidRecord, KinesisRecord},
+    error::{Mismatch, chain},
+    kinesis_record::{InvalidRecord, KinesisRecord},
 };
 
-/// What follows the stream's ARN in the ARN of an enhanced fan-out consumer.
-const CONSUMER: &str = "/consumer/";
+/// Number of documents that may be inside each other: a payload in a failure record in an SNS message in an SQS event
+/// are nine.
+const MAX_DEPTH: usize = 12;
 
-/// JSON with `Records`.
+/// Messages of the MultiLangDaemon that hold no records, as JSON.
 ///
-/// At first only the outline is read, then each member of a record on its own: what is wrong with one spoils no other.
-#[derive(Debug)]
-pub(super) struct Document<'a> {
-    records: Vec<Result<RawRecord<'a>, InvalidRecord>>,
-    /// Whether there is a member that only the answer of `GetRecords` has.
-    is_get_records_output: bool,
-}
+/// <https://github.com/awslabs/amazon-kinesis-client/tree/master/amazon-kinesis-client-multilang>
+const DAEMON_ACTIONS: [&str; 6] = [
+    r#""initialize""#,
+    r#""leaseLost""#,
+    r#""shardEnded""#,
+    r#""checkpoint""#,
+    r#""shutdown""#,
+    r#""shutdownRequested""#,
+];
 
-/// What kind of records a document has.
+/// The form in which a document holds Kinesis records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum DocumentKind {
-    /// Those of a Lambda event.
+pub(super) enum Form {
     Event,
-    /// Those of the Kinesis API.
-    Records,
+    GetRecords,
+    Pipe,
+    Firehose,
+    Analytics,
+    Daemon,
+    Flat,
+    Base64,
+    /// A list without anything in it.
+    Empty,
 }
 
-impl<'a> Document<'a> {
-    pub(super) fn parse(json: &'a [u8]) -> Result<Self, Mismatch> {
-        // The derived reader would take an array for an object with its members in order.
-        if !json.trim_ascii_start().starts_with(b"{") {
-            let syntax = serde_json::from_slice::<IgnoredAny>(json);
-            return Err(syntax.map_or_else(Mismatch::Json, |_| Mismatch::NoRecords));
-        }
-        let raw: RawDocument<'a> = serde_json::from_slice(json).map_err(|error| {
-            // The text of a data error would quote what there is instead of an array, which may be long.
-            if error.is_data() { Mismatch::NoRecords } else { Mismatch::Json(error) }
-        })?;
-        let records = raw.records.ok_or(Mismatch::NoRecords)?;
-        Ok(Document {
-            records: records.into_iter().map(|record| object(record, "record")).collect(),
-            is_get_records_output: raw.next_shard_iterator.is_some() || raw.millis_behind_latest.is_some(),
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Form::Event => "a Lambda event",
+            Form::GetRecords => "get-records output",
+            Form::Pipe => "an event of EventBridge Pipes",
+            Form::Firehose => "a Firehose event",
+            Form::Analytics => "a Kinesis Data Analytics event",
+            Form::Daemon => "messages to a MultiLangDaemon client",
+            Form::Flat => "a list of records",
+            Form::Base64 => "base64",
+            Form::Empty => "an empty list",
         })
     }
+}
 
-    /// Whether at least one of the records is of this kind; one bad record does not change what a document is.
-    /// Without records, any kind will do.
-    pub(super) fn has(&self, kind: DocumentKind) -> bool {
-        self.records.is_empty()
-            || self.records.iter().flatten().any(|record| match kind {
-                DocumentKind::Event => record.kinesis.is_some(),
-                DocumentKind::Records => {
-                    record.sequence_number.or(record.data).or(record.partition_key).is_some()
-                }
-            })
-    }
+/// The Kinesis records of a JSON text.
+#[derive(Debug, Default)]
+pub(super) struct Documents<'a> {
+    pub(super) records: Vec<KinesisRecord<'a>>,
+    /// The form of each document that was read, without repetitions.
+    pub(super) forms: Vec<Form>,
+    /// The documents around it, from the inside out.
+    carriers: Vec<&'static str>,
+}
 
-    /// The kind of the records.
-    pub(super) fn kind(&self) -> Result<DocumentKind, Mismatch> {
-        if self.has(DocumentKind::Event) && !self.is_get_records_output {
-            Ok(DocumentKind::Event)
-        } else if self.has(DocumentKind::Records) {
-            Ok(DocumentKind::Records)
-        } else {
-            Err(Mismatch::UnknownRecords)
+/// Names the forms, and what they were in.
+impl fmt::Display for Documents<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, form) in self.forms.iter().enumerate() {
+            let separator = if index == 0 { "" } else { " and " };
+            write!(f, "{separator}{form}")?;
         }
-    }
-
-    pub(super) fn into_kinesis_records(self, kind: DocumentKind) -> Vec<KinesisRecord<'a>> {
-        let kinesis_record = |record| match (record, kind) {
-            (Ok(record), DocumentKind::Event) => of_event(record),
-            (Ok(record), DocumentKind::Records) => of_api(record),
-            (Err(invalid), _) => of_members(RawMembers::default(), Some(invalid)),
-        };
-        self.records.into_iter().map(kinesis_record).collect()
+        self.carriers.iter().try_for_each(|carrier| write!(f, " in {carrier}"))
     }
 }
 
+/// The members by which a JSON object shows what it is.
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct RawDocument<'a> {
-    #[serde(borrow)]
-    records: Option<Vec<&'a RawValue>>,
-    next_shard_iterator: Option<IgnoredAny>,
-    millis_behind_latest: Option<IgnoredAny>,
-}
-
-/// A record of either kind.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct RawRecord<'a> {
-    #[serde(borrow, rename = "kinesis")]
-    kinesis: Option<&'a RawValue>,
-    #[serde(borrow, rename = "eventID")]
-    event_id: Option<&'a RawValue>,
-    #[serde(borrow, rename = "eventSourceARN")]
-    event_source_arn: Option<&'a RawValue>,
-
-    #[serde(borrow)]
-    sequence_number: Option<&'a RawValue>,
-    #[serde(borrow)]
-    approximate_arrival_timestamp: Option<&'a RawValue>,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
-    #[serde(borrow)]
-    partition_key: Option<&'a RawValue>,
-    #[serde(borrow)]
-    explicit_hash_key: Option<&'a RawValue>,
-}
-
-/// What records of both kinds have: of an event, the member `kinesis`.
-#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct RawMembers<'a> {
+struct Outline<'a> {
+    #[serde(borrow, rename = "Records")]
+    upper_records: Option<&'a RawValue>,
+    #[serde(rename = "NextShardIterator")]
+    next_shard_iterator: Option<IgnoredAny>,
+    #[serde(rename = "MillisBehindLatest")]
+    millis_behind_latest: Option<IgnoredAny>,
+
     #[serde(borrow)]
-    sequence_number: Option<&'a RawValue>,
+    records: Option<&'a RawValue>,
+    delivery_stream_arn: Option<IgnoredAny>,
+    application_arn: Option<IgnoredAny>,
+    /// Of a message from the MultiLangDaemon.
     #[serde(borrow)]
-    approximate_arrival_timestamp: Option<&'a RawValue>,
+    action: Option<&'a RawValue>,
+
+    /// Of a failure record; the payload is there if it comes from S3.
+    #[serde(rename = "KinesisBatchInfo")]
+    kinesis_batch_info: Option<IgnoredAny>,
     #[serde(borrow)]
-    data: Option<&'a RawValue>,
+    payload: Option<&'a RawValue>,
+
+    /// Of `aws sqs receive-message`, and of each message in it.
+    #[serde(borrow, rename = "Messages")]
+    messages: Option<&'a RawValue>,
+    #[serde(borrow, rename = "Body")]
+    upper_body: Option<&'a RawValue>,
+    /// Of an SQS record.
     #[serde(borrow)]
-    partition_key: Option<&'a RawValue>,
-    #[serde(skip)]
-    explicit_hash_key: Option<&'a RawValue>,
+    body: Option<&'a RawValue>,
+    /// Of an SNS record, and of what it holds.
+    #[serde(borrow, rename = "Sns")]
+    sns: Option<&'a RawValue>,
+    #[serde(borrow, rename = "Message")]
+    message: Option<&'a RawValue>,
+    #[serde(rename = "TopicArn")]
+    topic_arn: Option<IgnoredAny>,
+    #[serde(borrow)]
+    detail: Option<&'a RawValue>,
+    #[serde(borrow)]
+    request_payload: Option<&'a RawValue>,
+
+    #[serde(borrow, alias = "EventSource")]
+    event_source: Option<&'a RawValue>,
 }
 
-fn of_event(record: RawRecord<'_>) -> KinesisRecord<'_> {
-    let members = match record.kinesis {
-        Some(kinesis) => object(kinesis, "kinesis"),
-        None => Err(InvalidRecord::Missing { member: "kinesis" }),
-    };
-    let (members, invalid) = match members {
-        Ok(members) => (members, None),
-        Err(invalid) => (RawMembers::default(), Some(invalid)),
-    };
-    // As for the handler, a record is good without these.
-    let optional = |value| text(value, "", "").ok().flatten();
-    KinesisRecord {
-        shard_id: optional(record.event_id).and_then(shard_id),
-        is_enhanced_fan_out: optional(record.event_source_arn).is_some_and(|arn| arn.contains(CONSUMER)),
-        ..of_members(members, invalid)
+impl<'a> Documents<'a> {
+    /// Reads JSON: one document, or several one after the other.
+    pub(super) fn parse(json: &'a [u8]) -> Result<Self, Mismatch> {
+        Self::at_depth(json, 0)
     }
-}
 
-fn of_api(record: RawRecord<'_>) -> KinesisRecord<'_> {
-    let members = RawMembers {
-        sequence_number: record.sequence_number,
-        approximate_arrival_timestamp: record.approximate_arrival_timestamp,
-        data: record.data,
-        partition_key: record.partition_key,
-        explicit_hash_key: record.explicit_hash_key,
-    };
-    of_members(members, None)
-}
-
-/// `invalid` is what is already known to be wrong with the record.
-fn of_members<'a>(members: RawMembers<'a>, mut invalid: Option<InvalidRecord>) -> KinesisRecord<'a> {
-    let mut known = |value, member, expected| match text(value, member, expected) {
-        Ok(text) => text,
-        Err(error) => {
-            invalid.get_or_insert(error);
-            None
+    fn at_depth(json: &'a [u8], depth: usize) -> Result<Self, Mismatch> {
+        let values: Vec<&'a RawValue> =
+            Deserializer::from_slice(json).into_iter().collect::<Result<_, _>>().map_err(Mismatch::Json)?;
+        match values[..] {
+            [] => {
+                let nothing = serde_json::from_slice::<IgnoredAny>(json);
+                Err(nothing.map_or_else(Mismatch::Json, |_| Mismatch::NoRecords))
+            }
+            [value] => Self::of_value(value, depth),
+            _ => Self::of_list(&values, depth),
         }
-    };
-    let sequence_number = known(members.sequence_number, "sequence number", "text");
-    let data = known(members.data, "data", "base64 text");
-    let partition_key = known(members.partition_key, "partition key", "text");
-    let explicit_hash_key = known(members.explicit_hash_key, "explicit hash key", "text");
-    KinesisRecord {
-        sequence_number,
-        partition_key,
-        explicit_hash_key,
-        shard_id: None,
-        // A number, or text that needs no escapes.
-        arrival: members
-            .approximate_arrival_timestamp
-            .and_then(|arrival| arrival.get().trim_matches('"').parse().ok()),
-        is_enhanced_fan_out: false,
-        data: match (invalid, data) {
-            (Some(invalid), _) => Err(invalid),
-            (None, Some(text)) => Ok(Data::Base64(text)),
-            (None, None) => Err(InvalidRecord::Missing { member: "data" }),
-        },
+    }
+
+    fn of_value(value: &'a RawValue, depth: usize) -> Result<Self, Mismatch> {
+        if depth == MAX_DEPTH {
+            return Err(Mismatch::TooDeep);
+        }
+        match member::found(value) {
+            "an object" => Self::of_object(value, depth),
+            "an array" => Self::of_list(&elements(value)?, depth),
+            "text" => Self::of_text(value, depth),
+            found => Err(Mismatch::Value { found }),
+        }
+    }
+
+    fn of_object(value: &'a RawValue, depth: usize) -> Result<Self, Mismatch> {
+        let outline: Outline<'a> =
+            object(value, "document").map_err(|invalid| Mismatch::Object(Box::new(invalid)))?;
+        if let Some(records) = outline.upper_records {
+            let records = list_in("Records", records)?;
+            let is_of_get_records =
+                outline.next_shard_iterator.is_some() || outline.millis_behind_latest.is_some();
+            if records.is_empty() {
+                let form = if is_of_get_records { Form::GetRecords } else { Form::Event };
+                return Ok(Documents::of_form(form, Vec::new()));
+            }
+            let (raw, form) = recognise(&records, 1);
+            return match form {
+                Some(form) => Ok(Documents::of_form(form, raw)),
+                None => Self::of_documents(&records, depth),
+            };
+        }
+        if let Some(records) = outline.records {
+            let records = list_in("records", records)?;
+            let form = match &outline {
+                Outline { delivery_stream_arn: Some(_), .. } => Form::Firehose,
+                Outline { application_arn: Some(_), .. } => Form::Analytics,
+                Outline { action: Some(_), .. } => Form::Daemon,
+                _ => Form::Flat,
+            };
+            let (raw, recognised) = recognise(&records, 1);
+            return match recognised {
+                Some(Form::Flat) => Ok(Documents::of_form(form, raw)),
+                Some(other) => Ok(Documents::of_form(other, raw)),
+                None if records.is_empty() => Ok(Documents::of_form(form, raw)),
+                None => Self::of_documents(&records, depth),
+            };
+        }
+        if let Some(messages) = outline.messages {
+            return Self::of_documents(&list_in("Messages", messages)?, depth);
+        }
+        if outline.kinesis_batch_info.is_some() {
+            let payload = outline.payload.ok_or(Mismatch::FailureRecord)?;
+            return Self::carried(payload, "a failure record", depth);
+        }
+        let carriers = [
+            (outline.body.or(outline.upper_body), "an SQS message"),
+            (outline.sns, "an SNS event"),
+            (outline.message.filter(|_| outline.topic_arn.is_some()), "an SNS message"),
+            (outline.detail, "an EventBridge event"),
+            (outline.request_payload, "a record of an asynchronous invocation"),
+        ];
+        if let Some((content, carrier)) =
+            carriers.into_iter().find_map(|(content, carrier)| Some((content?, carrier)))
+        {
+            return Self::carried(content, carrier, depth);
+        }
+        let (raw, form) = recognise(&[value], 2);
+        if let Some(form) = form {
+            return Ok(Documents::of_form(form, raw));
+        }
+        if outline.action.is_some_and(|action| DAEMON_ACTIONS.contains(&action.get())) {
+            return Ok(Documents::of_form(Form::Daemon, Vec::new()));
+        }
+        match outline.event_source.map(RawValue::get) {
+            Some(source) if source.starts_with('"') && source != r#""aws:kinesis""# => {
+                Err(Mismatch::OtherSource { source_name: source.chars().take(64).collect() })
+            }
+            _ => Err(if depth == 0 { Mismatch::NoRecords } else { Mismatch::NoRecord }),
+        }
+    }
+
+    /// Reads the elements of an array, or documents that follow each other.
+    fn of_list(values: &[&'a RawValue], depth: usize) -> Result<Self, Mismatch> {
+        let (raw, form) = recognise(values, 2);
+        match form {
+            _ if values.is_empty() => Ok(Documents::of_form(Form::Empty, Vec::new())),
+            Some(form) => Ok(Documents::of_form(form, raw)),
+            None => Self::of_documents(values, depth),
+        }
+    }
+
+    /// Reads each value by itself. One that cannot be read is an invalid record, unless no other can, either.
+    fn of_documents(values: &[&'a RawValue], depth: usize) -> Result<Self, Mismatch> {
+        let mut all = Documents::default();
+        let mut mismatch = None;
+        for (index, value) in values.iter().enumerate() {
+            match Self::of_value(value, depth + 1) {
+                Ok(documents) => all.append(documents),
+                Err(source) => {
+                    let invalid = InvalidRecord::Document { reason: chain(&source) };
+                    all.records.push(KinesisRecord::invalid(invalid));
+                    mismatch.get_or_insert(Mismatch::Element { index, source: Box::new(source) });
+                }
+            }
+        }
+        match mismatch {
+            Some(mismatch) if all.forms.is_empty() => Err(mismatch),
+            _ => Ok(all),
+        }
+    }
+
+    /// Reads what another document carries, as it is or as text.
+    fn carried(content: &'a RawValue, carrier: &'static str, depth: usize) -> Result<Self, Mismatch> {
+        match Self::of_value(content, depth + 1) {
+            Ok(mut documents) => {
+                documents.carriers.push(carrier);
+                Ok(documents)
+            }
+            Err(source) => Err(Mismatch::Carried { carrier, source: Box::new(source) }),
+        }
+    }
+
+    /// Reads JSON text that holds JSON or base64.
+    fn of_text(value: &'a RawValue, depth: usize) -> Result<Self, Mismatch> {
+        let text = member::text(Some(value), "text", "text")
+            .map_err(|invalid| Mismatch::Object(Box::new(invalid)))?
+            .unwrap_or_default();
+        if text.trim_start().starts_with(['{', '[', '"']) {
+            return Ok(Documents::at_depth(text.as_bytes(), depth + 1)?.into_owned());
+        }
+        let data = base64_text::decode(text.as_bytes()).map_err(|_| Mismatch::Value { found: "text" })?;
+        let records = data.into_iter().map(KinesisRecord::of_data).collect();
+        Ok(Documents { records, forms: vec![Form::Base64], carriers: Vec::new() })
+    }
+
+    fn of_form(form: Form, records: Vec<Result<RawRecord<'a>, InvalidRecord>>) -> Self {
+        let read = |record: Result<RawRecord<'a>, InvalidRecord>| match (record, form) {
+            (Err(invalid), _) => KinesisRecord::invalid(invalid),
+            (Ok(record), Form::Event) => record.into_record_of_event(),
+            (Ok(record), Form::GetRecords) => record.into_record_of_api(),
+            (Ok(record), _) => record.into_flat_record(),
+        };
+        let records = records.into_iter().map(read).collect();
+        Documents { records, forms: vec![form], carriers: Vec::new() }
+    }
+
+    fn append(&mut self, other: Documents<'a>) {
+        self.records.extend(other.records);
+        for form in other.forms {
+            if !self.forms.contains(&form) {
+                self.forms.push(form);
+            }
+        }
+        if self.carriers.is_empty() {
+            self.carriers = other.carriers;
+        }
+    }
+
+    fn into_owned(self) -> Documents<'static> {
+        let Documents { records, forms, carriers } = self;
+        let records = records.into_iter().map(KinesisRecord::into_owned).collect();
+        Documents { records, forms, carriers }
     }
 }
 
-/// An event ID is `shardId-000000000000:sequence number`.
-fn shard_id(event_id: Cow<'_, str>) -> Option<Cow<'_, str>> {
-    let length = event_id.find(':')?;
-    Some(match event_id {
-        Cow::Borrowed(event_id) => Cow::Borrowed(&event_id[..length]),
-        Cow::Owned(event_id) => Cow::Owned(event_id[..length].to_owned()),
-    })
+/// Reads the records of a list and tells their form. One bad record does not change what a list is.
+///
+/// Flat records and those of the API need at least so many of their members: beside a name for the list one will do,
+/// while a list or an object without one may as well be the payload of a record.
+fn recognise<'a>(
+    values: &[&'a RawValue],
+    members: usize,
+) -> (Vec<Result<RawRecord<'a>, InvalidRecord>>, Option<Form>) {
+    let records: Vec<Result<RawRecord<'a>, InvalidRecord>> =
+        values.iter().map(|value| object(value, "record")).collect();
+    let read = || records.iter().flatten();
+    let form = if read().any(|record| record.is_of_event()) {
+        Some(Form::Event)
+    } else if read().any(|record| record.api_members() >= members) {
+        Some(Form::GetRecords)
+    } else if read().any(|record| record.flat_members() >= members) {
+        Some(if read().any(|record| record.is_of_pipe()) { Form::Pipe } else { Form::Flat })
+    } else {
+        None
+    };
+    (records, form)
+}
+
+fn list_in<'a>(member: &'static str, value: &'a RawValue) -> Result<Vec<&'a RawValue>, Mismatch> {
+    match member::found(value) {
+        "an array" => elements(value),
+        found => Err(Mismatch::Member { member, found }),
+    }
+}
+
+fn elements(array: &RawValue) -> Result<Vec<&RawValue>, Mismatch> {
+    serde_json::from_str(array.get()).map_err(Mismatch::Json)
 }

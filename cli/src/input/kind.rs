@@ -1,8 +1,8 @@
-use std::borrow::Cow;
+use std::{borrow::Cow, io};
 
 use super::{
     Input, base64_text,
-    document::{Document, DocumentKind},
+    document::{Documents, Form},
 };
 use crate::{
     args::InputKind,
@@ -11,61 +11,92 @@ use crate::{
     note::note,
 };
 
-const EVENT: &str = "a Lambda event";
-const RECORDS: &str = "get-records output";
-const BASE64: &str = "base64";
 const RAW: &str = "raw bytes";
 
-/// The Kinesis records of an input that is of this kind.
-pub(crate) fn kinesis_records(input: &Input, kind: InputKind) -> Result<Vec<KinesisRecord<'_>>, Error> {
+/// Returns the Kinesis records of an input of this kind. `text` is the input's text.
+pub(crate) fn kinesis_records<'a>(
+    input: &'a Input,
+    text: &'a io::Result<Vec<u8>>,
+    kind: InputKind,
+) -> Result<Vec<KinesisRecord<'a>>, Error> {
     let bytes = &input.bytes[..];
-    let (expected, records) = match kind {
-        InputKind::Auto => {
-            let (records, taken_as) = recognise(bytes);
-            note(format_args!("took {} as {taken_as}", input.name));
-            return Ok(records);
+    let text = match (kind, text) {
+        (InputKind::Raw, _) => return Ok(of_data(bytes)),
+        (_, Ok(text)) => &text[..],
+        (InputKind::Auto, Err(error)) => {
+            note(format_args!("took {} as {RAW} ({error})", input.name));
+            return Ok(of_data(bytes));
         }
-        InputKind::Event => (EVENT, of_document(bytes, DocumentKind::Event)),
-        InputKind::Records => (RECORDS, of_document(bytes, DocumentKind::Records)),
-        InputKind::Base64 => (BASE64, base64_text::decode(bytes).map(of_data)),
-        InputKind::Raw => (RAW, Ok(of_data(bytes))),
+        (_, Err(error)) => {
+            let source = io::Error::new(error.kind(), error.to_string());
+            return Err(Error::Read { input: input.name.clone(), source });
+        }
+    };
+    let (expected, records) = match kind {
+        InputKind::Event => ("a Lambda event", of_event(text)),
+        InputKind::Records => ("get-records output", of_get_records(text)),
+        InputKind::Base64 => ("base64", base64_text::decode(text).map(of_all_data)),
+        InputKind::Auto | InputKind::Raw => {
+            let recognised = recognise(bytes, text).map(|(records, taken_as)| {
+                note(format_args!("took {} as {taken_as}", input.name));
+                records
+            });
+            ("Kinesis records", recognised)
+        }
     };
     records.map_err(|source| Error::Input { input: input.name.clone(), expected, source })
 }
 
-fn of_document(json: &[u8], kind: DocumentKind) -> Result<Vec<KinesisRecord<'_>>, Mismatch> {
-    let document = Document::parse(json)?;
-    match kind {
-        _ if document.has(kind) => Ok(document.into_kinesis_records(kind)),
-        DocumentKind::Event => Err(Mismatch::NoEventRecords),
-        DocumentKind::Records => Err(Mismatch::NoApiRecords),
-    }
+fn of_event(text: &[u8]) -> Result<Vec<KinesisRecord<'_>>, Mismatch> {
+    let Documents { records, forms, .. } = Documents::parse(text)?;
+    let is_event = |form: &Form| matches!(form, Form::Event | Form::Pipe);
+    if records.is_empty() || forms.iter().all(is_event) { Ok(records) } else { Err(Mismatch::NoEventRecords) }
+}
+
+fn of_get_records(text: &[u8]) -> Result<Vec<KinesisRecord<'_>>, Mismatch> {
+    let Documents { records, forms, .. } = Documents::parse(text)?;
+    let is_of_api = |form: &Form| *form == Form::GetRecords;
+    if records.is_empty() || forms.iter().all(is_of_api) { Ok(records) } else { Err(Mismatch::NoApiRecords) }
 }
 
 fn of_data<'a>(data: impl Into<Cow<'a, [u8]>>) -> Vec<KinesisRecord<'a>> {
     vec![KinesisRecord::of_data(data)]
 }
 
-/// Takes the input as the first kind that fits, and says as what.
-fn recognise(bytes: &[u8]) -> (Vec<KinesisRecord<'_>>, String) {
+fn of_all_data<'a>(data: Vec<Vec<u8>>) -> Vec<KinesisRecord<'a>> {
+    data.into_iter().map(KinesisRecord::of_data).collect()
+}
+
+/// Reads the input as the first kind that fits, and names that kind.
+///
+/// # Errors
+///
+/// What the input certainly is, if that holds no Kinesis records.
+fn recognise<'a>(bytes: &'a [u8], text: &'a [u8]) -> Result<(Vec<KinesisRecord<'a>>, String), Mismatch> {
     if bytes.is_empty() {
-        return (of_data(bytes), "one record without data: it is empty".to_owned());
+        return Ok((of_data(bytes), "one record without data: it is empty".to_owned()));
     }
-    let no_document = match Document::parse(bytes).and_then(|document| Ok((document.kind()?, document))) {
-        Ok((DocumentKind::Event, document)) => {
-            return (document.into_kinesis_records(DocumentKind::Event), EVENT.to_owned());
+    let no_document = match Documents::parse(text) {
+        Ok(documents) => {
+            let taken_as = documents.to_string();
+            return Ok((documents.records, taken_as));
         }
-        Ok((DocumentKind::Records, document)) => {
-            return (document.into_kinesis_records(DocumentKind::Records), RECORDS.to_owned());
+        Err(mismatch) if mismatch.is_certain() => return Err(mismatch),
+        Err(mismatch) => mismatch,
+    };
+    let no_base64 = match base64_text::decode(text) {
+        Ok(data) => {
+            let taken_as = match data.len() {
+                1 => "base64".to_owned(),
+                records => format!("the base64 of {records} records"),
+            };
+            return Ok((of_all_data(data), taken_as));
         }
         Err(mismatch) => mismatch,
     };
-    let no_base64 = match base64_text::decode(bytes) {
-        Ok(data) => return (of_data(data), BASE64.to_owned()),
-        Err(mismatch) => mismatch,
-    };
-    // Why it is not what was probably meant.
-    let is_like_json = bytes.trim_ascii_start().starts_with(b"{");
-    let reason = error::chain(if is_like_json { &no_document } else { &no_base64 });
-    (of_data(bytes), format!("{RAW} ({reason})"))
+    let start = text.trim_ascii_start().first();
+    let is_json =
+        !matches!(no_document, Mismatch::Json(_)) || start.is_some_and(|byte| b"{[\"".contains(byte));
+    let reason = error::chain(if is_json { &no_document } else { &no_base64 });
+    Ok((of_data(bytes), format!("{RAW} ({reason})")))
 }

@@ -9,8 +9,8 @@ use crate::{error::json_fault, kinesis_record::InvalidRecord};
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// A member that should be text; `None` if it is absent or null.
-pub(super) fn text<'a>(
+/// Reads a member that should be text; `None` if it is absent or null.
+pub(crate) fn text<'a>(
     value: Option<&'a RawValue>,
     member: &'static str,
     expected: &'static str,
@@ -25,7 +25,7 @@ pub(super) fn text<'a>(
     }
 }
 
-/// A member that should be an object.
+/// Reads a member that should be an object.
 pub(super) fn object<'a, T: Deserialize<'a>>(
     value: &'a RawValue,
     member: &'static str,
@@ -38,8 +38,8 @@ pub(super) fn object<'a, T: Deserialize<'a>>(
     }
 }
 
-/// The JSON type of a value.
-fn found(value: &RawValue) -> &'static str {
+/// Returns the JSON type of a value.
+pub(super) fn found(value: &RawValue) -> &'static str {
     match value.get().as_bytes() {
         [b'"', ..] => "text",
         [b'{', ..] => "an object",

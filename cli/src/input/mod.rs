@@ -1,52 +1,73 @@
 //! From the bytes of a file to Kinesis records.
 
+mod encoding;
+mod lines;
 mod member;
+mod record;
 mod document;
 mod base64_text;
 mod kind;
 
 use std::{
-    fs,
+    fs::File,
     io::{self, IsTerminal, Read},
     path::Path,
 };
 
+pub(crate) use encoding::Utf8Reader;
 pub(crate) use kind::kinesis_records;
+pub(crate) use lines::Lines;
 
 use crate::{error::Error, note::note};
 
 /// A whole file or standard input.
 #[derive(Debug)]
 pub(crate) struct Input {
-    /// What messages call it.
+    /// The name in messages.
     pub(crate) name: String,
     pub(crate) bytes: Vec<u8>,
 }
 
 impl Input {
-    /// Reads all of a file; `-` is standard input.
+    /// Reads all of a text file, as UTF-8 without a byte order mark; `-` is standard input.
     pub(crate) fn read(path: &Path) -> Result<Self, Error> {
-        let is_standard_input = path.as_os_str() == "-";
-        let name = if is_standard_input { "standard input".to_owned() } else { path.display().to_string() };
-        let bytes = if is_standard_input { read_standard_input() } else { fs::read(path) };
-        match bytes {
-            Ok(bytes) => Ok(Input { name, bytes }),
+        let (name, input) = open(path)?;
+        Self::read_all(name, Utf8Reader::new(input))
+    }
+
+    /// Reads all of a file that may be no text, unchanged.
+    pub(crate) fn read_bytes(path: &Path) -> Result<Self, Error> {
+        let (name, input) = open(path)?;
+        Self::read_all(name, input)
+    }
+
+    fn read_all(name: String, mut input: impl Read) -> Result<Self, Error> {
+        let mut bytes = Vec::new();
+        match input.read_to_end(&mut bytes) {
+            Ok(_) => Ok(Input { name, bytes }),
             Err(source) => Err(Error::Read { input: name, source }),
         }
     }
+
+    /// Returns the bytes as UTF-8 without a byte order mark.
+    pub(crate) fn to_text(&self) -> io::Result<Vec<u8>> {
+        let mut text = Vec::with_capacity(self.bytes.len());
+        Utf8Reader::new(&self.bytes[..]).read_to_end(&mut text)?;
+        Ok(text)
+    }
 }
 
-fn read_standard_input() -> io::Result<Vec<u8>> {
-    let mut stdin = io::stdin().lock();
-    note_terminal();
-    let mut bytes = Vec::new();
-    stdin.read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// Tells whoever has started the command without an input that it waits for one.
-pub(crate) fn note_terminal() {
-    if io::stdin().is_terminal() {
-        note("reading standard input (Ctrl-D ends it)");
+/// Opens a file, or standard input for `-`, and returns its name in messages.
+fn open(path: &Path) -> Result<(String, Box<dyn Read + Send>), Error> {
+    if path.as_os_str() == "-" {
+        if io::stdin().is_terminal() {
+            note("reading standard input (Ctrl-D ends it)");
+        }
+        return Ok(("standard input".to_owned(), Box::new(io::stdin())));
+    }
+    let name = path.display().to_string();
+    match File::open(path) {
+        Ok(file) => Ok((name, Box::new(file))),
+        Err(source) => Err(Error::Read { input: name, source }),
     }
 }

@@ -44,9 +44,12 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// A record of an enhanced fan-out consumer: nothing tells its place in an aggregate.
-    pub(super) fn of_fan_out_record(kinesis_record: &'a KinesisRecord<'_>, data: &'a [u8]) -> Self {
-        Line::of_plain_record(kinesis_record, data)
+    /// A record that is deaggregated. On an enhanced fan-out consumer, nothing tells its place in an aggregate.
+    pub(super) fn of_deaggregated_record(kinesis_record: &'a KinesisRecord<'_>, data: &'a [u8]) -> Self {
+        Line {
+            sub_sequence_number: kinesis_record.sub_sequence_number,
+            ..Line::of_plain_record(kinesis_record, data)
+        }
     }
 
     pub(super) fn of_invalid_record(kinesis_record: &'a KinesisRecord<'_>, reason: &InvalidRecord) -> Self {

@@ -40,8 +40,9 @@ trait Sink {
 }
 
 pub(crate) fn run(args: &InspectArgs) -> Result<Outcome, Error> {
-    let input = Input::read(&args.file)?;
-    let kinesis_records = input::kinesis_records(&input, args.input)?;
+    let input = Input::read_bytes(&args.file)?;
+    let text = input.to_text();
+    let kinesis_records = input::kinesis_records(&input, &text, args.input)?;
     let stdout = io::stdout().lock();
     let mut sink: Box<dyn Sink> = match args.format {
         Format::Table => {
@@ -98,9 +99,9 @@ impl Inspector {
                     sink.write(&Line::of_user_record(kinesis_record, content, &user_record))?;
                 }
             }
-            Contents::DeaggregatedByLambda(data) => {
+            Contents::Deaggregated(data) => {
                 summary.user_records += 1;
-                sink.write(&Line::of_fan_out_record(kinesis_record, data))?;
+                sink.write(&Line::of_deaggregated_record(kinesis_record, data))?;
             }
             Contents::Invalid(invalid) => {
                 summary.invalid += 1;
@@ -158,7 +159,7 @@ impl Inspection {
 enum Contents<'a, 't> {
     UserRecords(UserRecords<'a, 't>),
     /// One user record, possibly out of an aggregate.
-    DeaggregatedByLambda(&'a [u8]),
+    Deaggregated(&'a [u8]),
     Invalid(InvalidRecord),
 }
 
@@ -172,8 +173,8 @@ impl<'a, 't> Contents<'a, 't> {
             Ok(data) => data.as_ref(),
             Err(invalid) => return Contents::Invalid(invalid.clone()),
         };
-        if kinesis_record.is_enhanced_fan_out {
-            return Contents::DeaggregatedByLambda(data);
+        if kinesis_record.is_deaggregated {
+            return Contents::Deaggregated(data);
         }
         let partition_key = kinesis_record.partition_key.as_deref().unwrap_or_default();
         match deaggregator.deaggregate(partition_key.as_bytes(), data) {

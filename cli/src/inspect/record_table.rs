@@ -159,7 +159,7 @@ mod tests {
         for record in &records {
             table.begin(record);
             let data = record.decode().expect("bytes");
-            table.write(&Line::of_fan_out_record(record, &data)).expect("memory takes it");
+            table.write(&Line::of_deaggregated_record(record, &data)).expect("memory takes it");
         }
         table.finish().expect("memory takes it");
         drop(table);

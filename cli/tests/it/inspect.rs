@@ -44,12 +44,12 @@ fn auto_takes_what_fits_first_and_says_so() {
     check_auto("\n", &plain_line(""), "base64");
     check_auto("", &plain_line(""), "one record without data: it is empty");
     check_auto("a b", &plain_line("YSBi"), "raw bytes (byte at line 1, column 2 is not part of base64)");
-    check_auto("[]", &plain_line("W10="), "raw bytes (byte at line 1, column 1 is not part of base64)");
-    check_auto(r#"{"id":1}"#, &plain_line("eyJpZCI6MX0="), r#"raw bytes (JSON without an array "Records")"#);
+    check_auto("[]", "", "an empty list");
+    check_auto(r#"{"id":1}"#, &plain_line("eyJpZCI6MX0="), r#"raw bytes (JSON object without "Records")"#);
     check_auto(
         r#"{"Records":[{}]}"#,
         &plain_line("eyJSZWNvcmRzIjpbe31dfQ=="),
-        r#"raw bytes (JSON with "Records", but not those of an event or of get-records output)"#,
+        r#"raw bytes (element 0: JSON object without "kinesis", "Data" or "data")"#,
     );
     check_auto(
         r#"{"Records":["#,
@@ -79,16 +79,16 @@ fn an_input_of_another_kind_is_refused() {
         event,
         r#"get-records output: no record has a member "SequenceNumber", "Data" or "PartitionKey""#,
     );
-    check_refused("event", "{}", r#"a Lambda event: JSON without an array "Records""#);
+    check_refused("event", "{}", r#"a Lambda event: JSON object without "Records""#);
     check_refused(
         "event",
-        r#"[[{"kinesis":{}}],null,null]"#,
-        r#"a Lambda event: JSON without an array "Records""#,
+        r#"["1", null]"#,
+        r#"a Lambda event: element 0: JSON that is text, not an object with "Records""#,
     );
     check_refused(
         "records",
         r#"{"Records":"none"}"#,
-        r#"get-records output: JSON without an array "Records""#,
+        r#"get-records output: "Records" is text instead of an array"#,
     );
     check_refused("event", "", "a Lambda event: not JSON: EOF while parsing a value at line 1 column 0");
     check_refused(

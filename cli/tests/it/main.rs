@@ -5,6 +5,7 @@
 mod kit;
 mod vectors;
 mod inspect;
+mod inspect_forms;
 mod aggregate;
 mod round_trip;
 mod simulate;

@@ -1,0 +1,105 @@
+use std::{
+    io::{self, BufRead, BufReader, Read},
+    path::Path,
+};
+
+use super::{Utf8Reader, encoding::UTF_8_MARK, open};
+use crate::error::Error;
+
+/// Length of the longest line in bytes: 10 MiB in base64, and keys.
+const MAX_LINE_BYTES: usize = 16 * 1024 * 1024;
+
+/// The lines of a file or of standard input, each with its number from one.
+///
+/// Lines have no byte order mark: files with marks may have been joined. There is no line after an error.
+#[derive(Debug)]
+pub(crate) struct Lines<R> {
+    input: BufReader<Utf8Reader<R>>,
+    number: u64,
+    has_failed: bool,
+}
+
+impl Lines<Box<dyn Read + Send>> {
+    /// Opens a file; `-` is standard input.
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        let (_, input) = open(path)?;
+        Ok(Lines::new(input))
+    }
+}
+
+impl<R: Read> Lines<R> {
+    fn new(input: R) -> Self {
+        let input = BufReader::with_capacity(64 * 1024, Utf8Reader::new(input));
+        Lines { input, number: 0, has_failed: false }
+    }
+
+    fn read(&mut self) -> io::Result<Vec<u8>> {
+        let mut line = Vec::new();
+        self.input.by_ref().take(MAX_LINE_BYTES as u64 + 1).read_until(b'\n', &mut line)?;
+        if line.len() > MAX_LINE_BYTES {
+            let reason = format!("line {} has more than {MAX_LINE_BYTES} bytes", self.number);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+        }
+        Ok(line)
+    }
+}
+
+impl<R: Read> Iterator for Lines<R> {
+    type Item = (u64, io::Result<Vec<u8>>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.has_failed {
+            return None;
+        }
+        self.number += 1;
+        let line = match self.read() {
+            Ok(line) if line.is_empty() => return None,
+            Ok(mut line) => {
+                if line.starts_with(UTF_8_MARK) {
+                    line.drain(..UTF_8_MARK.len());
+                }
+                Ok(line)
+            }
+            Err(error) => {
+                self.has_failed = true;
+                Err(error)
+            }
+        };
+        Some((self.number, line))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(input: &[u8], expected: &[(u64, &str)]) {
+        let lines = Lines::new(input).map(|(number, line)| (number, line.expect("a line")));
+        let lines: Vec<_> =
+            lines.map(|(number, line)| (number, String::from_utf8(line).expect("text"))).collect();
+        let lines: Vec<_> = lines.iter().map(|(number, line)| (*number, line.as_str())).collect();
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn lines_are_numbered_and_the_last_one_needs_no_end() {
+        check(b"", &[]);
+        check(b"one\n\ntwo", &[(1, "one\n"), (2, "\n"), (3, "two")]);
+    }
+
+    #[test]
+    fn byte_order_marks_are_skipped_even_where_files_were_joined() {
+        check(b"\xef\xbb\xbfone\n\xef\xbb\xbftwo\n", &[(1, "one\n"), (2, "two\n")]);
+        check(b"\xff\xfeo\0\n\0\xff\xfet\0", &[(1, "o\n"), (2, "t")]);
+    }
+
+    #[test]
+    fn an_endless_line_is_refused() {
+        let mut lines = Lines::new(io::repeat(b'x'));
+        let (number, line) = lines.next().expect("a line");
+        let error = line.expect_err("too long").to_string();
+        assert_eq!((number, error.as_str()), (1, "line 1 has more than 16777216 bytes"));
+        assert!(lines.next().is_none());
+    }
+}
