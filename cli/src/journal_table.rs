@@ -1,7 +1,7 @@
 use std::fmt;
 
 use kinesis_handler::journal::{
-    DynamoDbJournal, JournalError, JournalShard, QuarantineReader, RecordState, StateKind,
+    DynamoDbJournal, JournalEntries, JournalError, JournalShard, QuarantineReader, StateKind,
 };
 
 use crate::{aws, error::Error, stream_name::StreamName};
@@ -45,7 +45,7 @@ impl JournalTable {
             let shard = JournalShard { application, stream_arn: stream_arn.as_str(), shard_id };
             return Ok(vec![shard.to_string()]);
         }
-        let mut keys = self.store.partition_keys().await.map_err(|source| self.error(source))?;
+        let mut keys = self.store.scan_keys().await.map_err(|source| self.error(source))?.partition_keys;
         keys.retain(|key| JournalShard::parse(key).is_some_and(|shard| filter.takes(shard)));
         Ok(keys)
     }
@@ -54,7 +54,7 @@ impl JournalTable {
         &self,
         shard: JournalShard<'_>,
         kind: StateKind,
-    ) -> Result<Vec<RecordState>, Error> {
+    ) -> Result<JournalEntries, Error> {
         self.store.states(shard, kind).await.map_err(|source| self.error(source))
     }
 

@@ -33,6 +33,8 @@ pub struct Counts {
     pub discarded: u64,
     /// Whether the journal could not be read: 1 or 0. The batch was processed without it.
     pub journal_read_failed: u64,
+    /// Items of the journal that cannot be read and were skipped.
+    pub journal_unreadable: u64,
     /// Writes to the journal that failed, or of which nobody knows.
     pub journal_write_failed: u64,
     /// Whether the checkpoint mirror stood at the end of the whole batch, or beyond it, already: 1 or 0. Lambda has

@@ -25,7 +25,7 @@ const NAMESPACE: &str = "KinesisHandler";
 /// Name, unit, and when it moves. The README has the same table.
 type Counter = (&'static str, Unit, fn(&Counts) -> u64);
 
-const COUNTERS: [Counter; 17] = [
+const COUNTERS: [Counter; 18] = [
     ("KinesisRecords", Unit::Count, |counts| counts.kinesis_records),
     ("UserRecords", Unit::Count, |counts| counts.user_records),
     ("Bytes", Unit::Bytes, |counts| counts.bytes),
@@ -40,6 +40,7 @@ const COUNTERS: [Counter; 17] = [
     ("DeadlineStops", Unit::Count, |counts| counts.deadline_stops),
     ("CheckpointWriteFailed", Unit::Count, |counts| counts.checkpoint_write_failed),
     ("JournalReadFailed", Unit::Count, |counts| counts.journal_read_failed),
+    ("JournalUnreadable", Unit::Count, |counts| counts.journal_unreadable),
     ("JournalWriteFailed", Unit::Count, |counts| counts.journal_write_failed),
     ("MirrorAhead", Unit::Count, |counts| counts.mirror_ahead),
     ("MirrorSuspended", Unit::Count, |counts| counts.mirror_suspended),

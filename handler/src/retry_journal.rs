@@ -22,9 +22,9 @@ use crate::{
     event::{Event, EventMode, KinesisRecord},
     invocation::Invocation,
     journal::{
-        DoneSet, JournalError, JournalFuture, JournalShard, JournalStore, JournalWrite, Progress,
-        QuarantineReason, QuarantinedContent, QuarantinedRecord, RecordState, StateKind, StateRange,
-        UserRecordId, WriteOutcome, shorten,
+        DoneSet, JournalEntries, JournalError, JournalFuture, JournalShard, JournalStore, JournalWrite,
+        Progress, QuarantineReason, QuarantinedContent, QuarantinedRecord, RecordState, StateKind,
+        StateRange, UserRecordId, WriteOutcome, shorten,
     },
     payloads::Payloads,
     prior::{Prior, PriorRecord},
@@ -122,18 +122,34 @@ impl RetryJournal {
         let looks_back = self.has_one_lane && !is_redrive;
         let range = |kind| StateRange {
             kind,
-            from: (!looks_back).then_some(first.sequence_number),
+            from: first.sequence_number,
             through: last.sequence_number,
+            earlier: if looks_back { MAX_HOLES } else { 0 },
         };
         let read = async {
-            let mut states = self.store.read(shard, range(StateKind::Retry)).await?;
+            let mut entries = self.store.read(shard, range(StateKind::Retry)).await?;
             if is_redrive {
-                states.extend(self.store.read(shard, range(StateKind::Hole)).await?);
+                let JournalEntries { states, unreadable } =
+                    self.store.read(shard, range(StateKind::Hole)).await?;
+                entries.states.extend(states);
+                entries.unreadable.extend(unreadable);
             }
-            Ok(states)
+            Ok(entries)
         };
         match in_time(invocation.read_by(), read).await {
-            Ok(states) => batch.take_in(states, first.sequence_number),
+            Ok(JournalEntries { states, unreadable }) => {
+                for item in &unreadable {
+                    counts.journal_unreadable += 1;
+                    tracing::error!(
+                        request_id = &*invocation.request_id,
+                        stream = stream_arn,
+                        shard_id,
+                        error = %item,
+                        "journal item skipped; kinesis-kit journal lists it and can delete it"
+                    );
+                }
+                batch.take_in(states, first.sequence_number);
+            }
             Err(error) => {
                 counts.journal_read_failed += 1;
                 log_failure(invocation, first, "journal not read", &error);
@@ -472,8 +488,8 @@ impl<'b> BatchJournal<'b> {
             if store.write(write).await? == WriteOutcome::Written {
                 return Ok(state);
             }
-            let range = StateRange { kind, from: Some(sequence_number), through: sequence_number };
-            let stored = store.read(shard, range).await?.pop();
+            let range = StateRange { kind, from: sequence_number, through: sequence_number, earlier: 0 };
+            let stored = store.read(shard, range).await?.states.pop();
             version = stored.as_ref().map(|state| state.version);
             progress = match stored {
                 // Ours, whose answer was lost on the way.

@@ -81,13 +81,14 @@ impl World {
 
     async fn states(&self) -> Vec<RecordState> {
         let through = "9".repeat(57).parse().expect("digits");
-        let range = StateRange { kind: StateKind::Retry, from: None, through };
-        self.journal.read(SHARD, range).await.expect("moto answers")
+        let from = "0".parse().expect("digits");
+        let range = StateRange { kind: StateKind::Retry, from, through, earlier: 0 };
+        self.journal.read(SHARD, range).await.expect("moto answers").states
     }
 
     /// Data of what is in the quarantine.
     async fn quarantine(&self) -> Vec<String> {
-        let records = self.journal.quarantine(SHARD).all().await.expect("moto answers");
+        let records = self.journal.quarantine(SHARD).all().await.expect("moto answers").records;
         records.into_iter().map(|record| String::from_utf8(record.data).expect("text")).collect()
     }
 

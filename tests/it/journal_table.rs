@@ -114,7 +114,7 @@ fn write<'a>(
 }
 
 fn all(kind: StateKind) -> StateRange {
-    StateRange { kind, from: None, through: "9".repeat(57).parse().expect("digits") }
+    StateRange { kind, from: number(0), earlier: 0, through: "9".repeat(57).parse().expect("digits") }
 }
 
 /// Done sets with holes, and attempts, as no invocation has left them.
@@ -147,7 +147,7 @@ fn sequence_number() -> impl Strategy<Value = SequenceNumber> {
 
 #[derive(Debug, Clone)]
 enum Call {
-    Read(Option<SequenceNumber>, SequenceNumber),
+    Read(SequenceNumber, SequenceNumber, usize),
     /// With an expected version that is right, or off by this.
     Write(Progress, u64),
     Delete,
@@ -161,8 +161,8 @@ async fn the_table_agrees_with_the_journal_in_memory() {
     let mut runner =
         TestRunner::new_with_rng(Config::default(), TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let call = prop_oneof![
-        2 => (prop::option::of(sequence_number()), sequence_number())
-            .prop_map(|(from, through)| Call::Read(from, through)),
+        2 => (sequence_number(), sequence_number(), 0..3usize)
+            .prop_map(|(from, through, earlier)| Call::Read(from, through, earlier)),
         6 => (progress(), prop_oneof![4 => Just(0), 1 => 1..3u64]).prop_map(|(progress, off)| Call::Write(progress, off)),
         1 => Just(Call::Delete),
     ];
@@ -173,14 +173,14 @@ async fn the_table_agrees_with_the_journal_in_memory() {
             calls.new_tree(&mut runner).expect("nothing is rejected").current();
         let kind = if is_hole { StateKind::Hole } else { StateKind::Retry };
         match call {
-            Call::Read(from, through) => {
-                let range = StateRange { kind, from, through };
-                let states = world.store.read(SHARD, range).await.expect("moto answers");
+            Call::Read(from, through, earlier) => {
+                let range = StateRange { kind, from, through, earlier };
+                let states = world.store.read(SHARD, range).await.expect("moto answers").states;
                 assert_eq!(states, memory.read_now(SHARD, range), "{range:?}");
                 *outcomes.entry(format!("read {}", !states.is_empty())).or_insert(0) += 1;
             }
             Call::Write(progress, off) => {
-                let range = StateRange { kind, from: Some(sequence_number), through: sequence_number };
+                let range = StateRange { kind, from: sequence_number, through: sequence_number, earlier: 0 };
                 let version = memory.read_now(SHARD, range).pop().map(|state| state.version);
                 let expected = if off == 0 { version } else { Some(version.unwrap_or(0) + off) };
                 let mut state = state(sequence_number, expected.unwrap_or(0) + 1, progress);
@@ -195,9 +195,9 @@ async fn the_table_agrees_with_the_journal_in_memory() {
             }
         }
     }
-    assert!(outcomes.len() == 4 && outcomes.values().all(|&times| times > 20), "{outcomes:?}");
+    assert!(outcomes.len() == 4 && outcomes.values().all(|&times| times > 10), "{outcomes:?}");
     for kind in [StateKind::Retry, StateKind::Hole] {
-        let states = world.store.read(SHARD, all(kind)).await.expect("moto answers");
+        let states = world.store.read(SHARD, all(kind)).await.expect("moto answers").states;
         assert!(states.len() > 5);
         assert_eq!(states, memory.read_now(SHARD, all(kind)));
     }
@@ -217,9 +217,13 @@ async fn two_writers_lose_no_update() {
                 change.done.insert(UserRecordId::Sub(2 * step + start));
                 change.attempts.insert(UserRecordId::Sub(1_000), 1);
                 loop {
-                    let range =
-                        StateRange { kind: StateKind::Retry, from: Some(number(9)), through: number(9) };
-                    let stored = store.read(SHARD, range).await.expect("moto answers").pop();
+                    let range = StateRange {
+                        kind: StateKind::Retry,
+                        from: number(9),
+                        through: number(9),
+                        earlier: 0,
+                    };
+                    let stored = store.read(SHARD, range).await.expect("moto answers").states.pop();
                     let version = stored.as_ref().map(|state| state.version);
                     let mut progress = stored.map(|state| state.progress).unwrap_or_default();
                     progress.merge(&change);
@@ -239,7 +243,7 @@ async fn two_writers_lose_no_update() {
         conflicts += writer.await.expect("no panic");
     }
     assert!(conflicts > 0, "they have met");
-    let state = world.store.read(SHARD, all(StateKind::Retry)).await.expect("moto answers").remove(0);
+    let state = world.store.read(SHARD, all(StateKind::Retry)).await.expect("moto answers").states.remove(0);
     assert_eq!(state.progress.done, DoneSet::before(80));
     assert_eq!((state.version, state.progress.failures(&UserRecordId::Sub(1_000))), (80, 80));
 }
@@ -285,7 +289,7 @@ async fn the_quarantine_keeps_payloads_of_all_sizes_for_good() {
         expected.extend(["TransactWriteItems", "DeleteItem"]);
         assert_eq!(world.proxy.take_requests(), expected);
     }
-    let records = world.store.quarantine(SHARD).all().await.expect("moto answers");
+    let records = world.store.quarantine(SHARD).all().await.expect("moto answers").records;
     assert!(world.proxy.take_requests().iter().all(|action| action == "Query"), "listing is no scan");
     let sizes: Vec<_> = records.iter().map(|record| record.data.len()).collect();
     assert_eq!(sizes, [4, 350 * KB, 350 * KB + 1, 1_024 * KB]);
@@ -300,9 +304,9 @@ async fn the_quarantine_keeps_payloads_of_all_sizes_for_good() {
 
     // Once more, as from a mapping that was made anew: the same positions, so the same items.
     world.handle(&[record(1, b"bad "), record(5, b"a")]).await;
-    assert_eq!(world.store.quarantine(SHARD).all().await.expect("moto answers").len(), 4);
+    assert_eq!(world.store.quarantine(SHARD).all().await.expect("moto answers").records.len(), 4);
     let other = JournalShard { application: "billing", ..SHARD };
-    assert!(world.store.quarantine(other).all().await.expect("moto answers").is_empty());
+    assert!(world.store.quarantine(other).all().await.expect("moto answers").records.is_empty());
 }
 
 #[tokio::test]
@@ -312,13 +316,13 @@ async fn what_is_taken_out_of_the_quarantine_is_gone_with_its_parts() {
     let mut large = b"bad ".to_vec();
     large.resize(800 * 1024, b'x');
     world.handle(&[record(1, &large), record(2, b"bad")]).await;
-    let records = world.store.quarantine(SHARD).all().await.expect("moto answers");
-    assert_eq!(world.store.partition_keys().await.expect("moto answers"), [SHARD.to_string()]);
+    let records = world.store.quarantine(SHARD).all().await.expect("moto answers").records;
+    assert_eq!(world.store.scan_keys().await.expect("moto answers").partition_keys, [SHARD.to_string()]);
     assert_eq!(world.items().await.len(), 2 + 3);
 
     let delete = async |record| world.store.delete_quarantined(SHARD, record).await.expect("moto answers");
     assert!(delete(&records[0]).await);
-    let left = world.store.quarantine(SHARD).all().await.expect("moto answers");
+    let left = world.store.quarantine(SHARD).all().await.expect("moto answers").records;
     assert_eq!((left, world.items().await.len()), (records[1..].to_vec(), 1));
     assert!(delete(&records[0]).await, "it is gone");
 
@@ -329,7 +333,7 @@ async fn what_is_taken_out_of_the_quarantine_is_gone_with_its_parts() {
     assert_eq!(world.items().await.len(), 1);
     assert!(delete(&records[1]).await);
     assert!(world.items().await.is_empty());
-    assert!(world.store.partition_keys().await.expect("moto answers").is_empty());
+    assert!(world.store.scan_keys().await.expect("moto answers").partition_keys.is_empty());
 }
 
 #[tokio::test]
@@ -338,7 +342,7 @@ async fn a_quarantine_is_written_with_its_state_or_not_at_all() {
     let world = World::start().await;
     let quarantined = {
         world.handle(&[record(9, b"bad")]).await;
-        world.store.quarantine(SHARD).all().await.expect("moto answers").remove(0)
+        world.store.quarantine(SHARD).all().await.expect("moto answers").records.remove(0)
     };
     for item in world.items().await {
         let delete = world.client.delete_item().table_name(TABLE);
@@ -356,8 +360,8 @@ async fn a_quarantine_is_written_with_its_state_or_not_at_all() {
     let outcome = world.store.write(write(&next, Some(3), Some(&quarantined))).await;
     assert_eq!(outcome.expect("an answer"), WriteOutcome::Written);
     assert_eq!(world.items().await.len(), 2);
-    assert_eq!(world.store.read(SHARD, all(StateKind::Retry)).await.expect("moto answers"), [next]);
-    assert_eq!(world.store.quarantine(SHARD).all().await.expect("moto answers"), [quarantined]);
+    assert_eq!(world.store.read(SHARD, all(StateKind::Retry)).await.expect("moto answers").states, [next]);
+    assert_eq!(world.store.quarantine(SHARD).all().await.expect("moto answers").records, [quarantined]);
 }
 
 #[track_caller]
@@ -425,7 +429,7 @@ async fn a_write_whose_answer_is_lost_counts_once() {
     let response = world.handle(&[record(9, b"fail")]).await;
     assert_eq!((response.batch_item_failure(), response.counts().journal_write_failed), (Some(number(9)), 0));
     assert_eq!(world.proxy.take_requests(), ["Query", "PutItem", "PutItem", "Query"]);
-    let states = world.store.read(SHARD, all(StateKind::Retry)).await.expect("moto answers");
+    let states = world.store.read(SHARD, all(StateKind::Retry)).await.expect("moto answers").states;
     assert_eq!((states[0].version, states[0].progress.failures(&UserRecordId::Sub(0))), (1, 1));
 
     // Of a transaction: moto does not know its token, so the second one fails the condition, and is found to be ours.
@@ -441,7 +445,7 @@ async fn a_write_whose_answer_is_lost_counts_once() {
         world.proxy.take_requests(),
         ["Query", "TransactWriteItems", "TransactWriteItems", "Query", "DeleteItem"]
     );
-    assert_eq!(world.store.quarantine(SHARD).all().await.expect("moto answers").len(), 1);
+    assert_eq!(world.store.quarantine(SHARD).all().await.expect("moto answers").records.len(), 1);
 }
 
 #[tokio::test]
@@ -461,18 +465,51 @@ async fn a_transaction_that_meets_another_is_tried_again() {
 
 #[tokio::test]
 #[ignore = "needs moto: make test"]
-async fn an_item_of_somebody_else_is_an_error_that_names_it() {
+async fn an_unreadable_item_hides_no_other_and_can_be_deleted() {
     let world = World::start().await;
-    let text = |text: &str| AttributeValue::S(text.to_owned());
-    let put = world.client.put_item().table_name(TABLE);
-    let put = put.item("pk", text(&SHARD.to_string())).item("sk", text("S#019")).item("version", text("one"));
-    put.send().await.expect("moto answers");
-    let error = world.store.read(SHARD, all(StateKind::Retry)).await.expect_err("no state");
-    let JournalError::UnreadableItem { sort_key, .. } = error else { panic!("{error}") };
-    assert_eq!(sort_key, "S#019");
-    // Advisory: the batch is processed all the same.
-    let response = world.handle(&[record(9, b"a")]).await;
-    assert_eq!((response.batch_item_failure(), response.counts().journal_read_failed), (None, 1));
+    let put = async |partition_key: &str, sort_key: &str| {
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let put = world.client.put_item().table_name(TABLE).item("version", text("one"));
+        put.item("pk", text(partition_key)).item("sk", text(sort_key)).send().await.expect("moto answers");
+    };
+    let shard = SHARD.to_string();
+    world.handle(&[record(8, b"bad"), record(10, b"fail")]).await;
+    for sort_key in ["S#019", "S#01x", "Q#017#010", "Q#019#010#P0000", "X#019"] {
+        put(&shard, sort_key).await;
+    }
+    put("orders", "S#019").await;
+
+    // The function: the batch has its journal, and the item is counted.
+    let response = world.handle(&[record(9, b"a"), record(10, b"fail")]).await;
+    let counts = response.counts();
+    assert_eq!((counts.journal_read_failed, counts.journal_unreadable), (0, 2));
+    let entries = world.store.states(SHARD, StateKind::Retry).await.expect("moto answers");
+    let attempts: Vec<_> =
+        entries.states.iter().map(|state| state.progress.failures(&UserRecordId::Sub(0))).collect();
+    assert_eq!(attempts, [2], "of record 10");
+
+    // The tools: all of them are found, with their keys.
+    let page = world.store.quarantine(SHARD).all().await.expect("moto answers");
+    assert_eq!(page.records.len(), 1);
+    let keys = world.store.scan_keys().await.expect("moto answers");
+    assert_eq!(keys.partition_keys, [shard]);
+    let unreadable = [entries.unreadable, page.unreadable, keys.foreign].concat();
+    let found: Vec<_> = unreadable.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        found,
+        [
+            "item S#019 cannot be read: version is S(\"one\")",
+            "item S#01x cannot be read: sk is S(\"S#01x\")",
+            "item Q#017#010 cannot be read: parts is absent",
+            "item Q#019#010#P0000 cannot be read: sk is a part of a payload without a record",
+            "item S#019 cannot be read: pk is S(\"orders\")",
+            "item X#019 cannot be read: sk is S(\"X#019\")",
+        ]
+    );
+    for item in &unreadable {
+        world.store.delete_item(&item.key).await.expect("moto answers");
+    }
+    assert_eq!(world.items().await.len(), 2, "what can be read is left");
 }
 
 #[tokio::test]
@@ -490,7 +527,7 @@ async fn a_read_goes_on_where_an_answer_ended() {
     }
     world.proxy.take_requests();
     // Not `assert_eq`, which would print all of it.
-    assert!(world.store.read(SHARD, all(StateKind::Retry)).await.expect("an answer") == expected);
+    assert!(world.store.read(SHARD, all(StateKind::Retry)).await.expect("an answer").states == expected);
     assert_eq!(world.proxy.take_requests(), ["Query", "Query"]);
 }
 
@@ -505,11 +542,11 @@ async fn applications_streams_and_shards_do_not_see_each_other() {
         JournalShard { stream_arn: "arn:aws:kinesis:us-east-1:123456789012:stream/other", ..SHARD },
         JournalShard { shard_id: "shardId-000000000001", ..SHARD },
     ] {
-        assert_eq!(world.store.read(shard, all(StateKind::Retry)).await.expect("an answer"), []);
+        assert_eq!(world.store.read(shard, all(StateKind::Retry)).await.expect("an answer").states, []);
         // There is none yet: no conflict.
         let theirs = JournalWrite { shard, state: &ours, expected_version: None, quarantined: None };
         assert_eq!(world.store.write(theirs).await.expect("an answer"), WriteOutcome::Written);
         world.store.delete(shard, ours.kind, ours.sequence_number).await.expect("an answer");
     }
-    assert_eq!(world.store.read(SHARD, all(StateKind::Retry)).await.expect("an answer"), [ours]);
+    assert_eq!(world.store.read(SHARD, all(StateKind::Retry)).await.expect("an answer").states, [ours]);
 }

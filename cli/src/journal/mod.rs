@@ -49,7 +49,7 @@ async fn go_through(args: &TableArgs, kind: Kind, format: Format, deletes: bool)
     for partition_key in table.partition_keys(&filter).await? {
         let Some(shard) = JournalShard::parse(&partition_key) else { continue };
         for &kind in kinds {
-            for state in table.states(shard, kind).await? {
+            for state in table.states(shard, kind).await?.states {
                 if deletes {
                     let deleted = table.store().delete(shard, kind, state.sequence_number).await;
                     deleted.map_err(|source| table.error(source))?;

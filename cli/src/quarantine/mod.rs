@@ -38,7 +38,7 @@ async fn for_each(
         let Some(shard) = JournalShard::parse(&partition_key) else { continue };
         let mut quarantine = table.quarantine(shard);
         while let Some(page) = quarantine.next_page().await.map_err(|source| table.error(source))? {
-            for record in page {
+            for record in page.records {
                 each(shard, record).await?;
             }
         }

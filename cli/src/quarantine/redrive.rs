@@ -77,7 +77,7 @@ impl Redrive<'_> {
         let mut quarantine = self.table.quarantine(shard);
         let mut batcher = Batcher::new(self.args.delivery.batch_size);
         while let Some(page) = quarantine.next_page().await.map_err(|source| self.table.error(source))? {
-            for record in page.into_iter().filter(|record| is_one_of(&self.args.positions, record)) {
+            for record in page.records.into_iter().filter(|record| is_one_of(&self.args.positions, record)) {
                 // A response names Kinesis records: no two user records of an event may share their number.
                 if batcher.last() == Some(record.sequence_number)
                     && let Some(batch) = batcher.finish()

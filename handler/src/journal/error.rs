@@ -23,16 +23,6 @@ pub enum JournalError {
         /// How often this invocation tried.
         times: u32,
     },
-    /// An item is not as the journal writes them.
-    #[error("item {sort_key} cannot be read: {attribute} is {found}")]
-    UnreadableItem {
-        /// The item's sort key.
-        sort_key: String,
-        /// The attribute that is wrong.
-        attribute: &'static str,
-        /// What stands there, shortened.
-        found: String,
-    },
     /// The event does not say which shard of which stream it comes from. Lambda's events always do.
     #[error("the event does not name its stream and shard")]
     NoShard,

@@ -4,8 +4,8 @@ use std::{
 };
 
 use super::{
-    JournalFuture, JournalShard, JournalStore, JournalWrite, QuarantinedRecord, RecordState, StateKind,
-    StateRange, UserRecordId, WriteOutcome,
+    JournalEntries, JournalFuture, JournalShard, JournalStore, JournalWrite, QuarantinedRecord, RecordState,
+    StateKind, StateRange, UserRecordId, WriteOutcome,
 };
 use crate::SequenceNumber;
 
@@ -49,11 +49,11 @@ impl MemoryJournal {
 
     /// Does what [`read`](JournalStore::read) does.
     pub fn read_now(&self, shard: JournalShard<'_>, range: StateRange) -> Vec<RecordState> {
+        let StateRange { kind, from, through, earlier } = range;
         let mut states = self.states(shard);
-        let StateRange { kind, from, through } = range;
         states.retain(|state| state.kind == kind && state.sequence_number <= through);
-        states.retain(|state| from.is_none_or(|from| from <= state.sequence_number));
-        states
+        let before = states.partition_point(|state| state.sequence_number < from);
+        states.split_off(before.saturating_sub(earlier))
     }
 
     /// Does what [`write`](JournalStore::write) does.
@@ -83,8 +83,10 @@ impl MemoryJournal {
 }
 
 impl JournalStore for MemoryJournal {
-    fn read<'a>(&'a self, shard: JournalShard<'a>, range: StateRange) -> JournalFuture<'a, Vec<RecordState>> {
-        Box::pin(async move { Ok(self.read_now(shard, range)) })
+    fn read<'a>(&'a self, shard: JournalShard<'a>, range: StateRange) -> JournalFuture<'a, JournalEntries> {
+        Box::pin(
+            async move { Ok(JournalEntries { states: self.read_now(shard, range), unreadable: Vec::new() }) },
+        )
     }
 
     fn write<'a>(&'a self, write: JournalWrite<'a>) -> JournalFuture<'a, WriteOutcome> {

@@ -13,6 +13,7 @@ mod progress;
 mod state;
 mod quarantined;
 mod error;
+mod unreadable_item;
 mod memory;
 #[cfg(feature = "dynamodb")]
 mod dynamodb;
@@ -21,7 +22,7 @@ use std::{fmt, pin::Pin};
 
 pub use done_set::DoneSet;
 #[cfg(feature = "dynamodb")]
-pub use dynamodb::{DynamoDbJournal, QuarantineReader};
+pub use dynamodb::{DynamoDbJournal, QuarantinePage, QuarantineReader, TableKeys};
 pub use error::JournalError;
 pub use memory::MemoryJournal;
 pub use progress::Progress;
@@ -29,21 +30,33 @@ pub(crate) use progress::shorten;
 pub use quarantined::{QuarantineReason, QuarantinedContent, QuarantinedRecord};
 pub use shard::JournalShard;
 pub use state::{RecordState, StateKind};
+pub use unreadable_item::{ItemKey, UnreadableItem};
 pub use user_record_id::{ContentHash, UserRecordId, UserRecordIdError};
 
 use crate::SequenceNumber;
 #[cfg(feature = "dynamodb")]
 pub use crate::dynamodb::StoreFault;
 
-/// Which states of a shard to read.
+/// A range of a shard's entries, and optionally some entries before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StateRange {
-    /// Of this kind.
+    /// Kind of the entries.
     pub kind: StateKind,
-    /// From this Kinesis record on; `None` from the first one that has a state.
-    pub from: Option<SequenceNumber>,
-    /// Up to this one, included.
+    /// First Kinesis record of the range.
+    pub from: SequenceNumber,
+    /// Last Kinesis record of the range, included.
     pub through: SequenceNumber,
+    /// Largest number of entries before the range that are read as well: the latest ones.
+    pub earlier: usize,
+}
+
+/// The entries that a read has found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JournalEntries {
+    /// Entries in the order of their sequence numbers.
+    pub states: Vec<RecordState>,
+    /// Items among them that cannot be read. One of them must not hide the others.
+    pub unreadable: Vec<UnreadableItem>,
 }
 
 /// One write.
@@ -76,13 +89,12 @@ pub type JournalFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, JournalErr
 /// A call may be cancelled, and it may still take effect then. Two invocations may write at the same time, also one that
 /// Lambda has given up.
 pub trait JournalStore: fmt::Debug + Send + Sync {
-    /// The states in a range, in the order of their sequence numbers, as the last write has left them. Those that are
-    /// [expired](RecordState::is_expired) may be among them.
+    /// Reads the entries of a range as the last write has left them, [expired](RecordState::is_expired) ones included.
     ///
     /// # Errors
     ///
-    /// Any [`JournalError`].
-    fn read<'a>(&'a self, shard: JournalShard<'a>, range: StateRange) -> JournalFuture<'a, Vec<RecordState>>;
+    /// Any [`JournalError`]. An item that cannot be read is not an error but a part of the answer.
+    fn read<'a>(&'a self, shard: JournalShard<'a>, range: StateRange) -> JournalFuture<'a, JournalEntries>;
 
     /// Writes a state, if the version before is the expected one, and with it a user record into the quarantine: both or
     /// neither. Whatever the quarantine has at the user record's position is replaced.

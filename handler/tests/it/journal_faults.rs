@@ -12,8 +12,8 @@ use kinesis_handler::{
     BatchResponse, Clock, Context, Event, EventMode, Handler, KinesisRecord, Options, ProcessError, Record,
     SequenceNumber, SystemClock,
     journal::{
-        DoneSet, JournalError, JournalFuture, JournalShard, JournalStore, JournalWrite, MemoryJournal,
-        Progress, RecordState, StateKind, StateRange, UserRecordId, WriteOutcome,
+        DoneSet, JournalEntries, JournalError, JournalFuture, JournalShard, JournalStore, JournalWrite,
+        MemoryJournal, Progress, RecordState, StateKind, StateRange, UserRecordId, WriteOutcome,
     },
     permanent, retryable,
 };
@@ -76,9 +76,12 @@ async fn with_fault<T>(fault: Fault, call: impl FnOnce() -> T) -> Result<T, Jour
 }
 
 impl JournalStore for Store {
-    fn read<'a>(&'a self, shard: JournalShard<'a>, range: StateRange) -> JournalFuture<'a, Vec<RecordState>> {
+    fn read<'a>(&'a self, shard: JournalShard<'a>, range: StateRange) -> JournalFuture<'a, JournalEntries> {
         let fault = self.next("read");
-        Box::pin(with_fault(fault, move || self.journal.read_now(shard, range)))
+        Box::pin(with_fault(fault, move || JournalEntries {
+            states: self.journal.read_now(shard, range),
+            unreadable: Vec::new(),
+        }))
     }
 
     fn write<'a>(&'a self, write: JournalWrite<'a>) -> JournalFuture<'a, WriteOutcome> {
@@ -271,7 +274,7 @@ struct Deleting {
 }
 
 impl JournalStore for Deleting {
-    fn read<'a>(&'a self, shard: JournalShard<'a>, range: StateRange) -> JournalFuture<'a, Vec<RecordState>> {
+    fn read<'a>(&'a self, shard: JournalShard<'a>, range: StateRange) -> JournalFuture<'a, JournalEntries> {
         Box::pin(async move {
             let states = self.store.read(shard, range).await;
             self.store.journal.delete_now(shard, StateKind::Retry, self.number);
@@ -316,7 +319,7 @@ struct Retrying {
 }
 
 impl JournalStore for Retrying {
-    fn read<'a>(&'a self, shard: JournalShard<'a>, range: StateRange) -> JournalFuture<'a, Vec<RecordState>> {
+    fn read<'a>(&'a self, shard: JournalShard<'a>, range: StateRange) -> JournalFuture<'a, JournalEntries> {
         self.store.read(shard, range)
     }
 

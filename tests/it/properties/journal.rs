@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use kinesis_handler::{
     SequenceNumber,
     journal::{
-        JournalError, JournalFuture, JournalShard, JournalStore, JournalWrite, MemoryJournal,
+        JournalEntries, JournalError, JournalFuture, JournalShard, JournalStore, JournalWrite, MemoryJournal,
         QuarantinedRecord, RecordState, StateKind, StateRange, UserRecordId, WriteOutcome,
     },
 };
@@ -191,12 +191,12 @@ impl Shared {
 }
 
 impl JournalStore for FaultyJournal {
-    fn read<'a>(&'a self, shard: JournalShard<'a>, range: StateRange) -> JournalFuture<'a, Vec<RecordState>> {
+    fn read<'a>(&'a self, shard: JournalShard<'a>, range: StateRange) -> JournalFuture<'a, JournalEntries> {
         let shard = self.shared.key(shard);
         self.call(move |shared| {
             let states = shared.read(shard.get(), range);
             let effect = Effect::Read(states.len());
-            (states, effect)
+            (JournalEntries { states, unreadable: Vec::new() }, effect)
         })
     }
 

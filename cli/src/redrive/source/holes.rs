@@ -24,7 +24,7 @@ impl Holes {
         let mut found = VecDeque::new();
         for partition_key in table.partition_keys(filter).await? {
             let Some(shard) = JournalShard::parse(&partition_key) else { continue };
-            for state in table.states(shard, StateKind::Hole).await? {
+            for state in table.states(shard, StateKind::Hole).await?.states {
                 found.push_back(Found {
                     name: format!("hole {}", state.sequence_number),
                     record: failure_record(shard, state.sequence_number),

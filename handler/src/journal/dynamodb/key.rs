@@ -18,6 +18,13 @@ pub(super) fn states(kind: StateKind) -> &'static str {
     }
 }
 
+/// Whether a key has one of the journal's forms, as far as its beginning tells.
+pub(super) fn is_of_journal(key: &str) -> bool {
+    [QUARANTINE, states(StateKind::Retry), states(StateKind::Hole)]
+        .iter()
+        .any(|prefix| key.starts_with(prefix))
+}
+
 pub(super) fn state(kind: StateKind, sequence_number: SequenceNumber) -> String {
     format!("{}{}", states(kind), ordered(sequence_number))
 }

@@ -1,19 +1,21 @@
 use crate::{
     dynamodb::{Item, Unreadable, text, unreadable},
-    journal::JournalError,
+    journal::{ItemKey, UnreadableItem},
 };
 
 pub(super) const PARTITION_KEY: &str = "pk";
 pub(super) const SORT_KEY: &str = "sk";
 
-pub(super) fn sort_key(item: &Item) -> Result<&str, JournalError> {
-    text(item, SORT_KEY)
-        .and_then(|key| key.ok_or_else(|| unreadable(item, SORT_KEY)))
-        .map_err(|wrong| named(item, wrong))
+pub(super) fn sort_key(item: &Item) -> Result<&str, Unreadable> {
+    text(item, SORT_KEY)?.ok_or_else(|| unreadable(item, SORT_KEY))
 }
 
-/// The error, with the item that it is about.
-pub(super) fn named(item: &Item, Unreadable { attribute, found }: Unreadable) -> JournalError {
-    let sort_key = text(item, SORT_KEY).ok().flatten().unwrap_or_default().to_owned();
-    JournalError::UnreadableItem { sort_key, attribute, found }
+/// Returns the item's key. DynamoDB keeps no item without one in a table with this key.
+pub(super) fn key(item: &Item) -> ItemKey {
+    let value = |name| text(item, name).ok().flatten().unwrap_or_default().to_owned();
+    ItemKey { partition_key: value(PARTITION_KEY), sort_key: value(SORT_KEY) }
+}
+
+pub(super) fn unreadable_item(item: &Item, Unreadable { attribute, found }: Unreadable) -> UnreadableItem {
+    UnreadableItem { key: key(item), reason: format!("{attribute} is {found}") }
 }

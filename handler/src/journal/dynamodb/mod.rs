@@ -17,14 +17,14 @@ use aws_sdk_dynamodb::{
 };
 
 use super::{
-    JournalError, JournalFuture, JournalShard, JournalStore, JournalWrite, QuarantinedRecord, RecordState,
-    StateKind, StateRange, WriteOutcome,
+    ItemKey, JournalEntries, JournalError, JournalFuture, JournalShard, JournalStore, JournalWrite,
+    QuarantinedRecord, StateKind, StateRange, UnreadableItem, WriteOutcome,
 };
 use crate::{
     SequenceNumber,
     dynamodb::{Connection, StoreFault},
 };
-pub use quarantine_reader::QuarantineReader;
+pub use quarantine_reader::{QuarantinePage, QuarantineReader};
 
 /// A journal in a DynamoDB table: HASH key `pk` (text), RANGE key `sk` (text), time to live in `expiresAt`.
 ///
@@ -65,26 +65,26 @@ impl DynamoDbJournal {
         Self::with_connection(table.into(), Arc::new(Connection::with_client(client)))
     }
 
-    /// The partition keys of all shards that have something in the table, in their order; [`JournalShard::parse`] reads
-    /// them. It scans the whole table, which costs as much as reading it; the permission is `Scan`.
+    /// Reads the keys of all items. It scans the whole table, which costs as much as reading it; the permission is
+    /// `Scan`.
     ///
     /// # Errors
     ///
     /// Any [`JournalError`].
-    pub async fn partition_keys(&self) -> Result<Vec<String>, JournalError> {
-        read::partition_keys(&self.connection, &self.table).await
+    pub async fn scan_keys(&self) -> Result<TableKeys, JournalError> {
+        read::scan_keys(&self.connection, &self.table).await
     }
 
-    /// All states of a kind that the shard has, in stream order, expired ones included.
+    /// Reads all entries of a kind that the shard has, expired ones included.
     ///
     /// # Errors
     ///
-    /// Any [`JournalError`].
+    /// Any [`JournalError`]. An item that cannot be read is not an error but a part of the answer.
     pub async fn states(
         &self,
         shard: JournalShard<'_>,
         kind: StateKind,
-    ) -> Result<Vec<RecordState>, JournalError> {
+    ) -> Result<JournalEntries, JournalError> {
         read::all_states(&self.connection, &self.table, shard, kind).await
     }
 
@@ -106,10 +106,31 @@ impl DynamoDbJournal {
     ) -> Result<bool, JournalError> {
         write::delete_quarantined(self.connection.client().await, &self.table, shard, record).await
     }
+
+    /// Deletes the item with this key, whatever it is: for [unreadable items](UnreadableItem). The parts of a payload go
+    /// with their head. It is not an error if there is no such item.
+    ///
+    /// # Errors
+    ///
+    /// Any [`JournalError`]; then it may be gone, or not.
+    pub async fn delete_item(&self, key: &ItemKey) -> Result<(), JournalError> {
+        write::delete_item(&self.connection, &self.table, key).await
+    }
+}
+
+/// The keys that a journal's table has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TableKeys {
+    /// Partition keys of all shards that have something in the table, in their order; [`JournalShard::parse`] reads
+    /// them.
+    pub partition_keys: Vec<String>,
+    /// Items whose keys are not the journal's, in the order of their keys. What has a key of the journal and cannot be
+    /// read is found by reading its shard.
+    pub foreign: Vec<UnreadableItem>,
 }
 
 impl JournalStore for DynamoDbJournal {
-    fn read<'a>(&'a self, shard: JournalShard<'a>, range: StateRange) -> JournalFuture<'a, Vec<RecordState>> {
+    fn read<'a>(&'a self, shard: JournalShard<'a>, range: StateRange) -> JournalFuture<'a, JournalEntries> {
         Box::pin(read::states(&self.connection, &self.table, shard, range))
     }
 

@@ -3,12 +3,15 @@
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 
 use super::{
+    QuarantinePage,
     key::{self, QuarantineKey},
-    key_attributes::{PARTITION_KEY, SORT_KEY, named, sort_key},
+    key_attributes::{self, PARTITION_KEY, SORT_KEY, sort_key, unreadable_item},
 };
 use crate::{
     dynamodb::{Item, Unreadable, number, number_value, text, text_value, unreadable},
-    journal::{JournalError, QuarantineReason, QuarantinedContent, QuarantinedRecord, UserRecordId},
+    journal::{
+        ItemKey, QuarantineReason, QuarantinedContent, QuarantinedRecord, UnreadableItem, UserRecordId,
+    },
 };
 
 /// How much of a payload an item holds. DynamoDB's limit is 400 KB, for names and all other attributes too.
@@ -16,6 +19,12 @@ pub(super) const MAX_ITEM_PAYLOAD_BYTES: usize = 350 * 1024;
 
 /// What the key of a part has digits for.
 const MAX_PARTS: u64 = 10_000;
+
+/// Attribute of a part: when it was written, in milliseconds since 1970.
+const WRITTEN_AT: &str = "writtenAt";
+
+/// Age up to which a part without its head may belong to a write that has not ended: far more than an invocation takes.
+const MAX_PENDING_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// The head, which holds the payload if that is not in [parts].
 ///
@@ -82,15 +91,20 @@ fn bytes_value(bytes: &[u8]) -> AttributeValue {
 }
 
 /// Puts records together from their items, in the order of these: each head before its parts.
-#[derive(Default)]
 pub(super) struct Assembly {
-    complete: Vec<QuarantinedRecord>,
+    now_ms: u64,
+    page: QuarantinePage,
     open: Option<Open>,
 }
 
-/// A record whose parts are still to come.
+/// A head whose parts are still to come.
 struct Open {
-    head: String,
+    key: ItemKey,
+    /// `None` if the head cannot be read: its parts belong to it all the same.
+    record: Option<OpenRecord>,
+}
+
+struct OpenRecord {
     record: QuarantinedRecord,
     bytes: u64,
     parts: u64,
@@ -98,50 +112,72 @@ struct Open {
 }
 
 impl Assembly {
-    pub(super) fn add(&mut self, item: &Item) -> Result<(), JournalError> {
+    pub(super) fn new(now_ms: u64) -> Self {
+        Assembly { now_ms, page: QuarantinePage::default(), open: None }
+    }
+
+    pub(super) fn add(&mut self, item: &Item) {
+        if let Err(wrong) = self.try_add(item) {
+            self.page.unreadable.push(unreadable_item(item, wrong));
+        }
+    }
+
+    fn try_add(&mut self, item: &Item) -> Result<(), Unreadable> {
         let sort_key = sort_key(item)?;
-        let key = key::parse_quarantine(sort_key).ok_or_else(|| named(item, unreadable(item, SORT_KEY)))?;
-        match key.part {
-            None => {
-                self.close()?;
-                self.open = Some(open(item, &key).map_err(|wrong| named(item, wrong))?);
+        let key = key::parse_quarantine(sort_key).ok_or_else(|| unreadable(item, SORT_KEY))?;
+        let Some(index) = key.part else {
+            self.close();
+            let record = open(item, &key);
+            let (record, wrong) = match record {
+                Ok(record) => (Some(record), None),
+                Err(wrong) => (None, Some(wrong)),
+            };
+            self.open = Some(Open { key: key_attributes::key(item), record });
+            return wrong.map_or(Ok(()), Err);
+        };
+        match self.open.as_mut().filter(|open| open.key.sort_key == key.head) {
+            Some(Open { record: None, .. }) => Ok(()),
+            Some(Open { record: Some(open), .. }) if (index as u64) < open.parts => {
+                let data = bytes(item, "data")?.ok_or_else(|| unreadable(item, "data"))?;
+                open.record.data.extend_from_slice(data);
+                open.parts_read += 1;
+                Ok(())
             }
-            Some(index) => {
-                // Others are what is left of a write that did not come to its end, or of a larger payload that was
-                // replaced.
-                let open = self.open.as_mut().filter(|open| open.head == key.head);
-                if let Some(open) = open.filter(|open| (index as u64) < open.parts) {
-                    let data =
-                        bytes(item, "data").and_then(|data| data.ok_or_else(|| unreadable(item, "data")));
-                    open.record.data.extend_from_slice(data.map_err(|wrong| named(item, wrong))?);
-                    open.parts_read += 1;
-                }
+            // The write of a large payload may still be on its way.
+            _ if number(item, WRITTEN_AT)?
+                .is_some_and(|ms| self.now_ms < ms.saturating_add(MAX_PENDING_MS)) =>
+            {
+                Ok(())
             }
+            _ => Err(Unreadable {
+                attribute: SORT_KEY,
+                found: "a part of a payload without a record".to_owned(),
+            }),
         }
-        Ok(())
     }
 
-    /// The records that are complete, up to now.
-    pub(super) fn take(&mut self) -> Vec<QuarantinedRecord> {
-        std::mem::take(&mut self.complete)
+    /// Takes what is complete by now.
+    pub(super) fn take(&mut self) -> QuarantinePage {
+        std::mem::take(&mut self.page)
     }
 
-    /// The parts of the open record have all been seen: they stand right behind it.
-    pub(super) fn close(&mut self) -> Result<(), JournalError> {
-        let Some(Open { head, record, bytes, parts, parts_read }) = self.open.take() else { return Ok(()) };
-        let wrong = |attribute, found| Err(JournalError::UnreadableItem { sort_key: head, attribute, found });
-        if parts_read != parts {
-            return wrong("parts", format!("{parts}, of which {parts_read} are there"));
-        }
-        if record.data.len() as u64 != bytes {
-            return wrong("bytes", format!("{bytes}, and the payload has {}", record.data.len()));
-        }
-        self.complete.push(record);
-        Ok(())
+    /// Completes the open record: its parts, which follow it, have all been seen.
+    pub(super) fn close(&mut self) {
+        let Some(Open { key, record: Some(open) }) = self.open.take() else { return };
+        let OpenRecord { record, bytes, parts, parts_read } = open;
+        let reason = if parts_read != parts {
+            format!("parts is {parts}, of which {parts_read} are there")
+        } else if record.data.len() as u64 != bytes {
+            format!("bytes is {bytes}, and the payload has {}", record.data.len())
+        } else {
+            self.page.records.push(record);
+            return;
+        };
+        self.page.unreadable.push(UnreadableItem { key, reason });
     }
 }
 
-fn open(item: &Item, key: &QuarantineKey<'_>) -> Result<Open, Unreadable> {
+fn open(item: &Item, key: &QuarantineKey<'_>) -> Result<OpenRecord, Unreadable> {
     let some_text = |name| text(item, name)?.ok_or_else(|| unreadable(item, name));
     let some_number = |name| number(item, name)?.ok_or_else(|| unreadable(item, name));
     let parts = some_number("parts")?;
@@ -176,7 +212,7 @@ fn open(item: &Item, key: &QuarantineKey<'_>) -> Result<Open, Unreadable> {
         quarantined_ms: some_number("quarantinedAt")?,
         request_id: some_text("requestId")?.to_owned(),
     };
-    Ok(Open { head: key.head.to_owned(), record, bytes: some_number("bytes")?, parts, parts_read: 0 })
+    Ok(OpenRecord { record, bytes: some_number("bytes")?, parts, parts_read: 0 })
 }
 
 /// The one whose text stands in the attribute.
@@ -228,14 +264,19 @@ mod tests {
         [head("a#b#c", record)].into_iter().chain(parts("a#b#c", record)).collect()
     }
 
-    fn assemble(items: &[Item]) -> Result<Vec<QuarantinedRecord>, String> {
-        let mut assembly = Assembly::default();
-        items
-            .iter()
-            .try_for_each(|item| assembly.add(item))
-            .and_then(|()| assembly.close())
-            .map(|()| assembly.take())
-            .map_err(|error| error.to_string())
+    const NOW_MS: u64 = 10 * MAX_PENDING_MS;
+
+    /// Puts records together; the second part is what cannot be read.
+    fn assemble(items: &[Item]) -> (Vec<QuarantinedRecord>, Vec<String>) {
+        let mut assembly = Assembly::new(NOW_MS);
+        items.iter().for_each(|item| assembly.add(item));
+        assembly.close();
+        let QuarantinePage { records, unreadable } = assembly.take();
+        (records, unreadable.iter().map(ToString::to_string).collect())
+    }
+
+    fn wrong(text: &str) -> (Vec<QuarantinedRecord>, Vec<String>) {
+        (Vec::new(), vec![text.to_owned()])
     }
 
     proptest! {
@@ -269,7 +310,7 @@ mod tests {
             let items = items(&record);
             prop_assert_eq!(items.len(), 1);
             prop_assert!(!items[0].contains_key("expiresAt"));
-            prop_assert_eq!(assemble(&items), Ok(vec![record]));
+            prop_assert_eq!(assemble(&items), (vec![record], vec![]));
         }
     }
 
@@ -287,12 +328,12 @@ mod tests {
             let items = items(&record);
             assert_eq!(items.len(), 1 + expected_parts, "{bytes}");
             assert_eq!(items[0]["parts"], number_value(expected_parts as u64));
-            assert!(assemble(&items) == Ok(vec![record]), "{bytes}");
+            assert!(assemble(&items) == (vec![record], vec![]), "{bytes}");
         }
     }
 
     #[test]
-    fn missing_parts_are_an_error_and_orphans_are_ignored() {
+    fn missing_parts_hide_no_other_record() {
         let large = record(0, vec![1; 2 * MAX_ITEM_PAYLOAD_BYTES + 1]);
         let small = record(1, vec![2]);
         let (of_large, of_small) = (items(&large), items(&small));
@@ -300,24 +341,47 @@ mod tests {
             let mut items = of_large.clone();
             items.remove(missing);
             let expected = "item Q#0249#010 cannot be read: parts is 3, of which 2 are there";
-            assert_eq!(assemble(&items), Err(expected.to_owned()));
+            assert_eq!(assemble(&items), wrong(expected));
             items.extend_from_slice(&of_small);
-            assert_eq!(assemble(&items), Err(expected.to_owned()));
+            assert_eq!(assemble(&items), (vec![small.clone()], vec![expected.to_owned()]));
         }
-        let without_head = [&of_large[1..], &of_small].concat();
-        assert_eq!(assemble(&without_head), Ok(vec![small.clone()]));
-
-        // A payload that has become smaller: its former parts are still there.
-        let now_small = record(0, vec![3]);
-        let items = [&items(&now_small), &of_large[1..], &of_small].concat();
-        assert_eq!(assemble(&items), Ok(vec![now_small, small]));
-
         let mut items = of_large;
         items[3].insert("data".to_owned(), bytes_value(b""));
         assert_eq!(
             assemble(&items),
-            Err("item Q#0249#010 cannot be read: bytes is 716801, and the payload has 716800".to_owned())
+            wrong("item Q#0249#010 cannot be read: bytes is 716801, and the payload has 716800")
         );
+        // The parts of a head that cannot be read are no further findings: they are deleted with it.
+        items[0].remove("reason");
+        assert_eq!(assemble(&items), wrong("item Q#0249#010 cannot be read: reason is absent"));
+    }
+
+    #[test]
+    fn parts_without_a_record_are_found_after_a_day() {
+        let large = record(0, vec![1; MAX_ITEM_PAYLOAD_BYTES + 1]);
+        let small = record(1, vec![2]);
+        let (of_large, of_small) = (items(&large), items(&small));
+        let now_small = record(0, vec![3]);
+        let orphan = |index| {
+            format!("item Q#0249#010#P000{index} cannot be read: sk is a part of a payload without a record")
+        };
+        let mut parts = of_large[1..].to_vec();
+        for (written_ms, expected) in [
+            (None, vec![orphan(0), orphan(1)]),
+            (Some(NOW_MS - MAX_PENDING_MS), vec![orphan(0), orphan(1)]),
+            // Its write may not have ended.
+            (Some(NOW_MS - MAX_PENDING_MS + 1), vec![]),
+        ] {
+            for part in &mut parts {
+                part.remove(WRITTEN_AT);
+                part.extend(written_ms.map(|ms| (WRITTEN_AT.to_owned(), number_value(ms))));
+            }
+            let without_head = [&parts, &of_small[..]].concat();
+            assert_eq!(assemble(&without_head), (vec![small.clone()], expected.clone()));
+            // A payload that has become smaller: its former parts are still there.
+            let items = [&items(&now_small), &parts, &of_small[..]].concat();
+            assert_eq!(assemble(&items), (vec![now_small.clone(), small.clone()], expected));
+        }
     }
 
     #[test]
@@ -338,7 +402,10 @@ mod tests {
             let mut item = head("a#b#c", &record(0, vec![1]));
             item.insert(attribute.to_owned(), value);
             let key = if attribute == "sk" { "Q#49" } else { "Q#0249#010" };
-            assert_eq!(assemble(&[item]), Err(format!("item {key} cannot be read: {attribute} is {found}")));
+            assert_eq!(
+                assemble(&[item]),
+                wrong(&format!("item {key} cannot be read: {attribute} is {found}"))
+            );
         }
         for attribute in [
             "content",
@@ -355,7 +422,7 @@ mod tests {
             let mut item = head("a#b#c", &record(0, vec![1]));
             item.remove(attribute);
             let expected = format!("item Q#0249#010 cannot be read: {attribute} is absent");
-            assert_eq!(assemble(&[item]), Err(expected));
+            assert_eq!(assemble(&[item]), wrong(&expected));
         }
     }
 }

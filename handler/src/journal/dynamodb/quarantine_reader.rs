@@ -4,9 +4,20 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{key, quarantine_item::Assembly, read};
 use crate::{
+    Clock, SystemClock,
     dynamodb::{Connection, text_value},
-    journal::{JournalError, JournalShard, QuarantinedRecord},
+    journal::{JournalError, JournalShard, QuarantinedRecord, UnreadableItem},
 };
+
+/// Records of the quarantine that were read together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct QuarantinePage {
+    /// Records in stream order, with their whole payloads.
+    pub records: Vec<QuarantinedRecord>,
+    /// Items that cannot be read: damaged ones, records whose parts are missing, and parts that a write has left
+    /// behind without its record more than a day ago.
+    pub unreadable: Vec<UnreadableItem>,
+}
 
 /// Reads the quarantine of a shard in stream order, with all payloads. A page is about 1 MB, or one record with a larger
 /// payload.
@@ -31,18 +42,18 @@ impl QuarantineReader {
             connection,
             table,
             partition_key,
-            assembly: Assembly::default(),
+            assembly: Assembly::new(SystemClock.epoch_ms()),
             next: Next::First,
         }
     }
 
-    /// The next records, possibly none; `None` at the end.
+    /// Reads the next records, possibly none; `None` at the end.
     ///
     /// # Errors
     ///
-    /// Any [`JournalError`]; [`UnreadableItem`](JournalError::UnreadableItem) also if parts of a payload are missing.
-    /// Reading may go on after an error of the store.
-    pub async fn next_page(&mut self) -> Result<Option<Vec<QuarantinedRecord>>, JournalError> {
+    /// Any [`JournalError`]. Reading may go on after one. An item that cannot be read is not an error but a part of the
+    /// page.
+    pub async fn next_page(&mut self) -> Result<Option<QuarantinePage>, JournalError> {
         let start = match &self.next {
             Next::First => None,
             Next::From(key) => Some(key.clone()),
@@ -54,22 +65,23 @@ impl QuarantineReader {
             .set_exclusive_start_key(start);
         let (items, next) = read::page(&self.connection, query).await?;
         self.next = next.map_or(Next::End, Next::From);
-        items.iter().try_for_each(|item| self.assembly.add(item))?;
+        items.iter().for_each(|item| self.assembly.add(item));
         if matches!(self.next, Next::End) {
-            self.assembly.close()?;
+            self.assembly.close();
         }
         Ok(Some(self.assembly.take()))
     }
 
-    /// All of it, in memory at once.
+    /// Reads all of it into memory at once.
     ///
     /// # Errors
     ///
     /// As [`next_page`](Self::next_page).
-    pub async fn all(mut self) -> Result<Vec<QuarantinedRecord>, JournalError> {
-        let mut all = Vec::new();
-        while let Some(page) = self.next_page().await? {
-            all.extend(page);
+    pub async fn all(mut self) -> Result<QuarantinePage, JournalError> {
+        let mut all = QuarantinePage::default();
+        while let Some(QuarantinePage { records, unreadable }) = self.next_page().await? {
+            all.records.extend(records);
+            all.unreadable.extend(unreadable);
         }
         Ok(all)
     }

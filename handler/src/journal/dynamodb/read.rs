@@ -10,13 +10,13 @@ use aws_sdk_dynamodb::{
 };
 
 use super::{
-    failure, key,
-    key_attributes::{PARTITION_KEY, named},
+    TableKeys, failure, key,
+    key_attributes::{self, PARTITION_KEY, SORT_KEY, sort_key, unreadable_item},
     state_item,
 };
 use crate::{
-    dynamodb::{Connection, Item, text, text_value, unreadable},
-    journal::{JournalError, JournalShard, RecordState, StateKind, StateRange},
+    dynamodb::{Connection, Item, text_value, unreadable},
+    journal::{ItemKey, JournalEntries, JournalError, JournalShard, StateKind, StateRange},
 };
 
 pub(super) async fn states(
@@ -24,18 +24,36 @@ pub(super) async fn states(
     table: &str,
     shard: JournalShard<'_>,
     range: StateRange,
-) -> Result<Vec<RecordState>, JournalError> {
-    let StateRange { kind, from, through } = range;
+) -> Result<JournalEntries, JournalError> {
+    let StateRange { kind, from, through, earlier } = range;
+    let from = key::state(kind, from);
+    let through = key::state(kind, through);
+    let first = if earlier == 0 { &*from } else { key::states(kind) };
     // DynamoDB takes such a range for a mistake.
-    if from.is_some_and(|from| from > through) {
-        return Ok(Vec::new());
+    if first > &*through {
+        return Ok(JournalEntries::default());
     }
-    let first = from.map_or_else(|| key::states(kind).to_owned(), |from| key::state(kind, from));
-    let query = query(connection.client().await, table, &shard.to_string())
+    let mut query = query(connection.client().await, table, &shard.to_string())
         .key_condition_expression("pk = :pk AND sk BETWEEN :first AND :last")
         .expression_attribute_values(":first", text_value(first))
-        .expression_attribute_values(":last", text_value(key::state(kind, through)));
-    states_of(connection, query).await
+        .expression_attribute_values(":last", text_value(&*through));
+    if earlier == 0 {
+        return entries(connection, query, |_| true).await;
+    }
+    // Backwards, so that it can end after the latest ones: nobody knows how many there are.
+    query = query.scan_index_forward(false).limit(i32::try_from(earlier).unwrap_or(i32::MAX));
+    let mut left = earlier;
+    let mut entries = entries(connection, query, |item| {
+        if sort_key(item).is_ok_and(|key| key >= &*from) {
+            return true;
+        }
+        let is_wanted = left > 0;
+        left = left.saturating_sub(1);
+        is_wanted
+    })
+    .await?;
+    entries.states.reverse();
+    Ok(entries)
 }
 
 pub(super) async fn all_states(
@@ -43,28 +61,35 @@ pub(super) async fn all_states(
     table: &str,
     shard: JournalShard<'_>,
     kind: StateKind,
-) -> Result<Vec<RecordState>, JournalError> {
+) -> Result<JournalEntries, JournalError> {
     let query = query(connection.client().await, table, &shard.to_string())
         .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
         .expression_attribute_values(":prefix", text_value(key::states(kind)));
-    states_of(connection, query).await
+    entries(connection, query, |_| true).await
 }
 
-/// All of them, in the order of their keys.
-async fn states_of(
+/// Reads entries in the order of the query, up to the first item that is not wanted.
+async fn entries(
     connection: &Connection,
     query: QueryFluentBuilder,
-) -> Result<Vec<RecordState>, JournalError> {
-    let mut states = Vec::new();
+    mut is_wanted: impl FnMut(&Item) -> bool,
+) -> Result<JournalEntries, JournalError> {
+    let mut entries = JournalEntries::default();
     let mut start = None;
     loop {
         let (items, next) = page(connection, query.clone().set_exclusive_start_key(start)).await?;
         for item in &items {
-            states.push(state_item::to_state(item)?);
+            if !is_wanted(item) {
+                return Ok(entries);
+            }
+            match state_item::to_state(item) {
+                Ok(state) => entries.states.push(state),
+                Err(wrong) => entries.unreadable.push(unreadable_item(item, wrong)),
+            }
         }
         match next {
             Some(_) => start = next,
-            None => return Ok(states),
+            None => return Ok(entries),
         }
     }
 }
@@ -90,24 +115,54 @@ pub(super) async fn page(
     Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key.filter(|key| !key.is_empty())))
 }
 
-pub(super) async fn partition_keys(
+/// Reads the sort keys of the parts that a head has.
+pub(super) async fn part_keys(
     connection: &Connection,
     table: &str,
+    head: &ItemKey,
 ) -> Result<Vec<String>, JournalError> {
+    let query = query(connection.client().await, table, &head.partition_key)
+        .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
+        .expression_attribute_values(":prefix", text_value(format!("{}#P", head.sort_key)))
+        .projection_expression("pk, sk");
+    let mut keys = Vec::new();
+    let mut start = None;
+    loop {
+        let (items, next) = page(connection, query.clone().set_exclusive_start_key(start)).await?;
+        keys.extend(items.iter().map(|item| key_attributes::key(item).sort_key));
+        match next {
+            Some(_) => start = next,
+            None => return Ok(keys),
+        }
+    }
+}
+
+pub(super) async fn scan_keys(connection: &Connection, table: &str) -> Result<TableKeys, JournalError> {
     let scan = connection.client().await.scan().table_name(table).projection_expression("pk, sk");
-    let mut keys = BTreeSet::new();
+    let mut partition_keys = BTreeSet::new();
+    let mut foreign = Vec::new();
     let mut start = None;
     loop {
         let answer = scan.clone().set_exclusive_start_key(start).send().await;
         let answer = answer.map_err(failure::<ScanError>)?;
         for item in answer.items() {
-            let key = text(item, PARTITION_KEY).ok().flatten();
-            let key = key.ok_or_else(|| named(item, unreadable(item, PARTITION_KEY)))?;
-            keys.insert(key.to_owned());
+            let item_key = key_attributes::key(item);
+            if JournalShard::parse(&item_key.partition_key).is_none() {
+                let wrong = unreadable(item, PARTITION_KEY);
+                foreign.push(unreadable_item(item, wrong));
+            } else if !key::is_of_journal(&item_key.sort_key) {
+                let wrong = unreadable(item, SORT_KEY);
+                foreign.push(unreadable_item(item, wrong));
+            } else {
+                partition_keys.insert(item_key.partition_key);
+            }
         }
         match answer.last_evaluated_key.filter(|key| !key.is_empty()) {
             Some(key) => start = Some(key),
-            None => return Ok(keys.into_iter().collect()),
+            None => {
+                foreign.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+                return Ok(TableKeys { partition_keys: partition_keys.into_iter().collect(), foreign });
+            }
         }
     }
 }

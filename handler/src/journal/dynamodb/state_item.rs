@@ -9,11 +9,11 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{
     key,
-    key_attributes::{PARTITION_KEY, SORT_KEY, named, sort_key},
+    key_attributes::{PARTITION_KEY, SORT_KEY, sort_key},
 };
 use crate::{
     dynamodb::{Item, Unreadable, number, number_value, text, text_value, unreadable},
-    journal::{DoneSet, JournalError, Progress, RecordState, UserRecordId},
+    journal::{DoneSet, Progress, RecordState, UserRecordId},
 };
 
 pub(super) fn from_state(partition_key: &str, state: &RecordState) -> Item {
@@ -62,33 +62,30 @@ pub(super) fn from_state(partition_key: &str, state: &RecordState) -> Item {
     item
 }
 
-pub(super) fn to_state(item: &Item) -> Result<RecordState, JournalError> {
+pub(super) fn to_state(item: &Item) -> Result<RecordState, Unreadable> {
     let (kind, sequence_number) =
-        key::parse_state(sort_key(item)?).ok_or_else(|| named(item, unreadable(item, SORT_KEY)))?;
-    let read = || {
-        let some = |name| number(item, name)?.ok_or_else(|| unreadable(item, name));
-        let mut done = match text(item, "done")? {
-            Some(text) => parse_ranges(text).ok_or_else(|| unreadable(item, "done"))?,
-            None => DoneSet::default(),
-        };
-        add_contents(&mut done, item)?;
-        Ok(RecordState {
-            kind,
-            sequence_number,
-            progress: Progress {
-                done,
-                attempts: attempts(item)?,
-                first_failure_ms: number(item, "firstFailureAt")?,
-                last_error: text(item, "lastError")?.map(str::to_owned),
-                arrival_ms: number(item, "arrivalAt")?,
-            },
-            version: some("version")?,
-            written_by: text(item, "writtenBy")?.ok_or_else(|| unreadable(item, "writtenBy"))?.to_owned(),
-            updated_ms: some("updatedAt")?,
-            expires_ms: some("expiresAt")?.checked_mul(1000).ok_or_else(|| unreadable(item, "expiresAt"))?,
-        })
+        key::parse_state(sort_key(item)?).ok_or_else(|| unreadable(item, SORT_KEY))?;
+    let some = |name| number(item, name)?.ok_or_else(|| unreadable(item, name));
+    let mut done = match text(item, "done")? {
+        Some(text) => parse_ranges(text).ok_or_else(|| unreadable(item, "done"))?,
+        None => DoneSet::default(),
     };
-    read().map_err(|wrong| named(item, wrong))
+    add_contents(&mut done, item)?;
+    Ok(RecordState {
+        kind,
+        sequence_number,
+        progress: Progress {
+            done,
+            attempts: attempts(item)?,
+            first_failure_ms: number(item, "firstFailureAt")?,
+            last_error: text(item, "lastError")?.map(str::to_owned),
+            arrival_ms: number(item, "arrivalAt")?,
+        },
+        version: some("version")?,
+        written_by: text(item, "writtenBy")?.ok_or_else(|| unreadable(item, "writtenBy"))?.to_owned(),
+        updated_ms: some("updatedAt")?,
+        expires_ms: some("expiresAt")?.checked_mul(1000).ok_or_else(|| unreadable(item, "expiresAt"))?,
+    })
 }
 
 /// `0-3,7`: both ends belong to a range.
@@ -161,7 +158,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::journal::{ContentHash, StateKind};
+    use crate::journal::{ContentHash, StateKind, dynamodb::key_attributes::unreadable_item};
 
     fn id() -> impl Strategy<Value = UserRecordId> {
         prop_oneof![
@@ -243,6 +240,12 @@ mod tests {
         assert_eq!(sample(), expected);
     }
 
+    #[track_caller]
+    fn check_unreadable(item: &Item, expected: &str) {
+        let wrong = to_state(item).expect_err("a wrong item");
+        assert_eq!(unreadable_item(item, wrong).reason, expected);
+    }
+
     #[test]
     fn what_the_journal_does_not_write_is_named() {
         let long = "9".repeat(1000);
@@ -275,18 +278,15 @@ mod tests {
         ] {
             let mut item = sample();
             item.insert(attribute.to_owned(), value);
-            let error = to_state(&item).expect_err("a wrong item");
-            assert_eq!(error.to_string(), format!("item S#0249 cannot be read: {attribute} is {found}"));
+            check_unreadable(&item, &format!("{attribute} is {found}"));
         }
         for attribute in ["version", "writtenBy", "updatedAt", "expiresAt"] {
             let mut item = sample();
             item.remove(attribute);
-            let error = to_state(&item).expect_err("a wrong item");
-            assert_eq!(error.to_string(), format!("item S#0249 cannot be read: {attribute} is absent"));
+            check_unreadable(&item, &format!("{attribute} is absent"));
         }
         let mut item = sample();
         item.insert("sk".to_owned(), text_value("S#49"));
-        let error = to_state(&item).expect_err("a wrong key");
-        assert_eq!(error.to_string(), "item S#49 cannot be read: sk is S(\"S#49\")");
+        check_unreadable(&item, "sk is S(\"S#49\")");
     }
 }

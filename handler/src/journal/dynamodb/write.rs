@@ -11,13 +11,14 @@ use aws_sdk_dynamodb::{
 use super::{
     failure, key,
     key_attributes::{PARTITION_KEY, SORT_KEY},
-    quarantine_item, state_item,
+    quarantine_item, read, state_item,
 };
 use crate::{
     SequenceNumber,
-    dynamodb::{number_value, text_value},
+    dynamodb::{Connection, number_value, text_value},
     journal::{
-        JournalError, JournalShard, JournalWrite, QuarantinedRecord, RecordState, StateKind, WriteOutcome,
+        ItemKey, JournalError, JournalShard, JournalWrite, QuarantinedRecord, RecordState, StateKind,
+        WriteOutcome,
     },
 };
 
@@ -162,4 +163,25 @@ pub(super) async fn delete_quarantined(
         };
     }
     Ok(true)
+}
+
+pub(super) async fn delete_item(
+    connection: &Connection,
+    table: &str,
+    key: &ItemKey,
+) -> Result<(), JournalError> {
+    let client = connection.client().await;
+    let mut sort_keys = vec![key.sort_key.clone()];
+    if key::parse_quarantine(&key.sort_key).is_some_and(|key| key.part.is_none()) {
+        sort_keys.extend(read::part_keys(connection, table, key).await?);
+    }
+    for sort_key in sort_keys {
+        let delete = client
+            .delete_item()
+            .table_name(table)
+            .key(PARTITION_KEY, text_value(&*key.partition_key))
+            .key(SORT_KEY, text_value(sort_key));
+        delete.send().await.map_err(failure::<DeleteItemError>)?;
+    }
+    Ok(())
 }
