@@ -4,24 +4,36 @@ use base64::prelude::*;
 use kinesis_handler::event::Base64Fault;
 use kpl_deaggregation::{AggregateError, UserRecordInput};
 use serde::{Deserialize, de::IgnoredAny};
+use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::error::json_fault;
+use crate::{error::json_fault, input::text, kinesis_record::InvalidRecord};
 
 /// A user record as a line of the input has it.
+#[derive(Debug)]
+pub(crate) struct UserRecordLine<'a> {
+    partition_key: Cow<'a, str>,
+    explicit_hash_key: Option<Cow<'a, str>>,
+    data: Option<Cow<'a, str>>,
+    text: Option<Cow<'a, str>>,
+}
+
+/// The members of a line.
 ///
 /// An unknown member is an error, since it may be a misspelt one; those that `inspect` adds are known.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct UserRecordLine<'a> {
+struct Members<'a> {
     #[serde(borrow)]
-    partition_key: Cow<'a, str>,
+    partition_key: Option<&'a RawValue>,
     #[serde(borrow)]
-    explicit_hash_key: Option<Cow<'a, str>>,
+    explicit_hash_key: Option<&'a RawValue>,
     #[serde(borrow)]
-    data: Option<Cow<'a, str>>,
+    data: Option<&'a RawValue>,
     #[serde(borrow)]
-    text: Option<Cow<'a, str>>,
+    text: Option<&'a RawValue>,
+    partition_key_bytes: Option<IgnoredAny>,
+    explicit_hash_key_bytes: Option<IgnoredAny>,
 
     #[serde(rename = "sequenceNumber")]
     _sequence_number: Option<IgnoredAny>,
@@ -35,13 +47,17 @@ pub(crate) struct UserRecordLine<'a> {
     _approximate_arrival_timestamp: Option<IgnoredAny>,
 }
 
-/// What is wrong with a line.
+/// An error in a line.
 #[derive(Debug, Error)]
 pub(crate) enum LineError {
     #[error("expected a JSON object")]
     NotAnObject,
     #[error("{fault} (column {column})")]
     Json { fault: String, column: usize },
+    #[error(transparent)]
+    Member(#[from] InvalidRecord),
+    #[error("its key is shortened: `kinesis-kit inspect --full-keys` writes it whole")]
+    ShortenedKey,
     #[error("expected either \"data\" or \"text\", found {found}")]
     Payload { found: &'static str },
     #[error("data is not base64")]
@@ -56,8 +72,19 @@ impl<'a> UserRecordLine<'a> {
         if !line.trim_ascii_start().starts_with(b"{") {
             return Err(LineError::NotAnObject);
         }
-        serde_json::from_slice(line)
-            .map_err(|error| LineError::Json { fault: json_fault(&error), column: error.column() })
+        let members: Members<'a> = serde_json::from_slice(line)
+            .map_err(|error| LineError::Json { fault: json_fault(&error), column: error.column() })?;
+        if members.partition_key_bytes.or(members.explicit_hash_key_bytes).is_some() {
+            return Err(LineError::ShortenedKey);
+        }
+        let member = "partitionKey";
+        Ok(UserRecordLine {
+            partition_key: text(members.partition_key, member, "text")?
+                .ok_or(InvalidRecord::Missing { member })?,
+            explicit_hash_key: text(members.explicit_hash_key, "explicitHashKey", "text")?,
+            data: text(members.data, "data", "base64 text")?,
+            text: text(members.text, "text", "text")?,
+        })
     }
 
     /// The payload, decoded.
@@ -123,15 +150,23 @@ mod tests {
         check_refused("hello", "expected a JSON object");
         check_refused(r#"["k",null,"",null]"#, "expected a JSON object");
         check_refused(r#"{"partitionKey":"k","text":"x"#, "EOF while parsing a string (column 29)");
-        check_refused(r#"{"text":"x"}"#, "missing field `partitionKey` (column 12)");
+        check_refused(r#"{"text":"x"}"#, "partitionKey is missing");
+        check_refused(r#"{"partitionKey":null,"text":"x"}"#, "partitionKey is missing");
+        check_refused(r#"{"partitionKey":7,"text":"x"}"#, "partitionKey is a number instead of text");
         check_refused(
-            r#"{"partitionKey":7,"text":"x"}"#,
-            "invalid type: integer `7`, expected a string (column 17)",
+            r#"{"partitionKey":"k","explicitHashKey":7,"text":"x"}"#,
+            "explicitHashKey is a number instead of text",
+        );
+        check_refused(r#"{"partitionKey":"k","data":["x"]}"#, "data is an array instead of base64 text");
+        check_refused(r#"{"partitionKey":"k","text":{"x":1}}"#, "text is an object instead of text");
+        check_refused(
+            r#"{"partitionKey":"k…","data":"","partitionKeyBytes":1025}"#,
+            "its key is shortened: `kinesis-kit inspect --full-keys` writes it whole",
         );
         check_refused(
             r#"{"sequenceNumber":"1","partitionKey":"k","invalid":"data is missing"}"#,
             "unknown field `invalid`, expected one of `partitionKey`, `explicitHashKey`, `data`, `text`, \
-             `sequenceNumber`, `subSequenceNumber`, `aggregated`, `shardId`, `approximateArrivalTimestamp` (column 50)",
+             `partitionKeyBytes`, `explicitHashKeyBytes`, `sequenceNumber`, `subSequenceNumber`, `aggregated`, `shardId`, `approximateArrivalTimestamp` (column 50)",
         );
         check_refused(r#"{"partitionKey":"k"}"#, r#"expected either "data" or "text", found neither"#);
         check_refused(

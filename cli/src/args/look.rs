@@ -68,4 +68,7 @@ pub(crate) struct TailArgs {
     /// How to show payloads in the table
     #[arg(long, value_enum, default_value_t)]
     pub(crate) data: DataStyle,
+    /// Write keys of more than 1,024 bytes whole into the JSON
+    #[arg(long)]
+    pub(crate) full_keys: bool,
 }

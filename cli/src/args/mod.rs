@@ -78,7 +78,9 @@ shows binary payloads as 0x and their first bytes; SIZE is that of the whole pay
 JSON is one line for each user record, complete: sequenceNumber, subSequenceNumber, aggregated, partitionKey, \
 explicitHashKey, data (base64), shardId, approximateArrivalTimestamp (seconds since 1970). What the input does not \
 tell is null. A record that cannot be read, or an aggregated record that is invalid, is one line too, which also \
-has the member `invalid`, the reason.
+has the member `invalid`, the reason. A key of more than 1,024 bytes is shortened to its first 64 characters, unless \
+--full-keys is given, and its line has partitionKeyBytes or explicitHashKeyBytes, the length of the key: every user \
+record of an aggregate may have the same key of up to 10 MB.
 
 Exit codes:
   0  done
@@ -101,6 +103,9 @@ pub(crate) struct InspectArgs {
     /// How to show payloads in the table
     #[arg(long, value_enum, default_value_t)]
     pub(crate) data: DataStyle,
+    /// Write keys of more than 1,024 bytes whole into the JSON
+    #[arg(long)]
+    pub(crate) full_keys: bool,
     /// What the input is
     #[arg(long, value_enum, default_value_t)]
     pub(crate) input: InputKind,

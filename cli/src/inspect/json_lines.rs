@@ -48,9 +48,9 @@ impl<W: Write> Sink for JsonLines<W> {
         buffer.extend_from_slice(b",\"aggregated\":");
         push_json(buffer, &line.aggregated);
         buffer.extend_from_slice(b",\"partitionKey\":");
-        push_json(buffer, &line.partition_key);
+        push_json(buffer, &line.partition_key.as_ref().map(|key| &key.text));
         buffer.extend_from_slice(b",\"explicitHashKey\":");
-        push_json(buffer, &line.explicit_hash_key);
+        push_json(buffer, &line.explicit_hash_key.as_ref().map(|key| &key.text));
         buffer.extend_from_slice(b",\"data\":");
         match line.data {
             Some(data) => {
@@ -66,6 +66,15 @@ impl<W: Write> Sink for JsonLines<W> {
         if let Some(reason) = &line.invalid {
             buffer.extend_from_slice(b",\"invalid\":");
             push_json(buffer, reason);
+        }
+        for (key, member) in [
+            (&line.partition_key, &b",\"partitionKeyBytes\":"[..]),
+            (&line.explicit_hash_key, b",\"explicitHashKeyBytes\":"),
+        ] {
+            if let Some(bytes) = key.as_ref().and_then(|key| key.shortened_bytes) {
+                buffer.extend_from_slice(member);
+                push_json(buffer, &bytes);
+            }
         }
         buffer.extend_from_slice(b"}\n");
         if buffer.len() >= WRITE_BYTES { self.finish() } else { Ok(()) }

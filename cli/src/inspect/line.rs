@@ -1,7 +1,6 @@
-use std::borrow::Cow;
-
 use kpl_deaggregation::{Content, UserRecord};
 
+use super::shown_key::{Keys, ShownKey};
 use crate::{
     error,
     kinesis_record::{InvalidRecord, KinesisRecord},
@@ -15,8 +14,8 @@ use crate::{
 pub(super) struct Line<'a> {
     pub(super) sub_sequence_number: Option<u64>,
     pub(super) aggregated: Option<bool>,
-    pub(super) partition_key: Option<Cow<'a, str>>,
-    pub(super) explicit_hash_key: Option<Cow<'a, str>>,
+    pub(super) partition_key: Option<ShownKey<'a>>,
+    pub(super) explicit_hash_key: Option<ShownKey<'a>>,
     pub(super) data: Option<&'a [u8]>,
     /// Why there is no user record.
     pub(super) invalid: Option<String>,
@@ -27,50 +26,71 @@ impl<'a> Line<'a> {
         kinesis_record: &'a KinesisRecord<'_>,
         content: Content,
         user_record: &UserRecord<'a>,
+        keys: Keys,
     ) -> Self {
         if content != Content::Aggregated {
             return Line {
                 sub_sequence_number: Some(0),
-                ..Line::of_plain_record(kinesis_record, user_record.data)
+                ..Line::of_plain_record(kinesis_record, user_record.data, keys)
             };
         }
         Line {
             sub_sequence_number: Some(user_record.sub_sequence_number),
             aggregated: Some(true),
-            partition_key: Some(user_record.partition_key_text()),
-            explicit_hash_key: user_record.explicit_hash_key_text(),
+            partition_key: Some(ShownKey::of(user_record.partition_key, keys)),
+            explicit_hash_key: user_record.explicit_hash_key.map(|key| ShownKey::of(key, keys)),
             data: Some(user_record.data),
             invalid: None,
         }
     }
 
     /// A record that is deaggregated. On an enhanced fan-out consumer, nothing tells its place in an aggregate.
-    pub(super) fn of_deaggregated_record(kinesis_record: &'a KinesisRecord<'_>, data: &'a [u8]) -> Self {
+    pub(super) fn of_deaggregated_record(
+        kinesis_record: &'a KinesisRecord<'_>,
+        data: &'a [u8],
+        keys: Keys,
+    ) -> Self {
         Line {
             sub_sequence_number: kinesis_record.sub_sequence_number,
-            ..Line::of_plain_record(kinesis_record, data)
+            ..Line::of_plain_record(kinesis_record, data, keys)
         }
     }
 
-    pub(super) fn of_invalid_record(kinesis_record: &'a KinesisRecord<'_>, reason: &InvalidRecord) -> Self {
+    pub(super) fn of_invalid_record(
+        kinesis_record: &'a KinesisRecord<'_>,
+        reason: &InvalidRecord,
+        keys: Keys,
+    ) -> Self {
         Line {
             sub_sequence_number: None,
             aggregated: None,
-            partition_key: kinesis_record.partition_key.as_deref().map(Cow::Borrowed),
+            partition_key: shown(kinesis_record.partition_key.as_deref(), keys),
             explicit_hash_key: None,
             data: None,
             invalid: Some(error::chain(reason)),
         }
     }
 
-    fn of_plain_record(kinesis_record: &'a KinesisRecord<'_>, data: &'a [u8]) -> Self {
+    /// Whether a key of the line is not shown whole.
+    pub(super) fn has_shortened_key(&self) -> bool {
+        [&self.partition_key, &self.explicit_hash_key]
+            .into_iter()
+            .flatten()
+            .any(|key| key.shortened_bytes.is_some())
+    }
+
+    fn of_plain_record(kinesis_record: &'a KinesisRecord<'_>, data: &'a [u8], keys: Keys) -> Self {
         Line {
             sub_sequence_number: None,
             aggregated: Some(false),
-            partition_key: kinesis_record.partition_key.as_deref().map(Cow::Borrowed),
-            explicit_hash_key: kinesis_record.explicit_hash_key.as_deref().map(Cow::Borrowed),
+            partition_key: shown(kinesis_record.partition_key.as_deref(), keys),
+            explicit_hash_key: shown(kinesis_record.explicit_hash_key.as_deref(), keys),
             data: Some(data),
             invalid: None,
         }
     }
+}
+
+fn shown(key: Option<&str>, keys: Keys) -> Option<ShownKey<'_>> {
+    key.map(|key| ShownKey::of(key.as_bytes(), keys))
 }

@@ -4,6 +4,7 @@ mod line;
 mod summary;
 mod json_lines;
 mod short_number;
+mod shown_key;
 mod record_table;
 
 use std::io;
@@ -17,12 +18,14 @@ use crate::{
     error::{Error, Outcome},
     input::{self, Input},
     kinesis_record::{InvalidRecord, KinesisRecord},
-    note::note,
+    note::{count, note},
     table::terminal_width,
 };
 use json_lines::JsonLines;
 use line::Line;
 use record_table::RecordTable;
+pub(crate) use shown_key::Keys;
+use shown_key::MAX_KEY_BYTES;
 pub(crate) use summary::Summary;
 
 /// How much output is gathered before it is written.
@@ -51,7 +54,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<Outcome, Error> {
         }
         Format::Json => Box::new(JsonLines::new(stdout)),
     };
-    let mut inspector = Inspector::default();
+    let mut inspector = Inspector { keys: Keys::of_option(args.full_keys), ..Inspector::default() };
     for kinesis_record in &kinesis_records {
         inspector.show(kinesis_record, &mut *sink)?;
     }
@@ -64,6 +67,12 @@ pub(crate) fn conclude(summary: &Summary, format: Format) -> Result<Outcome, Err
     if format == Format::Table || summary.invalid > 0 {
         note(summary);
     }
+    if summary.shortened_keys > 0 {
+        note(format_args!(
+            "{} with a key of more than {MAX_KEY_BYTES} bytes, which is shortened: --full-keys shows it whole",
+            count(summary.shortened_keys, "line")
+        ));
+    }
     Ok(if summary.invalid > 0 { Outcome::SomeFailed } else { Outcome::Done })
 }
 
@@ -74,6 +83,7 @@ struct Inspector {
     summary: Summary,
     /// Most user records, if there is a limit.
     limit: Option<u64>,
+    keys: Keys,
 }
 
 impl Inspector {
@@ -83,6 +93,7 @@ impl Inspector {
 
     fn show(&mut self, kinesis_record: &KinesisRecord<'_>, sink: &mut dyn Sink) -> io::Result<()> {
         let limit = self.limit.unwrap_or(u64::MAX);
+        let keys = self.keys;
         let summary = &mut self.summary;
         summary.kinesis_records += 1;
         sink.begin(kinesis_record);
@@ -96,16 +107,22 @@ impl Inspector {
                         break;
                     }
                     summary.user_records += 1;
-                    sink.write(&Line::of_user_record(kinesis_record, content, &user_record))?;
+                    let line = Line::of_user_record(kinesis_record, content, &user_record, keys);
+                    summary.shortened_keys += u64::from(line.has_shortened_key());
+                    sink.write(&line)?;
                 }
             }
             Contents::Deaggregated(data) => {
                 summary.user_records += 1;
-                sink.write(&Line::of_deaggregated_record(kinesis_record, data))?;
+                let line = Line::of_deaggregated_record(kinesis_record, data, keys);
+                summary.shortened_keys += u64::from(line.has_shortened_key());
+                sink.write(&line)?;
             }
             Contents::Invalid(invalid) => {
                 summary.invalid += 1;
-                sink.write(&Line::of_invalid_record(kinesis_record, &invalid))?;
+                let line = Line::of_invalid_record(kinesis_record, &invalid, keys);
+                summary.shortened_keys += u64::from(line.has_shortened_key());
+                sink.write(&line)?;
             }
         }
         Ok(())
@@ -123,13 +140,14 @@ impl Inspection {
         output: io::StdoutLock<'static>,
         format: Format,
         data: DataStyle,
+        keys: Keys,
         limit: Option<u64>,
     ) -> Self {
         let sink: Box<dyn Sink> = match format {
             Format::Table => Box::new(RecordTable::of_stream(output, terminal_width()).with_data(data)),
             Format::Json => Box::new(JsonLines::new(output)),
         };
-        Inspection { inspector: Inspector { limit, ..Inspector::default() }, sink }
+        Inspection { inspector: Inspector { limit, keys, ..Inspector::default() }, sink }
     }
 
     /// Shows records of a shard at once. Returns whether there shall be no more.

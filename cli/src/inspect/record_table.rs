@@ -1,6 +1,6 @@
 use std::io::{self, Write};
 
-use super::{Line, Sink, short_number::ShortNumbers};
+use super::{Line, Sink, short_number::ShortNumbers, shown_key::ShownKey};
 use crate::{
     args::DataStyle,
     cell,
@@ -81,12 +81,14 @@ impl<W: Write> RecordTable<W> {
     }
 
     fn row(&self, line: &Line<'_>) -> Row {
-        let key = |key: Option<&str>, max_width| or_dash(key.map(|key| cell::text(key, max_width)));
+        let key = |key: &Option<ShownKey<'_>>, max_width| {
+            or_dash(key.as_ref().map(|key| cell::text(&key.text, max_width)))
+        };
         let mut columns = self.first_columns.clone();
         columns.extend([
             or_dash(line.sub_sequence_number.map(|number| number.to_string())),
-            key(line.partition_key.as_deref(), KEY_WIDTH),
-            key(line.explicit_hash_key.as_deref(), HASH_KEY_WIDTH),
+            key(&line.partition_key, KEY_WIDTH),
+            key(&line.explicit_hash_key, HASH_KEY_WIDTH),
             self.arrival.clone(),
             or_dash(line.data.map(|data| data.len().to_string())),
         ]);
@@ -142,7 +144,7 @@ fn or_dash(cell: Option<String>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::shown_key::Keys, *};
     use crate::table::SAMPLE_ROWS;
 
     /// A table of one plain record for each sequence number, with its own number as data, ten times.
@@ -159,7 +161,9 @@ mod tests {
         for record in &records {
             table.begin(record);
             let data = record.decode().expect("bytes");
-            table.write(&Line::of_deaggregated_record(record, &data)).expect("memory takes it");
+            table
+                .write(&Line::of_deaggregated_record(record, &data, Keys::default()))
+                .expect("memory takes it");
         }
         table.finish().expect("memory takes it");
         drop(table);

@@ -10,6 +10,8 @@ pub(crate) struct Summary {
     pub(super) kinesis_records: u64,
     pub(super) user_records: u64,
     pub(super) invalid: u64,
+    /// Lines on which a key is not shown whole.
+    pub(super) shortened_keys: u64,
     aggregated: u64,
     /// Plain records with the magic number of aggregated ones: most likely damaged on their way.
     bad_digests: u64,

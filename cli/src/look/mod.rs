@@ -8,7 +8,7 @@ use crate::{
     args::{DataStyle, Format, InspectArgs, LookArgs, TailArgs},
     error::{Error, Outcome},
     halt::Halt,
-    inspect::{self, Inspection},
+    inspect::{self, Inspection, Keys},
     kinesis::{Api, Position, ReadPace, ShardReader, Visit, Visited, Walk, now_ms},
     note::note,
     run,
@@ -29,20 +29,23 @@ struct Look<'a> {
     args: &'a LookArgs,
     format: Format,
     data: DataStyle,
+    keys: Keys,
     /// Whether to wait for records that are still to come.
     follows: bool,
 }
 
 /// `kinesis-kit tail`
 pub(crate) fn tail(args: &TailArgs) -> Result<Outcome, Error> {
-    let TailArgs { stream, look: args, format, data } = args;
-    look(&Look { stream, args, format: *format, data: *data, follows: true })
+    let TailArgs { stream, look: args, format, data, full_keys } = args;
+    let keys = Keys::of_option(*full_keys);
+    look(&Look { stream, args, format: *format, data: *data, keys, follows: true })
 }
 
 /// `kinesis-kit inspect --stream`
 pub(crate) fn inspect(stream: &StreamName, args: &InspectArgs) -> Result<Outcome, Error> {
-    let InspectArgs { look: args, format, data, .. } = args;
-    look(&Look { stream, args, format: *format, data: *data, follows: false })
+    let InspectArgs { look: args, format, data, full_keys, .. } = args;
+    let keys = Keys::of_option(*full_keys);
+    look(&Look { stream, args, format: *format, data: *data, keys, follows: false })
 }
 
 /// Shows user records until there is nothing more to show.
@@ -53,7 +56,8 @@ fn look(look: &Look<'_>) -> Result<Outcome, Error> {
         let begin = position(look)?;
         // A stream that is not there shows now.
         api.describe().await?;
-        let inspection = Inspection::of_stream(io::stdout().lock(), look.format, look.data, look.args.count);
+        let inspection =
+            Inspection::of_stream(io::stdout().lock(), look.format, look.data, look.keys, look.args.count);
         let looking = Looking { look, api, begin, halt: &halt, inspection: RefCell::new(inspection) };
         let work = async {
             tokio::select! {

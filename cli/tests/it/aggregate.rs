@@ -102,7 +102,7 @@ fn every_wrong_line_is_listed_and_nothing_is_written() {
         "kinesis-kit: line 3: expected a JSON object\n\
          kinesis-kit: line 4: partition key has 0 characters, not 1 to 256\n\
          kinesis-kit: line 5: user record of 101 bytes (data and partition key) exceeds the limit of 100 bytes\n\
-         kinesis-kit: line 6: missing field `partitionKey` (column 2)\n\
+         kinesis-kit: line 6: partitionKey is missing\n\
          kinesis-kit: 4 of 5 lines cannot be aggregated: nothing was written\n",
     );
 

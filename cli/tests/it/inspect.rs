@@ -3,6 +3,10 @@ use std::{
     process::{Command, Stdio},
 };
 
+use base64::prelude::*;
+use kpl_deaggregation::{UserRecord, reframe};
+use serde_json::{Value, json};
+
 use crate::kit::{check, kit};
 
 /// An aggregate of two user records with the key `k`: `one` and `two`.
@@ -255,4 +259,59 @@ fn wrong_usage_is_told_from_failed_work() {
     assert_eq!(kit("inspect --format xml", "").exit_code, Some(2));
     assert_eq!(kit("", "").exit_code, Some(2));
     assert_eq!(kit("--version", "").stdout, concat!("kinesis-kit ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+/// An event of 1.2 MB with an aggregate in which every user record has one key of 300 KB.
+fn event_with_a_huge_key() -> (Value, usize) {
+    let key = "k".repeat(300_000);
+    let user_records = 60_000;
+    let user_record = UserRecord::new(key.as_bytes(), b"data");
+    let data = reframe(std::iter::repeat_n(user_record, user_records)).expect("user records");
+    let data = BASE64_STANDARD.encode(data);
+    (
+        json!({ "Records": [{ "kinesis": { "sequenceNumber": "1", "partitionKey": "p", "data": data } }] }),
+        user_records,
+    )
+}
+
+#[test]
+fn one_huge_key_does_not_make_the_output_huge() {
+    let (event, user_records) = event_with_a_huge_key();
+    let event = event.to_string();
+    assert!(event.len() < 1_300_000);
+    let shortened = "kinesis-kit: 60000 lines with a key of more than 1024 bytes, which is shortened: \
+                     --full-keys shows it whole\n";
+    for (format, bytes_per_line) in [("json", 300), ("table", 120)] {
+        let run = kit(&format!("inspect --input event --format {format}"), &event);
+        assert_eq!(run.exit_code, Some(0));
+        assert!(run.stderr.ends_with(shortened), "{}", run.stderr);
+        assert!(run.stdout.len() < user_records * bytes_per_line, "{} bytes as {format}", run.stdout.len());
+        assert!(run.stdout.lines().count() >= user_records);
+    }
+    let one = json!({ "Records": [{ "Data": "", "PartitionKey": "é".repeat(600), "ExplicitHashKey": "5" }] })
+        .to_string();
+    let shown = |args: &str| -> Value {
+        serde_json::from_str(&kit(&format!("inspect --format json {args}"), &one).stdout).expect("JSON")
+    };
+    let (short, whole) = (shown(""), shown("--full-keys"));
+    assert_eq!(short["partitionKey"], json!(format!("{}…", "é".repeat(64))));
+    assert_eq!((&short["partitionKeyBytes"], &short["explicitHashKey"]), (&json!(1200), &json!("5")));
+    assert_eq!(
+        (&whole["partitionKey"], &whole["partitionKeyBytes"]),
+        (&json!("é".repeat(600)), &Value::Null)
+    );
+}
+
+#[test]
+fn a_shortened_key_is_not_taken_for_a_key() {
+    let one = json!({ "Records": [{ "Data": "", "PartitionKey": "k".repeat(1025) }] }).to_string();
+    let line = kit("inspect --format json", &one).stdout;
+    check(
+        "aggregate",
+        line,
+        1,
+        "",
+        "kinesis-kit: line 1: its key is shortened: `kinesis-kit inspect --full-keys` writes it whole\n\
+         kinesis-kit: 1 of 1 lines cannot be aggregated: nothing was written\n",
+    );
 }
