@@ -62,6 +62,9 @@ pub(crate) enum Error {
     Interrupted,
     #[error("cannot write to standard output")]
     Write(#[from] io::Error),
+    /// Standard output was closed while there was work left, unlike that of a command that only shows something.
+    #[error("standard output was closed before all of the work was done")]
+    OutputClosed,
 }
 
 /// Why an input is not of a certain kind.
@@ -114,6 +117,12 @@ impl Mismatch {
 }
 
 impl Error {
+    /// Returns the error of a command that does more than show something: its work is not done when the reader of its
+    /// output leaves.
+    pub(crate) fn of_work(self) -> Self {
+        if self.is_broken_pipe() { Error::OutputClosed } else { self }
+    }
+
     /// Whether the reader of the output went away.
     pub(crate) fn is_broken_pipe(&self) -> bool {
         matches!(self, Error::Write(error) if error.kind() == io::ErrorKind::BrokenPipe)
@@ -121,7 +130,7 @@ impl Error {
 
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Error::Lines { .. } | Error::Write(_) => 1,
+            Error::Lines { .. } | Error::Write(_) | Error::OutputClosed => 1,
             Error::Read { .. }
             | Error::Input { .. }
             | Error::SequenceNumbers { .. }

@@ -1,16 +1,39 @@
-use std::fmt;
+use std::{cell::Cell, fmt};
 
 use kinesis_handler::journal::{
-    DynamoDbJournal, JournalEntries, JournalError, JournalShard, QuarantineReader, StateKind,
+    DynamoDbJournal, JournalEntries, JournalError, JournalShard, QuarantineReader, QuarantinedRecord,
+    RecordState, StateKind,
 };
 
-use crate::{aws, error::Error, stream_name::StreamName};
+use crate::{
+    aws, cell,
+    error::{Error, chain},
+    note::note,
+    stream_name::StreamName,
+};
+
+/// Failures in a row after which the table counts as unusable: each one has taken all of the client's retries.
+const MAX_FAILURES_IN_A_ROW: u32 = 3;
+
+/// Widest partition key in a message.
+const KEY_WIDTH: usize = 200;
 
 /// The table of a retry journal.
 #[derive(Debug)]
 pub(crate) struct JournalTable {
     name: String,
     store: DynamoDbJournal,
+    failures_in_a_row: Cell<u32>,
+}
+
+/// The result of a deletion.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Deletion {
+    Deleted,
+    /// The item was written again after it was read, so it was left alone.
+    Changed,
+    /// The table has refused it, for this reason.
+    Failed(String),
 }
 
 /// Which shards of a table are meant: all that fit.
@@ -26,7 +49,8 @@ impl JournalTable {
     pub(crate) async fn open(name: &str, filter: &ShardFilter) -> Result<Self, Error> {
         let stream_arn = filter.stream.as_ref().and_then(StreamName::arn);
         let client = aws::dynamodb(stream_arn.map(|arn| arn.region())).await?;
-        Ok(JournalTable { name: name.to_owned(), store: DynamoDbJournal::with_client(name, client) })
+        let store = DynamoDbJournal::with_client(name, client);
+        Ok(JournalTable { name: name.to_owned(), store, failures_in_a_row: Cell::new(0) })
     }
 
     pub(crate) fn store(&self) -> &DynamoDbJournal {
@@ -48,6 +72,71 @@ impl JournalTable {
         let mut keys = self.store.scan_keys().await.map_err(|source| self.error(source))?.partition_keys;
         keys.retain(|key| JournalShard::parse(key).is_some_and(|shard| filter.takes(shard)));
         Ok(keys)
+    }
+
+    /// Visits these shards. One that cannot be read is reported and counted, and the others are visited all the same.
+    ///
+    /// If none of them can be read, that is an error.
+    pub(crate) async fn for_each_shard(
+        &self,
+        filter: &ShardFilter,
+        mut visit: impl AsyncFnMut(JournalShard<'_>) -> Result<(), Error>,
+    ) -> Result<u64, Error> {
+        let (mut visited, mut unread) = (0, 0);
+        let mut last_error = None;
+        for key in self.partition_keys(filter).await? {
+            let Some(shard) = JournalShard::parse(&key) else { continue };
+            visited += 1;
+            match visit(shard).await {
+                Ok(()) => self.failures_in_a_row.set(0),
+                Err(error) => {
+                    let error = self.tolerate(error)?;
+                    note(format_args!("{}: {}", cell::text(&key, KEY_WIDTH), chain(&error)));
+                    unread += 1;
+                    last_error = Some(error);
+                }
+            }
+        }
+        match last_error {
+            Some(error) if unread == visited => Err(error),
+            _ => Ok(unread),
+        }
+    }
+
+    /// Deletes a record of the quarantine, unless it was put there again since it was read.
+    pub(crate) async fn delete_quarantined(
+        &self,
+        shard: JournalShard<'_>,
+        record: &QuarantinedRecord,
+    ) -> Result<Deletion, Error> {
+        self.deletion(self.store.delete_quarantined(shard, record).await)
+    }
+
+    /// Deletes a state, unless it was written again since it was read.
+    pub(crate) async fn delete_state(
+        &self,
+        shard: JournalShard<'_>,
+        state: &RecordState,
+    ) -> Result<Deletion, Error> {
+        self.deletion(self.store.delete_unchanged(shard, state).await)
+    }
+
+    fn deletion(&self, result: Result<bool, JournalError>) -> Result<Deletion, Error> {
+        match result {
+            Ok(is_deleted) => {
+                self.failures_in_a_row.set(0);
+                Ok(if is_deleted { Deletion::Deleted } else { Deletion::Changed })
+            }
+            Err(source) => Ok(Deletion::Failed(chain(&self.tolerate(self.error(source))?))),
+        }
+    }
+
+    /// Gives back an error of the table that need not end the run, because the next item may fare better.
+    fn tolerate(&self, error: Error) -> Result<Error, Error> {
+        let failures = self.failures_in_a_row.get() + 1;
+        self.failures_in_a_row.set(failures);
+        let is_last = failures >= MAX_FAILURES_IN_A_ROW;
+        if is_last || !matches!(error, Error::Journal { .. }) { Err(error) } else { Ok(error) }
     }
 
     pub(crate) async fn states(

@@ -42,6 +42,9 @@ struct Line<'a> {
     updated_ms: u64,
     expires_ms: u64,
     version: u64,
+    /// Why it was not deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'a str>,
 }
 
 const COLUMNS: [Column; 8] = [
@@ -60,12 +63,21 @@ const LAST: LastColumn = LastColumn { heading: "LAST ERROR", width: 80, min_widt
 /// How much is shown of what may be long.
 const LIST_WIDTH: usize = 30;
 
+/// Widest outcome in the table.
+const OUTCOME_WIDTH: usize = 500;
+
 impl<W: Write> Rows<W> {
     pub(super) fn new(format: Format, output: W) -> Self {
         Rows { format, table: Table::new(output, terminal_width(), COLUMNS, LAST), states: 0 }
     }
 
-    pub(super) fn add(&mut self, shard: JournalShard<'_>, state: &RecordState) -> io::Result<()> {
+    /// With what has become of it, if something has.
+    pub(super) fn add(
+        &mut self,
+        shard: JournalShard<'_>,
+        state: &RecordState,
+        outcome: Option<&str>,
+    ) -> io::Result<()> {
         self.states += 1;
         let kind = match state.kind {
             StateKind::Retry => "retry",
@@ -87,6 +99,7 @@ impl<W: Write> Rows<W> {
                 updated_ms: state.updated_ms,
                 expires_ms: state.expires_ms,
                 version: state.version,
+                outcome,
             };
             let output = self.table.output();
             serde_json::to_writer(&mut *output, &line)?;
@@ -112,7 +125,10 @@ impl<W: Write> Rows<W> {
                 list(failed.collect()),
                 cell::time(state.updated_ms),
             ],
-            last: LastCell::Cut(last_error.clone().unwrap_or_else(|| "-".to_owned())),
+            last: match outcome {
+                Some(outcome) => LastCell::Whole(cell::text(outcome, OUTCOME_WIDTH)),
+                None => LastCell::Cut(last_error.clone().unwrap_or_else(|| "-".to_owned())),
+            },
         })
     }
 

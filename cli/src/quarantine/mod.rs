@@ -12,7 +12,7 @@ use kinesis_handler::journal::{JournalShard, QuarantinedRecord};
 use crate::{
     args::{QuarantineArgs, QuarantineCommand, QuarantineListArgs, QuarantinePurgeArgs, TableArgs},
     error::{Error, Outcome},
-    journal_table::JournalTable,
+    journal_table::{Deletion, JournalTable},
     note::{count, note},
     record_position::RecordPosition,
     run,
@@ -23,27 +23,28 @@ pub(crate) fn run(args: &QuarantineArgs) -> Result<Outcome, Error> {
     match &args.command {
         QuarantineCommand::List(args) => run::block_on(list(args)),
         QuarantineCommand::Show(args) => run::block_on(show::show(args)),
-        QuarantineCommand::Redrive(args) => run::block_on(redrive::redrive(args)),
-        QuarantineCommand::Purge(args) => run::block_on(purge(args)),
+        QuarantineCommand::Redrive(args) => run::block_on(redrive::redrive(args)).map_err(Error::of_work),
+        QuarantineCommand::Purge(args) => run::block_on(purge(args)).map_err(Error::of_work),
     }
 }
 
-/// Calls `each` with all records of these shards, in the order of the shards' keys and of the stream.
+/// Calls `each` with all records of these shards, in the order of the shards' keys and of the stream. Returns how many
+/// shards could not be read to their end.
 async fn for_each(
     table: &JournalTable,
     args: &TableArgs,
     mut each: impl AsyncFnMut(JournalShard<'_>, QuarantinedRecord) -> Result<(), Error>,
-) -> Result<(), Error> {
-    for partition_key in table.partition_keys(&args.shards.filter()).await? {
-        let Some(shard) = JournalShard::parse(&partition_key) else { continue };
+) -> Result<u64, Error> {
+    let visit = async |shard: JournalShard<'_>| {
         let mut quarantine = table.quarantine(shard);
         while let Some(page) = quarantine.next_page().await.map_err(|source| table.error(source))? {
             for record in page.records {
                 each(shard, record).await?;
             }
         }
-    }
-    Ok(())
+        Ok(())
+    };
+    table.for_each_shard(&args.shards.filter(), visit).await
 }
 
 async fn open(args: &TableArgs) -> Result<JournalTable, Error> {
@@ -59,37 +60,47 @@ fn is_one_of(positions: &[RecordPosition], record: &QuarantinedRecord) -> bool {
 async fn list(args: &QuarantineListArgs) -> Result<Outcome, Error> {
     let table = open(&args.table).await?;
     let mut rows = Rows::new(args.format, io::stdout().lock());
-    for_each(&table, &args.table, async |shard, record| Ok(rows.add(shard, &record, None)?)).await?;
+    let unread =
+        for_each(&table, &args.table, async |shard, record| Ok(rows.add(shard, &record, None)?)).await?;
     let records = rows.finish()?;
     note(format_args!("{} in the quarantine", count(records, "record")));
-    Ok(Outcome::Done)
+    Ok(if unread == 0 { Outcome::Done } else { Outcome::SomeFailed })
 }
 
 async fn purge(args: &QuarantinePurgeArgs) -> Result<Outcome, Error> {
     let table = open(&args.table).await?;
     let mut rows = Rows::new(args.format, io::stdout().lock());
     let before_ms = args.before.map(|before| before.epoch_milliseconds());
-    for_each(&table, &args.table, async |shard, record| {
+    let (mut deleted, mut left) = (0, 0);
+    let ended = for_each(&table, &args.table, async |shard, record| {
         if !is_one_of(&args.positions, &record)
             || before_ms.is_some_and(|before| record.quarantined_ms >= before)
         {
             return Ok(());
         }
-        if args.yes {
-            let deleted = table.store().delete_quarantined(shard, &record).await;
-            // Put there once more since it was read: that one was not seen by whoever says yes.
-            if !deleted.map_err(|source| table.error(source))? {
-                return Ok(());
-            }
+        if !args.yes {
+            left += 1;
+            return Ok(rows.add(shard, &record, None)?);
         }
-        Ok(rows.add(shard, &record, None)?)
+        let outcome = match table.delete_quarantined(shard, &record).await? {
+            Deletion::Deleted => {
+                deleted += 1;
+                return Ok(rows.add(shard, &record, None)?);
+            }
+            // Whoever says yes has not seen that one.
+            Deletion::Changed => "kept, because it was put there again meanwhile".to_owned(),
+            Deletion::Failed(error) => format!("failed: {error}"),
+        };
+        left += 1;
+        Ok(rows.add(shard, &record, Some(&outcome))?)
     })
-    .await?;
-    let records = rows.finish()?;
-    if args.yes {
-        note(format_args!("{} deleted", count(records, "record")));
-        return Ok(Outcome::Done);
+    .await;
+    let finished = rows.finish();
+    match args.yes {
+        true => note(format_args!("{} deleted, {left} not deleted", count(deleted, "record"))),
+        false => note(format_args!("{} would be deleted: add --yes", count(left, "record"))),
     }
-    note(format_args!("{} would be deleted: add --yes", count(records, "record")));
-    Ok(if records == 0 { Outcome::Done } else { Outcome::SomeFailed })
+    let unread = ended?;
+    finished?;
+    Ok(if left == 0 && unread == 0 { Outcome::Done } else { Outcome::SomeFailed })
 }

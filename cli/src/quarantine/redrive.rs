@@ -12,7 +12,7 @@ use crate::{
     delivery::{Batch, Batcher, Delivered, Delivery},
     error::{Error, Outcome},
     halt::Halt,
-    journal_table::JournalTable,
+    journal_table::{Deletion, JournalTable},
     meter::Meter,
     note::{count, note},
     run,
@@ -30,14 +30,16 @@ pub(super) async fn redrive(args: &QuarantineRedriveArgs) -> Result<Outcome, Err
         deletes: !args.keep && target.processes(),
         rows: Rows::new(args.format, io::stdout().lock()),
         meter: Meter::new("redrive"),
+        output: Ok(()),
         done: 0,
         failed: 0,
+        unread: 0,
     };
     let ended = run::until_interrupted(redrive.all(), &halt).await;
     target.shutdown().await;
-    let Redrive { rows, meter, done, failed, deletes, .. } = redrive;
+    let Redrive { rows, meter, done, failed, unread, deletes, .. } = redrive;
     drop(meter);
-    rows.finish()?;
+    let finished = rows.finish();
     let what = match (args.dry_run, deletes) {
         (true, _) => "would be delivered",
         (false, true) => "delivered, and out of the quarantine",
@@ -45,10 +47,11 @@ pub(super) async fn redrive(args: &QuarantineRedriveArgs) -> Result<Outcome, Err
     };
     note(format_args!("{} {what}, {failed} failed", count(done, "record")));
     ended?;
+    finished?;
     if halt.is_asked_for() {
         return Err(Error::Interrupted);
     }
-    Ok(if failed > 0 { Outcome::SomeFailed } else { Outcome::Done })
+    Ok(if failed > 0 || unread > 0 { Outcome::SomeFailed } else { Outcome::Done })
 }
 
 struct Redrive<'r> {
@@ -58,17 +61,18 @@ struct Redrive<'r> {
     deletes: bool,
     rows: Rows<io::StdoutLock<'static>>,
     meter: Meter,
+    /// Whether the rows could be written. What is processed is settled all the same.
+    output: io::Result<()>,
     done: u64,
     failed: u64,
+    /// Shards that could not be read to their end.
+    unread: u64,
 }
 
 impl Redrive<'_> {
     async fn all(&mut self) -> Result<(), Error> {
-        for partition_key in self.table.partition_keys(&self.args.table.shards.filter()).await? {
-            if let Some(shard) = JournalShard::parse(&partition_key) {
-                self.shard(shard).await?;
-            }
-        }
+        let filter = self.args.table.shards.filter();
+        self.unread = self.table.for_each_shard(&filter, async |shard| self.shard(shard).await).await?;
         Ok(())
     }
 
@@ -98,7 +102,7 @@ impl Redrive<'_> {
         }
     }
 
-    /// Delivers all of them; what fails is passed over.
+    /// Delivers all of them; those that fail are passed over.
     async fn send(
         &mut self,
         shard: JournalShard<'_>,
@@ -108,46 +112,56 @@ impl Redrive<'_> {
         while first < batch.len() {
             let mut done = 0;
             let delivered = match self.args.dry_run {
-                true => Delivered::All,
-                false => self.delivery.deliver(batch[first..].to_vec(), |records| done = records).await?,
+                true => {
+                    done = batch.len();
+                    Ok(Delivered::All)
+                }
+                false => self.delivery.deliver(batch[first..].to_vec(), |records| done = records).await,
             };
-            if self.args.dry_run {
-                done = batch.len();
-            }
             self.meter.add(done as u64);
             for record in &records[first..first + done] {
                 self.settle(shard, record).await?;
             }
-            match delivered {
-                Delivered::All => return Ok(()),
-                Delivered::Halted => return Ok(()),
-                Delivered::UpTo { failed, error } => {
-                    self.failed += 1;
-                    let outcome = format!("failed: {error}");
-                    self.rows.add(shard, &records[first + failed], Some(&outcome))?;
-                    first += failed + 1;
-                }
+            if let Ok(Delivered::UpTo { failed, error }) = &delivered {
+                self.failed += 1;
+                self.report(shard, &records[first + failed], &format!("failed: {error}"));
+                first += failed + 1;
+            }
+            std::mem::replace(&mut self.output, Ok(()))?;
+            if !matches!(delivered?, Delivered::UpTo { .. }) {
+                break;
             }
         }
         Ok(())
     }
 
-    /// The function has processed it.
+    /// Takes a record out of the quarantine, because the function has processed it.
     async fn settle(&mut self, shard: JournalShard<'_>, record: &QuarantinedRecord) -> Result<(), Error> {
-        self.done += 1;
         let outcome = if self.args.dry_run {
             "found"
         } else if self.deletes {
-            let deleted = self.table.store().delete_quarantined(shard, record).await;
-            match deleted.map_err(|source| self.table.error(source))? {
-                true => "done",
-                false => "done; kept, because it was put there again meanwhile",
+            match self.table.delete_quarantined(shard, record).await? {
+                Deletion::Deleted => "done",
+                Deletion::Changed => "done; kept, because it was put there again meanwhile",
+                Deletion::Failed(error) => {
+                    self.failed += 1;
+                    self.report(shard, record, &format!("done; not deleted: {error}"));
+                    return Ok(());
+                }
             }
         } else if self.delivery.target.processes() {
             "done; kept"
         } else {
             "written"
         };
-        Ok(self.rows.add(shard, record, Some(outcome))?)
+        self.done += 1;
+        self.report(shard, record, outcome);
+        Ok(())
+    }
+
+    fn report(&mut self, shard: JournalShard<'_>, record: &QuarantinedRecord, outcome: &str) {
+        if self.output.is_ok() {
+            self.output = self.rows.add(shard, record, Some(outcome));
+        }
     }
 }

@@ -107,6 +107,9 @@ const COLUMNS: [Column; 9] = [
     Column { heading: "ATTEMPTS", is_number: true },
 ];
 
+/// Widest outcome in the table.
+const OUTCOME_WIDTH: usize = 500;
+
 const LAST: LastColumn = LastColumn { heading: "ERROR", width: 80, min_width: 21 };
 
 impl<W: Write> Rows<W> {
@@ -141,7 +144,7 @@ impl<W: Write> Rows<W> {
                 record.attempts.to_string(),
             ],
             last: match outcome {
-                Some(outcome) => LastCell::Whole(outcome.to_owned()),
+                Some(outcome) => LastCell::Whole(cell::text(outcome, OUTCOME_WIDTH)),
                 None => LastCell::Cut(record.error.clone()),
             },
         })

@@ -17,7 +17,7 @@ pub(super) async fn show(args: &QuarantineShowArgs) -> Result<Outcome, Error> {
     let table = open(&args.table).await?;
     let mut stdout = io::stdout().lock();
     let mut shown = 0u64;
-    for_each(&table, &args.table, async |shard, record| {
+    let unread = for_each(&table, &args.table, async |shard, record| {
         if !is_one_of(&args.positions, &record) {
             return Ok(());
         }
@@ -35,7 +35,7 @@ pub(super) async fn show(args: &QuarantineShowArgs) -> Result<Outcome, Error> {
         note("nothing of that is in the quarantine");
         return Ok(Outcome::SomeFailed);
     }
-    Ok(Outcome::Done)
+    Ok(if unread == 0 { Outcome::Done } else { Outcome::SomeFailed })
 }
 
 fn write_text(

@@ -1,6 +1,6 @@
 use std::{
     io::{ErrorKind, Write},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     thread,
 };
 
@@ -52,6 +52,18 @@ pub(crate) fn kit_where<'a>(
         stdout: String::from_utf8(output.stdout).expect("text"),
         stderr: String::from_utf8(output.stderr).expect("text"),
     }
+}
+
+/// Starts `kinesis-kit`, to be killed or to lose its output.
+pub(crate) fn start(variables: &[(&str, &str)], args: &str) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_kinesis-kit"))
+        .args(args.split_whitespace())
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs")
 }
 
 /// Checks all that a run leaves behind.

@@ -20,3 +20,5 @@ mod scripted_table;
 mod redrive;
 mod replay;
 mod quarantine;
+mod journal;
+mod killed;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::{
-    kit::{Run, kit_where},
-    scripted_kinesis::{Answer, ScriptedKinesis, variables},
-    scripted_stream::delivered,
+    kit::{Run, kit_where, start},
+    scripted_kinesis::{Answer, ScriptedKinesis, error, variables},
+    scripted_stream::{delivered, failing},
     scripted_table::{ScriptedTable, quarantined},
 };
 
@@ -123,4 +123,162 @@ fn a_url_that_nobody_serves_fails_at_once() {
         run.stderr
     );
     assert_eq!(world.table.sort_keys().len(), 1);
+}
+
+#[test]
+fn user_records_of_one_kinesis_record_go_into_events_of_their_own() {
+    let items = [quarantined(7, Some(0), "a"), quarantined(7, Some(1), "b"), quarantined(8, None, "c")];
+    // A response names Kinesis records: in one event, a failure of the second one would be one of the first one, too.
+    let world = World::new(items, |number, _| match number {
+        1 => (200, json!({ "batchItemFailures": [{ "itemIdentifier": "7" }] })),
+        _ => (200, json!({ "batchItemFailures": [] })),
+    });
+    let run = world.redrive("--attempts 1");
+    assert_eq!(outcomes(&run), ["7 done", "7 failed: the function says that it failed", "8 done"]);
+    assert_eq!(world.table.sort_keys(), ["Q#017#011"]);
+    let sizes: Vec<usize> = world.events().iter().map(Vec::len).collect();
+    assert_eq!(sizes, [1, 2, 1], "{:?}", world.events());
+}
+
+#[test]
+fn events_tell_the_handler_to_leave_its_journal_and_quarantine_alone() {
+    let world = World::new([quarantined(7, None, "a")], processes_all);
+    world.redrive("");
+    assert_eq!(world.server.requests("Invoke")[0]["kinesisKit"], json!({ "mode": "replay" }));
+}
+
+#[test]
+fn a_record_that_fails_does_not_keep_others_back() {
+    let items = [7, 8, 9].map(|number| quarantined(number, None, &format!("r{number}")));
+    let world = World::new(items, |_, event| failing(event, &["r8"]));
+    let run = world.redrive("--attempts 1");
+    assert_eq!(
+        (run.exit_code, world.table.sort_keys()),
+        (Some(1), vec!["Q#018#010".to_owned()]),
+        "{}",
+        run.stderr
+    );
+    assert!(
+        run.stderr.ends_with("2 records delivered, and out of the quarantine, 1 failed\n"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn each_half_of_a_batch_has_all_attempts() {
+    // It throws for both records together, and once for the first one alone.
+    let world =
+        World::new([quarantined(7, None, "a"), quarantined(8, None, "b")], |number, _| match number {
+            0..=2 => (500, json!({ "errorType": "E", "errorMessage": "no" })),
+            _ => (200, json!({ "batchItemFailures": [] })),
+        });
+    let run = world.redrive("--attempts 2");
+    assert_eq!(outcomes(&run), ["7 done", "8 done"], "{}", run.stderr);
+    assert_eq!(
+        world.events(),
+        [vec!["7 a", "8 b"], vec!["7 a", "8 b"], vec!["7 a"], vec!["7 a"], vec!["8 b"]]
+    );
+}
+
+/// A table whose first deletion is refused.
+fn refuses_a_deletion(items: impl IntoIterator<Item = Value>) -> ScriptedKinesis {
+    let table = ScriptedTable::of(items);
+    ScriptedKinesis::start(move |operation, number, request| match (operation, number) {
+        ("Invoke", _) => (200, json!({})),
+        ("DeleteItem", 0) => error(400, "AccessDeniedException"),
+        _ => table.answer(operation, request),
+    })
+}
+
+#[test]
+fn a_deletion_that_fails_is_the_outcome_of_its_record() {
+    let items = [7, 8].map(|number| quarantined(number, None, "a"));
+    let server = refuses_a_deletion(items.clone());
+    let url = server.url();
+    let args = format!("quarantine redrive --table journal --format json --url {url}");
+    let run = kit_where(&variables(&url), args.split_whitespace(), "");
+    assert_eq!(run.exit_code, Some(1), "{}", run.stderr);
+    let expected = [
+        "7 done; not deleted: table journal cannot be used: the journal's store failed: AccessDeniedException: asked to",
+        "8 done",
+    ];
+    assert_eq!(outcomes(&run), expected);
+
+    let server = refuses_a_deletion(items);
+    let args = "quarantine purge --table journal --yes";
+    let run = kit_where(&variables(&server.url()), args.split_whitespace(), "");
+    assert_eq!((run.exit_code, server.requests("DeleteItem").len()), (Some(1), 2), "{}", run.stderr);
+    assert!(run.stderr.ends_with("1 record deleted, 1 not deleted\n"), "{}", run.stderr);
+}
+
+#[test]
+fn a_shard_that_cannot_be_read_does_not_keep_others_back() {
+    let mut other = quarantined(9, None, "b");
+    other["pk"] =
+        json!({ "S": "orders#arn:aws:kinesis:eu-west-1:123456789012:stream/orders#shardId-000000000001" });
+    let table = ScriptedTable::of([quarantined(7, None, "a"), other]);
+    let server = ScriptedKinesis::start(move |operation, number, request| match (operation, number) {
+        ("Query", 0) => error(400, "AccessDeniedException"),
+        ("Invoke", _) => (200, json!({})),
+        _ => table.answer(operation, request),
+    });
+    let url = server.url();
+    let args = format!("quarantine redrive --table journal --format json --url {url}");
+    let run = kit_where(&variables(&url), args.split_whitespace(), "");
+    assert_eq!((run.exit_code, outcomes(&run)), (Some(1), vec!["9 done".to_owned()]), "{}", run.stderr);
+    assert!(run.stderr.contains("shardId-000000000000: table journal cannot be used: "), "{}", run.stderr);
+    // Without any shard, there is nothing to go on with.
+    let server = ScriptedKinesis::start(|_, _, _| error(400, "AccessDeniedException"));
+    let run = kit_where(&variables(&server.url()), ["quarantine", "list", "--table", "journal"], "");
+    assert_eq!(run.exit_code, Some(2), "{}", run.stderr);
+}
+
+#[test]
+fn work_does_not_end_silently_when_the_output_is_closed() {
+    // More than a pipe holds.
+    let items = || (0..2_000).map(|number| quarantined(10_000 + number, None, "a"));
+    for args in ["redrive --batch-size 10 --format json --url URL", "purge --yes --format json"] {
+        let world = World::new(items(), processes_all);
+        let url = world.server.url();
+        let args = format!("quarantine {} --table journal", args.replace("URL", &url));
+        let mut child = start(&variables(&url), &args);
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("it ends");
+        let stderr = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains("standard output was closed before all of the work was done"), "{stderr}");
+        assert!(stderr.contains("1 record") || stderr.contains("10 records"), "{stderr}");
+    }
+}
+
+#[test]
+fn a_purge_deletes_what_was_listed_and_confirmed_only() {
+    let items = || [7, 8, 9].map(|number| quarantined(number, None, "a"));
+    let left = |args: &str| {
+        let world = World::new(items(), processes_all);
+        let run = world.run(&format!("quarantine purge --table journal {args}"));
+        (run.exit_code, world.table.sort_keys().len(), world.server.requests("DeleteItem").len())
+    };
+    assert_eq!(left(""), (Some(1), 3, 0));
+    assert_eq!(left("8"), (Some(1), 3, 0));
+    assert_eq!(left("8 --yes"), (Some(0), 2, 1));
+    assert_eq!(left("--before 2026-01-01T00:00:00Z --yes"), (Some(0), 3, 0));
+    assert_eq!(left("--yes"), (Some(0), 0, 3));
+
+    // Quarantined again between the two.
+    let table = Arc::new(ScriptedTable::of(items()));
+    let items = Arc::clone(&table);
+    let server = ScriptedKinesis::start(move |operation, _, request| {
+        let answer = items.answer(operation, request);
+        if operation == "Query" {
+            let mut again = quarantined(8, None, "a");
+            again["quarantinedAt"] = json!({ "N": "1767225600001" });
+            items.put(again);
+        }
+        answer
+    });
+    let run =
+        kit_where(&variables(&server.url()), ["quarantine", "purge", "--table", "journal", "--yes"], "");
+    assert_eq!((run.exit_code, table.sort_keys()), (Some(1), vec!["Q#018#010".to_owned()]), "{}", run.stderr);
 }

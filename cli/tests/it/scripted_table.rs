@@ -131,3 +131,20 @@ pub(crate) fn quarantined(sequence_number: u64, sub_sequence_number: Option<u64>
         "data": { "B": BASE64_STANDARD.encode(data) },
     })
 }
+
+/// The state of a Kinesis record of which the first user record is processed and the second one has failed.
+pub(crate) fn state(kind: char, shard_id: &str, sequence_number: u64, updated_ms: u64) -> Value {
+    json!({
+        "pk": { "S": partition_key(shard_id) },
+        "sk": { "S": format!("{kind}#{}", ordered(sequence_number)) },
+        "sequenceNumber": { "S": sequence_number.to_string() },
+        "version": { "N": "1" },
+        "writtenBy": { "S": "w" },
+        "updatedAt": { "N": updated_ms.to_string() },
+        "expiresAt": { "N": "4102444800" },
+        "arrivalAt": { "N": updated_ms.to_string() },
+        "done": { "S": "0" },
+        "attempts": { "M": { "1": { "N": "1" } } },
+        "lastError": { "S": "asked to" },
+    })
+}

@@ -18,7 +18,7 @@ use aws_sdk_dynamodb::{
 
 use super::{
     ItemKey, JournalEntries, JournalError, JournalFuture, JournalShard, JournalStore, JournalWrite,
-    QuarantinedRecord, StateKind, StateRange, UnreadableItem, WriteOutcome,
+    QuarantinedRecord, RecordState, StateKind, StateRange, UnreadableItem, WriteOutcome,
 };
 use crate::{
     SequenceNumber,
@@ -91,6 +91,20 @@ impl DynamoDbJournal {
     /// Reads the quarantine of a shard, page by page.
     pub fn quarantine(&self, shard: JournalShard<'_>) -> QuarantineReader {
         QuarantineReader::new(Arc::clone(&self.connection), self.table.clone(), shard)
+    }
+
+    /// Deletes a state, unless it was written again since it was read. Returns whether it was as it was read; that it is
+    /// gone already is no error.
+    ///
+    /// # Errors
+    ///
+    /// Any [`JournalError`]; then it may be deleted or not.
+    pub async fn delete_unchanged(
+        &self,
+        shard: JournalShard<'_>,
+        state: &RecordState,
+    ) -> Result<bool, JournalError> {
+        write::delete_unchanged(self.connection.client().await, &self.table, shard, state).await
     }
 
     /// Takes a record out of the quarantine, with all parts of its payload, unless it was put there anew since it was

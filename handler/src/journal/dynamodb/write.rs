@@ -138,6 +138,28 @@ pub(super) async fn delete(
     Ok(())
 }
 
+pub(super) async fn delete_unchanged(
+    client: &Client,
+    table: &str,
+    shard: JournalShard<'_>,
+    state: &RecordState,
+) -> Result<bool, JournalError> {
+    let delete = client
+        .delete_item()
+        .table_name(table)
+        .key(PARTITION_KEY, text_value(shard.to_string()))
+        .key(SORT_KEY, text_value(key::state(state.kind, state.sequence_number)))
+        .condition_expression("attribute_not_exists(pk) OR (#version = :version AND writtenBy = :writer)")
+        .expression_attribute_names("#version", "version")
+        .expression_attribute_values(":version", number_value(state.version))
+        .expression_attribute_values(":writer", text_value(&*state.written_by));
+    let Err(error) = delete.send().await else { return Ok(true) };
+    match error.as_service_error() {
+        Some(DeleteItemError::ConditionalCheckFailedException(_)) => Ok(false),
+        _ => Err(failure(error)),
+    }
+}
+
 pub(super) async fn delete_quarantined(
     client: &Client,
     table: &str,
