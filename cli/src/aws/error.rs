@@ -35,4 +35,12 @@ impl AwsError {
             _ => false,
         }
     }
+
+    /// Whether the service has not answered at all.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        match self {
+            AwsError::Unusable { source, .. } | AwsError::Request { source, .. } => source.is_unanswered(),
+            _ => false,
+        }
+    }
 }

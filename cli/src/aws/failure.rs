@@ -44,6 +44,11 @@ impl ApiFailure {
         self.is_transient
     }
 
+    /// Whether the service has not answered at all.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.code.is_none()
+    }
+
     /// What failures of one kind have in common.
     pub(crate) fn kind(&self) -> &str {
         self.code.as_deref().unwrap_or(&self.text)

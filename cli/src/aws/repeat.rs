@@ -11,11 +11,17 @@ use crate::note::note;
 pub(crate) enum Attempts {
     /// A few times: if it does not get through, the configuration is likely wrong.
     Few,
+    /// A few times if the service does not answer, and for half a minute if it refuses: one of many items must not stop
+    /// the others.
+    Bounded,
     /// As long as it takes.
     Endless,
 }
 
 const FEW: u32 = 3;
+
+/// With the delays between them, half a minute.
+const BOUNDED: u32 = 8;
 
 /// Sends requests again that fail for a while.
 #[derive(Debug, Default)]
@@ -43,7 +49,12 @@ impl Repeater {
                 Ok(answer) => return Ok(answer),
                 Err(error) => ApiFailure::from(error),
             };
-            if !failure.is_transient() || (attempts == Attempts::Few && attempt >= FEW) {
+            let is_last = match attempts {
+                Attempts::Few => attempt >= FEW,
+                Attempts::Bounded => attempt >= if failure.is_unanswered() { FEW } else { BOUNDED },
+                Attempts::Endless => false,
+            };
+            if !failure.is_transient() || is_last {
                 return Err(failure);
             }
             if self.noted.borrow_mut().insert(failure.kind().to_owned()) {
@@ -79,7 +90,7 @@ pub(super) fn error(
 ) -> AwsError {
     let resource = resource.to_owned();
     match attempts {
-        Attempts::Few => AwsError::Unusable { resource, operation, source },
+        Attempts::Few | Attempts::Bounded => AwsError::Unusable { resource, operation, source },
         Attempts::Endless => AwsError::Request { resource, operation, source },
     }
 }

@@ -40,6 +40,8 @@ pub(crate) struct Api {
     /// For errors.
     resource: String,
     repeater: Repeater,
+    /// How often a read is sent.
+    attempts: Attempts,
 }
 
 /// What Kinesis says about a stream.
@@ -63,7 +65,13 @@ impl Api {
     pub(crate) async fn connect(stream: StreamName) -> Result<Self, AwsError> {
         let config = aws::config(stream.arn().map(|arn| arn.region())).await?;
         let resource = format!("stream {stream}");
-        Ok(Api { client: Client::new(&config), stream, resource, repeater: Repeater::default() })
+        let (client, repeater) = (Client::new(&config), Repeater::default());
+        Ok(Api { client, stream, resource, repeater, attempts: Attempts::Endless })
+    }
+
+    /// Sends reads as often as this; without it, as long as it takes.
+    pub(crate) fn with_attempts(self, attempts: Attempts) -> Self {
+        Api { attempts, ..self }
     }
 
     pub(crate) async fn describe(&self) -> Result<Description, AwsError> {
@@ -133,7 +141,7 @@ impl Api {
             let request = position.begin(self.client.get_shard_iterator().shard_id(shard_id));
             request.set_stream_name(self.stream.name()).set_stream_arn(self.stream_arn()).send()
         };
-        let answer = self.repeater.request(&self.resource, operation, Attempts::Endless, request).await?;
+        let answer = self.repeater.request(&self.resource, operation, self.attempts, request).await?;
         answer.shard_iterator.ok_or_else(|| {
             let what = format!("no iterator of {shard_id}");
             AwsError::Answer { operation, what }
@@ -147,7 +155,7 @@ impl Api {
             // Not needed beside an iterator, but policies may ask for it.
             request.set_stream_arn(self.stream_arn()).send()
         };
-        match self.repeater.request(&self.resource, "GetRecords", Attempts::Endless, request).await {
+        match self.repeater.request(&self.resource, "GetRecords", self.attempts, request).await {
             Ok(records) => Ok(Fetched::Records(records)),
             Err(error) if error.is("ExpiredIteratorException") => Ok(Fetched::ExpiredIterator),
             Err(error) => Err(error),
