@@ -27,6 +27,7 @@ impl EventDirectory {
     }
 
     pub(super) fn write(&self, event: &[u8], shard_id: &str) -> Result<Answer, TargetError> {
+        let shard_id = file_name(shard_id);
         loop {
             let number = self.number.get() + 1;
             self.number.set(number);
@@ -45,9 +46,32 @@ impl EventDirectory {
     }
 }
 
+/// Longest part of a file's name that an ID gives, in bytes.
+const MAX_NAME_BYTES: usize = 128;
+
+/// Returns the ID with `_` for everything that may mean something in a path: whoever wrote it chooses no folder.
+fn file_name(id: &str) -> String {
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || matches!(char, '_' | '.' | '-');
+    id.chars().map(|char| if is_plain(char) { char } else { '_' }).take(MAX_NAME_BYTES).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_names_no_folder() {
+        assert_eq!(file_name("shardId-000000000001"), "shardId-000000000001");
+        assert_eq!(file_name("../../a/\0b:c d\u{e9}"), ".._.._a__b_c_d_");
+        assert_eq!(file_name(&"a".repeat(1_000)).len(), 128);
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let directory = EventDirectory::open(folder.path().join("events")).expect("a writable folder");
+        directory.write(b"event", "/../../forged").expect("a writable folder");
+        let names =
+            |path| fs::read_dir(path).expect("a folder").map(|entry| entry.expect("an entry").file_name());
+        assert_eq!(names(folder.path().join("events")).collect::<Vec<_>>(), ["000001-_.._.._forged.json"]);
+        assert_eq!(names(folder.path().to_owned()).collect::<Vec<_>>(), ["events"]);
+    }
 
     #[test]
     fn events_are_numbered_and_none_is_overwritten() {
