@@ -36,6 +36,14 @@ pub(crate) struct RedriveArgs {
     pub(crate) delivery: DeliveryArgs,
     #[command(flatten)]
     pub(crate) pace: PaceArgs,
+    /// Redeliver failure records of every stream and function. Without it, only those are redelivered that an event
+    /// source mapping of --function has left, or that name --stream
+    #[arg(long)]
+    pub(crate) any_stream: bool,
+    /// Deliver all records in the range of a failure record, even if these are more than it counts. A standard mapping
+    /// with filters or concurrent batches leaves such ranges
+    #[arg(long)]
+    pub(crate) all_in_range: bool,
     /// Leave failure records where they are, also when all is processed
     #[arg(long)]
     pub(crate) keep: bool,

@@ -6,7 +6,6 @@ mod record;
 mod read_pace;
 mod api;
 mod shard_reader;
-mod stream_range;
 mod walk;
 
 pub(crate) use api::{Api, MAX_PUT_BYTES, MAX_PUT_RECORDS};
@@ -15,5 +14,4 @@ pub(crate) use read_pace::ReadPace;
 pub(crate) use record::now_ms;
 pub(crate) use shard::Shard;
 pub(crate) use shard_reader::{Page, ShardReader};
-pub(crate) use stream_range::StreamRange;
 pub(crate) use walk::{Visit, Visited, Walk};

@@ -7,21 +7,24 @@ use super::{failure_record::FailureRecord, source::Found};
 use crate::{
     args::Format,
     cell,
-    error::chain,
     note::count,
     table::{Column, LastCell, LastColumn, Row, Table, terminal_width},
 };
 
-/// What has become of one failure record.
+/// The outcome of one failure record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fate {
     /// Everything in it is processed.
     Done,
-    /// From this record on nothing is.
+    /// Everything in it is processed, but its source does not delete it.
+    Kept { error: String },
+    /// From this record on nothing is processed.
     Failed { at: SequenceNumber, error: String },
     /// Some records are gone; how many, if that is known. All others are processed.
     Lost { records: Option<u64>, why: String },
-    /// It is no failure record.
+    /// Nothing is delivered, because it may be forged.
+    Refused { why: String },
+    /// It is not a failure record.
     Unreadable { error: String },
     /// The run has ended before it was done.
     Halted,
@@ -31,38 +34,59 @@ pub(super) enum Fate {
     Written,
 }
 
+/// The names of the outcomes. Only the first and those from `FIRST_SHOWN` on are good.
+const NAMES: [&str; 9] =
+    ["done", "kept", "failed", "lost", "refused", "unreadable", "halted", "found", "written"];
+
+const FIRST_SHOWN: usize = 7;
+
 impl Fate {
-    fn name(&self) -> &'static str {
+    /// Position of the name.
+    fn index(&self) -> usize {
         match self {
-            Fate::Done => "done",
-            Fate::Failed { .. } => "failed",
-            Fate::Lost { .. } => "lost",
-            Fate::Unreadable { .. } => "unreadable",
-            Fate::Halted => "halted",
-            Fate::Found => "found",
-            Fate::Written => "written",
+            Fate::Done => 0,
+            Fate::Kept { .. } => 1,
+            Fate::Failed { .. } => 2,
+            Fate::Lost { .. } => 3,
+            Fate::Refused { .. } => 4,
+            Fate::Unreadable { .. } => 5,
+            Fate::Halted => 6,
+            Fate::Found => FIRST_SHOWN,
+            Fate::Written => 8,
         }
+    }
+
+    fn name(&self) -> &'static str {
+        NAMES[self.index()]
     }
 
     fn error(&self) -> Option<&str> {
         match self {
-            Fate::Failed { error, .. } | Fate::Unreadable { error } => Some(error),
-            Fate::Lost { why, .. } => Some(why),
+            Fate::Failed { error, .. } | Fate::Unreadable { error } | Fate::Kept { error } => Some(error),
+            Fate::Lost { why, .. } | Fate::Refused { why } => Some(why),
             Fate::Done | Fate::Halted | Fate::Found | Fate::Written => None,
         }
     }
 }
 
+/// Number of Kinesis records of a failure record.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counts {
+    /// In its range or its payload, if that was read.
+    pub(super) found: Option<u64>,
+    /// Delivered by this run.
+    pub(super) delivered: u64,
+}
+
 /// A line for each failure record.
 pub(super) struct Report<W: Write> {
     format: Format,
-    output: W,
-    rows: Vec<Row>,
-    counts: [u64; 7],
-    pub(super) records: u64,
+    table: Table<W>,
+    fates: [u64; NAMES.len()],
+    delivered: u64,
 }
 
-/// As JSON has it.
+/// A failure record in JSON.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Line<'a> {
@@ -72,46 +96,45 @@ struct Line<'a> {
     shard_id: Option<&'a str>,
     start_sequence_number: Option<SequenceNumber>,
     end_sequence_number: Option<SequenceNumber>,
+    /// Number of records that the failure record counts.
     batch_size: Option<u64>,
-    /// Kinesis records that were delivered by this run.
+    /// Number of Kinesis records in its range or payload.
+    found: Option<u64>,
+    /// Number of Kinesis records that this run delivered.
     delivered: u64,
-    /// The first that is not processed.
+    /// The first record that is not processed.
     failed_sequence_number: Option<SequenceNumber>,
     lost: Option<u64>,
     error: Option<&'a str>,
 }
 
-const COLUMNS: [Column; 5] = [
+const COLUMNS: [Column; 6] = [
     Column { heading: "SHARD", is_number: false },
     Column { heading: "FIRST", is_number: false },
     Column { heading: "LAST", is_number: false },
     Column { heading: "RECORDS", is_number: true },
+    Column { heading: "FOUND", is_number: true },
     Column { heading: "DELIVERED", is_number: true },
 ];
 
 const OUTCOME: LastColumn = LastColumn { heading: "OUTCOME", width: 80, min_width: 21 };
 
-const NAMES: [&str; 7] = ["done", "failed", "lost", "unreadable", "halted", "found", "written"];
-
 impl<W: Write> Report<W> {
     pub(super) fn new(format: Format, output: W) -> Self {
-        Report { format, output, rows: Vec::new(), counts: [0; 7], records: 0 }
+        let table = Table::new(output, terminal_width(), COLUMNS, OUTCOME);
+        Report { format, table, fates: [0; NAMES.len()], delivered: 0 }
     }
 
-    pub(super) fn add(&mut self, found: &Found, delivered: u64, fate: &Fate) -> io::Result<()> {
-        self.records += delivered;
-        let name = NAMES.iter().position(|name| *name == fate.name()).unwrap_or_default();
-        self.counts[name] += 1;
+    pub(super) fn add(&mut self, found: &Found, counts: Counts, fate: &Fate) -> io::Result<()> {
+        self.delivered += counts.delivered;
+        self.fates[fate.index()] += 1;
         match self.format {
-            Format::Json => self.write(found, delivered, fate),
-            Format::Table => {
-                self.rows.push(row(found, delivered, fate));
-                Ok(())
-            }
+            Format::Json => self.write(found, counts, fate),
+            Format::Table => self.table.push(row(found, counts, fate)),
         }
     }
 
-    fn write(&mut self, found: &Found, delivered: u64, fate: &Fate) -> io::Result<()> {
+    fn write(&mut self, found: &Found, counts: Counts, fate: &Fate) -> io::Result<()> {
         let record = found.record.as_ref().ok();
         let line = Line {
             source: &found.name,
@@ -121,7 +144,8 @@ impl<W: Write> Report<W> {
             start_sequence_number: record.map(|record| record.first),
             end_sequence_number: record.map(|record| record.last),
             batch_size: record.and_then(|record| record.batch_size),
-            delivered,
+            found: counts.found,
+            delivered: counts.delivered,
             failed_sequence_number: match fate {
                 Fate::Failed { at, .. } => Some(*at),
                 _ => None,
@@ -132,45 +156,50 @@ impl<W: Write> Report<W> {
             },
             error: fate.error(),
         };
-        serde_json::to_writer(&mut self.output, &line)?;
-        self.output.write_all(b"\n")?;
-        self.output.flush()
+        let mut json = serde_json::to_vec(&line)?;
+        json.push(b'\n');
+        let output = self.table.output();
+        output.write_all(&json)?;
+        output.flush()
     }
 
-    /// Writes the table, if it is to be one.
+    /// Writes what is left of the table.
     pub(super) fn finish(&mut self) -> io::Result<()> {
-        let mut table = Table::new(&mut self.output, terminal_width(), COLUMNS, OUTCOME);
-        for row in self.rows.drain(..) {
-            table.push(row)?;
-        }
-        table.finish()
+        self.table.finish()
+    }
+
+    /// Whether a Kinesis record was delivered.
+    pub(super) fn has_delivered(&self) -> bool {
+        self.delivered > 0
     }
 
     pub(super) fn is_all_good(&self) -> bool {
-        self.counts[1..5].iter().all(|&count| count == 0)
+        self.fates[1..FIRST_SHOWN].iter().all(|&number| number == 0)
     }
 
-    /// For people, in one line.
+    /// Returns one line for people.
     pub(super) fn summary(&self) -> String {
-        let total: u64 = self.counts.iter().sum();
+        let total: u64 = self.fates.iter().sum();
         let mut parts: Vec<String> = NAMES
             .iter()
-            .zip(self.counts)
+            .zip(self.fates)
             .filter(|(_, number)| *number > 0)
             .map(|(name, number)| format!("{number} {name}"))
             .collect();
-        parts.push(format!("{} delivered", count(self.records, "Kinesis record")));
+        parts.push(format!("{} delivered", count(self.delivered, "Kinesis record")));
         format!("{}: {}", count(total, "failure record"), parts.join(", "))
     }
 }
 
-fn row(found: &Found, delivered: u64, fate: &Fate) -> Row {
+fn row(found: &Found, counts: Counts, fate: &Fate) -> Row {
     let record: Option<&FailureRecord> = found.record.as_ref().ok();
     let cell = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let number = |number: SequenceNumber| cell::short_number(&number);
     let outcome = match fate {
+        Fate::Kept { error } => format!("done, but not deleted: {error}"),
         Fate::Failed { at, error } => format!("failed from {} on: {error}", number(*at)),
         Fate::Lost { why, .. } => format!("lost: {why}"),
+        Fate::Refused { why } => format!("refused: {why}"),
         Fate::Unreadable { error } => format!("unreadable: {}: {error}", found.name),
         Fate::Done | Fate::Halted | Fate::Found | Fate::Written => fate.name().to_owned(),
     };
@@ -180,13 +209,33 @@ fn row(found: &Found, delivered: u64, fate: &Fate) -> Row {
             cell(record.map(|record| number(record.first))),
             cell(record.map(|record| number(record.last))),
             cell(record.and_then(|record| record.batch_size).map(|size| size.to_string())),
-            delivered.to_string(),
+            cell(counts.found.map(|found| found.to_string())),
+            counts.delivered.to_string(),
         ],
         last: LastCell::Whole(cell::text(&outcome, 1_000)),
     }
 }
 
-/// What is wrong with something that should have been a failure record.
-pub(super) fn unreadable(error: &dyn std::error::Error) -> Fate {
-    Fate::Unreadable { error: chain(error) }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_outcome_has_a_name_of_its_own() {
+        let text = String::new;
+        let fates = [
+            (Fate::Done, "done"),
+            (Fate::Kept { error: text() }, "kept"),
+            (Fate::Failed { at: "1".parse().expect("a digit"), error: text() }, "failed"),
+            (Fate::Lost { records: None, why: text() }, "lost"),
+            (Fate::Refused { why: text() }, "refused"),
+            (Fate::Unreadable { error: text() }, "unreadable"),
+            (Fate::Halted, "halted"),
+            (Fate::Found, "found"),
+            (Fate::Written, "written"),
+        ];
+        for (fate, name) in fates {
+            assert_eq!(fate.name(), name);
+        }
+    }
 }

@@ -1,15 +1,27 @@
-use std::{
-    cell::{Cell, RefCell},
-    collections::VecDeque,
-};
+use std::{cell::RefCell, collections::BTreeMap};
 
-use aws_sdk_s3::{Client, config::Builder};
+use aws_sdk_s3::{Client, config::Builder, types::EncodingType};
+use futures_util::stream::{self, StreamExt};
 
-use super::{FailureRecord, Found, Handle};
+use super::{FailureRecordError, Found, Handle, Lane, Waiting, document};
 use crate::{
     aws::{self, ApiFailure, Attempts, AwsError, Repeater},
     object_prefix::ObjectPrefix,
 };
+
+/// How many keys are listed before the first of them is worked on, so that many shards are worked on at once: keys are
+/// in the order of shards. A key takes about 200 bytes.
+const MAX_LISTED: usize = 100_000;
+
+/// How many objects of a lane are read at once.
+const CONCURRENCY: usize = 16;
+
+/// Largest object that can be a failure record: the event is at most 6 MiB of JSON, and as text in JSON at most twice
+/// as long.
+const MAX_OBJECT_BYTES: usize = 16 * 1024 * 1024;
+
+/// How often an object is read whose body breaks off.
+const BODY_ATTEMPTS: u32 = 3;
 
 /// A bucket that is an on-failure destination: an object for each failure record, under keys that put those of a shard
 /// into their order.
@@ -20,16 +32,22 @@ pub(crate) struct Bucket {
     prefix: String,
     resource: String,
     repeater: Repeater,
-    keys: RefCell<VecDeque<String>>,
-    /// Behind which key the list goes on.
-    last_key: RefCell<Option<String>>,
-    is_listed: Cell<bool>,
+    listing: RefCell<Listing>,
+}
+
+#[derive(Debug, Default)]
+struct Listing {
+    /// Keys and sizes that are in no lane yet.
+    objects: Vec<(String, u64)>,
+    /// The key after which the list continues.
+    last_key: Option<String>,
+    is_complete: bool,
 }
 
 impl Bucket {
     pub(super) async fn open(prefix: ObjectPrefix) -> Result<Self, AwsError> {
         let config = aws::config(None).await?;
-        // What stands in for S3 has no names of hosts for its buckets; S3 itself takes both.
+        // Stand-ins for S3 have no host names for buckets. S3 takes both forms.
         let client = Builder::from(&config).force_path_style(true);
         let ObjectPrefix { bucket: name, prefix } = prefix;
         let bucket = Bucket {
@@ -38,55 +56,92 @@ impl Bucket {
             name,
             prefix,
             repeater: Repeater::default(),
-            keys: RefCell::default(),
-            last_key: RefCell::default(),
-            is_listed: Cell::new(false),
+            listing: RefCell::default(),
         };
         bucket.list(Attempts::Few).await?;
         Ok(bucket)
     }
 
-    pub(super) async fn next(&self) -> Result<Option<Found>, AwsError> {
-        loop {
-            let Some(key) = self.keys.borrow_mut().pop_front() else {
-                if self.is_listed.get() {
-                    return Ok(None);
+    /// Lists the next objects, in lanes by the shard that their keys name.
+    pub(super) async fn lanes(&self) -> Result<Vec<Lane>, AwsError> {
+        while !self.is_listed() {
+            self.list(Attempts::Endless).await?;
+        }
+        let mut lanes: BTreeMap<String, Lane> = BTreeMap::new();
+        for (key, bytes) in std::mem::take(&mut self.listing.borrow_mut().objects) {
+            let lane = lanes.entry(shard_of(&key).to_owned()).or_default();
+            lane.waiting.push_back(Waiting::Object { key, bytes });
+        }
+        Ok(lanes.into_values().collect())
+    }
+
+    fn is_listed(&self) -> bool {
+        let listing = self.listing.borrow();
+        listing.is_complete || listing.objects.len() >= MAX_LISTED
+    }
+
+    /// Reads objects. Those that were deleted since they were listed are left out.
+    pub(super) async fn load(&self, keys: Vec<String>) -> Vec<Found> {
+        let read = async |key: String| {
+            let record = match self.read(&key).await {
+                Ok(body) => document::failure_record(&body),
+                Err(FailureRecordError::Source(error)) if error.is("NoSuchKey") => return None,
+                Err(error) => Err(error),
+            };
+            Some(Found { name: key.clone(), record, handle: Handle::Object(key) })
+        };
+        let found = stream::iter(keys).map(read).buffered(CONCURRENCY);
+        found.filter_map(async |found| found).collect().await
+    }
+
+    async fn read(&self, key: &str) -> Result<Vec<u8>, FailureRecordError> {
+        let operation = "GetObject";
+        let mut attempt = 1;
+        'again: loop {
+            let request = || self.client.get_object().bucket(&self.name).key(key).send();
+            let object = self.repeater.request(&self.resource, operation, Attempts::Few, request).await;
+            let mut body = object.map_err(FailureRecordError::Source)?.body;
+            let mut bytes = Vec::new();
+            while let Some(chunk) = body.next().await {
+                match chunk {
+                    Ok(chunk) if bytes.len() + chunk.len() > MAX_OBJECT_BYTES => {
+                        return Err(FailureRecordError::Size { max_bytes: MAX_OBJECT_BYTES });
+                    }
+                    Ok(chunk) => bytes.extend_from_slice(&chunk),
+                    Err(_) if attempt < BODY_ATTEMPTS => {
+                        attempt += 1;
+                        continue 'again;
+                    }
+                    Err(error) => {
+                        let (resource, source) = (self.resource.clone(), ApiFailure::of_body(&error));
+                        let error = AwsError::Request { resource, operation, source };
+                        return Err(FailureRecordError::Source(error));
+                    }
                 }
-                self.list(Attempts::Endless).await?;
-                continue;
-            };
-            let operation = "GetObject";
-            let request = || self.client.get_object().bucket(&self.name).key(&key).send();
-            let object = self.repeater.request(&self.resource, operation, Attempts::Endless, request).await;
-            let object = match object {
-                Ok(object) => object,
-                // Somebody else has deleted it since it was listed.
-                Err(error) if error.is("NoSuchKey") => continue,
-                Err(error) => return Err(error),
-            };
-            let body = object.body.collect().await.map_err(|error| AwsError::Request {
-                resource: self.resource.clone(),
-                operation,
-                source: ApiFailure::of_body(&error),
-            })?;
-            let record = FailureRecord::parse(&body.into_bytes());
-            return Ok(Some(Found { name: key.clone(), record, handle: Handle::Object(key) }));
+            }
+            return Ok(bytes);
         }
     }
 
-    /// Lists the next keys. They are in order, and what is deleted meanwhile does not matter.
+    /// Lists the next keys. They are in order, and objects that are deleted meanwhile do not matter.
     async fn list(&self, attempts: Attempts) -> Result<(), AwsError> {
-        let last_key = self.last_key.borrow().clone();
+        let last_key = self.listing.borrow().last_key.clone();
         let request = || {
             let request = self.client.list_objects_v2().bucket(&self.name).prefix(&self.prefix);
-            request.set_start_after(last_key.clone()).send()
+            // XML cannot hold a key with control characters as it is.
+            request.encoding_type(EncodingType::Url).set_start_after(last_key.clone()).send()
         };
         let page = self.repeater.request(&self.resource, "ListObjectsV2", attempts, request).await?;
-        let keys: Vec<String> =
-            page.contents.unwrap_or_default().into_iter().filter_map(|object| object.key).collect();
-        self.is_listed.set(page.is_truncated != Some(true) || keys.is_empty());
-        *self.last_key.borrow_mut() = keys.last().cloned();
-        self.keys.borrow_mut().extend(keys);
+        let is_encoded = page.encoding_type == Some(EncodingType::Url);
+        let mut listing = self.listing.borrow_mut();
+        let listed = page.contents.unwrap_or_default();
+        listing.is_complete = page.is_truncated != Some(true) || listed.is_empty();
+        for object in listed {
+            let Some(key) = object.key else { continue };
+            let key = if is_encoded { decode(&key) } else { key };
+            listing.last_key = Some(key.clone());
+            listing.objects.push((key, object.size.and_then(|size| size.try_into().ok()).unwrap_or(0)));
+        }
         Ok(())
     }
 
@@ -94,5 +149,50 @@ impl Bucket {
         let request = || self.client.delete_object().bucket(&self.name).key(key).send();
         self.repeater.request(&self.resource, "DeleteObject", Attempts::Endless, request).await?;
         Ok(())
+    }
+}
+
+/// Returns the shard in `aws/lambda/MAPPING/SHARD/…`; without one, nothing, so that all other objects share a lane.
+fn shard_of(key: &str) -> &str {
+    key.split('/').find(|part| part.starts_with("shardId-")).unwrap_or_default()
+}
+
+/// Decodes the key of a listing: `%` and two digits for a byte, `+` for a space.
+fn decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let digits = after.get(..2).and_then(|digits| str::from_utf8(digits).ok());
+        let escaped = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match (byte, escaped) {
+            (b'%', Some(escaped)) => {
+                bytes.push(escaped);
+                rest = &after[2..];
+                continue;
+            }
+            (b'+', _) => bytes.push(b' '),
+            _ => bytes.push(byte),
+        }
+        rest = after;
+    }
+    // Keys are UTF-8.
+    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_decoded_as_s3_encodes_them() {
+        assert_eq!(decode("aws/lambda/a%20b+c%2Bd%01%0A%C3%A9"), "aws/lambda/a b c+d\u{1}\né");
+        assert_eq!(decode("100%"), "100%");
+        assert_eq!(decode("%zz%F"), "%zz%F");
+    }
+
+    #[test]
+    fn keys_of_a_shard_share_a_lane() {
+        assert_eq!(shard_of("aws/lambda/m/shardId-000000000001/2026/01/01/x"), "shardId-000000000001");
+        assert_eq!(shard_of("copies/2026/x"), "");
     }
 }

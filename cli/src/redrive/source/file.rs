@@ -1,40 +1,112 @@
-use std::{cell::RefCell, collections::VecDeque, path::Path};
+use std::{cell::RefCell, path::Path};
 
 use serde_json::value::RawValue;
 
-use super::{FailureRecord, FailureRecordError, Found, Handle};
+use super::{FailureRecordError, Found, Handle, document};
 use crate::{
     error::{Error, json_fault},
     input::Input,
+    note::count,
 };
 
-/// A file with failure records: JSON, one after the other, as `simulate --failures` writes them.
+/// A file with failure records: JSON values one after the other, as `simulate --failures` writes them, or lists and
+/// envelopes of them.
 #[derive(Debug)]
 pub(crate) struct FailureFile {
-    found: RefCell<VecDeque<Found>>,
+    found: RefCell<Vec<Found>>,
 }
 
 impl FailureFile {
     pub(super) fn read(path: &Path) -> Result<Self, Error> {
         let input = Input::read(path)?;
-        let mut found = VecDeque::new();
-        let values = serde_json::Deserializer::from_slice(&input.bytes).into_iter::<Box<RawValue>>();
-        for (index, value) in values.enumerate() {
-            let record = match value {
-                Ok(value) => FailureRecord::parse(value.get().as_bytes()),
-                Err(error) => {
-                    let fault =
-                        format!("{} (line {}, column {})", json_fault(&error), error.line(), error.column());
-                    Err(FailureRecordError::Json { fault })
-                }
-            };
-            let name = format!("{}#{}", input.name, index + 1);
-            found.push_back(Found { name, record, handle: Handle::None });
+        let mut found = Vec::new();
+        for record in records(&input.bytes) {
+            let name = format!("{}#{}", input.name, found.len() + 1);
+            found.push(Found { name, record, handle: Handle::None });
         }
         Ok(FailureFile { found: RefCell::new(found) })
     }
 
-    pub(super) fn next(&self) -> Option<Found> {
-        self.found.borrow_mut().pop_front()
+    /// Returns all of them, once.
+    pub(super) fn take(&self) -> Vec<Found> {
+        self.found.take()
+    }
+}
+
+/// Reads values one after the other. After one that is not JSON, reading resumes at the next line that begins a value.
+fn records(json: &[u8]) -> Vec<Result<super::FailureRecord, FailureRecordError>> {
+    let mut records = Vec::new();
+    let mut offset = 0;
+    loop {
+        let mut values = serde_json::Deserializer::from_slice(&json[offset..]).into_iter::<&RawValue>();
+        let error = loop {
+            match values.next() {
+                Some(Ok(value)) => records.extend(document::failure_records(value)),
+                Some(Err(error)) => break error,
+                None => return records,
+            }
+        };
+        let start = offset + values.byte_offset();
+        let place = line_number(json, offset) + error.line();
+        let next = next_value(json, start);
+        let skipped = line_number(json, next) - line_number(json, start);
+        let skipped = match skipped {
+            0 | 1 => String::new(),
+            lines => format!("; {} skipped", count(lines as u64, "line")),
+        };
+        let fault = format!("{} (line {place}, column {}){skipped}", json_fault(&error), error.column());
+        records.push(Err(FailureRecordError::Json { fault }));
+        offset = next;
+    }
+}
+
+/// Line breaks before a position.
+fn line_number(json: &[u8], position: usize) -> usize {
+    json[..position].iter().filter(|&&byte| byte == b'\n').count()
+}
+
+/// The position of the next line that begins an object or an array.
+fn next_value(json: &[u8], start: usize) -> usize {
+    // The faulty value itself may begin a line: its first byte is passed first.
+    let from = (start..json.len()).find(|&at| !json[at].is_ascii_whitespace()).unwrap_or(json.len());
+    let begins = |at: &usize| json[at - 1] == b'\n' && matches!(json[*at], b'{' | b'[');
+    (from + 1..json.len()).find(begins).unwrap_or(json.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(json: &str, expected: &[&str]) {
+        let text = |record: &Result<super::super::FailureRecord, FailureRecordError>| match record {
+            Ok(record) => record.first.to_string(),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(records(json.as_bytes()).iter().map(text).collect::<Vec<_>>(), expected);
+    }
+
+    fn failure(number: u64) -> String {
+        let arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/orders";
+        serde_json::json!({ "KinesisBatchInfo": { "shardId": "s", "startSequenceNumber": number.to_string(),
+            "endSequenceNumber": number.to_string(), "batchSize": 1, "streamArn": arn } })
+        .to_string()
+    }
+
+    #[test]
+    fn what_follows_a_bad_line_is_read() {
+        let (a, b) = (failure(1), failure(2));
+        check(&format!("{a}\n{b}"), &["1", "2"]);
+        check(&format!("{a} {b}\n\n"), &["1", "2"]);
+        check("", &[]);
+        let fault = "not JSON: key must be a string (line 2, column 2)";
+        check(&format!("{a}\n{{oops}}\n{b}\n"), &["1", fault, "2"]);
+        check(&format!("{a}\n{{oops}}\nand\nmore"), &["1", &format!("{fault}; 2 lines skipped")]);
+        // Killed in the middle of a line.
+        let torn = "not JSON: EOF while parsing a string (line 2, column 10)";
+        check(&format!("{a}\n{}", &b[..10]), &["1", torn]);
+        // Two bad lines are two.
+        let second = "not JSON: key must be a string (line 3, column 2)";
+        check(&format!("{a}\n{{oops}}\n{{oops}}\n{b}"), &["1", fault, second, "2"]);
     }
 }

@@ -1,11 +1,11 @@
-use std::{cell::RefCell, collections::VecDeque};
+use std::cell::RefCell;
 
 use kinesis_handler::{
     SequenceNumber,
     journal::{JournalShard, JournalStore, StateKind},
 };
 
-use super::{FailureRecord, FailureRecordError, Found, Handle};
+use super::{FailureRecord, FailureRecordError, Found, Handle, Owner};
 use crate::{
     error::Error,
     journal_table::{JournalTable, ShardFilter},
@@ -15,17 +15,17 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Holes {
     table: JournalTable,
-    found: RefCell<VecDeque<Found>>,
+    found: RefCell<Vec<Found>>,
 }
 
 impl Holes {
     /// Lists them: they are small.
     pub(super) async fn open(table: JournalTable, filter: &ShardFilter) -> Result<Self, Error> {
-        let mut found = VecDeque::new();
+        let mut found = Vec::new();
         for partition_key in table.partition_keys(filter).await? {
             let Some(shard) = JournalShard::parse(&partition_key) else { continue };
             for state in table.states(shard, StateKind::Hole).await?.states {
-                found.push_back(Found {
+                found.push(Found {
                     name: format!("hole {}", state.sequence_number),
                     record: failure_record(shard, state.sequence_number),
                     handle: Handle::Hole(partition_key.clone()),
@@ -35,11 +35,12 @@ impl Holes {
         Ok(Holes { table, found: RefCell::new(found) })
     }
 
-    pub(super) fn next(&self) -> Option<Found> {
-        self.found.borrow_mut().pop_front()
+    /// Returns all of them, once.
+    pub(super) fn take(&self) -> Vec<Found> {
+        self.found.take()
     }
 
-    /// The function has done it already, if the table is its journal.
+    /// Deletes a hole. The function has done it already, if the table is its journal.
     pub(super) async fn delete(
         &self,
         partition_key: &str,
@@ -56,9 +57,9 @@ fn failure_record(
     sequence_number: SequenceNumber,
 ) -> Result<FailureRecord, FailureRecordError> {
     Ok(FailureRecord {
-        owner: shard.to_string(),
+        owner: Owner::Journal(shard.to_string()),
+        event_source_arn: shard.stream_arn.to_owned(),
         stream: shard.stream_arn.parse().map_err(FailureRecordError::StreamArn)?,
-        is_fan_out: false,
         shard_id: shard.shard_id.to_owned(),
         first: sequence_number,
         last: sequence_number,

@@ -5,9 +5,15 @@ mod queue;
 mod bucket;
 mod holes;
 
-use super::failure_record::{FailureRecord, FailureRecordError};
-use std::path::Path;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::Path,
+};
 
+use super::{
+    document,
+    failure_record::{FailureRecord, FailureRecordError, Owner},
+};
 use crate::{
     aws::AwsError,
     error::Error,
@@ -17,27 +23,49 @@ use crate::{
 
 use self::{bucket::Bucket, file::FailureFile, holes::Holes, queue::Queue};
 
-/// A failure record, or what stands in the place of one.
+/// A failure record, or what its source has instead of one.
 #[derive(Debug)]
 pub(super) struct Found {
-    /// What a person calls it: a message ID, an object's key, a line.
+    /// The name for people: a message ID, an object's key, a position in a file.
     pub(super) name: String,
     pub(super) record: Result<FailureRecord, FailureRecordError>,
-    /// What its source calls it.
-    pub(super) handle: Handle,
+    handle: Handle,
+}
+
+/// The name of a failure record in its source.
+#[derive(Debug)]
+enum Handle {
+    /// It stays where it is.
+    None,
+    /// The ID of a message.
+    Message(String),
+    /// The key of an object.
+    Object(String),
+    /// The partition key of a hole in the journal's table.
+    Hole(String),
+}
+
+/// Failure records that are redriven one after the other, because they may belong to one shard. Lanes are independent.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    waiting: VecDeque<Waiting>,
 }
 
 #[derive(Debug)]
-pub(super) enum Handle {
-    /// It stays where it is.
-    None,
-    /// ID of a message.
-    Message(String),
-    /// Key of an object.
-    Object(String),
-    /// Partition key of a hole in the journal's table.
-    Hole(String),
+enum Waiting {
+    Found(Box<Found>),
+    /// An object that has not been read yet.
+    Object {
+        key: String,
+        bytes: u64,
+    },
 }
+
+/// Most failure records that a lane loads at once, so that an object is in memory for a short time only.
+const MAX_LOADED: usize = 100;
+
+/// Bytes of objects that a lane loads at once, unless a single one is larger.
+const MAX_LOADED_BYTES: u64 = 8 * 1024 * 1024;
 
 #[derive(Debug)]
 pub(super) enum Source {
@@ -64,22 +92,49 @@ impl Source {
         Holes::open(table, filter).await.map(Source::Holes)
     }
 
-    /// The next one; `None` if there are no more.
-    pub(super) async fn next(&self) -> Result<Option<Found>, Error> {
+    /// Returns the next lanes; none if there are no more failure records. Earlier ones should be finished, because the
+    /// same shard may appear again.
+    pub(super) async fn lanes(&self) -> Result<Vec<Lane>, Error> {
         match self {
-            Source::File(file) => Ok(file.next()),
-            Source::Queue(queue) => Ok(queue.next().await?),
-            Source::Bucket(bucket) => Ok(bucket.next().await?),
-            Source::Holes(holes) => Ok(holes.next()),
+            Source::File(file) => Ok(lanes(file.take())),
+            Source::Queue(queue) => Ok(lanes(queue.receive().await?)),
+            Source::Bucket(bucket) => Ok(bucket.lanes().await?),
+            Source::Holes(holes) => Ok(lanes(holes.take())),
         }
     }
 
-    /// Whether what is processed is taken out of it.
+    /// Returns the next failure records of a lane, in the order of their shard; none at its end.
+    pub(super) async fn load(&self, lane: &mut Lane) -> Vec<Found> {
+        let (mut found, mut objects, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while let Some(next) = lane.waiting.pop_front() {
+            match next {
+                Waiting::Found(next) => found.push(*next),
+                Waiting::Object { key, bytes: of_object } => {
+                    objects.push(key);
+                    bytes += of_object;
+                }
+            }
+            if found.len() + objects.len() >= MAX_LOADED || bytes >= MAX_LOADED_BYTES {
+                break;
+            }
+        }
+        if let Source::Bucket(bucket) = self {
+            found = bucket.load(objects).await;
+            sort(&mut found);
+            // Somebody else may have deleted all of them.
+            if found.is_empty() && !lane.waiting.is_empty() {
+                return Box::pin(self.load(lane)).await;
+            }
+        }
+        found
+    }
+
+    /// Whether a failure record is deleted when it is processed.
     pub(super) fn deletes(&self) -> bool {
         !matches!(self, Source::File(_))
     }
 
-    /// Takes it out of its source: everything in it is processed.
+    /// Deletes a failure record: everything in it is processed.
     pub(super) async fn delete(&self, found: &Found) -> Result<(), Error> {
         match (self, &found.handle) {
             (Source::Queue(queue), Handle::Message(id)) => queue.delete(id).await?,
@@ -102,11 +157,36 @@ impl Source {
         }
     }
 
-    /// Gives back what was taken and is still there. Returns how many failure records others have in work.
+    /// Gives back what was taken and not deleted. Returns the number of failure records that others are working on.
     pub(super) async fn release(&self) -> Result<u64, Error> {
         match self {
             Source::Queue(queue) => Ok(queue.release().await?),
             _ => Ok(0),
         }
     }
+}
+
+/// Makes a lane of the failure records of each shard, and one of what is not a failure record.
+fn lanes(found: Vec<Found>) -> Vec<Lane> {
+    let mut shards: BTreeMap<Option<(String, String)>, Vec<Found>> = BTreeMap::new();
+    for found in found {
+        let shard = found.record.as_ref().ok();
+        let shard = shard.map(|record| (record.stream.as_str().to_owned(), record.shard_id.clone()));
+        shards.entry(shard).or_default().push(found);
+    }
+    let lane = |mut found: Vec<Found>| {
+        sort(&mut found);
+        Lane { waiting: found.into_iter().map(|found| Waiting::Found(Box::new(found))).collect() }
+    };
+    shards.into_values().map(lane).collect()
+}
+
+fn sort(found: &mut [Found]) {
+    let order = |found: &Found| {
+        found.record.as_ref().ok().map(|record| {
+            let (stream, shard_id, first, last) = record.order();
+            (stream.to_owned(), shard_id.to_owned(), first, last)
+        })
+    };
+    found.sort_by_cached_key(order);
 }

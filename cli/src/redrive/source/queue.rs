@@ -1,18 +1,24 @@
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::BTreeMap,
     time::Duration,
 };
 
 use aws_sdk_sqs::{
     Client,
-    types::{ChangeMessageVisibilityBatchRequestEntry, QueueAttributeName},
+    types::{ChangeMessageVisibilityBatchRequestEntry, Message, QueueAttributeName},
 };
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::{
+    future,
+    stream::{self, StreamExt, TryStreamExt},
+};
 use tokio::time::sleep;
 
-use super::{FailureRecord, Found, Handle};
-use crate::aws::{self, Attempts, AwsError, Repeater};
+use super::{Found, Handle, document};
+use crate::{
+    aws::{self, Attempts, AwsError, Repeater},
+    note::note,
+};
 
 /// How long others do not see a message that was received, in seconds. As long comes nobody to it if this is killed.
 const VISIBILITY_SECONDS: i32 = 60;
@@ -32,9 +38,18 @@ const WAIT_SECONDS: i32 = 2;
 /// Most messages that a request returns or changes.
 const MAX_MESSAGES: i32 = 10;
 
-/// How many messages are taken before the first of them is worked on, so that they come in the order of the stream, which
-/// the queue does not keep. SQS allows 120,000.
-const MAX_HELD: usize = 10_000;
+/// How many requests that receive messages are sent at once.
+const RECEIVERS: usize = 8;
+
+/// How many messages are received before the first of them is worked on, so that those of a shard are in its order, which
+/// the queue does not keep.
+const MAX_RECEIVED: usize = 10_000;
+
+/// How long their bodies may be together.
+const MAX_RECEIVED_BYTES: usize = 64 * 1024 * 1024;
+
+/// Most messages that are held, with those that have failed: SQS allows 120,000 in flight.
+const MAX_HELD: usize = 100_000;
 
 /// An SQS queue that is an on-failure destination, or subscribed to an SNS topic that is one.
 #[derive(Debug)]
@@ -43,12 +58,9 @@ pub(crate) struct Queue {
     url: String,
     resource: String,
     repeater: Repeater,
-    found: RefCell<VecDeque<Found>>,
-    /// Messages that are not deleted, by their IDs: the newest receipt handle counts. One may come twice, if holding it has
-    /// failed.
+    /// Receipt handles of the messages that were received and not deleted, by their IDs. One is received again if
+    /// holding it has failed.
     held: RefCell<BTreeMap<String, String>>,
-    /// IDs of all messages that were received.
-    seen: RefCell<HashSet<String>>,
     is_empty: Cell<bool>,
 }
 
@@ -67,57 +79,53 @@ impl Queue {
             let what = "no URL".to_owned();
             answer.queue_url.ok_or(AwsError::Answer { operation, what })?
         };
-        let queue = Queue {
-            client,
-            url,
-            resource,
-            repeater,
-            found: RefCell::default(),
-            held: RefCell::default(),
-            seen: RefCell::default(),
-            is_empty: Cell::new(false),
-        };
+        let queue =
+            Queue { client, url, resource, repeater, held: RefCell::default(), is_empty: Cell::new(false) };
         // Whether it is there shows now.
         queue.in_flight(Attempts::Few).await?;
         Ok(queue)
     }
 
-    pub(super) async fn next(&self) -> Result<Option<Found>, AwsError> {
-        if self.found.borrow().is_empty() && !self.is_empty.get() {
-            self.receive().await?;
-        }
-        Ok(self.found.borrow_mut().pop_front())
-    }
-
-    async fn receive(&self) -> Result<(), AwsError> {
+    /// Receives the next messages, as many as are worked on at once; none if there are no more.
+    pub(super) async fn receive(&self) -> Result<Vec<Found>, AwsError> {
         let mut found = Vec::new();
-        while found.len() < MAX_HELD {
-            let request = || {
-                let request = self.client.receive_message().queue_url(&self.url);
-                let request = request.max_number_of_messages(MAX_MESSAGES).wait_time_seconds(WAIT_SECONDS);
-                request.visibility_timeout(VISIBILITY_SECONDS).send()
-            };
-            let answer = self.repeater.request(&self.resource, "ReceiveMessage", Attempts::Endless, request);
-            let messages = answer.await?.messages.unwrap_or_default();
-            if messages.is_empty() {
+        let mut bytes = 0;
+        while found.len() < MAX_RECEIVED && bytes < MAX_RECEIVED_BYTES && !self.is_empty.get() {
+            if self.held.borrow().len() >= MAX_HELD {
+                note(format_args!("{MAX_HELD} messages are held: run again for those after them"));
                 self.is_empty.set(true);
                 break;
             }
-            for message in messages {
+            let received = (0..RECEIVERS).map(|_| self.receive_some());
+            for message in future::try_join_all(received).await?.into_iter().flatten() {
                 let (Some(receipt), Some(id)) = (message.receipt_handle, message.message_id) else {
                     continue;
                 };
-                let is_new = self.seen.borrow_mut().insert(id.clone());
-                if is_new {
-                    let record = FailureRecord::parse(message.body.unwrap_or_default().as_bytes());
-                    found.push(Found { name: id.clone(), record, handle: Handle::Message(id.clone()) });
+                // The newest receipt handle counts.
+                if self.held.borrow_mut().insert(id.clone(), receipt).is_some() {
+                    continue;
                 }
-                self.held.borrow_mut().insert(id, receipt);
+                let body = message.body.unwrap_or_default();
+                bytes += body.len();
+                let record = document::failure_record(body.as_bytes());
+                found.push(Found { name: id.clone(), record, handle: Handle::Message(id) });
             }
         }
-        found.sort_by_cached_key(|found| found.record.as_ref().ok().map(FailureRecord::order));
-        self.found.borrow_mut().extend(found);
-        Ok(())
+        Ok(found)
+    }
+
+    async fn receive_some(&self) -> Result<Vec<Message>, AwsError> {
+        let request = || {
+            let request = self.client.receive_message().queue_url(&self.url);
+            let request = request.max_number_of_messages(MAX_MESSAGES).wait_time_seconds(WAIT_SECONDS);
+            request.visibility_timeout(VISIBILITY_SECONDS).send()
+        };
+        let answer = self.repeater.request(&self.resource, "ReceiveMessage", Attempts::Endless, request);
+        let messages = answer.await?.messages.unwrap_or_default();
+        if messages.is_empty() {
+            self.is_empty.set(true);
+        }
+        Ok(messages)
     }
 
     pub(super) async fn delete(&self, id: &str) -> Result<(), AwsError> {

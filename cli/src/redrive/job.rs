@@ -1,0 +1,69 @@
+use std::cell::{Cell, RefCell};
+
+use super::{
+    report::{Counts, Fate},
+    source::Found,
+};
+
+/// A failure record in work.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) found: Found,
+    /// Its number in this run.
+    pub(super) number: Cell<u64>,
+    /// Kinesis records that wait for their event.
+    pub(super) waiting: Cell<u64>,
+    /// Whether all of its Kinesis records have been handed over for delivery.
+    pub(super) is_read: Cell<bool>,
+    counts: Cell<Counts>,
+    /// What is wrong with it.
+    problem: RefCell<Option<Fate>>,
+}
+
+impl Job {
+    pub(super) fn new(found: Found) -> Self {
+        Job {
+            found,
+            number: Cell::new(0),
+            waiting: Cell::new(0),
+            is_read: Cell::new(false),
+            counts: Cell::default(),
+            problem: RefCell::default(),
+        }
+    }
+
+    /// Notes the first problem. If some records are lost, the others are delivered; after any other problem, nothing is.
+    pub(super) fn fail(&self, fate: Fate) {
+        let mut problem = self.problem.borrow_mut();
+        if matches!(*problem, None | Some(Fate::Lost { .. })) {
+            *problem = Some(fate);
+        }
+    }
+
+    /// Whether nothing more of it is delivered.
+    pub(super) fn is_stopped(&self) -> bool {
+        !matches!(*self.problem.borrow(), None | Some(Fate::Lost { .. }))
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.is_read.get() && self.waiting.get() == 0
+    }
+
+    /// Its outcome, once it is finished; `otherwise`, if there is no problem.
+    pub(super) fn fate(&self, otherwise: Fate) -> Fate {
+        self.problem.borrow().clone().unwrap_or(otherwise)
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.counts.get()
+    }
+
+    pub(super) fn count_found(&self, found: u64) {
+        self.counts.set(Counts { found: Some(found), ..self.counts.get() });
+    }
+
+    pub(super) fn count_delivered(&self, records: u64) {
+        let counts = self.counts.get();
+        self.counts.set(Counts { delivered: counts.delivered + records, ..counts });
+    }
+}

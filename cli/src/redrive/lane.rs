@@ -1,0 +1,519 @@
+use std::{
+    borrow::Cow,
+    collections::{HashSet, VecDeque},
+    rc::Rc,
+};
+
+use kinesis_esm_simulator::{Origin, SharedRecord};
+use kinesis_handler::{KinesisRecord, SequenceNumber};
+
+use super::{
+    Redrive,
+    failure_record::{FailureRecord, PayloadError},
+    job::Job,
+    range_reader::{Range, RangeReader},
+    report::Fate,
+};
+use crate::{
+    aws::AwsError,
+    cell,
+    delivery::{Batch, Batcher, Delivered},
+    error::{Error, chain},
+    note::{count, note},
+    progress_file::{Place, ProgressError},
+    stream_arn::StreamArn,
+};
+
+/// Data that a range may hold before its number of records is known. A batch has at most 6 MiB of JSON.
+const MAX_UNCHECKED_BYTES: usize = 32 * 1024 * 1024;
+
+/// Failure records in one event after one has failed. It doubles with each event that does not.
+const SLOW_START: usize = 1;
+
+/// Reads and delivers the failure records of a lane, in order. Those that follow each other share events and reads.
+pub(super) struct LaneWork<'l, 'r> {
+    run: &'l Redrive<'r>,
+    shard: Option<Shard>,
+    batcher: Batcher<Mark>,
+    /// Failure record, event source and shard of what was put into the batcher last.
+    last_pushed: Option<(Rc<Job>, Origins)>,
+    /// Failure records that are not reported yet.
+    jobs: VecDeque<Rc<Job>>,
+    /// Most failure records in one event.
+    max_jobs: usize,
+}
+
+/// The shard that is read.
+struct Shard {
+    stream: StreamArn,
+    id: String,
+    /// Without one, why it is not read.
+    reader: Result<RangeReader, Unread>,
+}
+
+/// What is known of a Kinesis record that waits for its event.
+struct Mark {
+    job: Rc<Job>,
+    /// Whether no other record of its failure record has the same sequence number and follows.
+    is_last: bool,
+}
+
+/// Event source and shard, as a record names them.
+type Origins = (Option<String>, Option<String>);
+
+/// A record in a batch.
+type Queued = (KinesisRecord<'static>, Mark);
+
+/// Why a range was not read.
+#[derive(Clone)]
+enum Unread {
+    /// The stream or shard does not exist.
+    Gone,
+    /// It must not or cannot be read.
+    Failed(String),
+    /// The run was asked to end.
+    Halted,
+}
+
+/// What was read of a range.
+struct ReadRange {
+    /// Number of Kinesis records of the failure record.
+    found: u64,
+    has_start: bool,
+    has_end: bool,
+}
+
+impl<'l, 'r> LaneWork<'l, 'r> {
+    pub(super) fn new(run: &'l Redrive<'r>) -> Self {
+        LaneWork {
+            run,
+            shard: None,
+            batcher: Batcher::new(run.args.delivery.batch_size),
+            last_pushed: None,
+            jobs: VecDeque::new(),
+            max_jobs: usize::MAX,
+        }
+    }
+
+    /// Reads the records of a failure record, and delivers all that make an event. The rest waits.
+    pub(super) async fn add(&mut self, job: Rc<Job>) -> Result<(), Error> {
+        if let Ok(record) = &job.found.record
+            && self.batcher.last().is_some_and(|last| record.first <= last)
+        {
+            // Both may be about the same records, and an event must be in order.
+            self.flush().await?;
+        }
+        self.jobs.push_back(Rc::clone(&job));
+        match &job.found.record {
+            Ok(record) => self.read(&job, record).await?,
+            Err(error) => job.fail(Fate::Unreadable { error: chain(error) }),
+        }
+        job.is_read.set(true);
+        self.settle().await
+    }
+
+    /// Delivers what waits, and reports all that is left.
+    pub(super) async fn finish(mut self) -> Result<(), Error> {
+        self.flush().await?;
+        self.settle().await
+    }
+
+    async fn read(&mut self, job: &Rc<Job>, record: &FailureRecord) -> Result<(), Error> {
+        let done = self.run.progress.borrow().as_ref().and_then(|progress| progress.through(&record.key()));
+        let done = done.map(|place| place.sequence_number);
+        if done == Some(record.last) {
+            return Ok(());
+        }
+        if let Some(why) = self.run.membership.refusal(record).await {
+            job.fail(Fate::Refused { why });
+            return Ok(());
+        }
+        let payload = match record.payload_records() {
+            Ok(payload) => payload,
+            Err(error @ PayloadError::Foreign { .. }) => {
+                job.fail(Fate::Refused { why: chain(&error) });
+                return Ok(());
+            }
+            // The stream may still have them.
+            Err(error) => {
+                note(format_args!("{}: {}", cell::text(&job.found.name, 200), chain(&error)));
+                None
+            }
+        };
+        if let Some(payload) = payload.as_ref().filter(|payload| record.is_complete(payload)) {
+            return self.deliver_payload(job, payload.clone(), done).await;
+        }
+        let only = payload.as_ref().map(|records| numbers(records).collect::<HashSet<_>>());
+        let read = self.deliver_range(job, record, only, payload.is_none(), done).await?;
+        match (read, payload) {
+            (Ok(range), None) => self.note_loss(job, record, &range, done),
+            (Ok(range), Some(_)) if range.has_start => self.note_loss(job, record, &range, done),
+            (Err(Unread::Halted), _) => job.fail(Fate::Halted),
+            // It is incomplete, but all that there is.
+            (_, Some(payload)) => {
+                let found = payload.len() as u64;
+                self.deliver_payload(job, payload, done).await?;
+                if let Some(missing) = record.batch_size.and_then(|size| size.checked_sub(found))
+                    && missing > 0
+                    && done.is_none()
+                {
+                    let why =
+                        "the stream or its first records are gone, and the payload is incomplete".to_owned();
+                    job.fail(Fate::Lost { records: Some(missing), why });
+                }
+            }
+            (Err(Unread::Gone), None) => {
+                let why = "the stream or its shard is gone".to_owned();
+                job.fail(Fate::Lost { records: record.batch_size, why });
+            }
+            (Err(Unread::Failed(error)), None) => {
+                let at = self.next_number(record);
+                job.fail(Fate::Failed { at, error });
+            }
+        }
+        Ok(())
+    }
+
+    /// The first record that is not known to be processed, or the last one that is.
+    fn next_number(&self, record: &FailureRecord) -> SequenceNumber {
+        let progress = self.run.progress.borrow();
+        let through = progress.as_ref().and_then(|progress| progress.through(&record.key()));
+        through.map_or(record.first, |place| place.sequence_number)
+    }
+
+    fn note_loss(&self, job: &Job, record: &FailureRecord, range: &ReadRange, done: Option<SequenceNumber>) {
+        if job.is_stopped() {
+            return;
+        }
+        // User records are no measure for Kinesis records, and neither is the rest that an earlier run has left.
+        let expected = record.batch_size.filter(|_| !record.is_fan_out() && done.is_none());
+        let missing = expected.map(|expected| expected.saturating_sub(range.found));
+        let (records, why) = match (range.has_start, range.has_end, missing) {
+            (true, true, None | Some(0)) => return,
+            (false, false, missing) if range.found == 0 => {
+                (missing.or(record.batch_size), "the stream has none of them any more")
+            }
+            (false, ..) => (missing, "the stream has dropped the first of them"),
+            (_, false, missing) => (missing, "the stream does not have the last of them"),
+            (true, true, missing) => (missing, "the stream does not have all of them"),
+        };
+        job.fail(Fate::Lost { records, why: why.to_owned() });
+    }
+
+    async fn deliver_payload(
+        &mut self,
+        job: &Rc<Job>,
+        records: Vec<KinesisRecord<'static>>,
+        done: Option<SequenceNumber>,
+    ) -> Result<(), Error> {
+        job.count_found(records.len() as u64);
+        let wanted =
+            records.into_iter().filter(|record| done.is_none_or(|done| record.sequence_number > done));
+        let mut wanted = wanted.peekable();
+        while let Some(record) = wanted.next() {
+            let next = wanted.peek().map(|next| next.sequence_number);
+            let is_last = next != Some(record.sequence_number);
+            self.push(job, record, is_last).await?;
+        }
+        Ok(())
+    }
+
+    /// Delivers what the stream has of a failure record: only these records, if `only` names them. Without a payload,
+    /// records that the range does not begin with are delivered, too.
+    async fn deliver_range(
+        &mut self,
+        job: &Rc<Job>,
+        record: &FailureRecord,
+        only: Option<HashSet<SequenceNumber>>,
+        is_without_payload: bool,
+        done: Option<SequenceNumber>,
+    ) -> Result<Result<ReadRange, Unread>, Error> {
+        self.use_shard(record).await?;
+        let is_checked = !self.run.args.all_in_range;
+        // A payload names the records, and a fan-out consumer counts user records.
+        let is_counted = is_checked && only.is_none() && !record.is_fan_out();
+        let max_records = if is_counted { record.batch_size.unwrap_or(0) } else { u64::MAX };
+        let max_bytes = if is_checked { MAX_UNCHECKED_BYTES } else { usize::MAX };
+        let mut range = match self.begin(record, done).await? {
+            Ok(range) => range,
+            Err(unread) => return Ok(Err(unread)),
+        };
+        let mut read = ReadRange { found: 0, has_start: range.has_start(), has_end: false };
+        if !range.has_start() && !is_without_payload {
+            return Ok(Ok(read));
+        }
+        let origin = Origin::new(&record.shard_id, record.stream.as_str());
+        let (mut unchecked, mut bytes): (Vec<SharedRecord>, _) = (Vec::new(), 0);
+        loop {
+            let mut records = match self.next(&mut range).await? {
+                Ok(Some(records)) => records,
+                Ok(None) => break,
+                Err(unread) => return Ok(Err(unread)),
+            };
+            records.retain(|record| only.as_ref().is_none_or(|only| only.contains(&record.sequence_number)));
+            read.found += records.len() as u64;
+            job.count_found(read.found);
+            bytes += records.iter().map(|record| record.data.len()).sum::<usize>();
+            if self.run.args.dry_run {
+                continue;
+            }
+            // A payload takes their place if the others cannot be read.
+            if is_checked || only.is_some() {
+                unchecked.append(&mut records);
+            } else {
+                self.push_all(job, records, &origin).await?;
+            }
+            if job.is_stopped() || read.found > max_records || bytes > max_bytes {
+                break;
+            }
+        }
+        read.has_end = range.has_end();
+        if read.found > max_records || bytes > max_bytes {
+            job.fail(Fate::Refused { why: refusal(record, read.found) });
+            return Ok(Ok(read));
+        }
+        self.push_all(job, unchecked, &origin).await?;
+        Ok(Ok(read))
+    }
+
+    async fn push_all(
+        &mut self,
+        job: &Rc<Job>,
+        records: Vec<SharedRecord>,
+        origin: &Origin,
+    ) -> Result<(), Error> {
+        for record in records {
+            self.push(job, record.in_event(origin).into_owned(), true).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts a record into the next event, and delivers that event when it is full.
+    async fn push(
+        &mut self,
+        job: &Rc<Job>,
+        record: KinesisRecord<'static>,
+        is_last: bool,
+    ) -> Result<(), Error> {
+        if job.is_stopped() || self.run.args.dry_run {
+            return Ok(());
+        }
+        let text = |text: &Option<Cow<'_, str>>| text.as_deref().map(str::to_owned);
+        let origins = (text(&record.event_source_arn), text(&record.shard_id));
+        if let Some((last_job, last_origins)) = &self.last_pushed
+            && let Some(last) = self.batcher.last()
+            && !Rc::ptr_eq(last_job, job)
+            // An event is of one shard, and in order. If records of two failure records had the same number, the response
+            // could not tell them apart.
+            && (*last_origins != origins || record.sequence_number <= last)
+        {
+            self.flush().await?;
+        }
+        self.last_pushed = Some((Rc::clone(job), origins));
+        job.waiting.set(job.waiting.get() + 1);
+        match self.batcher.push(record, Mark { job: Rc::clone(job), is_last }) {
+            Some(batch) => self.send(batch).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), Error> {
+        match self.batcher.finish() {
+            Some(batch) => self.send(batch).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Delivers a batch. A record that fails ends its failure record; those of other failure records are delivered.
+    async fn send(&mut self, batch: Batch<Mark>) -> Result<(), Error> {
+        let mut queue: VecDeque<Queued> = batch.records.into_iter().zip(batch.known).collect();
+        loop {
+            queue.retain(|(_, mark)| {
+                let is_wanted = !mark.job.is_stopped();
+                if !is_wanted {
+                    mark.leave();
+                }
+                is_wanted
+            });
+            let length = self.event_length(&queue);
+            if length == 0 {
+                return self.settle().await;
+            }
+            let (delivered, outcome) = self.deliver(&queue, length).await?;
+            queue.drain(..delivered).for_each(|(_, mark)| mark.leave());
+            match (outcome, queue.front()) {
+                (Delivered::UpTo { error, .. }, Some((record, mark))) => {
+                    mark.job.fail(Fate::Failed { at: record.sequence_number, error });
+                    self.max_jobs = SLOW_START;
+                }
+                (Delivered::Halted, _) => queue.iter().for_each(|(_, mark)| mark.job.fail(Fate::Halted)),
+                _ => self.max_jobs = self.max_jobs.saturating_mul(2),
+            }
+        }
+    }
+
+    /// How many records the next event has: those of a few failure records only, after one has failed.
+    fn event_length(&self, queue: &VecDeque<Queued>) -> usize {
+        let mut jobs = 0;
+        let mut last: Option<&Rc<Job>> = None;
+        for (position, (_, Mark { job, .. })) in queue.iter().enumerate() {
+            if !last.is_some_and(|last| Rc::ptr_eq(last, job)) {
+                jobs += 1;
+                last = Some(job);
+            }
+            if jobs > self.max_jobs {
+                return position;
+            }
+        }
+        queue.len()
+    }
+
+    /// Delivers the first records, and notes the progress of their failure records. Returns how many are processed.
+    async fn deliver(&self, queue: &VecDeque<Queued>, length: usize) -> Result<(usize, Delivered), Error> {
+        let records = queue.iter().take(length).map(|(record, _)| record.clone()).collect();
+        let mut delivered = 0;
+        let mut noted = Ok(());
+        let done = |total: usize| {
+            let mut through: Option<(&Job, SequenceNumber)> = None;
+            for (record, mark) in queue.iter().take(total).skip(delivered) {
+                mark.job.count_delivered(1);
+                if let Some((job, number)) = through.take_if(|(job, _)| !std::ptr::eq(*job, &*mark.job)) {
+                    self.note(job, number, &mut noted);
+                }
+                // User records of an aggregate share their number: it is processed with the last of them.
+                if mark.is_last {
+                    through = Some((&mark.job, record.sequence_number));
+                }
+            }
+            if let Some((job, number)) = through {
+                self.note(job, number, &mut noted);
+            }
+            self.run.meter.add((total - delivered) as u64);
+            delivered = total;
+        };
+        let outcome = self.run.delivery.deliver(records, done).await?;
+        noted?;
+        Ok((delivered, outcome))
+    }
+
+    /// Notes that a failure record is processed up to this number.
+    fn note(&self, job: &Job, through: SequenceNumber, noted: &mut Result<(), ProgressError>) {
+        if let (Some(progress), Ok(record)) = (self.run.progress.borrow_mut().as_mut(), &job.found.record)
+            && noted.is_ok()
+        {
+            *noted = progress.note(&record.key(), Place::whole(through));
+        }
+    }
+
+    /// Reports the failure records that are finished, and deletes those that are processed.
+    async fn settle(&mut self) -> Result<(), Error> {
+        let finished = self.jobs.iter().take_while(|job| job.is_finished()).count();
+        if finished == 0 {
+            return Ok(());
+        }
+        let finished = self.jobs.drain(..finished).collect();
+        self.run.settle(finished).await
+    }
+
+    /// Makes the shard of a failure record the one that is read.
+    async fn use_shard(&mut self, record: &FailureRecord) -> Result<(), Error> {
+        let (stream, shard_id) = (&record.stream, &record.shard_id);
+        if self.shard.as_ref().is_some_and(|shard| shard.stream == *stream && shard.id == *shard_id) {
+            return Ok(());
+        }
+        let reader = match attempt(self.run, self.run.api(stream)).await? {
+            Ok(api) => Ok(RangeReader::new(api, self.run.pace(stream, shard_id), shard_id)),
+            Err(unread) => Err(unread),
+        };
+        self.shard = Some(Shard { stream: stream.clone(), id: shard_id.clone(), reader });
+        Ok(())
+    }
+
+    async fn begin(
+        &mut self,
+        record: &FailureRecord,
+        done: Option<SequenceNumber>,
+    ) -> Result<Result<Range, Unread>, Error> {
+        let run = self.run;
+        let shard = self.shard.as_mut().expect("use_shard was called");
+        let reader = match &mut shard.reader {
+            Ok(reader) => reader,
+            // Asking again for each failure record would take hours.
+            Err(unread) => return Ok(Err(unread.clone())),
+        };
+        let range = attempt(run, reader.begin((record.first, record.last), done)).await?;
+        if let Err(unread) = &range {
+            shard.reader = Err(unread.clone());
+        }
+        Ok(range)
+    }
+
+    async fn next(&mut self, range: &mut Range) -> Result<Result<Option<Vec<SharedRecord>>, Unread>, Error> {
+        let run = self.run;
+        let shard = self.shard.as_mut().expect("use_shard was called");
+        let reader = match &mut shard.reader {
+            Ok(reader) => reader,
+            Err(unread) => return Ok(Err(unread.clone())),
+        };
+        let records = attempt(run, reader.next(range)).await?;
+        if let Err(unread) = &records {
+            shard.reader = Err(unread.clone());
+        }
+        Ok(records)
+    }
+}
+
+impl Mark {
+    /// The record no longer waits.
+    fn leave(&self) {
+        self.job.waiting.set(self.job.waiting.get() - 1);
+    }
+}
+
+/// Reads until there is an answer, or the run is asked to end. An error is that of the run, not of the stream.
+async fn attempt<T>(
+    run: &Redrive<'_>,
+    read: impl Future<Output = Result<T, AwsError>>,
+) -> Result<Result<T, Unread>, Error> {
+    let read = tokio::select! {
+        read = read => read,
+        () = run.delivery.halt.asked() => return Ok(Err(Unread::Halted)),
+    };
+    match read {
+        Ok(read) => {
+            run.has_read.set(true);
+            Ok(Ok(read))
+        }
+        Err(error @ (AwsError::NoRegion | AwsError::NoCredentials(_))) => Err(error.into()),
+        Err(error) if error.is("ResourceNotFoundException") => {
+            run.has_read.set(true);
+            Ok(Err(Unread::Gone))
+        }
+        Err(error) => {
+            let text = chain(&error);
+            if error.is_unanswered() {
+                run.unreachable.borrow_mut().get_or_insert(error);
+            } else {
+                run.has_read.set(true);
+            }
+            Ok(Err(Unread::Failed(text)))
+        }
+    }
+}
+
+fn refusal(record: &FailureRecord, found: u64) -> String {
+    match record.batch_size {
+        Some(size) if found <= size || record.is_fan_out() => {
+            "its range holds more data than a batch can have: confirm with --all-in-range".to_owned()
+        }
+        Some(size) => format!(
+            "its range holds more than the {} that it counts: confirm with --all-in-range",
+            count(size, "record")
+        ),
+        None => "it does not say how many records were discarded: confirm with --all-in-range".to_owned(),
+    }
+}
+
+fn numbers(records: &[KinesisRecord<'_>]) -> impl Iterator<Item = SequenceNumber> {
+    records.iter().map(|record| record.sequence_number)
+}
