@@ -5,11 +5,11 @@ use clap::ArgGroup;
 use super::{DeliveryArgs, Format, PaceArgs, ShardArgs, TargetArgs};
 use crate::object_prefix::ObjectPrefix;
 
-/// Delivers again what the event source mapping has discarded.
+/// Redelivers records that the event source mapping discarded.
 ///
-/// Reads failure records, reads the Kinesis records that they name again from the stream (or takes those that S3 has
-/// kept), and delivers them to a function as the mapping would. A failure record is deleted only when all of its records
-/// are processed.
+/// Reads failure records, reads the Kinesis records that they name from the stream (or takes the copy in S3), and
+/// delivers them to a function as the mapping would. A failure record is deleted only when all of its records are
+/// processed.
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = AFTER_HELP,
@@ -22,7 +22,8 @@ pub(crate) struct RedriveArgs {
     /// Objects in S3: s3://BUCKET or s3://BUCKET/PREFIX
     #[arg(long, value_name = "URI", help_heading = "Where failure records are")]
     pub(crate) s3: Option<ObjectPrefix>,
-    /// A file, one JSON value after the other; `-` is standard input
+    /// A file with failure records, lists of them, SQS, SNS or EventBridge events, or output of `aws sqs receive-message`;
+    /// `-` is standard input
     #[arg(long, value_name = "FILE", help_heading = "Where failure records are")]
     pub(crate) file: Option<PathBuf>,
     /// The holes in the retry journal: the name of its DynamoDB table
@@ -36,21 +37,19 @@ pub(crate) struct RedriveArgs {
     pub(crate) delivery: DeliveryArgs,
     #[command(flatten)]
     pub(crate) pace: PaceArgs,
-    /// Redeliver failure records of every stream and function. Without it, only those are redelivered that an event
-    /// source mapping of --function has left, or that name --stream
+    /// Redeliver failure records of every stream and function, not only those of --function's mappings or of --stream
     #[arg(long)]
     pub(crate) any_stream: bool,
-    /// Deliver all records in the range of a failure record, even if these are more than it counts. A standard mapping
-    /// with filters or concurrent batches leaves such ranges
+    /// Deliver all records in the range of a failure record, even if there are more than it counts
     #[arg(long)]
     pub(crate) all_in_range: bool,
-    /// Leave failure records where they are, also when all is processed
+    /// Keep failure records in their source, even if all of their records are processed
     #[arg(long)]
     pub(crate) keep: bool,
-    /// Delete failure records, too, that have lost records for good, when all others are processed
+    /// Also delete failure records whose records are partly gone from the stream, once all others are processed
     #[arg(long, conflicts_with = "keep")]
     pub(crate) delete_lost: bool,
-    /// Only say what would be delivered, and what cannot be: reads the stream, invokes and deletes nothing
+    /// Report what would be delivered and what cannot be; reads the stream, but invokes and deletes nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
     #[command(flatten)]
@@ -63,49 +62,58 @@ pub(crate) struct RedriveArgs {
 // No doc comment: it would become that of the command.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ProgressArgs {
-    /// Where to note how far it has come; by default in a file of this run in ~/.local/state/kinesis-kit
+    /// The file for the progress of this run; by default in ~/.local/state/kinesis-kit
     #[arg(long, value_name = "FILE")]
     pub(crate) progress: Option<PathBuf>,
-    /// Begin anew, although an earlier run has come somewhere
+    /// Ignore saved progress and start over
     #[arg(long)]
     pub(crate) restart: bool,
 }
 
 const AFTER_HELP: &str = "\
-Each failure record is read again from its first to its last sequence number, in batches of at most --batch-size \
-records and 6 MB. The events are those that the mapping would send, but always of the stream, never of a consumer \
-with enhanced fan-out: what is read again is aggregated. Their member kinesisKit.mode is redrive: the kit's handler \
-resumes inside an aggregate where its journal says so, and leaves the checkpoint mirror alone. If the stream no longer \
-has the records, those that S3 has kept are sent as Lambda had them.
+Each failure record is read from the stream, from its first to its last sequence number, unless S3 holds the whole \
+event: then that is delivered. Events have at most --batch-size records and 6 MB. Failure records of a shard are \
+redelivered in order and share events; up to 16 shards are redelivered at once. Events have the shape of a standard \
+(not enhanced fan-out) mapping, because records read from the stream are still aggregated. Their member \
+kinesisKit.mode is redrive: the kit's handler resumes inside an aggregate where its journal says so, and does not \
+update the checkpoint mirror.
 
-A response that names a record makes the rest a new batch at once. A batch that makes no progress is tried --attempts \
-times, with growing delays; without a hint which record is to blame it is then halved. The first record that fails for \
-good ends its failure record: the rest is listed as failed, and stays where it was. Throttling costs no attempts. \
-Only a response about the batch is a success: batchItemFailures as a list or null, {}, null, or an empty body. Any \
-other response is a failure, unlike for Lambda, because what was delivered is deleted.
+After a partial failure, the remaining records are retried. A batch that makes no progress is tried --attempts times, \
+with growing delays; if the response does not identify a failed record, the batch is split in half. A record that \
+fails in all attempts ends its failure record: the rest of it is not delivered, and it stays in its source. Other \
+failure records are redelivered. Throttling costs no attempts. Only a response about the batch is a success: \
+batchItemFailures as a list or null, {}, null, or an empty body. Any other response is a failure, unlike for Lambda, \
+because what was delivered is deleted.
 
 OUTCOME (`outcome` in JSON):
   done        all records are processed; the failure record is deleted, unless --keep
-  failed      from a record on they are not; the next run goes on there
+  kept        all records are processed, but the failure record cannot be deleted; the next run only deletes it
+  failed      records from this one on are not processed; the next run resumes there
   lost        the stream no longer has some records, and there is no payload; all others are processed
-  unreadable  it is no failure record of a Kinesis stream
-  halted      the run was ended before it
+  refused     it may be forged, and nothing was delivered: see below
+  unreadable  it is not a failure record of a Kinesis stream, or its source does not return it
+  halted      the run ended before all of its records were processed
   found       with --dry-run: its records can be delivered
   written     with --events: its records are in event files
+RECORDS (`batchSize`) is the number of records that the failure record counts, FOUND (`found`) that of the Kinesis \
+records in its range or payload. They differ on an enhanced fan-out consumer, which counts user records.
 
-With a ParallelizationFactor above 1, or with filters, the range of a failure record also holds records that were not in the batch: they are delivered, \
-too, unless S3 tells which ones to take.
+Anyone who may write to the queue or bucket could have any range of any stream redelivered. Therefore these failure \
+records are refused: those whose range holds more Kinesis records than they count (a mapping with filters or \
+concurrent batches leaves such ranges; --all-in-range delivers them), those of a function or stream that do not \
+belong to an event source mapping of --function or to --stream (--any-stream delivers them), and those whose payload is \
+of another shard or range. Without --function and --stream, failure records of all streams are redelivered.
 
-A run that was interrupted or killed goes on where it has ended when the same command is given again. Messages of a \
-queue come back a minute after their reader was killed.
+If a run is interrupted or killed, the same command resumes. Messages of a queue become visible again a minute after \
+their reader was killed.
 
-Permissions: kinesis:GetShardIterator, GetRecords; lambda:InvokeFunction; for the source sqs:GetQueueUrl, \
-GetQueueAttributes, ReceiveMessage, ChangeMessageVisibility, DeleteMessage, or s3:ListBucket, GetObject, DeleteObject, \
-or dynamodb:Scan, Query, DeleteItem.
+Permissions: kinesis:GetShardIterator, GetRecords; lambda:InvokeFunction, ListEventSourceMappings; for the source \
+sqs:GetQueueUrl, GetQueueAttributes, ReceiveMessage, ChangeMessageVisibility, DeleteMessage, or s3:ListBucket, \
+GetObject, DeleteObject, or dynamodb:Scan, Query, DeleteItem.
 
 Exit codes:
   0    all done
-  1    some are not: they are listed
+  1    some records are not processed, or a failure record was not deleted: they are listed
   2    wrong usage; a source, stream or function cannot be used
   130  interrupted
 

@@ -61,6 +61,8 @@ pub(crate) enum FailureRecordError {
     NotOne { found: usize },
     #[error("larger than the {max_bytes} bytes of the largest failure record")]
     Size { max_bytes: usize },
+    #[error("an item of the journal that cannot be read: {reason}")]
+    Item { reason: String },
     #[error("its source does not return it")]
     Source(#[source] AwsError),
 }

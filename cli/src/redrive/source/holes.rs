@@ -24,7 +24,13 @@ impl Holes {
         let mut found = Vec::new();
         for partition_key in table.partition_keys(filter).await? {
             let Some(shard) = JournalShard::parse(&partition_key) else { continue };
-            for state in table.states(shard, StateKind::Hole).await?.states {
+            let entries = table.states(shard, StateKind::Hole).await?;
+            for item in entries.unreadable {
+                let name = format!("item {}", item.key.sort_key);
+                let record = Err(FailureRecordError::Item { reason: item.reason });
+                found.push(Found { name, record, handle: Handle::None });
+            }
+            for state in entries.states {
                 found.push(Found {
                     name: format!("hole {}", state.sequence_number),
                     record: failure_record(shard, state.sequence_number),
