@@ -110,11 +110,7 @@ async fn redrive(args: &RedriveArgs) -> Result<Outcome, Error> {
             note(format_args!("the same command resumes: its progress is in {path}"));
         }
     }
-    match ended {
-        // Whoever read the output does not know what became of the rest.
-        Err(error) if error.is_broken_pipe() => return Err(Error::OutputClosed),
-        ended => ended?,
-    }
+    ended.map_err(Error::of_work)?;
     if halt.is_asked_for() {
         return Err(Error::Interrupted);
     }
