@@ -282,3 +282,38 @@ fn a_purge_deletes_what_was_listed_and_confirmed_only() {
         kit_where(&variables(&server.url()), ["quarantine", "purge", "--table", "journal", "--yes"], "");
     assert_eq!((run.exit_code, table.sort_keys()), (Some(1), vec!["Q#018#010".to_owned()]), "{}", run.stderr);
 }
+
+#[test]
+fn parts_that_are_written_during_a_deletion_are_kept() {
+    // One byte more than an item holds.
+    const ITEM_BYTES: usize = 350 * 1024;
+    let part = |index: usize, quarantined_at: &str, request_id: &str| {
+        let mut part = quarantined(7, None, &"a".repeat([ITEM_BYTES, 1][index]));
+        part["sk"] = json!({ "S": format!("Q#017#010#P000{index}") });
+        part["writtenAt"] = json!({ "N": quarantined_at });
+        part["requestId"] = json!({ "S": request_id });
+        part
+    };
+    let mut head = quarantined(7, None, &"a".repeat(ITEM_BYTES + 1));
+    head["parts"] = json!({ "N": "2" });
+    head.as_object_mut().expect("an item").remove("data");
+    let items = [head, part(0, "1767225600000", "r"), part(1, "1767225600000", "r")];
+    let table = Arc::new(ScriptedTable::of(items));
+    let items = Arc::clone(&table);
+    let server = ScriptedKinesis::start(move |operation, number, request| {
+        let answer = items.answer(operation, request);
+        // Another invocation quarantines the record again, as soon as its head is gone: the first part of it is there.
+        if (operation, number) == ("DeleteItem", 0) {
+            items.put(part(0, "1767225600009", "other"));
+        }
+        answer
+    });
+    let run =
+        kit_where(&variables(&server.url()), ["quarantine", "purge", "--table", "journal", "--yes"], "");
+    assert_eq!(
+        (run.exit_code, table.sort_keys()),
+        (Some(0), vec!["Q#017#010#P0000".to_owned()]),
+        "{}",
+        run.stderr
+    );
+}

@@ -20,8 +20,9 @@ pub(super) const MAX_ITEM_PAYLOAD_BYTES: usize = 350 * 1024;
 /// What the key of a part has digits for.
 const MAX_PARTS: u64 = 10_000;
 
-/// Attribute of a part: when it was written, in milliseconds since 1970.
-const WRITTEN_AT: &str = "writtenAt";
+/// Attribute of a part: time at which its record was quarantined, in milliseconds since 1970, as in the head. With the
+/// request ID it tells the parts of two writes from each other.
+pub(super) const WRITTEN_AT: &str = "writtenAt";
 
 /// Age up to which a part without its head may belong to a write that has not ended: far more than an invocation takes.
 const MAX_PENDING_MS: u64 = 24 * 60 * 60 * 1000;
@@ -69,6 +70,8 @@ pub(super) fn parts(partition_key: &str, record: &QuarantinedRecord) -> impl Ite
             (PARTITION_KEY.to_owned(), text_value(partition_key)),
             (SORT_KEY.to_owned(), text_value(key::part(&head, index))),
             ("data".to_owned(), bytes_value(data)),
+            (WRITTEN_AT.to_owned(), number_value(record.quarantined_ms)),
+            ("requestId".to_owned(), text_value(&record.request_id)),
         ])
     })
 }

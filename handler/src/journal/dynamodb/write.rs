@@ -168,21 +168,30 @@ pub(super) async fn delete_quarantined(
 ) -> Result<bool, JournalError> {
     // The head first: without it nothing reads the parts, and a head without its parts cannot be read.
     for (index, sort_key) in quarantine_item::sort_keys(record).enumerate() {
-        let mut delete = client
+        let is_head = index == 0;
+        // The record may be quarantined again at any time, and its parts are written before its head. Parts of earlier
+        // versions do not say when they were written.
+        let condition = match is_head {
+            true => "attribute_not_exists(pk) OR (quarantinedAt = :at AND requestId = :request)".to_owned(),
+            false => format!(
+                "attribute_not_exists({WRITTEN_AT}) OR ({WRITTEN_AT} = :at AND requestId = :request)",
+                WRITTEN_AT = quarantine_item::WRITTEN_AT
+            ),
+        };
+        let delete = client
             .delete_item()
             .table_name(table)
             .key(PARTITION_KEY, text_value(shard.to_string()))
-            .key(SORT_KEY, text_value(sort_key));
-        if index == 0 {
-            delete = delete
-                .condition_expression("attribute_not_exists(pk) OR quarantinedAt = :read")
-                .expression_attribute_values(":read", number_value(record.quarantined_ms));
-        }
+            .key(SORT_KEY, text_value(sort_key))
+            .condition_expression(condition)
+            .expression_attribute_values(":at", number_value(record.quarantined_ms))
+            .expression_attribute_values(":request", text_value(&*record.request_id));
         let Err(error) = delete.send().await else { continue };
-        return match error.as_service_error() {
-            Some(DeleteItemError::ConditionalCheckFailedException(_)) => Ok(false),
-            _ => Err(failure(error)),
-        };
+        match error.as_service_error() {
+            Some(DeleteItemError::ConditionalCheckFailedException(_)) if is_head => return Ok(false),
+            Some(DeleteItemError::ConditionalCheckFailedException(_)) => {}
+            _ => return Err(failure(error)),
+        }
     }
     Ok(true)
 }
