@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use kinesis_handler::checkpoint::{DynamoDbCheckpoints, Row};
+use kinesis_handler::checkpoint::{DynamoDbCheckpoints, Row, UnreadableLease};
 
 use crate::{aws, error::Error};
 
@@ -8,7 +8,11 @@ use crate::{aws, error::Error};
 pub(crate) async fn rows(table: &str, stream_arn: &str) -> Result<BTreeMap<String, Row>, Error> {
     let client = aws::dynamodb(stream_arn.split(':').nth(3)).await?;
     let rows = DynamoDbCheckpoints::with_client(table, client).rows().await;
-    let rows = rows.map_err(|source| Error::Checkpoints { table: table.to_owned(), source })?;
+    let mut rows = rows.map_err(|source| Error::Checkpoints { table: table.to_owned(), source })?;
+    if let Some(UnreadableLease { error: source, .. }) = rows.unreadable.pop() {
+        return Err(Error::Checkpoints { table: table.to_owned(), source });
+    }
+    let rows = rows.leases;
     // Shard IDs are the same in every stream.
     let other = rows.values().filter_map(|row| row.stream_arn.as_deref()).find(|arn| *arn != stream_arn);
     match other {

@@ -255,7 +255,7 @@ async fn rows_of_others_are_left_alone_or_taken_over_as_in_memory() {
     // Not a lease table's row at all.
     world.put(item(&[("leaseKey", text(SHARD)), ("checkpoint", text("nowhere"))])).await;
     let error = world.write("50/0").await.expect_err("nobody knows what that is");
-    assert_eq!(error.to_string(), "the row of the shard cannot be read: checkpoint is S(\"nowhere\")");
+    assert_eq!(error.to_string(), "cannot read the lease: checkpoint is S(\"nowhere\")");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

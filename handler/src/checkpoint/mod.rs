@@ -18,7 +18,7 @@ pub use dynamodb::DynamoDbCheckpoints;
 pub use memory::MemoryCheckpoints;
 pub use outcome::{CheckpointError, Outcome, Refusal};
 pub use position::CheckpointPosition;
-pub use row::{Row, RowCheckpoint};
+pub use row::{LeaseRows, Row, RowCheckpoint, UnreadableLease};
 
 #[cfg(feature = "dynamodb")]
 pub use crate::dynamodb::StoreFault;

@@ -55,12 +55,12 @@ pub enum CheckpointError {
     /// The invocation has no time left to wait for the store.
     #[error("the checkpoint store did not answer in the time that is left")]
     OutOfTime,
-    /// The row is not as a lease table has them.
-    #[error("the row of the shard cannot be read: {attribute} is {found}")]
+    /// The row is not a lease as a KCL writes it.
+    #[error("cannot read the lease: {attribute} is {found}")]
     UnreadableRow {
         /// The attribute that is wrong.
         attribute: &'static str,
-        /// What stands there, shortened.
+        /// The attribute's value, shortened.
         found: String,
     },
     /// The event does not say which shard of which stream it comes from. Lambda's events always do.

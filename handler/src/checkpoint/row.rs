@@ -1,6 +1,6 @@
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
-use super::{Checkpoint, CheckpointPosition, Outcome, Refusal};
+use super::{Checkpoint, CheckpointError, CheckpointPosition, Outcome, Refusal};
 use crate::SequenceNumber;
 
 /// A row of the lease table, as far as the mirror knows it.
@@ -23,6 +23,31 @@ pub struct Row {
     pub arrival_ms: Option<u64>,
     /// `kitUpdatedAt`: when the mirror wrote the row last, in milliseconds since 1970.
     pub updated_ms: Option<u64>,
+    /// `streamName`: account, stream and creation epoch as `123456789012:orders:1767225600`, in the lease of a KCL
+    /// application that reads several streams. Its `leaseKey` is this and the shard's ID, joined with a colon.
+    pub stream_identifier: Option<String>,
+    /// `shardId`: the shard of such a lease. Every other lease has the shard's ID as its key.
+    pub shard_id: Option<String>,
+}
+
+/// Leases of a table, as a scan found them.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct LeaseRows {
+    /// Leases that can be read, by their `leaseKey`.
+    pub leases: BTreeMap<String, Row>,
+    /// Leases that cannot be read, in the order of the scan.
+    pub unreadable: Vec<UnreadableLease>,
+}
+
+/// A lease that cannot be read.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct UnreadableLease {
+    /// Its `leaseKey`, if that is text.
+    pub lease_key: Option<String>,
+    /// The attribute that cannot be read.
+    pub error: CheckpointError,
 }
 
 /// The attribute `checkpoint` of a row. The KCL knows no others.
@@ -78,6 +103,8 @@ impl Row {
             application: None,
             arrival_ms: None,
             updated_ms: None,
+            stream_identifier: None,
+            shard_id: None,
         }
     }
 

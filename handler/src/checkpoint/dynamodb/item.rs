@@ -22,6 +22,8 @@ pub(super) fn row(item: &Item) -> Result<Row, CheckpointError> {
         application: owned("kitApp")?,
         arrival_ms: number(item, "kitArrivalAt")?,
         updated_ms: number(item, "kitUpdatedAt")?,
+        stream_identifier: owned("streamName")?,
+        shard_id: owned("shardId")?,
         ..Row::new(checkpoint)
     })
 }
@@ -46,17 +48,17 @@ mod tests {
 
     #[test]
     fn what_no_lease_table_has_is_named() {
-        check_unreadable(&[], "the row of the shard cannot be read: checkpoint is absent");
+        check_unreadable(&[], "cannot read the lease: checkpoint is absent");
         check_unreadable(
             &[("checkpoint", AttributeValue::S("007".to_owned()))],
-            "the row of the shard cannot be read: checkpoint is S(\"007\")",
+            "cannot read the lease: checkpoint is S(\"007\")",
         );
         check_unreadable(
             &[
                 ("checkpoint", AttributeValue::S("7".to_owned())),
                 ("checkpointSubSequenceNumber", AttributeValue::N("-1".to_owned())),
             ],
-            "the row of the shard cannot be read: checkpointSubSequenceNumber is N(\"-1\")",
+            "cannot read the lease: checkpointSubSequenceNumber is N(\"-1\")",
         );
     }
 }

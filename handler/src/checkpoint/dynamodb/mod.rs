@@ -4,19 +4,16 @@ mod update;
 mod item;
 mod scan;
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 use tokio::runtime;
 
-use super::{Checkpoint, CheckpointError, CheckpointFuture, CheckpointStore, Row};
+use super::{Checkpoint, CheckpointError, CheckpointFuture, CheckpointStore, LeaseRows};
 use crate::dynamodb::Connection;
 
 /// A lease table in DynamoDB: HASH key `leaseKey` (text), no sort key.
@@ -55,12 +52,13 @@ impl DynamoDbCheckpoints {
         Self::with_connection(table.into(), Arc::new(Connection::with_client(client)))
     }
 
-    /// All rows, by their `leaseKey`, which is a shard's ID. It scans the table; the permission is `Scan`.
+    /// Returns all leases of the table, those that cannot be read apart. Rows of a KCL that are not leases (leader, workers,
+    /// migration) are skipped. It scans the table, strongly consistent; the permission is `dynamodb:Scan`.
     ///
     /// # Errors
     ///
-    /// Any [`CheckpointError`].
-    pub async fn rows(&self) -> Result<BTreeMap<String, Row>, CheckpointError> {
+    /// [`CheckpointError::Store`] if DynamoDB does not answer a page.
+    pub async fn rows(&self) -> Result<LeaseRows, CheckpointError> {
         let Shared { table, connection } = &*self.shared;
         scan::rows(connection.client().await, table).await
     }
