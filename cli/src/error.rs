@@ -49,6 +49,8 @@ pub(crate) enum Error {
     Journal { table: String, source: JournalError },
     #[error("table {table} cannot be used")]
     Checkpoints { table: String, source: CheckpointError },
+    #[error("an entry of the journal cannot be deleted: {fault}")]
+    Entry { fault: String },
     #[error("table {table} is the mirror of another stream, {stream_arn}")]
     OtherStream { table: String, stream_arn: String },
     #[error("the stream does not exist: --create SHARDS makes it")]
@@ -132,7 +134,7 @@ impl Error {
 
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Error::Lines { .. } | Error::Write(_) | Error::OutputClosed => 1,
+            Error::Lines { .. } | Error::Write(_) | Error::OutputClosed | Error::Entry { .. } => 1,
             Error::Read { .. }
             | Error::Input { .. }
             | Error::SequenceNumbers { .. }

@@ -1,9 +1,15 @@
-use std::{cell::Cell, fmt};
+use std::{
+    cell::Cell,
+    fmt,
+    io::{self, Write},
+};
 
 use kinesis_handler::journal::{
-    DynamoDbJournal, JournalEntries, JournalError, JournalShard, QuarantineReader, QuarantinedRecord,
-    RecordState, StateKind,
+    DynamoDbJournal, ItemKey, JournalEntries, JournalError, JournalShard, JournalStore, QuarantineReader,
+    QuarantinedRecord, RecordState, StateKind, StateRange, UnreadableItem,
 };
+
+use serde::Serialize;
 
 use crate::{
     aws, cell,
@@ -24,6 +30,15 @@ pub(crate) struct JournalTable {
     name: String,
     store: DynamoDbJournal,
     failures_in_a_row: Cell<u32>,
+}
+
+/// Shards that were visited.
+#[derive(Debug, Default)]
+pub(crate) struct Visited {
+    /// Number of shards that could not be read to their end.
+    pub(crate) unread: u64,
+    /// Items whose keys are not the journal's. A filter leaves them out.
+    pub(crate) foreign: Vec<UnreadableItem>,
 }
 
 /// The result of a deletion.
@@ -62,16 +77,22 @@ impl JournalTable {
     }
 
     /// The partition keys of these shards. One that is named whole is not looked for in the table.
-    pub(crate) async fn partition_keys(&self, filter: &ShardFilter) -> Result<Vec<String>, Error> {
+    async fn partition_keys(
+        &self,
+        filter: &ShardFilter,
+    ) -> Result<(Vec<String>, Vec<UnreadableItem>), Error> {
         let ShardFilter { application, stream, shard_id } = filter;
         let stream_arn = stream.as_ref().and_then(StreamName::arn);
         if let (Some(application), Some(stream_arn), Some(shard_id)) = (application, stream_arn, shard_id) {
             let shard = JournalShard { application, stream_arn: stream_arn.as_str(), shard_id };
-            return Ok(vec![shard.to_string()]);
+            return Ok((vec![shard.to_string()], Vec::new()));
         }
-        let mut keys = self.store.scan_keys().await.map_err(|source| self.error(source))?.partition_keys;
-        keys.retain(|key| JournalShard::parse(key).is_some_and(|shard| filter.takes(shard)));
-        Ok(keys)
+        let mut keys = self.store.scan_keys().await.map_err(|source| self.error(source))?;
+        keys.partition_keys.retain(|key| JournalShard::parse(key).is_some_and(|shard| filter.takes(shard)));
+        if *filter != ShardFilter::default() {
+            keys.foreign.clear();
+        }
+        Ok((keys.partition_keys, keys.foreign))
     }
 
     /// Visits these shards. One that cannot be read is reported and counted, and the others are visited all the same.
@@ -81,10 +102,11 @@ impl JournalTable {
         &self,
         filter: &ShardFilter,
         mut visit: impl AsyncFnMut(JournalShard<'_>) -> Result<(), Error>,
-    ) -> Result<u64, Error> {
+    ) -> Result<Visited, Error> {
         let (mut visited, mut unread) = (0, 0);
         let mut last_error = None;
-        for key in self.partition_keys(filter).await? {
+        let (keys, foreign) = self.partition_keys(filter).await?;
+        for key in keys {
             let Some(shard) = JournalShard::parse(&key) else { continue };
             visited += 1;
             match visit(shard).await {
@@ -99,7 +121,7 @@ impl JournalTable {
         }
         match last_error {
             Some(error) if unread == visited => Err(error),
-            _ => Ok(unread),
+            _ => Ok(Visited { unread, foreign }),
         }
     }
 
@@ -119,6 +141,28 @@ impl JournalTable {
         state: &RecordState,
     ) -> Result<Deletion, Error> {
         self.deletion(self.store.delete_unchanged(shard, state).await)
+    }
+
+    /// Returns whether a state is as it was read.
+    pub(crate) async fn is_unchanged(
+        &self,
+        shard: JournalShard<'_>,
+        state: &RecordState,
+    ) -> Result<bool, Error> {
+        let number = state.sequence_number;
+        let range = StateRange { kind: state.kind, from: number, through: number, earlier: 0 };
+        let now = self.store.read(shard, range).await.map_err(|source| self.error(source))?;
+        Ok(now.states.iter().any(|now| now.version == state.version && now.written_by == state.written_by))
+    }
+
+    /// Scans the table for items whose keys are not the journal's.
+    pub(crate) async fn foreign_items(&self) -> Result<Vec<UnreadableItem>, Error> {
+        Ok(self.store.scan_keys().await.map_err(|source| self.error(source))?.foreign)
+    }
+
+    /// Deletes an item that cannot be read.
+    pub(crate) async fn delete_item(&self, key: &ItemKey) -> Result<(), Error> {
+        self.store.delete_item(key).await.map_err(|source| self.error(source))
     }
 
     fn deletion(&self, result: Result<bool, JournalError>) -> Result<Deletion, Error> {
@@ -150,6 +194,23 @@ impl JournalTable {
     pub(crate) fn quarantine(&self, shard: JournalShard<'_>) -> QuarantineReader {
         self.store.quarantine(shard)
     }
+}
+
+/// An item that cannot be read, as JSON has it.
+#[derive(Serialize)]
+struct UnreadableLine<'a> {
+    pk: &'a str,
+    sk: &'a str,
+    unreadable: &'a str,
+}
+
+/// Writes a JSON line about an item that cannot be read.
+pub(crate) fn write_unreadable(output: &mut impl Write, item: &UnreadableItem) -> io::Result<()> {
+    let UnreadableItem { key: ItemKey { partition_key: pk, sort_key: sk, .. }, reason: unreadable, .. } =
+        item;
+    serde_json::to_writer(&mut *output, &UnreadableLine { pk, sk, unreadable })?;
+    output.write_all(b"\n")?;
+    output.flush()
 }
 
 impl ShardFilter {

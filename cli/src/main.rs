@@ -25,6 +25,7 @@ mod progress_file;
 mod meter;
 mod run;
 mod journal_table;
+mod stranded;
 mod lease_table;
 mod args;
 mod kinesis_record;

@@ -1,4 +1,4 @@
-use clap::{Subcommand, ValueEnum};
+use clap::{Subcommand, ValueEnum, builder::RangedU64ValueParser};
 
 use super::{Format, TableArgs};
 
@@ -6,18 +6,27 @@ use super::{Format, TableArgs};
 /// discarded.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
-A Kinesis record of which the journal has a state is delivered again by the mapping (kind retry), or was discarded by it \
-(kind hole): `kinesis-kit redrive --holes` delivers those. Whoever wants user records processed again that are done \
-must clear their states first: otherwise the handler skips them.
+A Kinesis record with a state is retried by the mapping (kind retry), or was discarded by it (kind hole, or stranded): \
+`kinesis-kit redrive --holes` redelivers those. To have user records processed again that are done, clear their states \
+first: otherwise the handler skips them.
+
+The function sees a discarded record when a later batch of its shard arrives. After the last record of a shard none \
+arrives, so its entry stays one of kind retry. It is shown as stranded if the record is older than the mapping's maximum \
+record age by an hour (--max-age, or --mapping-of), or if the shard is closed and nothing has written the entry for an \
+hour, unless the mapping is known to retry without a limit. The hour is twice the longest timeout of a function; on \
+Managed Instances add longer timeouts to --max-age.
+
+An item that cannot be read is listed with its keys, pk and sk: `journal clear --item PK SK --yes` deletes it.
 
 Without an application, a stream given by its ARN and a shard, the table is scanned for its shards, which costs as \
 much as reading all of it; with them, only that shard is queried.
 
-Permissions: dynamodb:Query, and Scan; for clear DeleteItem.
+Permissions: dynamodb:Query, and Scan; for clear DeleteItem; kinesis:ListShards if an entry was not written for an hour; \
+lambda:ListEventSourceMappings for --mapping-of.
 
 Exit codes:
   0  done
-  1  nothing was deleted because --yes was missing
+  1  some states or shards could not be read or deleted, or nothing was deleted because --yes was missing
   2  wrong usage; the table cannot be used
 
 Examples:
@@ -39,9 +48,11 @@ pub(crate) enum JournalCommand {
 pub(crate) enum Kind {
     /// The mapping will deliver the Kinesis record again
     Retry,
+    /// The mapping no longer retries the Kinesis record, and the function has not seen that
+    Stranded,
     /// The mapping has discarded it
     Hole,
-    /// Both
+    /// All of them
     All,
 }
 
@@ -53,6 +64,8 @@ pub(crate) struct JournalListArgs {
     /// Which states
     #[arg(long, value_enum, default_value = "all")]
     pub(crate) kind: Kind,
+    #[command(flatten)]
+    pub(crate) retries: RetriesArgs,
     /// How to show them
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
@@ -66,10 +79,54 @@ pub(crate) struct JournalClearArgs {
     /// Which states
     #[arg(long, value_enum, default_value = "retry")]
     pub(crate) kind: Kind,
+    #[command(flatten)]
+    pub(crate) retries: RetriesArgs,
+    #[command(flatten)]
+    pub(crate) item: ItemArgs,
     /// Delete; without it, they are listed only
     #[arg(long)]
     pub(crate) yes: bool,
     /// How to show them
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
+}
+
+// No doc comment: it would become that of the command.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RetriesArgs {
+    /// The mapping's MaximumRecordAgeInSeconds: it no longer retries records that are older
+    #[arg(long, value_name = "SECONDS", value_parser = max_age())]
+    pub(crate) max_age: Option<u64>,
+    /// Read the maximum record age from the event source mappings of this function
+    #[arg(long, value_name = "FUNCTION", conflicts_with = "max_age")]
+    pub(crate) mapping_of: Option<String>,
+}
+
+/// The range of MaximumRecordAgeInSeconds.
+///
+/// <https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html>
+pub(crate) fn max_age() -> RangedU64ValueParser<u64> {
+    RangedU64ValueParser::new().range(60..=604_800)
+}
+
+// As above.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ItemArgs {
+    /// Delete one item that cannot be read, by its keys as `journal list` and `quarantine list` show them
+    #[arg(long, num_args = 2, value_names = ["PK", "SK"], conflicts_with_all = ["kind", "max_age", "mapping_of"])]
+    item: Vec<String>,
+}
+
+/// The key of an item.
+#[derive(Debug)]
+pub(crate) struct ItemKeyArgs {
+    pub(crate) partition_key: String,
+    pub(crate) sort_key: String,
+}
+
+impl ItemArgs {
+    pub(crate) fn key(&self) -> Option<ItemKeyArgs> {
+        let [partition_key, sort_key] = self.item.as_slice() else { return None };
+        Some(ItemKeyArgs { partition_key: partition_key.clone(), sort_key: sort_key.clone() })
+    }
 }

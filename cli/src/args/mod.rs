@@ -17,7 +17,9 @@ use kinesis_handler::SequenceNumber;
 use kpl_deaggregation::MAX_SIZE_LIMIT_BYTES;
 
 pub(crate) use doctor::DoctorArgs;
-pub(crate) use journal::{JournalArgs, JournalClearArgs, JournalCommand, JournalListArgs, Kind};
+pub(crate) use journal::{
+    ItemKeyArgs, JournalArgs, JournalClearArgs, JournalCommand, JournalListArgs, Kind, RetriesArgs,
+};
 pub(crate) use look::{DataStyle, LookArgs, TailArgs};
 pub(crate) use put::PutArgs;
 pub(crate) use quarantine::{

@@ -14,7 +14,7 @@ lambda:InvokeFunction.
 
 Exit codes:
   0    done
-  1    some records could not be delivered, or nothing was deleted because --yes was missing
+  1    some records could not be read, delivered or deleted, or nothing was deleted because --yes was missing
   2    wrong usage; the table or the function cannot be used
   130  interrupted
 

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::ArgGroup;
 
-use super::{DeliveryArgs, Format, PaceArgs, ShardArgs, TargetArgs};
+use super::{DeliveryArgs, Format, PaceArgs, ShardArgs, TargetArgs, journal::max_age};
 use crate::object_prefix::ObjectPrefix;
 
 /// Redelivers records that the event source mapping discarded.
@@ -26,9 +26,13 @@ pub(crate) struct RedriveArgs {
     /// `-` is standard input
     #[arg(long, value_name = "FILE", help_heading = "Where failure records are")]
     pub(crate) file: Option<PathBuf>,
-    /// The holes in the retry journal: the name of its DynamoDB table
+    /// Discarded records in the retry journal, by the name of its DynamoDB table: holes, and stranded retry entries
     #[arg(long, value_name = "TABLE", help_heading = "Where failure records are")]
     pub(crate) holes: Option<String>,
+    /// With --holes: the mapping's MaximumRecordAgeInSeconds, by default that of --function's mappings. Retry entries of
+    /// records that are an hour older are redriven, too, as are those of closed shards that were not written for an hour
+    #[arg(long, value_name = "SECONDS", requires = "holes", value_parser = max_age(), help_heading = "Where failure records are")]
+    pub(crate) max_age: Option<u64>,
     #[command(flatten)]
     pub(crate) shards: ShardArgs,
     #[command(flatten)]
@@ -109,7 +113,7 @@ their reader was killed.
 
 Permissions: kinesis:GetShardIterator, GetRecords; lambda:InvokeFunction, ListEventSourceMappings; for the source \
 sqs:GetQueueUrl, GetQueueAttributes, ReceiveMessage, ChangeMessageVisibility, DeleteMessage, or s3:ListBucket, \
-GetObject, DeleteObject, or dynamodb:Scan, Query, DeleteItem.
+GetObject, DeleteObject, or dynamodb:Scan, Query, DeleteItem and kinesis:ListShards.
 
 Exit codes:
   0    all done

@@ -2,16 +2,20 @@
 
 mod row;
 
-use std::io;
+use std::{io, time::Duration};
 
-use kinesis_handler::journal::{JournalShard, RecordState, StateKind};
+use kinesis_handler::journal::{JournalShard, RecordState, StateKind, UnreadableItem};
 
 use crate::{
-    args::{JournalArgs, JournalClearArgs, JournalCommand, JournalListArgs, Kind, TableArgs},
+    args::{
+        ItemKeyArgs, JournalArgs, JournalClearArgs, JournalCommand, JournalListArgs, Kind, RetriesArgs,
+        TableArgs,
+    },
     error::{Error, Outcome},
     journal_table::{Deletion, JournalTable},
     note::{count, note},
     run,
+    stranded::{Retries, Stranded, StrandedEntries},
 };
 use row::Rows;
 
@@ -22,37 +26,61 @@ pub(crate) fn run(args: &JournalArgs) -> Result<Outcome, Error> {
     }
 }
 
+/// Something that the journal's table has.
+enum Entry<'a> {
+    /// A state, and why the mapping no longer retries its record, if that is so.
+    State(JournalShard<'a>, RecordState, Option<Stranded>),
+    Unreadable(UnreadableItem),
+}
+
 async fn list(args: &JournalListArgs) -> Result<Outcome, Error> {
     let table = open(&args.table).await?;
     let mut rows = Rows::new(args.format, io::stdout().lock());
-    let unread =
-        for_each(&table, &args.table, args.kind, async |shard, state| Ok(rows.add(shard, &state, None)?))
-            .await?;
+    let mut unreadable = 0;
+    let unread = for_each(&table, &args.table, args.kind, &args.retries, async |entry| match entry {
+        Entry::State(shard, state, stranded) => Ok(rows.add(shard, &state, stranded, None)?),
+        Entry::Unreadable(item) => {
+            unreadable += 1;
+            Ok(rows.add_unreadable(&item)?)
+        }
+    });
+    let unread = unread.await?;
     let states = rows.finish()?;
     note(format_args!("{} in the journal", count(states, "state")));
-    Ok(if unread == 0 { Outcome::Done } else { Outcome::SomeFailed })
+    note_unreadable(unreadable);
+    Ok(if unread == 0 && unreadable == 0 { Outcome::Done } else { Outcome::SomeFailed })
 }
 
 async fn clear(args: &JournalClearArgs) -> Result<Outcome, Error> {
     let table = open(&args.table).await?;
+    if let Some(key) = args.item.key() {
+        return clear_item(&table, args, &key).await;
+    }
     let mut rows = Rows::new(args.format, io::stdout().lock());
-    let (mut deleted, mut left) = (0, 0);
-    let ended = for_each(&table, &args.table, args.kind, async |shard, state| {
+    let (mut deleted, mut left, mut unreadable) = (0, 0, 0);
+    let ended = for_each(&table, &args.table, args.kind, &args.retries, async |entry| {
+        let (shard, state, stranded) = match entry {
+            Entry::State(shard, state, stranded) => (shard, state, stranded),
+            Entry::Unreadable(item) => {
+                unreadable += 1;
+                return Ok(rows.add_unreadable(&item)?);
+            }
+        };
         if !args.yes {
             left += 1;
-            return Ok(rows.add(shard, &state, None)?);
+            return Ok(rows.add(shard, &state, stranded, None)?);
         }
         let outcome = match table.delete_state(shard, &state).await? {
             Deletion::Deleted => {
                 deleted += 1;
-                return Ok(rows.add(shard, &state, None)?);
+                return Ok(rows.add(shard, &state, stranded, None)?);
             }
             // Whoever says yes has not seen that one.
             Deletion::Changed => "kept, because it was written meanwhile".to_owned(),
             Deletion::Failed(error) => format!("failed: {error}"),
         };
         left += 1;
-        Ok(rows.add(shard, &state, Some(&outcome))?)
+        Ok(rows.add(shard, &state, stranded, Some(&outcome))?)
     })
     .await;
     let finished = rows.finish();
@@ -60,34 +88,109 @@ async fn clear(args: &JournalClearArgs) -> Result<Outcome, Error> {
         true => note(format_args!("{} deleted, {left} not deleted", count(deleted, "state"))),
         false => note(format_args!("{} would be deleted: add --yes", count(left, "state"))),
     }
+    note_unreadable(unreadable);
     let unread = ended?;
     finished?;
-    Ok(if left == 0 && unread == 0 { Outcome::Done } else { Outcome::SomeFailed })
+    Ok(if left == 0 && unread == 0 && unreadable == 0 { Outcome::Done } else { Outcome::SomeFailed })
+}
+
+/// Deletes one item, which must be one that cannot be read.
+async fn clear_item(
+    table: &JournalTable,
+    args: &JournalClearArgs,
+    ItemKeyArgs { partition_key, sort_key }: &ItemKeyArgs,
+) -> Result<Outcome, Error> {
+    let Some(item) = find_unreadable(table, partition_key, sort_key).await? else {
+        let message =
+            "no item with this key, or one that can be read: see quarantine purge and journal clear";
+        return Err(Error::Usage(message.to_owned()));
+    };
+    let mut rows = Rows::new(args.format, io::stdout().lock());
+    if args.yes {
+        table.delete_item(&item.key).await?;
+    }
+    rows.add_unreadable(&item)?;
+    rows.finish()?;
+    note(if args.yes { "1 item deleted" } else { "1 item would be deleted: add --yes" });
+    Ok(if args.yes { Outcome::Done } else { Outcome::SomeFailed })
+}
+
+/// Finds an item that cannot be read by its key.
+async fn find_unreadable(
+    table: &JournalTable,
+    partition_key: &str,
+    sort_key: &str,
+) -> Result<Option<UnreadableItem>, Error> {
+    let is_it =
+        |item: &UnreadableItem| item.key.partition_key == partition_key && item.key.sort_key == sort_key;
+    if let Some(shard) = JournalShard::parse(partition_key) {
+        for kind in [StateKind::Retry, StateKind::Hole] {
+            if let Some(item) = table.states(shard, kind).await?.unreadable.into_iter().find(is_it) {
+                return Ok(Some(item));
+            }
+        }
+        let mut quarantine = table.quarantine(shard);
+        while let Some(page) = quarantine.next_page().await.map_err(|source| table.error(source))? {
+            if let Some(item) = page.unreadable.into_iter().find(is_it) {
+                return Ok(Some(item));
+            }
+        }
+    }
+    Ok(table.foreign_items().await?.into_iter().find(is_it))
+}
+
+fn note_unreadable(items: u64) {
+    if items > 0 {
+        let items = count(items, "item");
+        note(format_args!("{items} cannot be read; to delete one, use journal clear --item PK SK"));
+    }
 }
 
 async fn open(args: &TableArgs) -> Result<JournalTable, Error> {
     JournalTable::open(&args.table, &args.shards.filter()).await
 }
 
-/// Calls `each` with all states of these kinds and shards. Returns how many shards could not be read.
+/// Calls `each` with all entries of these kinds and shards. Returns how many shards could not be read.
 async fn for_each(
     table: &JournalTable,
     args: &TableArgs,
     kind: Kind,
-    mut each: impl AsyncFnMut(JournalShard<'_>, RecordState) -> Result<(), Error>,
+    retries: &RetriesArgs,
+    mut each: impl AsyncFnMut(Entry<'_>) -> Result<(), Error>,
 ) -> Result<u64, Error> {
     let kinds: &[StateKind] = match kind {
-        Kind::Retry => &[StateKind::Retry],
+        Kind::Retry | Kind::Stranded => &[StateKind::Retry],
         Kind::Hole => &[StateKind::Hole],
         Kind::All => &[StateKind::Retry, StateKind::Hole],
     };
+    let max_age = retries.max_age.map(Duration::from_secs);
+    let stranded_entries = StrandedEntries::new(Retries::new(max_age, retries.mapping_of.as_deref()).await);
     let visit = async |shard: JournalShard<'_>| {
-        for &kind in kinds {
-            for state in table.states(shard, kind).await?.states {
-                each(shard, state).await?;
+        for &of_kind in kinds {
+            let entries = table.states(shard, of_kind).await?;
+            for state in entries.states {
+                let stranded = match of_kind {
+                    StateKind::Retry => stranded_entries.reason(shard, &state).await,
+                    StateKind::Hole => None,
+                };
+                let is_wanted = match kind {
+                    Kind::Retry => stranded.is_none(),
+                    Kind::Stranded => stranded.is_some(),
+                    Kind::Hole | Kind::All => true,
+                };
+                if is_wanted {
+                    each(Entry::State(shard, state, stranded)).await?;
+                }
+            }
+            for item in entries.unreadable {
+                each(Entry::Unreadable(item)).await?;
             }
         }
         Ok(())
     };
-    table.for_each_shard(&args.shards.filter(), visit).await
+    let visited = table.for_each_shard(&args.shards.filter(), visit).await?;
+    for item in visited.foreign {
+        each(Entry::Unreadable(item)).await?;
+    }
+    Ok(visited.unread)
 }

@@ -5,13 +5,15 @@ use std::{
 
 use kinesis_handler::{
     SequenceNumber,
-    journal::{JournalShard, Progress, RecordState, StateKind},
+    journal::{JournalShard, Progress, RecordState, StateKind, UnreadableItem},
 };
 use serde::Serialize;
 
 use crate::{
     args::Format,
     cell,
+    journal_table::write_unreadable,
+    stranded::Stranded,
     table::{Column, LastCell, LastColumn, Row, Table, terminal_width},
 };
 
@@ -30,6 +32,9 @@ struct Line<'a> {
     stream_arn: &'a str,
     shard_id: &'a str,
     kind: &'static str,
+    /// Why the mapping no longer retries the record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stranded_by: Option<&'static str>,
     sequence_number: SequenceNumber,
     /// Sub-sequence numbers, first and last.
     done: Vec<(u64, u64)>,
@@ -76,12 +81,14 @@ impl<W: Write> Rows<W> {
         &mut self,
         shard: JournalShard<'_>,
         state: &RecordState,
+        stranded: Option<Stranded>,
         outcome: Option<&str>,
     ) -> io::Result<()> {
         self.states += 1;
-        let kind = match state.kind {
-            StateKind::Retry => "retry",
-            StateKind::Hole => "hole",
+        let kind = match (state.kind, stranded) {
+            (StateKind::Retry, None) => "retry",
+            (StateKind::Retry, Some(_)) => "stranded",
+            (StateKind::Hole, _) => "hole",
         };
         let Progress { done, attempts, last_error, .. } = &state.progress;
         if self.format == Format::Json {
@@ -90,6 +97,7 @@ impl<W: Write> Rows<W> {
                 stream_arn: shard.stream_arn,
                 shard_id: shard.shard_id,
                 kind,
+                stranded_by: stranded.map(Stranded::name),
                 sequence_number: state.sequence_number,
                 done: done.ranges().collect(),
                 attempts: attempts.iter().map(|(id, times)| (id.to_string(), *times)).collect(),
@@ -129,6 +137,20 @@ impl<W: Write> Rows<W> {
                 Some(outcome) => LastCell::Whole(cell::text(outcome, OUTCOME_WIDTH)),
                 None => LastCell::Cut(last_error.clone().unwrap_or_else(|| "-".to_owned())),
             },
+        })
+    }
+
+    /// Adds an item that cannot be read, with the keys that name it.
+    pub(super) fn add_unreadable(&mut self, item: &UnreadableItem) -> io::Result<()> {
+        if self.format == Format::Json {
+            return write_unreadable(self.table.output(), item);
+        }
+        self.table.push(Row {
+            columns: vec![
+                cell::text(&item.key.partition_key, OUTCOME_WIDTH),
+                cell::text(&item.key.sort_key, OUTCOME_WIDTH),
+            ],
+            last: LastCell::Whole(cell::text(&format!("unreadable: {}", item.reason), OUTCOME_WIDTH)),
         })
     }
 

@@ -7,7 +7,7 @@ mod redrive;
 
 use std::io;
 
-use kinesis_handler::journal::{JournalShard, QuarantinedRecord};
+use kinesis_handler::journal::{JournalShard, QuarantinedRecord, UnreadableItem};
 
 use crate::{
     args::{QuarantineArgs, QuarantineCommand, QuarantineListArgs, QuarantinePurgeArgs, TableArgs},
@@ -28,23 +28,32 @@ pub(crate) fn run(args: &QuarantineArgs) -> Result<Outcome, Error> {
     }
 }
 
-/// Calls `each` with all records of these shards, in the order of the shards' keys and of the stream. Returns how many
+/// Something that the quarantine of a shard has.
+enum Entry {
+    Record(QuarantinedRecord),
+    Unreadable(UnreadableItem),
+}
+
+/// Calls `each` with all entries of these shards, in the order of the shards' keys and of the stream. Returns how many
 /// shards could not be read to their end.
 async fn for_each(
     table: &JournalTable,
     args: &TableArgs,
-    mut each: impl AsyncFnMut(JournalShard<'_>, QuarantinedRecord) -> Result<(), Error>,
+    mut each: impl AsyncFnMut(JournalShard<'_>, Entry) -> Result<(), Error>,
 ) -> Result<u64, Error> {
     let visit = async |shard: JournalShard<'_>| {
         let mut quarantine = table.quarantine(shard);
         while let Some(page) = quarantine.next_page().await.map_err(|source| table.error(source))? {
             for record in page.records {
-                each(shard, record).await?;
+                each(shard, Entry::Record(record)).await?;
+            }
+            for item in page.unreadable {
+                each(shard, Entry::Unreadable(item)).await?;
             }
         }
         Ok(())
     };
-    table.for_each_shard(&args.shards.filter(), visit).await
+    Ok(table.for_each_shard(&args.shards.filter(), visit).await?.unread)
 }
 
 async fn open(args: &TableArgs) -> Result<JournalTable, Error> {
@@ -60,11 +69,27 @@ fn is_one_of(positions: &[RecordPosition], record: &QuarantinedRecord) -> bool {
 async fn list(args: &QuarantineListArgs) -> Result<Outcome, Error> {
     let table = open(&args.table).await?;
     let mut rows = Rows::new(args.format, io::stdout().lock());
-    let unread =
-        for_each(&table, &args.table, async |shard, record| Ok(rows.add(shard, &record, None)?)).await?;
+    let mut unreadable = 0;
+    let unread = for_each(&table, &args.table, async |shard, entry| match entry {
+        Entry::Record(record) => Ok(rows.add(shard, &record, None)?),
+        Entry::Unreadable(item) => {
+            unreadable += 1;
+            Ok(rows.add_unreadable(&item)?)
+        }
+    });
+    let unread = unread.await?;
     let records = rows.finish()?;
     note(format_args!("{} in the quarantine", count(records, "record")));
-    Ok(if unread == 0 { Outcome::Done } else { Outcome::SomeFailed })
+    note_unreadable(unreadable);
+    Ok(if unread == 0 && unreadable == 0 { Outcome::Done } else { Outcome::SomeFailed })
+}
+
+/// Says how to get rid of items that cannot be read.
+fn note_unreadable(items: u64) {
+    if items > 0 {
+        let items = count(items, "item");
+        note(format_args!("{items} cannot be read; to delete one, use journal clear --item PK SK"));
+    }
 }
 
 async fn purge(args: &QuarantinePurgeArgs) -> Result<Outcome, Error> {
@@ -72,7 +97,16 @@ async fn purge(args: &QuarantinePurgeArgs) -> Result<Outcome, Error> {
     let mut rows = Rows::new(args.format, io::stdout().lock());
     let before_ms = args.before.map(|before| before.epoch_milliseconds());
     let (mut deleted, mut left) = (0, 0);
-    let ended = for_each(&table, &args.table, async |shard, record| {
+    let mut unreadable = 0;
+    let ended = for_each(&table, &args.table, async |shard, entry| {
+        let record = match entry {
+            Entry::Record(record) => record,
+            // It may be one of those that are meant.
+            Entry::Unreadable(item) => {
+                unreadable += 1;
+                return Ok(rows.add_unreadable(&item)?);
+            }
+        };
         if !is_one_of(&args.positions, &record)
             || before_ms.is_some_and(|before| record.quarantined_ms >= before)
         {
@@ -100,7 +134,8 @@ async fn purge(args: &QuarantinePurgeArgs) -> Result<Outcome, Error> {
         true => note(format_args!("{} deleted, {left} not deleted", count(deleted, "record"))),
         false => note(format_args!("{} would be deleted: add --yes", count(left, "record"))),
     }
+    note_unreadable(unreadable);
     let unread = ended?;
     finished?;
-    Ok(if left == 0 && unread == 0 { Outcome::Done } else { Outcome::SomeFailed })
+    Ok(if left == 0 && unread == 0 && unreadable == 0 { Outcome::Done } else { Outcome::SomeFailed })
 }

@@ -72,7 +72,8 @@ struct Redrive<'r> {
 impl Redrive<'_> {
     async fn all(&mut self) -> Result<(), Error> {
         let filter = self.args.table.shards.filter();
-        self.unread = self.table.for_each_shard(&filter, async |shard| self.shard(shard).await).await?;
+        let visited = self.table.for_each_shard(&filter, async |shard| self.shard(shard).await).await?;
+        self.unread = visited.unread;
         Ok(())
     }
 
@@ -81,6 +82,10 @@ impl Redrive<'_> {
         let mut quarantine = self.table.quarantine(shard);
         let mut batcher = Batcher::new(self.args.delivery.batch_size);
         while let Some(page) = quarantine.next_page().await.map_err(|source| self.table.error(source))? {
+            for item in &page.unreadable {
+                self.failed += 1;
+                self.rows.add_unreadable(item)?;
+            }
             for record in page.records.into_iter().filter(|record| is_one_of(&self.args.positions, record)) {
                 // A response names Kinesis records: no two user records of an event may share their number.
                 if batcher.last() == Some(record.sequence_number)

@@ -6,13 +6,14 @@ use std::{
 use base64::prelude::*;
 use kinesis_handler::{
     SequenceNumber,
-    journal::{JournalShard, QuarantinedRecord, UserRecordId},
+    journal::{JournalShard, QuarantinedRecord, UnreadableItem, UserRecordId},
 };
 use serde::Serialize;
 
 use crate::{
     args::Format,
     cell,
+    journal_table::write_unreadable,
     table::{Column, LastCell, LastColumn, Row, Table, terminal_width},
 };
 
@@ -147,6 +148,20 @@ impl<W: Write> Rows<W> {
                 Some(outcome) => LastCell::Whole(cell::text(outcome, OUTCOME_WIDTH)),
                 None => LastCell::Cut(record.error.clone()),
             },
+        })
+    }
+
+    /// Adds an item that cannot be read, with the keys that name it.
+    pub(super) fn add_unreadable(&mut self, item: &UnreadableItem) -> io::Result<()> {
+        if self.format == Format::Json {
+            return write_unreadable(self.table.output(), item);
+        }
+        self.table.push(Row {
+            columns: vec![
+                cell::text(&item.key.partition_key, OUTCOME_WIDTH),
+                cell::text(&item.key.sort_key, OUTCOME_WIDTH),
+            ],
+            last: LastCell::Whole(cell::text(&format!("unreadable: {}", item.reason), OUTCOME_WIDTH)),
         })
     }
 

@@ -2,7 +2,7 @@ use std::io::{self, Write};
 
 use kinesis_handler::journal::{JournalShard, QuarantinedRecord};
 
-use super::{for_each, is_one_of, open, row::Line};
+use super::{Entry, for_each, is_one_of, open, row::Line};
 use crate::{
     args::{Format, QuarantineShowArgs},
     cell,
@@ -17,7 +17,9 @@ pub(super) async fn show(args: &QuarantineShowArgs) -> Result<Outcome, Error> {
     let table = open(&args.table).await?;
     let mut stdout = io::stdout().lock();
     let mut shown = 0u64;
-    let unread = for_each(&table, &args.table, async |shard, record| {
+    let unread = for_each(&table, &args.table, async |shard, entry| {
+        // `quarantine list` has the others.
+        let Entry::Record(record) = entry else { return Ok(()) };
         if !is_one_of(&args.positions, &record) {
             return Ok(());
         }

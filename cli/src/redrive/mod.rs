@@ -33,6 +33,7 @@ use crate::{
     note::{count, note},
     progress_file::ProgressFile,
     run,
+    stranded::Retries,
     stream_arn::StreamArn,
     stream_name::StreamName,
     target::{Target, TargetOptions},
@@ -142,7 +143,13 @@ async fn open(args: &RedriveArgs) -> Result<Source, Error> {
         return Source::file(path);
     }
     let table = holes.as_deref().expect("the command line has one of four sources");
-    Source::holes(JournalTable::open(table, &filter).await?, &filter).await
+    let table = JournalTable::open(table, &filter).await?;
+    let function = match args.target.options() {
+        TargetOptions::Function(name) => Some(name),
+        _ => None,
+    };
+    let retries = Retries::new(args.max_age.map(Duration::from_secs), function.as_deref()).await;
+    Source::holes(table, &filter, retries).await
 }
 
 async fn membership(args: &RedriveArgs) -> Result<Membership, Error> {

@@ -23,3 +23,4 @@ mod unreachable;
 mod quarantine;
 mod journal;
 mod killed;
+mod stranded;

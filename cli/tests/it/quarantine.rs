@@ -317,3 +317,26 @@ fn parts_that_are_written_during_a_deletion_are_kept() {
         run.stderr
     );
 }
+
+#[test]
+fn a_record_that_cannot_be_read_hides_no_other() {
+    let mut damaged = quarantined(7, None, "a");
+    damaged["reason"] = json!({ "S": "other" });
+    let world = World::new([damaged, quarantined(8, None, "b")], processes_all);
+    let list = world.run("quarantine list --table journal --format json");
+    assert_eq!((list.exit_code, list.stdout.lines().count()), (Some(1), 2), "{}", list.stderr);
+    assert!(
+        list.stdout.contains(r#""sk":"Q#017#010","unreadable":"reason is S(\"other\")""#),
+        "{}",
+        list.stdout
+    );
+    assert!(list.stderr.contains("1 item cannot be read"), "{}", list.stderr);
+
+    let run = world.redrive("");
+    assert_eq!((run.exit_code, world.events()), (Some(1), vec![vec!["8 b".to_owned()]]), "{}", run.stderr);
+    let purge = world.run("quarantine purge --table journal --yes");
+    assert_eq!((purge.exit_code, world.table.sort_keys()), (Some(1), vec!["Q#017#010".to_owned()]));
+    let pk = quarantined(7, None, "a")["pk"]["S"].as_str().expect("text").to_owned();
+    let clear = world.run(&format!("journal clear --table journal --item {pk} Q#017#010 --yes"));
+    assert_eq!((clear.exit_code, world.table.sort_keys()), (Some(0), vec![]), "{}", clear.stderr);
+}

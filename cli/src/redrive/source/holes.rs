@@ -1,42 +1,83 @@
-use std::cell::RefCell;
+use std::{cell::RefCell, collections::HashMap};
 
 use kinesis_handler::{
     SequenceNumber,
-    journal::{JournalShard, JournalStore, StateKind},
+    journal::{JournalShard, JournalStore, RecordState, StateKind},
 };
 
 use super::{FailureRecord, FailureRecordError, Found, Handle, Owner};
 use crate::{
-    error::Error,
-    journal_table::{JournalTable, ShardFilter},
+    error::{Error, chain},
+    journal_table::{Deletion, JournalTable, ShardFilter},
+    note::{count, note},
+    stranded::{Retries, StrandedEntries},
 };
 
-/// The holes in a retry journal: Kinesis records that the function has seen the mapping discard.
+/// Kinesis records that the mapping has discarded, as far as the retry journal knows: the holes, which the function has
+/// seen, and stranded retry entries.
 #[derive(Debug)]
 pub(crate) struct Holes {
     table: JournalTable,
     found: RefCell<Vec<Found>>,
 }
 
+/// The entries of one Kinesis record.
+#[derive(Debug)]
+pub(super) struct Entries {
+    partition_key: String,
+    sequence_number: SequenceNumber,
+    has_hole: bool,
+    /// The stranded retry entry, as it was read. It may stay behind when the function writes a hole.
+    retry: Option<Box<RecordState>>,
+}
+
 impl Holes {
     /// Lists them: they are small.
-    pub(super) async fn open(table: JournalTable, filter: &ShardFilter) -> Result<Self, Error> {
+    pub(super) async fn open(
+        table: JournalTable,
+        filter: &ShardFilter,
+        retries: Retries,
+    ) -> Result<Self, Error> {
+        let stranded_entries = StrandedEntries::new(retries);
         let mut found = Vec::new();
-        for partition_key in table.partition_keys(filter).await? {
-            let Some(shard) = JournalShard::parse(&partition_key) else { continue };
-            let entries = table.states(shard, StateKind::Hole).await?;
-            for item in entries.unreadable {
+        let visit = async |shard: JournalShard<'_>| {
+            let holes = table.states(shard, StateKind::Hole).await?;
+            let retries = table.states(shard, StateKind::Retry).await?;
+            for item in holes.unreadable.into_iter().chain(retries.unreadable) {
                 let name = format!("item {}", item.key.sort_key);
                 let record = Err(FailureRecordError::Item { reason: item.reason });
                 found.push(Found { name, record, handle: Handle::None });
             }
-            for state in entries.states {
-                found.push(Found {
-                    name: format!("hole {}", state.sequence_number),
-                    record: failure_record(shard, state.sequence_number),
-                    handle: Handle::Hole(partition_key.clone()),
-                });
+            let mut stranded = HashMap::new();
+            for state in retries.states {
+                if stranded_entries.reason(shard, &state).await.is_some() {
+                    stranded.insert(state.sequence_number, Box::new(state));
+                }
             }
+            let mut add = |name: &str, has_hole, sequence_number, retry| {
+                let partition_key = shard.to_string();
+                let entries = Entries { partition_key, sequence_number, has_hole, retry };
+                found.push(Found {
+                    name: format!("{name} {sequence_number}"),
+                    record: failure_record(shard, sequence_number),
+                    handle: Handle::Entries(entries),
+                });
+            };
+            for state in holes.states {
+                add("hole", true, state.sequence_number, stranded.remove(&state.sequence_number));
+            }
+            for (sequence_number, state) in stranded {
+                add("stranded entry", false, sequence_number, Some(state));
+            }
+            Ok(())
+        };
+        let visited = table.for_each_shard(filter, visit).await?;
+        if visited.unread > 0 {
+            found.push(Found {
+                name: count(visited.unread, "shard"),
+                record: Err(FailureRecordError::Item { reason: "its shard could not be read".to_owned() }),
+                handle: Handle::None,
+            });
         }
         Ok(Holes { table, found: RefCell::new(found) })
     }
@@ -46,15 +87,46 @@ impl Holes {
         self.found.take()
     }
 
-    /// Deletes a hole. The function has done it already, if the table is its journal.
-    pub(super) async fn delete(
-        &self,
-        partition_key: &str,
-        sequence_number: SequenceNumber,
-    ) -> Result<(), Error> {
-        let Some(shard) = JournalShard::parse(partition_key) else { return Ok(()) };
-        let deleted = self.table.store().delete(shard, StateKind::Hole, sequence_number).await;
-        deleted.map_err(|source| self.table.error(source))
+    /// Leaves out stranded entries that were written since they were listed: the mapping still retries them.
+    pub(super) async fn unchanged(&self, found: Vec<Found>) -> Vec<Found> {
+        let mut unchanged = Vec::new();
+        for mut found in found {
+            let is_unchanged = match &found.handle {
+                Handle::Entries(Entries { has_hole: false, partition_key, retry: Some(state), .. }) => {
+                    match JournalShard::parse(partition_key) {
+                        Some(shard) => self.table.is_unchanged(shard, state).await,
+                        None => Ok(false),
+                    }
+                }
+                _ => Ok(true),
+            };
+            match is_unchanged {
+                Ok(true) => unchanged.push(found),
+                Ok(false) => {
+                    note(format_args!("{}: written or deleted meanwhile, so it is left alone", found.name))
+                }
+                Err(error) => {
+                    found.record = Err(FailureRecordError::Item { reason: chain(&error) });
+                    unchanged.push(found);
+                }
+            }
+        }
+        unchanged
+    }
+
+    /// Deletes the entries of a record. The function has done it already, if the table is its journal.
+    pub(super) async fn delete(&self, entries: &Entries) -> Result<(), Error> {
+        let Some(shard) = JournalShard::parse(&entries.partition_key) else { return Ok(()) };
+        if entries.has_hole {
+            let deleted = self.table.store().delete(shard, StateKind::Hole, entries.sequence_number).await;
+            deleted.map_err(|source| self.table.error(source))?;
+        }
+        let Some(retry) = &entries.retry else { return Ok(()) };
+        match self.table.delete_state(shard, retry).await? {
+            Deletion::Deleted => Ok(()),
+            Deletion::Changed => Err(Error::Entry { fault: "it was written meanwhile".to_owned() }),
+            Deletion::Failed(fault) => Err(Error::Entry { fault }),
+        }
     }
 }
 

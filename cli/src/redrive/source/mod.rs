@@ -19,9 +19,15 @@ use crate::{
     error::Error,
     journal_table::{JournalTable, ShardFilter},
     object_prefix::ObjectPrefix,
+    stranded::Retries,
 };
 
-use self::{bucket::Bucket, file::FailureFile, holes::Holes, queue::Queue};
+use self::{
+    bucket::Bucket,
+    file::FailureFile,
+    holes::{Entries, Holes},
+    queue::Queue,
+};
 
 /// A failure record, or what its source has instead of one.
 #[derive(Debug)]
@@ -41,8 +47,8 @@ enum Handle {
     Message(String),
     /// The key of an object.
     Object(String),
-    /// The partition key of a hole in the journal's table.
-    Hole(String),
+    /// The entries of a Kinesis record in the journal's table.
+    Entries(Entries),
 }
 
 /// Failure records that are redriven one after the other, because they may belong to one shard. Lanes are independent.
@@ -88,8 +94,12 @@ impl Source {
         Bucket::open(prefix).await.map(Source::Bucket)
     }
 
-    pub(super) async fn holes(table: JournalTable, filter: &ShardFilter) -> Result<Self, Error> {
-        Holes::open(table, filter).await.map(Source::Holes)
+    pub(super) async fn holes(
+        table: JournalTable,
+        filter: &ShardFilter,
+        retries: Retries,
+    ) -> Result<Self, Error> {
+        Holes::open(table, filter, retries).await.map(Source::Holes)
     }
 
     /// Returns the next lanes; none if there are no more failure records. Earlier ones should be finished, because the
@@ -118,13 +128,17 @@ impl Source {
                 break;
             }
         }
-        if let Source::Bucket(bucket) = self {
-            found = bucket.load(objects).await;
-            sort(&mut found);
-            // Somebody else may have deleted all of them.
-            if found.is_empty() && !lane.waiting.is_empty() {
-                return Box::pin(self.load(lane)).await;
+        match self {
+            Source::Bucket(bucket) => {
+                found = bucket.load(objects).await;
+                sort(&mut found);
             }
+            Source::Holes(holes) => found = holes.unchanged(found).await,
+            Source::File(_) | Source::Queue(_) => {}
+        }
+        // Somebody else may have deleted or changed all of them.
+        if found.is_empty() && !lane.waiting.is_empty() {
+            return Box::pin(self.load(lane)).await;
         }
         found
     }
@@ -139,11 +153,7 @@ impl Source {
         match (self, &found.handle) {
             (Source::Queue(queue), Handle::Message(id)) => queue.delete(id).await?,
             (Source::Bucket(bucket), Handle::Object(key)) => bucket.delete(key).await?,
-            (Source::Holes(holes), Handle::Hole(partition_key)) => {
-                if let Ok(record) = &found.record {
-                    holes.delete(partition_key, record.first).await?;
-                }
-            }
+            (Source::Holes(holes), Handle::Entries(entries)) => holes.delete(entries).await?,
             _ => {}
         }
         Ok(())
