@@ -5,10 +5,11 @@ use kinesis_handler::event::TumblingWindow;
 
 use crate::{
     Answer, BoxError, Condition, Fate, FaultKind, Function, Invocation, Invoked, Observer, Outcome,
-    SharedRecord, Source, StepKind,
+    SharedRecord, Source, StepKind, TooLarge,
     backlog::{Exhausted, Expiry},
     discard::GivenUp,
     lane::{ENVELOPE_BYTES, Lane, MAX_EVENT_BYTES},
+    record::Origin,
     response::{Verdict, judge},
     step::DropReason,
     undocumented::StateWithFailures,
@@ -52,8 +53,12 @@ impl<S: Source, F: Function, O: Observer> Lane<'_, S, F, O> {
         }
         let Some(batch) = self.backlog.first() else { return Ok(()) };
         let (records, request_id) = (batch.records.clone(), batch.request_id.clone());
-        if is_oversize(&records, self) {
+        if let Some(too_large) = too_large(&records, &self.id.origin) {
+            if batch.attempts == 0 {
+                self.world.step(&self.id, StepKind::TooLarge(too_large));
+            }
             // Rule 5: it spends its attempts without an invocation.
+            self.world.try_delivery(&self.id, 1)?;
             self.settle(&Verdict::Failure, None);
             return Ok(());
         }
@@ -139,6 +144,7 @@ impl<S: Source, F: Function, O: Observer> Lane<'_, S, F, O> {
             self.world.step(&self.id, StepKind::Invoked(invoked));
             let now_ms = self.world.clock.now_ms();
             if verdict == Some(Verdict::Success) || now_ms >= give_up_ms {
+                self.world.made_progress();
                 return Ok(());
             }
             tries += 1;
@@ -170,6 +176,7 @@ impl<S: Source, F: Function, O: Observer> Lane<'_, S, F, O> {
         window: Option<&TumblingWindow<'static>>,
     ) -> Result<Attempt, BoxError> {
         let world = self.world;
+        world.try_delivery(&self.id, records.len())?;
         let began_ms = world.clock.now_ms();
         let throttled = world.faults.strikes(FaultKind::Throttle, began_ms);
         let fate = if throttled { Fate::Normal } else { world.faults.fate(began_ms) };
@@ -231,10 +238,9 @@ impl<S: Source, F: Function, O: Observer> Lane<'_, S, F, O> {
 }
 
 /// Rule 5.
-fn is_oversize<S: Source, F, O>(records: &[SharedRecord], lane: &Lane<'_, S, F, O>) -> bool {
-    match records {
-        [record] => ENVELOPE_BYTES + record.json_bytes(&lane.id.origin) > MAX_EVENT_BYTES,
-        // Batches are made to fit.
-        _ => false,
-    }
+fn too_large(records: &[SharedRecord], origin: &Origin) -> Option<TooLarge> {
+    // Batches are made to fit.
+    let [record] = records else { return None };
+    let event_bytes = ENVELOPE_BYTES + record.json_bytes(origin);
+    (event_bytes > MAX_EVENT_BYTES).then(|| TooLarge { record: SharedRecord::clone(record), event_bytes })
 }

@@ -17,7 +17,7 @@ use crate::{
 /// Lambda's limit for the JSON of an event, in bytes (rules 4 and 5).
 ///
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
-pub(crate) const MAX_EVENT_BYTES: usize = 6 * 1024 * 1024;
+pub const MAX_EVENT_BYTES: usize = 6 * 1024 * 1024;
 
 /// What an event has besides its records, in bytes.
 pub(crate) const ENVELOPE_BYTES: usize = r#"{"Records":[]}"#.len();
@@ -66,8 +66,8 @@ impl<'a, S: Source, F: Function, O: Observer> Lane<'a, S, F, O> {
         })
     }
 
-    /// Runs until there is nothing left to read.
-    pub(crate) async fn run(mut self) -> Result<(), BoxError> {
+    /// Runs until there is nothing left to read, and returns why there is not.
+    pub(crate) async fn run(mut self) -> Result<NextRead, BoxError> {
         loop {
             while self.backlog.first().is_some() {
                 self.deliver().await?;
@@ -87,7 +87,7 @@ impl<'a, S: Source, F: Function, O: Observer> Lane<'a, S, F, O> {
         if self.window.is_some() {
             self.close_window().await?;
         }
-        Ok(())
+        Ok(self.intake.next())
     }
 
     /// Rule 4.

@@ -47,7 +47,7 @@ impl Metrics {
                     self.iterator_age = self.iterator_age.max(step.at_ms.saturating_sub(last.arrival_ms));
                 }
             }
-            StepKind::Acknowledged(_) => {}
+            StepKind::Acknowledged(_) | StepKind::TooLarge(_) => {}
             StepKind::Discarded(discarded) => {
                 let records = discarded.records.len() as u64;
                 match discarded.delivery {

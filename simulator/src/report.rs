@@ -83,7 +83,7 @@ impl Report {
                 StepKind::Discarded(Discarded { records, .. }) | StepKind::Dropped(records, _) => {
                     positions(records).into_iter().for_each(|position| is_lost[position] = true);
                 }
-                StepKind::Read(_) | StepKind::Invoked(_) => {}
+                StepKind::Read(_) | StepKind::Invoked(_) | StepKind::TooLarge(_) => {}
             }
         }
         let mut fates = Fates::default();

@@ -1,6 +1,5 @@
 use std::{
-    cell::RefCell,
-    collections::{HashMap, HashSet},
+    cell::{Cell, RefCell},
     rc::Rc,
     time::Duration,
 };
@@ -9,12 +8,13 @@ use futures_util::{StreamExt, future::try_join_all, stream::FuturesUnordered};
 use tokio::task::LocalSet;
 
 use crate::{
-    BoxError, Fault, Function, Mapping, Observer, ReadFrom, ShardInfo, SimulationClock, Source,
+    BoxError, Fault, Function, Mapping, NextRead, Observer, ReadFrom, ShardInfo, SimulationClock, Source,
     StartingPosition, Undocumented,
     fault::{FaultPlan, clock_jumps},
     lane::Lane,
     pace::Pace,
     record::Origin,
+    shard_order::{Ready, ShardOrder, Start},
     siblings::Siblings,
     world::{LaneId, World},
 };
@@ -32,6 +32,9 @@ pub struct Simulation {
     pub faults: Vec<Fault>,
     /// Decides all that is left to chance.
     pub seed: u64,
+    /// How many deliveries in a row may come to nothing before the simulation ends with an error; see
+    /// [`NoProgress`](crate::NoProgress). `None`, the default: without limit.
+    pub max_deliveries_without_progress: Option<u64>,
 }
 
 impl Default for Simulation {
@@ -42,6 +45,7 @@ impl Default for Simulation {
             function_timeout: Duration::from_secs(60),
             faults: Vec::new(),
             seed: 0,
+            max_deliveries_without_progress: None,
         }
     }
 }
@@ -60,7 +64,8 @@ impl Simulation {
     ///
     /// # Errors
     ///
-    /// Those of source and function: what makes it impossible to go on.
+    /// Those of source and function: what makes it impossible to go on. [`NoProgress`](crate::NoProgress) if there is a
+    /// limit for that.
     pub async fn run<S: Source, F: Function, O: Observer>(
         self,
         clock: Rc<SimulationClock>,
@@ -79,6 +84,9 @@ impl Simulation {
             function,
             function_timeout: self.function_timeout,
             mapping_uuid: pace.uuid(),
+            start_ms,
+            max_deliveries_without_progress: self.max_deliveries_without_progress.unwrap_or(u64::MAX),
+            deliveries_without_progress: Cell::new(0),
             observer: RefCell::new(observer),
         };
         let local = LocalSet::new();
@@ -101,36 +109,38 @@ impl<S: Source, F: Function, O: Observer> World<S, F, O> {
         self.clock.sleep_until_ms(active_ms).await;
         let active_ms = self.clock.now_ms();
 
-        let mut shards = Shards::default();
+        let mut order = ShardOrder::new(self.source.shards().await?);
         let mut running = FuturesUnordered::new();
         loop {
-            let is_first = shards.known.is_empty();
-            for (number, shard, was_known) in shards.startable(self.source.shards().await?) {
-                let from = match self.mapping.starting_position {
-                    StartingPosition::TrimHorizon => ReadFrom::TrimHorizon,
-                    StartingPosition::AtTimestamp(time_ms) => ReadFrom::AtTimestamp(time_ms),
-                    StartingPosition::Latest if is_first => ReadFrom::Latest,
-                    StartingPosition::Latest if was_known => ReadFrom::AtTimestamp(active_ms),
+            for Ready { shard, number, start } in order.take_ready() {
+                let from = match (self.mapping.starting_position, start) {
+                    (StartingPosition::TrimHorizon, _) => ReadFrom::TrimHorizon,
+                    (StartingPosition::AtTimestamp(time_ms), _) => ReadFrom::AtTimestamp(time_ms),
+                    (StartingPosition::Latest, Start::First) => ReadFrom::Latest,
+                    (StartingPosition::Latest, Start::AfterParents) => ReadFrom::AtTimestamp(active_ms),
                     // It came to be while the mapping was active.
-                    StartingPosition::Latest => ReadFrom::TrimHorizon,
+                    (StartingPosition::Latest, Start::New) => ReadFrom::TrimHorizon,
                 };
                 running.push(self.consume(shard, number, from, seed));
             }
-            match running.next().await {
-                Some(finished) => shards.finished(finished?),
-                None => return Ok(()),
+            let Some(finished) = running.next().await else { return Ok(()) };
+            let (shard_id, is_closed) = finished?;
+            let has_children = order.finish(&shard_id);
+            if is_closed && !has_children {
+                // They came to be after the last list.
+                order.add(self.source.shards().await?);
             }
         }
     }
 
-    /// Consumes a shard to its end and returns its ID.
+    /// Consumes a shard to its end. Returns its ID, and whether it is closed.
     async fn consume(
         &self,
         shard: ShardInfo,
         number: u64,
         from: ReadFrom,
         seed: u64,
-    ) -> Result<String, BoxError> {
+    ) -> Result<(String, bool), BoxError> {
         let lanes = self.mapping.parallelization_factor;
         let siblings = Siblings::new(lanes, self.undocumented.failing_lane);
         let origin = Rc::new(Origin::new(&shard.id, &self.mapping.event_source_arn));
@@ -140,47 +150,7 @@ impl<S: Source, F: Function, O: Observer> World<S, F, O> {
             let pace = Pace::new(seed, number * 16 + u64::from(lane), self.undocumented.clone());
             running.push(Lane::new(self, id, &siblings, shard.hash_key_range, from, pace).await?.run());
         }
-        try_join_all(running).await?;
-        Ok(shard.id)
-    }
-}
-
-/// Which shards there are, and how far they are (rule 2).
-#[derive(Default)]
-struct Shards {
-    /// Each with its number in the order in which they became known.
-    known: HashMap<String, u64>,
-    started: HashSet<String>,
-    finished: HashSet<String>,
-}
-
-impl Shards {
-    /// The shards that can be started now, and whether they were known before this list.
-    fn startable(&mut self, listed: Vec<ShardInfo>) -> Vec<(u64, ShardInfo, bool)> {
-        let listed: Vec<(bool, ShardInfo)> = listed
-            .into_iter()
-            .map(|shard| {
-                let number = self.known.len() as u64;
-                let mut was_known = true;
-                self.known.entry(shard.id.clone()).or_insert_with(|| {
-                    was_known = false;
-                    number
-                });
-                (was_known, shard)
-            })
-            .collect();
-        let mut startable = Vec::new();
-        for (was_known, shard) in listed {
-            // A parent that is not listed is gone, with all of its records.
-            let waits = |parent: &String| self.known.contains_key(parent) && !self.finished.contains(parent);
-            if !shard.parents.iter().any(waits) && self.started.insert(shard.id.clone()) {
-                startable.push((self.known[&shard.id], shard, was_known));
-            }
-        }
-        startable
-    }
-
-    fn finished(&mut self, shard_id: String) {
-        self.finished.insert(shard_id);
+        let ends = try_join_all(running).await?;
+        Ok((shard.id, ends.contains(&NextRead::ShardEnd)))
     }
 }

@@ -36,6 +36,8 @@ pub enum StepKind {
     Read(usize),
     /// It has invoked the function, or tried to.
     Invoked(Invoked),
+    /// It has found a record that no event can hold: it spends its attempts without an invocation (rule 5).
+    TooLarge(TooLarge),
     /// It has taken records as done.
     Acknowledged(Vec<SharedRecord>),
     /// It has given records up.
@@ -77,6 +79,15 @@ pub enum Outcome {
     Failure,
     /// The function was not reached (rule 11).
     Throttled,
+}
+
+/// A record that no event can hold.
+#[derive(Debug, Clone)]
+pub struct TooLarge {
+    /// The record.
+    pub record: SharedRecord,
+    /// Length of an event with only this record, in bytes of JSON.
+    pub event_bytes: usize,
 }
 
 /// Records that were given up.

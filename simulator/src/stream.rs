@@ -1,4 +1,4 @@
-use std::{rc::Rc, time::Duration};
+use std::{collections::HashMap, rc::Rc, time::Duration};
 
 use crate::{
     BoxError, NextRead, Read, ReadFrom, ShardInfo, ShardReader, SharedRecord, SimulationClock, Source,
@@ -13,10 +13,10 @@ const MAX_READ_BYTES: usize = 10 * 1024 * 1024;
 /// A stream whose records, past and future, are all known.
 #[derive(Debug)]
 pub struct Stream {
-    /// How long it keeps a record.
-    pub retention: Duration,
-    /// Parents before children.
-    pub shards: Vec<Shard>,
+    retention: Duration,
+    shards: Vec<Shard>,
+    /// Position of each shard in the list, by ID.
+    positions: HashMap<String, usize>,
     clock: Rc<SimulationClock>,
 }
 
@@ -32,9 +32,11 @@ pub struct Shard {
 }
 
 impl Stream {
-    /// A stream whose records can be read once the clock shows their time of arrival.
+    /// A stream whose records can be read once the clock shows their time of arrival, and for so long. Its shards are
+    /// given parents before children.
     pub fn new(clock: Rc<SimulationClock>, retention: Duration, shards: Vec<Shard>) -> Self {
-        Stream { retention, shards, clock }
+        let positions = shards.iter().enumerate().map(|(position, shard)| (shard.info.id.clone(), position));
+        Stream { retention, positions: positions.collect(), shards, clock }
     }
 }
 
@@ -46,8 +48,8 @@ impl Source for Stream {
     }
 
     async fn reader(&self, shard_id: &str, from: ReadFrom) -> Result<StreamReader, BoxError> {
-        let shard = self.shards.iter().find(|shard| shard.info.id == shard_id);
-        let shard = shard.ok_or_else(|| format!("no shard {shard_id}"))?;
+        let position = self.positions.get(shard_id).ok_or_else(|| format!("no shard {shard_id}"))?;
+        let shard = &self.shards[*position];
         let position = match from {
             ReadFrom::TrimHorizon => 0,
             ReadFrom::AtTimestamp(time_ms) => {

@@ -123,8 +123,14 @@ struct RawFailure {
 /// Longest retention of a stream: a year.
 const MAX_RETENTION_HOURS: f64 = 8760.0;
 
-/// A Lambda function never runs longer than 15 minutes.
-const MAX_TIMEOUT_MS: u64 = 15 * 60 * 1000;
+/// Longest timeout of a function that a mapping invokes: 90 minutes on Lambda Managed Instances, 30 minutes elsewhere.
+///
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+const MAX_TIMEOUT_MS: u64 = 5_400_000;
+
+/// Number of deliveries without progress after which a scenario ends: a million tries of a single record. A record that
+/// blocks its shard for a year, the longest retention, is tried half as often with the default delays.
+const MAX_DELIVERIES_WITHOUT_PROGRESS: u64 = 50_000_000;
 
 impl Scenario {
     /// Reads a scenario.
@@ -155,7 +161,7 @@ impl Scenario {
             return Err(ScenarioError::Value {
                 member: "function.timeoutMs".to_owned(),
                 value: timeout_ms.to_string(),
-                expected: "1 to 900000",
+                expected: "1 to 5400000 (up to 1800000 unless on Lambda Managed Instances)",
             });
         }
         let (shards, ids) = raw.records.fill(shards(&raw.stream.shards)?)?;
@@ -165,6 +171,7 @@ impl Scenario {
             function_timeout: Duration::from_millis(timeout_ms),
             faults: raw.faults,
             seed: 0,
+            max_deliveries_without_progress: Some(MAX_DELIVERIES_WITHOUT_PROGRESS),
         };
         let mut function = ScriptedFunction::default();
         function.duration = Duration::from_millis(raw.function.duration_ms);
@@ -223,8 +230,8 @@ impl Scenario {
 /// The shards without their records, parents before children.
 fn shards(raw: &[RawShard]) -> Result<Vec<ShardInfo>, ScenarioError> {
     let mut by_id = HashMap::new();
-    for shard in raw {
-        if by_id.insert(shard.shard_id.as_str(), shard).is_some() {
+    for (position, shard) in raw.iter().enumerate() {
+        if by_id.insert(shard.shard_id.as_str(), position).is_some() {
             return Err(ScenarioError::SameShard { shard_id: shard.shard_id.clone() });
         }
     }
@@ -238,24 +245,39 @@ fn shards(raw: &[RawShard]) -> Result<Vec<ShardInfo>, ScenarioError> {
             return Err(ScenarioError::TooManyParents { shard_id, parents: shard.parents.len() });
         }
     }
-    let mut sorted: Vec<ShardInfo> = Vec::with_capacity(raw.len());
-    let mut placed = std::collections::HashSet::new();
-    while sorted.len() < raw.len() {
-        let before = sorted.len();
-        for shard in raw {
-            let ready = shard.parents.iter().all(|parent| placed.contains(parent.as_str()));
-            if ready && !placed.contains(shard.shard_id.as_str()) {
-                placed.insert(shard.shard_id.as_str());
-                sorted.push(info(shard)?);
-            }
-        }
-        if sorted.len() == before {
-            let stuck = raw.iter().find(|shard| !placed.contains(shard.shard_id.as_str()));
-            let shard_id = stuck.map(|shard| shard.shard_id.clone()).unwrap_or_default();
-            return Err(ScenarioError::CyclicParents { shard_id });
+    let mut order: Vec<usize> = (0..raw.len()).collect();
+    let generations = generations(raw, &by_id)?;
+    order.sort_by_key(|&position| generations[position]);
+    order.into_iter().map(|position| info(&raw[position])).collect()
+}
+
+/// Returns how many times each shard's line of ancestors goes back in the list: sorted by that, parents come first.
+fn generations(raw: &[RawShard], positions: &HashMap<&str, usize>) -> Result<Vec<usize>, ScenarioError> {
+    let mut children: Vec<Vec<usize>> = vec![Vec::new(); raw.len()];
+    let mut waits_for: Vec<usize> = raw.iter().map(|shard| shard.parents.len()).collect();
+    for (child, shard) in raw.iter().enumerate() {
+        for parent in &shard.parents {
+            children[positions[parent.as_str()]].push(child);
         }
     }
-    Ok(sorted)
+    let mut generations = vec![0; raw.len()];
+    let mut placed: Vec<usize> = (0..raw.len()).filter(|&shard| waits_for[shard] == 0).collect();
+    let mut next = 0;
+    while let Some(&parent) = placed.get(next) {
+        next += 1;
+        for &child in &children[parent] {
+            let generation = generations[parent] + usize::from(child < parent);
+            generations[child] = generations[child].max(generation);
+            waits_for[child] -= 1;
+            if waits_for[child] == 0 {
+                placed.push(child);
+            }
+        }
+    }
+    match waits_for.iter().position(|&parents| parents > 0) {
+        None => Ok(generations),
+        Some(stuck) => Err(ScenarioError::CyclicParents { shard_id: raw[stuck].shard_id.clone() }),
+    }
 }
 
 fn info(shard: &RawShard) -> Result<ShardInfo, ScenarioError> {

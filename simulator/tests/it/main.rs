@@ -14,3 +14,4 @@ mod processes;
 mod in_turn;
 mod extensions;
 mod invoke_url;
+mod endless;

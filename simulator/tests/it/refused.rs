@@ -49,7 +49,11 @@ fn numbers_out_of_range() {
     let retention = |hours: f64| json!({ "stream": { "retentionHours": hours } });
     check(retention(0.0), "stream.retentionHours is 0, not above 0 and at most 8760");
     check(retention(8760.5), "stream.retentionHours is 8760.5, not above 0 and at most 8760");
-    check(json!({ "function": { "timeoutMs": 0 } }), "function.timeoutMs is 0, not 1 to 900000");
+    let timeout = |milliseconds: u64| json!({ "function": { "timeoutMs": milliseconds } });
+    let range = "not 1 to 5400000 (up to 1800000 unless on Lambda Managed Instances)";
+    check(timeout(0), &format!("function.timeoutMs is 0, {range}"));
+    check(timeout(5_400_001), &format!("function.timeoutMs is 5400001, {range}"));
+    assert!(Scenario::parse(timeout(5_400_000).to_string().as_bytes()).is_ok());
     let undocumented = |name: &str, value: Value| json!({ "undocumented": { name: value } });
     check(undocumented("retryDelayFactor", json!(0.5)), "undocumented.retryDelayFactor is 0.5, not 1 to 100");
     check(undocumented("retryDelayJitter", json!(-1)), "undocumented.retryDelayJitter is -1, not 0 to 1");

@@ -96,6 +96,7 @@ async fn application(
         function_timeout: Duration::from_millis(plan.timeout_ms),
         faults: plan.faults.clone(),
         seed: plan.seed,
+        ..Simulation::default()
     };
     let clock = Rc::new(simulation.clock(SCENARIO_START_MS));
 

@@ -28,6 +28,8 @@ impl Settings {
         // Times of a scenario: here it is now.
         settings.simulation.mapping.enabled_at_ms = 0;
         settings.simulation.faults.clear();
+        // A stream may be blocked for as long as it is.
+        settings.simulation.max_deliveries_without_progress = None;
         Ok(settings)
     }
 
