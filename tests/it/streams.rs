@@ -179,8 +179,9 @@ fn a_second_signal_kills_what_is_running() {
     polling.signal("INT");
     wait_for("the note", || polling.log().contains("waiting for 1 invocation"));
     polling.signal("TERM");
-    assert_eq!(polling.wait().code(), Some(0));
-    assert!(polling.log().contains("ended by SIGTERM: 0 invocations, 0 records done"), "{}", polling.log());
+    assert_eq!(polling.wait().code(), Some(1));
+    let killed = "ended by SIGTERM, 1 invocation killed: 0 invocations, 0 records done";
+    assert!(polling.log().contains(killed), "{}", polling.log());
     assert!(!is_running(&process));
 }
 

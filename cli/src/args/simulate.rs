@@ -86,7 +86,7 @@ success (default), failure; invalidJson: success, failure (default); stateWithFa
 discarded; consolidateDiscarded (false).
 
 The table has a line for each invocation, in the order in which they began, and one for records that are \
-given up. BATCH tells where a batch comes from: new records; again, as it was and with its request ID; the \
+given up or too large for any event. A scenario that makes no progress in a million tries is an error. BATCH tells where a batch comes from: new records; again, as it was and with its request ID; the \
 rest behind what is done; a half of one that failed; twice, although it was answered; reread after a \
 restart; close, the end of a tumbling window. TRY counts the invocations with that request ID; of many in a \
 row with the same outcome only the first ten are shown, and then the 20th, 50th, 100th, 200th and so on. \
@@ -108,13 +108,14 @@ unless latestActivationDelayMs is there. The limits of a shard, five reads and 2
 with all of its other readers; with a ParallelizationFactor of n, each shard is read n times. The children \
 of a shard wait until it has ended, which not every stand-in for Kinesis tells.
 
-While it is polled, the table has a line for each invocation, and for records that are discarded or dropped. \
-JSON is a line for each step: read, invoked, acknowledged, discarded, dropped. A signal ends the run once the \
-invocations under way have ended; a second one kills them.
+While it is polled, the table has a line for each invocation, and for records that are discarded or dropped, or \
+too large for any event. JSON is a line for each step: read, invoked, tooLarge, acknowledged, discarded, dropped. A \
+signal ends the run once the invocations under way have ended; a second one kills them.
 
 Exit codes:
   0    done; records that were discarded are a result, not a failure
-  1    with --stream: records were lost, without a failure record, or polling had to end
+  1    with --stream: records were lost, without a failure record; a record that is too large for any event
+       still blocked its shard; invocations were killed; standard output was closed; or polling had to end
   2    wrong usage; the scenario cannot be read or is wrong; COMMAND cannot be started
        with --stream: no such stream, no credentials, or no connection
   130  interrupted, without --stream

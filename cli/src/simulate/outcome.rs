@@ -1,5 +1,6 @@
 use kinesis_esm_simulator::{
-    Delivery, Destination, DestinationKind, Discarded, DropReason, Fate, Ids, Invoked, Outcome, SharedRecord,
+    Delivery, Destination, DestinationKind, Discarded, DropReason, Fate, Ids, Invoked, MAX_EVENT_BYTES,
+    Outcome, SharedRecord, TooLarge,
 };
 
 use super::id_ranges;
@@ -32,6 +33,15 @@ pub(super) fn of_invocation(invoked: &Invoked, ids: &Ids) -> String {
         text.push_str(" (ignored)");
     }
     text
+}
+
+/// Names a record that no event can hold.
+pub(super) fn of_too_large(too_large: &TooLarge, ids: &Ids) -> String {
+    let TooLarge { record, event_bytes } = too_large;
+    let record = counted(std::slice::from_ref(record), ids);
+    format!(
+        "TOO LARGE {record}; an event of {event_bytes} bytes, above {MAX_EVENT_BYTES}, is never delivered"
+    )
 }
 
 /// Which records were given up, why, and who is told.

@@ -101,6 +101,7 @@ fn row(step: &Step, ids: &Ids, view: &View, lineage: &mut Lineage, width: usize)
             columns.push(cell::text(&outcome::of_invocation(invoked, ids), OUTCOME_WIDTH));
             LastCell::Cut(id_ranges::of_records(ids, &invoked.records, width))
         }
+        StepKind::TooLarge(too_large) => LastCell::Whole(outcome::of_too_large(too_large, ids)),
         StepKind::Discarded(discarded) => {
             LastCell::Whole(outcome::of_discard(discarded, view.destination.as_ref(), ids))
         }

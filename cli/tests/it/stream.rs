@@ -1,5 +1,7 @@
 //! `simulate --stream` against a Kinesis API that misbehaves as told. A whole API is in the tests of the kit.
 
+use std::process::{Command, Stdio};
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -272,4 +274,54 @@ fn a_file_that_cannot_be_written_is_no_reason_to_stop() {
     );
     assert!(run.stdout.contains("(lost: failure record not written)"), "{}", run.stdout);
     assert!(run.stderr.contains("all shards have ended"), "{}", run.stderr);
+}
+
+/// Data of which the base64 is longer than an event may be.
+fn too_large_record() -> Value {
+    let mut record = record(NUMBERS[0]);
+    record["Data"] = json!("A".repeat(7_000_000));
+    record
+}
+
+#[test]
+fn a_record_that_is_too_large_for_any_event_is_shown_and_is_unfinished_work() {
+    let kinesis = ScriptedKinesis::start(|operation, _, _| match operation {
+        "GetRecords" => {
+            let records = json!([too_large_record()]);
+            (200, json!({ "Records": records, "NextShardIterator": null, "MillisBehindLatest": 0 }))
+        }
+        other => one_shard(other),
+    });
+    let run = simulate(&kinesis, "--format json --for 1");
+    assert_eq!(run.exit_code, Some(1), "{}", run.stderr);
+    let blocked = format!(
+        "kinesis-kit: shard shardId-000000000000 is blocked: record {} is too large for any event, and not discarded yet\n",
+        NUMBERS[0]
+    );
+    assert!(run.stderr.ends_with(&blocked), "{}", run.stderr);
+    let steps = steps(&run, "tooLarge");
+    assert_eq!((steps.len(), &steps[0]["firstSequenceNumber"]), (1, &json!(NUMBERS[0])));
+    assert!(steps[0]["eventBytes"].as_u64() > Some(7_000_000));
+    assert!(kinesis.requests("Invoke").is_empty());
+}
+
+#[test]
+fn a_closed_output_ends_the_run_as_unfinished() {
+    let kinesis = ScriptedKinesis::start(|operation, _, _| match operation {
+        "GetRecords" => records(&NUMBERS[..1], Some("next")),
+        other => one_shard(other),
+    });
+    let url = kinesis.url();
+    let mut kit = Command::new(env!("CARGO_BIN_EXE_kinesis-kit"))
+        .args(["simulate", "--stream", "orders", "--format", "json", "--url", &url])
+        .envs(variables(&url))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    drop(kit.stdout.take());
+    let output = kit.wait_with_output().expect("an end");
+    let stderr = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("standard output does not take any more"), "{stderr}");
 }

@@ -2,10 +2,17 @@ use std::{fmt, time::Duration};
 
 use tokio::time::sleep;
 
+use crate::note::count;
+
 /// Why a run ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
     Signal(&'static str),
+    /// A signal did not let these invocations end.
+    Killed {
+        signal: &'static str,
+        invocations: usize,
+    },
     TimeIsUp,
     /// There is nothing left to read: all shards are closed.
     ShardsEnded,
@@ -17,6 +24,9 @@ impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Ending::Signal(name) => write!(f, "ended by {name}"),
+            Ending::Killed { signal, invocations } => {
+                write!(f, "ended by {signal}, {} killed", count(*invocations as u64, "invocation"))
+            }
             Ending::TimeIsUp => f.write_str("time is up"),
             Ending::ShardsEnded => f.write_str("all shards have ended"),
             Ending::Output => f.write_str("standard output does not take any more"),

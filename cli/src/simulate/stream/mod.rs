@@ -17,7 +17,7 @@ mod tally;
 mod step_log;
 mod ending;
 
-use std::{cell::RefCell, pin::pin, rc::Rc};
+use std::{cell::RefCell, io, pin::pin, rc::Rc};
 
 use kinesis_esm_simulator::{BoxError, SimulationClock, StartingPosition, Step};
 
@@ -70,10 +70,20 @@ pub(crate) async fn run(options: StreamOptions) -> Result<Outcome, Error> {
         Ok(ending) => note(format_args!("{ending}: {}", log.tally())),
         Err(_) => note(format_args!("up to now: {}", log.tally())),
     }
-    ended.map_err(StreamError::of_simulation)?;
+    for (shard_id, number) in log.tally().blocking() {
+        note(format_args!(
+            "shard {shard_id} is blocked: record {number} is too large for any event, and not discarded yet"
+        ));
+    }
+    let ending = ended.map_err(StreamError::of_simulation)?;
     match log.take_error() {
+        // The ending names it.
+        Some(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Outcome::SomeFailed),
         Some(error) => Err(Error::Write(error)),
-        None if log.tally().lost_records() > 0 => Ok(Outcome::SomeFailed),
+        None if log.tally().lost_records() > 0 || log.tally().blocking().next().is_some() => {
+            Ok(Outcome::SomeFailed)
+        }
+        None if matches!(ending, Ending::Killed { .. }) => Ok(Outcome::SomeFailed),
         None => Ok(Outcome::Done),
     }
 }
@@ -103,7 +113,7 @@ async fn until_the_end(
         biased;
         ended = &mut polling => ended.map(|()| ending),
         () = halt.idle() => Ok(ending),
-        signal = interrupts.next() => Ok(Ending::Signal(signal)),
+        signal = interrupts.next() => Ok(Ending::Killed { signal, invocations: halt.in_flight() }),
     }
 }
 

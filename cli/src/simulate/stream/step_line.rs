@@ -6,7 +6,7 @@ use serde::Serialize;
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct StepLine<'a> {
-    /// `read`, `invoked`, `acknowledged`, `discarded` or `dropped`.
+    /// `read`, `invoked`, `tooLarge`, `acknowledged`, `discarded` or `dropped`.
     step: &'static str,
     at_ms: u64,
     shard_id: &'a str,
@@ -41,6 +41,10 @@ enum More<'a> {
         condition: Condition,
         approximate_invoke_count: u32,
         failure_record: FailureRecordIs,
+    },
+    #[serde(rename_all = "camelCase")]
+    TooLarge {
+        event_bytes: usize,
     },
     Dropped {
         reason: DropReason,
@@ -84,9 +88,13 @@ impl<'a> StepLine<'a> {
                     error: invoked.error.as_ref().map(ToString::to_string),
                     last_record_age_ms: age_ms(step, &invoked.records),
                 };
-                ("invoked", &invoked.records, more)
+                ("invoked", &invoked.records[..], more)
             }
-            StepKind::Acknowledged(records) => ("acknowledged", records, nothing),
+            StepKind::TooLarge(too_large) => {
+                let more = More::TooLarge { event_bytes: too_large.event_bytes };
+                ("tooLarge", std::slice::from_ref(&too_large.record), more)
+            }
+            StepKind::Acknowledged(records) => ("acknowledged", &records[..], nothing),
             StepKind::Discarded(discarded) => {
                 let more = More::Discarded {
                     condition: discarded.condition,
@@ -97,9 +105,11 @@ impl<'a> StepLine<'a> {
                         Delivery::NoDestination => FailureRecordIs::NotWritten,
                     },
                 };
-                ("discarded", &discarded.records, more)
+                ("discarded", &discarded.records[..], more)
             }
-            StepKind::Dropped(records, reason) => ("dropped", records, More::Dropped { reason: *reason }),
+            StepKind::Dropped(records, reason) => {
+                ("dropped", &records[..], More::Dropped { reason: *reason })
+            }
             _ => return None,
         };
         Some(StepLine {

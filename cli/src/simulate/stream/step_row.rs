@@ -43,9 +43,18 @@ impl StepRow {
     /// `None` for steps that are part of others: people see what was invoked, and what was given up.
     pub(super) fn of(step: &Step) -> Option<Self> {
         let (records, request, what) = match &step.kind {
-            StepKind::Invoked(invoked) => (&invoked.records, Some(&*invoked.request_id), outcome(invoked)),
-            StepKind::Discarded(discarded) => (&discarded.records, request_id(discarded), fate(discarded)),
-            StepKind::Dropped(records, reason) => (records, None, dropped(*reason).to_owned()),
+            StepKind::Invoked(invoked) => {
+                (&invoked.records[..], Some(&*invoked.request_id), outcome(invoked))
+            }
+            StepKind::Discarded(discarded) => {
+                (&discarded.records[..], request_id(discarded), fate(discarded))
+            }
+            StepKind::Dropped(records, reason) => (&records[..], None, dropped(*reason).to_owned()),
+            StepKind::TooLarge(too_large) => {
+                let what =
+                    format!("too large: an event of {} bytes is never delivered", too_large.event_bytes);
+                (std::slice::from_ref(&too_large.record), None, what)
+            }
             _ => return None,
         };
         let number = |record: Option<&SharedRecord>| {
@@ -53,7 +62,7 @@ impl StepRow {
         };
         Some(StepRow {
             time: time_of_day(step.at_ms),
-            shard: step.shard_id.to_string(),
+            shard: cell::escape(&step.shard_id),
             records: records.len().to_string(),
             first: number(records.first()),
             last: number(records.last()),
@@ -142,7 +151,7 @@ mod tests {
     use std::sync::Arc;
 
     use bytes::Bytes;
-    use kinesis_esm_simulator::{Fate, FunctionError, StreamRecord};
+    use kinesis_esm_simulator::{Fate, FunctionError, StreamRecord, TooLarge};
 
     use super::*;
     use crate::simulate::stream::step_line::StepLine;
@@ -229,6 +238,15 @@ mod tests {
                 r#"{"step":"discarded","atMs":1767225600042,"shardId":"shardId-000000000003","lane":0,"#,
                 r#""records":1,"firstSequenceNumber":"5","lastSequenceNumber":"5","#,
                 r#""condition":"RecordAgeExceeded","approximateInvokeCount":1,"failureRecord":"failed"}"#
+            ),
+        );
+        let too_large = TooLarge { record: records(&["5"]).remove(0), event_bytes: 6_990_508 };
+        check(
+            StepKind::TooLarge(too_large),
+            "00:00:00.042 shardId-000000000003 1 5 5 - 42 ms too large: an event of 6990508 bytes is never delivered",
+            concat!(
+                r#"{"step":"tooLarge","atMs":1767225600042,"shardId":"shardId-000000000003","lane":0,"#,
+                r#""records":1,"firstSequenceNumber":"5","lastSequenceNumber":"5","eventBytes":6990508}"#
             ),
         );
         check(

@@ -1,6 +1,7 @@
-use std::fmt;
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use kinesis_esm_simulator::{Delivery, DropReason, Metrics, Outcome, Step, StepKind};
+use kinesis_handler::SequenceNumber;
 
 use super::step_row::duration;
 use crate::note::count;
@@ -19,11 +20,14 @@ pub(super) struct Tally {
     lost_records: u64,
     filtered_records: u64,
     failure_records: u64,
+    /// Records that no event can hold and that are not settled yet, by shard and lane.
+    blocking: BTreeMap<(Arc<str>, u32), SequenceNumber>,
 }
 
 impl Tally {
     pub(super) fn add(&mut self, step: &Step) {
         self.metrics.count(step);
+        self.settle(step);
         match &step.kind {
             StepKind::Invoked(invoked) => match invoked.outcome {
                 Outcome::Success => self.success += 1,
@@ -47,6 +51,25 @@ impl Tally {
             }
             _ => {}
         }
+    }
+
+    fn settle(&mut self, step: &Step) {
+        let lane = || (Arc::clone(&step.shard_id), step.lane);
+        match &step.kind {
+            StepKind::TooLarge(too_large) => {
+                self.blocking.insert(lane(), too_large.record.sequence_number);
+            }
+            // The lane has got past it.
+            StepKind::Discarded(_) | StepKind::Dropped(..) | StepKind::Invoked(_) => {
+                self.blocking.remove(&lane());
+            }
+            _ => {}
+        }
+    }
+
+    /// Returns the records that no event can hold and that still block their lanes, with their shards.
+    pub(super) fn blocking(&self) -> impl Iterator<Item = (&str, SequenceNumber)> {
+        self.blocking.iter().map(|((shard_id, _), number)| (&**shard_id, *number))
     }
 
     pub(super) fn lost_records(&self) -> u64 {
