@@ -28,7 +28,7 @@ pub(crate) enum Error {
     #[error("cannot take {input} as {expected}")]
     Input { input: String, expected: &'static str, source: Mismatch },
     #[error("{wrong} of {lines} lines cannot be aggregated: nothing was written")]
-    Lines { wrong: usize, lines: usize },
+    Lines { wrong: u64, lines: u64 },
     #[error("sequence numbers from {first} on run out")]
     SequenceNumbers { first: SequenceNumber, source: SequenceNumberError },
     #[error("cannot simulate {input}")]
@@ -53,8 +53,6 @@ pub(crate) enum Error {
     Entry { fault: String },
     #[error("table {table} is the mirror of another stream, {stream_arn}")]
     OtherStream { table: String, stream_arn: String },
-    #[error("the stream does not exist: --create SHARDS makes it")]
-    NoStream(#[source] AwsError),
     #[error("the stream has no shard {shard_id}")]
     NoShard { shard_id: String },
     /// What the command line's own rules cannot tell.
@@ -145,7 +143,7 @@ impl Error {
             | Error::WriteFile { .. }
             | Error::Simulation(_) => 2,
             Error::Stream(error) => error.exit_code(),
-            Error::Aws(error) | Error::NoStream(error) => error.exit_code(),
+            Error::Aws(error) => error.exit_code(),
             Error::Target(error) => error.exit_code(),
             Error::Progress(_)
             | Error::Journal { .. }

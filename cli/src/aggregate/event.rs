@@ -1,48 +1,72 @@
-use kinesis_handler::{Event, KinesisRecord, SequenceNumber, SequenceNumberError};
+use std::io::{self, Write};
+
+use kinesis_handler::{KinesisRecord, SequenceNumber, SequenceNumberError};
 use kpl_deaggregation::KinesisRecordInput;
 
 use crate::{
-    args::AggregateArgs,
+    args::EventArgs,
     error::Error,
     note::{count, note},
+    stream_arn::StreamArn,
 };
 
-/// How much JSON Lambda hands to a function at once.
+/// Length in bytes of the longest event that Lambda delivers.
 ///
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
-const MAX_EVENT_BYTES: usize = 6_291_456;
+const MAX_EVENT_BYTES: u64 = 6_291_456;
 
-/// A Lambda event of these records, on one line.
-pub(super) fn to_json(inputs: &[KinesisRecordInput], args: &AggregateArgs) -> Result<Vec<u8>, Error> {
-    let stream_arn = args.stream_arn.clone().unwrap_or_default();
-    let role_arn = stream_arn.role_arn();
-    let first = args.event.first_sequence_number;
-    let records = inputs.iter().zip(sequence_numbers_from(first)).map(|(input, sequence_number)| {
-        let mut record = KinesisRecord::new(sequence_number?, input.partition_key.as_str(), &input.data);
-        record.approximate_arrival_ms = Some(args.event.arrival.epoch_milliseconds());
-        record.encryption_type = Some("NONE".into());
-        record.shard_id = Some(args.event.shard_id.as_str().into());
-        record.event_source_arn = Some(stream_arn.as_str().into());
-        record.invoke_identity_arn = Some(role_arn.as_str().into());
-        Ok(record)
-    });
-    let records =
-        records.collect::<Result<_, _>>().map_err(|source| Error::SequenceNumbers { first, source })?;
-    let mut json = Event::new(records).to_json();
-    if json.len() > MAX_EVENT_BYTES {
-        note(format_args!(
-            "warning: the event has {}, more than the {MAX_EVENT_BYTES} that Lambda delivers at once",
-            count(json.len() as u64, "byte")
-        ));
-    }
-    json.push(b'\n');
-    Ok(json)
+/// Writes a Lambda event on one line, record by record.
+#[derive(Debug)]
+pub(super) struct EventWriter<'a> {
+    args: &'a EventArgs,
+    stream_arn: StreamArn,
+    role_arn: String,
+    /// Of the last record.
+    sequence_number: Option<SequenceNumber>,
+    bytes: u64,
 }
 
-fn sequence_numbers_from(
-    first: SequenceNumber,
-) -> impl Iterator<Item = Result<SequenceNumber, SequenceNumberError>> {
-    std::iter::successors(Some(Ok(first)), |number| number.as_ref().ok().map(successor))
+impl<'a> EventWriter<'a> {
+    pub(super) fn new(args: &'a EventArgs, stream_arn: Option<&StreamArn>) -> Self {
+        let stream_arn = stream_arn.cloned().unwrap_or_default();
+        let role_arn = stream_arn.role_arn();
+        EventWriter { args, stream_arn, role_arn, sequence_number: None, bytes: 0 }
+    }
+
+    pub(super) fn write(&mut self, input: &KinesisRecordInput, output: &mut impl Write) -> Result<(), Error> {
+        let EventArgs { first_sequence_number: first, arrival, shard_id } = self.args;
+        let number = match &self.sequence_number {
+            None => *first,
+            Some(last) => {
+                successor(last).map_err(|source| Error::SequenceNumbers { first: *first, source })?
+            }
+        };
+        let mut record = KinesisRecord::new(number, input.partition_key.as_str(), &input.data);
+        record.approximate_arrival_ms = Some(arrival.epoch_milliseconds());
+        record.encryption_type = Some("NONE".into());
+        record.shard_id = Some(shard_id.as_str().into());
+        record.event_source_arn = Some(self.stream_arn.as_str().into());
+        record.invoke_identity_arn = Some(self.role_arn.as_str().into());
+        let before = if self.sequence_number.is_none() { "{\"Records\":[" } else { "," };
+        let mut json = before.as_bytes().to_vec();
+        serde_json::to_writer(&mut json, &record).map_err(io::Error::from)?;
+        output.write_all(&json)?;
+        self.bytes += json.len() as u64;
+        self.sequence_number = Some(number);
+        Ok(())
+    }
+
+    pub(super) fn finish(self, output: &mut impl Write) -> io::Result<()> {
+        let end = if self.sequence_number.is_none() { "{\"Records\":[]}" } else { "]}" };
+        let bytes = self.bytes + end.len() as u64;
+        if bytes > MAX_EVENT_BYTES {
+            note(format_args!(
+                "warning: the event has {}, more than the {MAX_EVENT_BYTES} that Lambda delivers at once",
+                count(bytes, "byte")
+            ));
+        }
+        writeln!(output, "{end}")
+    }
 }
 
 /// The sequence number that is larger by one.

@@ -1,3 +1,5 @@
+use std::io::{self, Write};
+
 use base64::prelude::*;
 use kpl_deaggregation::KinesisRecordInput;
 use serde::{Serialize, Serializer};
@@ -36,34 +38,42 @@ impl<'a> From<&'a KinesisRecordInput> for Entry<'a> {
     }
 }
 
-/// Requests that put these records in their order, one a line.
-pub(super) fn to_json_lines(inputs: &[KinesisRecordInput], stream_arn: Option<&StreamArn>) -> Vec<u8> {
-    let mut json = Vec::new();
-    for inputs in requests(inputs) {
-        let request = Request {
-            stream_arn: stream_arn.map(StreamArn::as_str),
-            records: inputs.iter().map(Entry::from).collect(),
-        };
-        serde_json::to_writer(&mut json, &request).expect("text is always JSON, and memory takes it");
-        json.push(b'\n');
-    }
-    json
+/// Writes requests that put records in their order, one a line, as few as their limits allow.
+#[derive(Debug)]
+pub(super) struct RequestWriter<'a> {
+    stream_arn: Option<&'a StreamArn>,
+    /// The records of the next request, and their size in bytes.
+    inputs: Vec<KinesisRecordInput>,
+    bytes: usize,
 }
 
-/// Divides the records into as few requests as their limits allow.
-fn requests(mut rest: &[KinesisRecordInput]) -> Vec<&[KinesisRecordInput]> {
-    let mut requests = Vec::new();
-    while !rest.is_empty() {
-        let mut bytes = 0;
-        let fitting = rest.iter().take(MAX_PUT_RECORDS).take_while(|input| {
-            bytes += input.data.len() + input.partition_key.len();
-            bytes <= MAX_PUT_BYTES
-        });
-        let (request, later) = rest.split_at(fitting.count().max(1));
-        requests.push(request);
-        rest = later;
+impl<'a> RequestWriter<'a> {
+    pub(super) fn new(stream_arn: Option<&'a StreamArn>) -> Self {
+        RequestWriter { stream_arn, inputs: Vec::new(), bytes: 0 }
     }
-    requests
+
+    pub(super) fn write(&mut self, input: KinesisRecordInput, output: &mut impl Write) -> io::Result<()> {
+        let bytes = input.data.len() + input.partition_key.len();
+        if self.inputs.len() == MAX_PUT_RECORDS || self.bytes + bytes > MAX_PUT_BYTES {
+            self.finish(output)?;
+        }
+        self.bytes += bytes;
+        self.inputs.push(input);
+        Ok(())
+    }
+
+    /// Writes what is left.
+    pub(super) fn finish(&mut self, output: &mut impl Write) -> io::Result<()> {
+        self.bytes = 0;
+        let inputs = std::mem::take(&mut self.inputs);
+        if inputs.is_empty() {
+            return Ok(());
+        }
+        let stream_arn = self.stream_arn.map(StreamArn::as_str);
+        let request = Request { stream_arn, records: inputs.iter().map(Entry::from).collect() };
+        serde_json::to_writer(&mut *output, &request)?;
+        output.write_all(b"\n")
+    }
 }
 
 fn base64<S: Serializer>(data: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
@@ -82,8 +92,14 @@ mod tests {
             data: vec![0; length],
             user_records: 1,
         };
-        let inputs: Vec<_> = data_lengths.into_iter().map(input).collect();
-        let records: Vec<_> = requests(&inputs).into_iter().map(<[_]>::len).collect();
+        let (mut writer, mut output) = (RequestWriter::new(None), Vec::new());
+        for length in data_lengths {
+            writer.write(input(length), &mut output).expect("memory takes it");
+        }
+        writer.finish(&mut output).expect("memory takes it");
+        let requests = String::from_utf8(output).expect("text");
+        let records: Vec<_> =
+            requests.lines().map(|request| request.matches("PartitionKey").count()).collect();
         assert_eq!(records, expected_records);
     }
 

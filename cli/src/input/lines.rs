@@ -14,6 +14,8 @@ const MAX_LINE_BYTES: usize = 16 * 1024 * 1024;
 /// Lines have no byte order mark: files with marks may have been joined. There is no line after an error.
 #[derive(Debug)]
 pub(crate) struct Lines<R> {
+    /// The name of the input in messages.
+    pub(crate) name: String,
     input: BufReader<Utf8Reader<R>>,
     number: u64,
     has_failed: bool,
@@ -22,15 +24,15 @@ pub(crate) struct Lines<R> {
 impl Lines<Box<dyn Read + Send>> {
     /// Opens a file; `-` is standard input.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
-        let (_, input) = open(path)?;
-        Ok(Lines::new(input))
+        let (name, input) = open(path)?;
+        Ok(Lines::new(name, input))
     }
 }
 
 impl<R: Read> Lines<R> {
-    fn new(input: R) -> Self {
+    fn new(name: String, input: R) -> Self {
         let input = BufReader::with_capacity(64 * 1024, Utf8Reader::new(input));
-        Lines { input, number: 0, has_failed: false }
+        Lines { name, input, number: 0, has_failed: false }
     }
 
     fn read(&mut self) -> io::Result<Vec<u8>> {
@@ -75,7 +77,7 @@ mod tests {
 
     #[track_caller]
     fn check(input: &[u8], expected: &[(u64, &str)]) {
-        let lines = Lines::new(input).map(|(number, line)| (number, line.expect("a line")));
+        let lines = Lines::new(String::new(), input).map(|(number, line)| (number, line.expect("a line")));
         let lines: Vec<_> =
             lines.map(|(number, line)| (number, String::from_utf8(line).expect("text"))).collect();
         let lines: Vec<_> = lines.iter().map(|(number, line)| (*number, line.as_str())).collect();
@@ -96,7 +98,7 @@ mod tests {
 
     #[test]
     fn an_endless_line_is_refused() {
-        let mut lines = Lines::new(io::repeat(b'x'));
+        let mut lines = Lines::new(String::new(), io::repeat(b'x'));
         let (number, line) = lines.next().expect("a line");
         let error = line.expect_err("too long").to_string();
         assert_eq!((number, error.as_str()), (1, "line 1 has more than 16777216 bytes"));

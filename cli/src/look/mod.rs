@@ -1,11 +1,6 @@
 //! `kinesis-kit tail` and `kinesis-kit inspect --stream`: the user records of a live stream.
 
-use std::{
-    cell::{Cell, RefCell},
-    io,
-    rc::Rc,
-    time::Duration,
-};
+use std::{cell::RefCell, io, rc::Rc, time::Duration};
 
 use tokio::time::sleep;
 
@@ -63,8 +58,7 @@ fn look(look: &Look<'_>) -> Result<Outcome, Error> {
         api.describe().await?;
         let inspection =
             Inspection::of_stream(io::stdout().lock(), look.format, look.data, look.keys, look.args.count);
-        let (inspection, is_full) = (RefCell::new(inspection), Cell::new(false));
-        let looking = Looking { look, api, begin, halt: &halt, inspection, is_full };
+        let looking = Looking { look, api, begin, halt: &halt, inspection: RefCell::new(inspection) };
         let work = async {
             tokio::select! {
                 biased;
@@ -74,15 +68,9 @@ fn look(look: &Look<'_>) -> Result<Outcome, Error> {
             }
         };
         let ended = run::until_interrupted(work, &halt).await;
-        let Looking { inspection, is_full, .. } = looking;
-        let summary = inspection.into_inner().finish()?;
+        let summary = looking.inspection.into_inner().finish()?;
         ended?;
-        let outcome = inspect::conclude(&summary, look.format)?;
-        // A signal is how one ends following a stream, but not how one reads all of it.
-        if halt.is_asked_for() && !is_full.get() && !look.follows {
-            return Err(Error::Interrupted);
-        }
-        Ok(outcome)
+        inspect::conclude(&summary, look.format)
     })
 }
 
@@ -121,8 +109,6 @@ struct Looking<'l> {
     begin: Position,
     halt: &'l Halt,
     inspection: RefCell<Inspection>,
-    /// Whether as many user records were shown as were asked for.
-    is_full: Cell<bool>,
 }
 
 impl Looking<'_> {
@@ -150,7 +136,6 @@ impl Looking<'_> {
         while let Some(page) = reader.page().await? {
             let is_full = self.inspection.borrow_mut().add(&shard.id, &page.records)?;
             if is_full {
-                self.is_full.set(true);
                 self.halt.ask();
                 return Ok(Visited::InPart);
             }

@@ -168,3 +168,15 @@ fn sequence_numbers_may_run_out() {
         ),
     );
 }
+
+#[test]
+fn user_records_of_many_keys_are_closed_before_they_fill_the_memory() {
+    // More than 64 MiB of open Kinesis records, with 512 bytes for each.
+    let keys = 64 * 1024 * 1024 / 512;
+    let line = |key: usize| format!("{{\"partitionKey\":\"{key}\",\"text\":\"x\"}}\n");
+    // The first key again behind all others: it shares no record with the first one, because that is closed by then.
+    let lines: String = (0..keys).chain([0]).map(line).collect();
+    let run = kit("aggregate --group-by partition-key --output put-records", lines);
+    let packed = format!("kinesis-kit: packed {0} user records into {0} Kinesis records\n", keys + 1);
+    assert_eq!((run.exit_code, run.stderr), (Some(0), packed));
+}

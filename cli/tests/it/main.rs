@@ -19,7 +19,6 @@ mod put;
 mod scripted_table;
 mod redrive;
 mod replay;
-mod unreachable;
 mod quarantine;
 mod journal;
 mod killed;
