@@ -25,7 +25,7 @@ pub(crate) struct TargetArgs {
         long,
         value_name = "SECONDS",
         default_value = "60",
-        value_parser = RangedU64ValueParser::<u64>::new().range(1..=900),
+        value_parser = RangedU64ValueParser::<u64>::new().range(1..=5400),
         help_heading = "Where events go"
     )]
     timeout: u64,

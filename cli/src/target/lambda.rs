@@ -12,8 +12,8 @@ use kinesis_esm_simulator::{Answer, FunctionError, reported_error};
 use super::TargetError;
 use crate::aws::{self, ApiFailure, AwsError};
 
-/// A function runs for 15 minutes at most; the answer needs some time, too.
-const TIMEOUT: Duration = Duration::from_secs(16 * 60);
+/// A function runs for 30 minutes at most; the response needs some time, too.
+const TIMEOUT: Duration = Duration::from_secs(31 * 60);
 
 /// A function behind Lambda's API, invoked synchronously.
 #[derive(Debug)]

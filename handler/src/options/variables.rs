@@ -20,8 +20,8 @@ const MAX_ATTEMPTS: &str = "KINESIS_HANDLER_MAX_ATTEMPTS";
 const PARALLELIZATION_FACTOR: &str = "KINESIS_HANDLER_PARALLELIZATION_FACTOR";
 const QUARANTINE: &str = "KINESIS_HANDLER_QUARANTINE";
 
-/// A Lambda function never runs longer than 15 minutes.
-const MAX_DEADLINE_MARGIN_MS: u64 = 15 * 60 * 1000;
+/// A Lambda function runs for 90 minutes at most, on Lambda Managed Instances.
+const MAX_DEADLINE_MARGIN_MS: u64 = 90 * 60 * 1000;
 
 /// No stream keeps records longer than a year.
 const MAX_MAX_AGE_SECONDS: u64 = 365 * 24 * 60 * 60;
@@ -54,7 +54,7 @@ impl Options {
     /// - `KINESIS_HANDLER_CHECKPOINT_STRICT`: [`checkpoint_strict`](Self::checkpoint_strict), `on` or `off`
     /// - `KINESIS_HANDLER_CHECKPOINT_TABLE`: [`checkpoints`](Self::checkpoints) in the DynamoDB table of this name. Needs
     ///   the feature `dynamodb`. Nothing connects before the first event.
-    /// - `KINESIS_HANDLER_DEADLINE_MARGIN_MS`: [`deadline_margin`](Self::deadline_margin), 0 to 900000 milliseconds
+    /// - `KINESIS_HANDLER_DEADLINE_MARGIN_MS`: [`deadline_margin`](Self::deadline_margin), 0 to 5400000 milliseconds
     /// - `KINESIS_HANDLER_INVALID_FRAME`: [`invalid_frame`](Self::invalid_frame), `fail`, `raw` or `skip`
     /// - `KINESIS_HANDLER_JOURNAL_TABLE`: [`journal`](Self::journal) in the DynamoDB table of this name. Needs the feature
     ///   `dynamodb`. Nothing connects before the first event.
@@ -71,7 +71,12 @@ impl Options {
         Self::from_variables(env::vars_os())
     }
 
-    fn from_variables(
+    /// Reads the variables of [`from_env`](Self::from_env) from elsewhere: a template, for example.
+    ///
+    /// # Errors
+    ///
+    /// Any [`OptionsError`], naming the variable.
+    pub fn from_variables(
         variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, OptionsError> {
         let mut options = Options::default();
@@ -92,7 +97,7 @@ impl Options {
                 CHECKPOINT_STRICT => options.checkpoint_strict = switch(CHECKPOINT_STRICT, &value)?,
                 CHECKPOINT_TABLE => checkpoint_table = Some(table_name(CHECKPOINT_TABLE, &value)?),
                 DEADLINE_MARGIN_MS => {
-                    let expected = "a number of milliseconds from 0 to 900000";
+                    let expected = "a number of milliseconds from 0 to 5400000";
                     let milliseconds =
                         number(DEADLINE_MARGIN_MS, &value, 0, MAX_DEADLINE_MARGIN_MS, expected)?;
                     options.deadline_margin = Duration::from_millis(milliseconds);
@@ -348,13 +353,13 @@ mod tests {
 
     #[test]
     fn a_wrong_variable_is_named() {
-        for value in ["", "-1", "1.5", "1s", "900001"] {
+        for value in ["", "-1", "1.5", "1s", "5400001"] {
             check_refused(
                 DEADLINE_MARGIN_MS,
                 value,
                 &format!(
                     "environment variable KINESIS_HANDLER_DEADLINE_MARGIN_MS: {value:?} is not a number of \
-                     milliseconds from 0 to 900000"
+                     milliseconds from 0 to 5400000"
                 ),
             );
         }
