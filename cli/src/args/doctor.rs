@@ -4,28 +4,36 @@ use clap::ArgGroup;
 
 use super::Format;
 
-/// Judges the settings of an event source mapping: those that lose records, without a word.
+/// Checks event source mappings for settings that silently lose records.
 ///
 /// Reads a CloudFormation or SAM template, in YAML or JSON, with the defaults of its parameters; or the mappings of a
-/// deployed function.
+/// deployed function, its aliases and its versions.
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = AFTER_HELP,
     group = ArgGroup::new("what").required(true).args(["template", "function"]),
 )]
 pub(crate) struct DoctorArgs {
-    /// The template
+    /// Template to check (- for standard input)
     pub(crate) template: Option<PathBuf>,
-    /// Values of parameters in the place of their defaults: NAME=VALUE
+    /// Value of a parameter, instead of its default: NAME=VALUE
     #[arg(long = "parameter", value_name = "NAME=VALUE", requires = "template", value_parser = parameter)]
     pub(crate) parameters: Vec<(String, String)>,
-    /// The template as it was deployed: names changes that would replace a mapping, which forgets its position then
+    /// Deployed template: reports changes that replace a mapping, which loses its position
     #[arg(long, value_name = "FILE", requires = "template")]
-    pub(crate) was: Option<PathBuf>,
-    /// A deployed function, by its name or ARN
+    pub(crate) baseline: Option<PathBuf>,
+    /// Value that a parameter of the deployed template has, instead of its default: NAME=VALUE
+    #[arg(
+        long = "baseline-parameter",
+        value_name = "NAME=VALUE",
+        requires = "baseline",
+        value_parser = parameter
+    )]
+    pub(crate) baseline_parameters: Vec<(String, String)>,
+    /// Deployed function to check, by its name or ARN; with an alias or version, only its mappings
     #[arg(long, value_name = "NAME")]
     pub(crate) function: Option<String>,
-    /// How to show what was found
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
 }
@@ -35,28 +43,35 @@ fn parameter(text: &str) -> Result<(String, String), &'static str> {
 }
 
 const AFTER_HELP: &str = "\
-It names mappings from Kinesis that
-  - do not take partial failures (FunctionResponseTypes), or do not bisect
-  - retry for ever, or deliver until the stream drops the records (MaximumRecordAgeInSeconds)
-  - have no on-failure destination; or one that gets no data (SQS, SNS: a warning)
-  - begin at LATEST, or filter by data, which drops aggregated records
-  - have several lanes (a warning; an error with the checkpoint mirror)
-  - discard records before the handler's quarantine takes them (MAX_ATTEMPTS, MAX_AGE_SECONDS)
-  - would be replaced by this change (with --was)
-and alarms that watch nothing, because they have no dimensions.
+Errors and warnings are about mappings from Kinesis that
+  - do not report partial failures (FunctionResponseTypes), or do not bisect
+  - retry without a limit, or let records expire from the stream (MaximumRecordAgeInSeconds)
+  - have no on-failure destination, one that gets no data (SQS, SNS: a warning), or one to which the role may not write
+  - are disabled, start at LATEST, or drop aggregated records by a filter
+  - have concurrent batches (a warning; an error with the checkpoint mirror), or tumbling windows that the handler does not \
+support
+  - read a stream that distributes records automatically
+  - discard records before the handler quarantines them (MAX_ATTEMPTS, MAX_AGE_SECONDS), or share a retry journal
+  - invoke a function that cannot start, because of its KINESIS_HANDLER_ variables
+  - are replaced by this change (with --baseline)
+about parameters outside of the template's own limits, and about alarms whose metric does not have their dimensions.
 
-What a template leaves to functions that only CloudFormation can evaluate is passed over. JSON is a line for each \
-finding: severity, resource, setting, found, reason, mend.
+A part of a template that cannot be judged, such as a value that only CloudFormation knows, a nested stack or a macro, is \
+listed as \"not judged\". Streams, keys and functions outside of the template are taken to have the API's defaults. With \
+--function, roles and alarms are not judged.
 
-Permissions, with --function: lambda:ListEventSourceMappings, GetFunctionConfiguration; kinesis:DescribeStreamSummary.
+JSON output is one line for each finding: severity (error, warning, not-judged), resource, setting, found, reason, fix.
+
+Permissions, with --function: lambda:ListEventSourceMappings, lambda:GetFunctionConfiguration, \
+kinesis:DescribeStreamSummary.
 
 Exit codes:
-  0  nothing was found
-  1  something was, if only a warning
+  0  no findings, and everything was judged
+  1  errors, warnings, or something that was not judged
   2  wrong usage; the template cannot be read, or has no mapping from Kinesis
 
 Examples:
   kinesis-kit doctor template.yaml
   kinesis-kit doctor template.yaml --parameter ParallelizationFactor=4
-  git show HEAD~1:template.yaml > was.yaml && kinesis-kit doctor template.yaml --was was.yaml
+  git show HEAD~1:template.yaml > old.yaml && kinesis-kit doctor template.yaml --baseline old.yaml
   kinesis-kit doctor --function orders";

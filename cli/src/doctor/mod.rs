@@ -1,8 +1,10 @@
-//! `kinesis-kit doctor`: settings that lose records, without a word.
+//! `kinesis-kit doctor`: settings that silently lose records.
 
+mod setting;
 mod finding;
 mod mapping;
 mod template;
+mod rules;
 mod from_template;
 mod deployed;
 
@@ -13,66 +15,80 @@ use std::{
 
 use crate::{
     args::{DoctorArgs, Format},
+    cell,
     error::{Error, Outcome},
     input::Input,
     note::{count, note},
     run,
 };
 use finding::{Finding, Severity};
+use mapping::Subject;
+use setting::Setting;
 use template::Template;
 
 pub(crate) fn run(args: &DoctorArgs) -> Result<Outcome, Error> {
-    let mut findings = match (&args.template, &args.function) {
+    let findings = match (&args.template, &args.function) {
         (Some(path), _) => of_template(path, args)?,
         (None, Some(function)) => run::block_on(async {
-            let mappings = deployed::mappings(function).await?;
-            if mappings.is_empty() {
+            let subject = deployed::subject(function).await?;
+            if subject.mappings.is_empty() {
                 return Err(Error::Usage(format!("function {function} has no mapping from Kinesis")));
             }
-            Ok(mappings.iter().flat_map(mapping::Mapping::findings).collect())
+            Ok(rules::findings(&subject))
         })?,
         (None, None) => unreachable!("the command line has one of the two"),
     };
-    findings.sort_by_key(|finding| finding.severity);
     show(&findings, args.format)?;
-    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count() as u64;
-    note(format_args!("{}, {}", count(errors, "error"), count(findings.len() as u64 - errors, "warning")));
+    let number = |severity| findings.iter().filter(|finding| finding.severity == severity).count() as u64;
+    let (errors, warnings) = (number(Severity::Error), number(Severity::Warning));
+    let not_judged = match number(Severity::NotJudged) {
+        0 => String::new(),
+        number => format!(", {number} not judged"),
+    };
+    note(format_args!("{}, {}{not_judged}", count(errors, "error"), count(warnings, "warning")));
     Ok(if findings.is_empty() { Outcome::Done } else { Outcome::SomeFailed })
 }
 
 fn of_template(path: &Path, args: &DoctorArgs) -> Result<Vec<Finding>, Error> {
-    let read = |path: &Path, parameters: &[(String, String)]| {
-        let Input { name, bytes } = Input::read(path)?;
-        let text = String::from_utf8_lossy(&bytes);
-        Template::parse(&text, parameters)
-            .map_err(|reason| Error::Usage(format!("{name} cannot be taken as a template: {reason}")))
-    };
-    let template = read(path, &args.parameters)?;
-    let mappings = from_template::mappings(&template);
-    if mappings.is_empty() {
+    let subject = read(path, &args.parameters)?;
+    let mut findings = rules::findings(&subject);
+    let is_hidden = |finding: &Finding| finding.severity == Severity::NotJudged;
+    if subject.mappings.is_empty() && !findings.iter().any(is_hidden) {
         return Err(Error::Usage(format!("{} has no mapping from Kinesis", path.display())));
     }
-    let mut findings: Vec<Finding> = mappings.iter().flat_map(mapping::Mapping::findings).collect();
-    findings.extend(from_template::alarms(&template));
-    if let Some(was) = &args.was {
-        // Deployed with the same values, as far as it had such parameters.
-        let declared = read(was, &[])?;
-        let parameters: Vec<_> =
-            args.parameters.iter().filter(|(name, _)| declared.declares(name)).cloned().collect();
-        for was in from_template::mappings(&read(was, &parameters)?) {
-            match mappings.iter().find(|now| now.id == was.id) {
-                Some(now) => findings.extend(was.replaced_by(now)),
-                None => findings.push(was.removed()),
-            }
-        }
+    for mapping in subject.mappings.iter().filter(|mapping| mapping.function == Setting::Absent) {
+        note(format_args!(
+            "mapping {}: the function is not in the template, so its variables and its role are not judged",
+            mapping.id
+        ));
+    }
+    if let Some(baseline) = &args.baseline {
+        let baseline = read(baseline, &args.baseline_parameters)?;
+        findings.extend(rules::replacements(&baseline.mappings, &subject.mappings));
+        // A mapping that is hidden in the baseline may be replaced, too.
+        let hidden = baseline.findings.into_iter().filter(is_hidden);
+        let hidden =
+            hidden.map(|finding| Finding { resource: format!("{} (baseline)", finding.resource), ..finding });
+        findings.extend(hidden);
+        findings.sort();
     }
     Ok(findings)
+}
+
+/// Reads a template and evaluates it with these values of its parameters.
+fn read(path: &Path, parameters: &[(String, String)]) -> Result<Subject, Error> {
+    let Input { name, bytes } = Input::read(path)?;
+    let template = String::from_utf8(bytes)
+        .map_err(|error| format!("byte {} is not UTF-8", error.utf8_error().valid_up_to()))
+        .and_then(|text| Template::new(template::parse(&text)?, parameters))
+        .map_err(|reason| Error::Usage(format!("{name} cannot be read as a template: {reason}")))?;
+    Ok(from_template::subject(&template))
 }
 
 fn show(findings: &[Finding], format: Format) -> io::Result<()> {
     let mut output = io::stdout().lock();
     for finding in findings {
-        let Finding { severity, resource, setting, found, reason, mend } = finding;
+        let Finding { severity, resource, setting, found, reason, fix } = finding;
         match format {
             Format::Json => {
                 serde_json::to_writer(&mut output, finding)?;
@@ -82,10 +98,13 @@ fn show(findings: &[Finding], format: Format) -> io::Result<()> {
                 let severity = match severity {
                     Severity::Error => "error",
                     Severity::Warning => "warning",
+                    Severity::NotJudged => "not judged",
                 };
+                let [resource, setting, found, reason, fix] =
+                    [resource, setting, found, reason, fix].map(|text| cell::text(text, usize::MAX));
                 writeln!(
                     output,
-                    "{severity}: {resource}: {setting} is {found}\n  why:  {reason}\n  mend: {mend}"
+                    "{severity}: {resource}: {setting}: {found}\n  why: {reason}\n  fix: {fix}"
                 )?;
             }
         }

@@ -49,6 +49,8 @@ pub(crate) struct Api {
 pub(crate) struct Description {
     pub(crate) arn: String,
     pub(crate) retention_ms: u64,
+    /// `USER_PARTITION_KEY` or `AUTO`, if the stream has a strategy.
+    pub(crate) distribution: Option<String>,
 }
 
 /// What a read of a shard came to.
@@ -86,7 +88,10 @@ impl Api {
         };
         match u64::try_from(summary.retention_period_hours) {
             Ok(hours @ 1..) => {
-                Ok(Description { arn: summary.stream_arn, retention_ms: hours * 60 * 60 * 1000 })
+                let strategy = summary.record_distribution_strategy;
+                let distribution = strategy.map(|strategy| strategy.as_str().to_owned());
+                let retention_ms = hours * 60 * 60 * 1000;
+                Ok(Description { arn: summary.stream_arn, retention_ms, distribution })
             }
             // Without a retention every record would be too old to be delivered.
             _ => {
