@@ -53,6 +53,8 @@ pub(crate) enum Error {
     Entry { fault: String },
     #[error("table {table} is the mirror of another stream, {stream_arn}")]
     OtherStream { table: String, stream_arn: String },
+    #[error("the stream does not exist: --create SHARDS makes it")]
+    NoStream(#[source] AwsError),
     #[error("the stream has no shard {shard_id}")]
     NoShard { shard_id: String },
     /// What the command line's own rules cannot tell.
@@ -143,7 +145,7 @@ impl Error {
             | Error::WriteFile { .. }
             | Error::Simulation(_) => 2,
             Error::Stream(error) => error.exit_code(),
-            Error::Aws(error) => error.exit_code(),
+            Error::Aws(error) | Error::NoStream(error) => error.exit_code(),
             Error::Target(error) => error.exit_code(),
             Error::Progress(_)
             | Error::Journal { .. }

@@ -53,7 +53,9 @@ use crate::{
 };
 
 fn main() -> ExitCode {
-    let outcome = match Args::parse().command {
+    let command = Args::parse().command;
+    let only_shows = command.only_shows();
+    let outcome = match command {
         Command::Inspect(args) => match &args.stream {
             Some(stream) => look::inspect(stream, &args),
             None => inspect::run(&args),
@@ -73,8 +75,8 @@ fn main() -> ExitCode {
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::SomeFailed) => ExitCode::from(1),
-        // `| head` has seen enough.
-        Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
+        // `| head` has seen enough. Of work with an effect, the rest has not been done.
+        Err(error) if error.is_broken_pipe() && only_shows => ExitCode::SUCCESS,
         Err(error) => {
             note::note(error::chain(&error));
             ExitCode::from(error.exit_code())

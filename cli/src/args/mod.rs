@@ -66,6 +66,26 @@ pub(crate) enum Command {
     Man(ManArgs),
 }
 
+impl Command {
+    /// Whether nothing but the output comes of it, so that whoever reads only a part of that has what they want.
+    pub(crate) fn only_shows(&self) -> bool {
+        match self {
+            Command::Inspect(_)
+            | Command::Tail(_)
+            | Command::Aggregate(_)
+            | Command::Completions(_)
+            | Command::Man(_) => true,
+            Command::Quarantine(args) => {
+                matches!(args.command, QuarantineCommand::List(_) | QuarantineCommand::Show(_))
+            }
+            Command::Journal(args) => matches!(args.command, JournalCommand::List(_)),
+            // Their exit code is a result, too.
+            Command::Doctor(_) | Command::Simulate(_) => false,
+            Command::Put(_) | Command::Redrive(_) | Command::Replay(_) => false,
+        }
+    }
+}
+
 /// Shows the user records that Kinesis records hold.
 ///
 /// Reads a Lambda event (also of EventBridge Pipes, Firehose or Kinesis Data Analytics), the output of `aws kinesis
@@ -88,6 +108,7 @@ Exit codes:
   0  done
   1  some records are invalid; they are marked in the output, all others are shown
   2  wrong usage; the input cannot be read or is not of the kind that --input says
+  130  interrupted: a part of the stream was shown
 
 Examples:
   kinesis-kit inspect event.json

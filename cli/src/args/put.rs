@@ -46,7 +46,12 @@ User records are aggregated as the Kinesis Producer Library does it: those of on
 full, or no line comes for a tenth of a second. A user record alone is put as it is.
 
 Requests have at most 500 records and 5 MiB. Records that Kinesis did not take are put again, alone, for as long as it \
-takes; within such a request, records of one key may change their order. Memory is bounded, however long the input is.
+takes; within such a request, records of one key may change their order. Memory is bounded, however long the input is: \
+after 50,000 user records or 64 MiB everything is put that still waits for others to share its Kinesis record.
+
+A run that ends early, by a signal or an error, says from which line on the input is to be put again; some of those \
+lines may be in the stream already. There is no progress file: of a run that was killed only the output tells what was \
+put, so after `kill -9` the input cannot be resumed without putting some of it twice.
 
 A wrong line is listed, and the others are put. The output has a line for each Kinesis record: the shard, its sequence \
 number, how many user records it holds, and its size in bytes.

@@ -8,6 +8,11 @@ use super::ApiFailure;
 pub(crate) enum AwsError {
     #[error("no AWS region is configured: set AWS_REGION, name one in the profile, or give an ARN")]
     NoRegion,
+    #[error(
+        "an AWS endpoint URL is empty: set or unset AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_SERVICE, and the profile's \
+         endpoint_url"
+    )]
+    EmptyEndpoint,
     #[error("no AWS credentials")]
     NoCredentials(#[source] BoxError),
     /// The first request of all did not get through: the command line or the configuration is likely wrong.
@@ -23,7 +28,10 @@ pub(crate) enum AwsError {
 impl AwsError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            AwsError::NoRegion | AwsError::NoCredentials(_) | AwsError::Unusable { .. } => 2,
+            AwsError::NoRegion
+            | AwsError::EmptyEndpoint
+            | AwsError::NoCredentials(_)
+            | AwsError::Unusable { .. } => 2,
             AwsError::Request { .. } | AwsError::Answer { .. } => 1,
         }
     }

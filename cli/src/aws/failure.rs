@@ -1,4 +1,4 @@
-use std::{error, fmt};
+use std::{error, fmt, time::Duration};
 
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 
@@ -59,6 +59,12 @@ impl ApiFailure {
     /// The body of an answer broke off.
     pub(crate) fn of_body(error: &dyn error::Error) -> Self {
         ApiFailure { code: None, text: chain(error), is_transient: true }
+    }
+
+    /// The service did not answer in time.
+    pub(super) fn no_answer_within(time: Duration) -> Self {
+        let text = format!("no answer within {} seconds", time.as_secs());
+        ApiFailure { code: None, text, is_transient: true }
     }
 }
 

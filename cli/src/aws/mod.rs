@@ -4,47 +4,101 @@ mod failure;
 mod backoff;
 mod error;
 mod repeat;
+mod first_answer;
 
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_kinesis::config::ProvideCredentials;
+use aws_types::service_config::ServiceConfigKey;
+use tokio::time::timeout;
+
+use first_answer::FirstAnswer;
 
 pub(crate) use backoff::Backoff;
 pub(crate) use error::AwsError;
 pub(crate) use failure::ApiFailure;
 pub(crate) use repeat::{Attempts, Repeater};
 
+/// Time for connecting to a service.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// Longer than 10 MiB take on a slow line.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Time for credentials: a program or a service that provides them may hang.
+const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(10);
+
 const DYNAMODB_ATTEMPTS: u32 = 10;
+
+/// DynamoDB's requests and answers are small.
+const DYNAMODB_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The services that are used, credentials included, as the SDK names them.
+const SERVICES: [&str; 8] = ["Kinesis", "DynamoDB", "Lambda", "S3", "SQS", "STS", "SSO", "SSO OIDC"];
 
 /// Finds region, credentials and endpoint where every AWS tool finds them. A region that is given comes first.
 ///
-/// Clients of this configuration repeat nothing: the SDK would give up after a few attempts, without a word.
+/// Clients of this configuration repeat nothing: the SDK would silently stop after a few attempts.
 pub(crate) async fn config(region: Option<&str>) -> Result<SdkConfig, AwsError> {
     let mut loader = aws_config::defaults(BehaviorVersion::latest());
     if let Some(region) = region {
         loader = loader.region(Region::new(region.to_owned()));
     }
-    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(REQUEST_TIMEOUT).build();
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(REQUEST_TIMEOUT)
+        .build();
     let loader = loader.retry_config(RetryConfig::disabled()).timeout_config(timeouts);
     let config = loader.load().await;
-    if config.region().is_none() {
+    if config.region().is_none_or(|region| region.as_ref().is_empty()) {
         return Err(AwsError::NoRegion);
     }
-    // Asked now, because a request without them would fail with a text that hides it.
-    if let Some(provider) = config.credentials_provider() {
-        let credentials = provider.provide_credentials().await;
-        credentials.map_err(|error| AwsError::NoCredentials(error.into()))?;
-    }
+    check_endpoints(&config)?;
+    check_credentials(&config).await?;
     Ok(config)
 }
 
-/// DynamoDB, which repeats requests by itself, and longer than a function would.
+/// Refuses an empty endpoint URL, with which the SDK panics.
+fn check_endpoints(config: &SdkConfig) -> Result<(), AwsError> {
+    let of_service = |service| {
+        let key =
+            ServiceConfigKey::builder().service_id(service).env("AWS_ENDPOINT_URL").profile("endpoint_url");
+        config.service_config()?.load_config(key.build().expect("all three members are there"))
+    };
+    let mut urls =
+        SERVICES.into_iter().filter_map(of_service).chain(config.endpoint_url().map(str::to_owned));
+    if urls.any(|url| url.is_empty()) { Err(AwsError::EmptyEndpoint) } else { Ok(()) }
+}
+
+/// Asks for credentials now, because a request without them would fail with a text that hides it.
+async fn check_credentials(config: &SdkConfig) -> Result<(), AwsError> {
+    let Some(provider) = config.credentials_provider() else { return Ok(()) };
+    let credentials = match timeout(CREDENTIALS_TIMEOUT, provider.provide_credentials()).await {
+        Ok(credentials) => credentials.map_err(|error| AwsError::NoCredentials(error.into()))?,
+        Err(_) => {
+            let why =
+                format!("their provider did not answer within {} seconds", CREDENTIALS_TIMEOUT.as_secs());
+            return Err(AwsError::NoCredentials(why.into()));
+        }
+    };
+    // The SDK panics when it signs with such an ID.
+    if credentials.access_key_id().contains(char::is_control) {
+        return Err(AwsError::NoCredentials("the access key ID contains a control character".into()));
+    }
+    Ok(())
+}
+
+/// A client of DynamoDB that repeats requests by itself, and longer than a function would.
 pub(crate) async fn dynamodb(region: Option<&str>) -> Result<aws_sdk_dynamodb::Client, AwsError> {
-    let config = aws_sdk_dynamodb::config::Builder::from(&config(region).await?)
-        .retry_config(RetryConfig::standard().with_max_attempts(DYNAMODB_ATTEMPTS));
+    let config = config(region).await?;
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(DYNAMODB_REQUEST_TIMEOUT)
+        .build();
+    let config = aws_sdk_dynamodb::config::Builder::from(&config)
+        .retry_config(RetryConfig::standard().with_max_attempts(DYNAMODB_ATTEMPTS))
+        .retry_classifier(FirstAnswer::default())
+        .timeout_config(timeouts);
     Ok(aws_sdk_dynamodb::Client::from_conf(config.build()))
 }

@@ -31,6 +31,9 @@ pub(crate) const MAX_PUT_RECORDS: usize = 500;
 /// records take more, so that a record above it may stand alone.
 pub(crate) const MAX_PUT_BYTES: usize = 5 * 1024 * 1024;
 
+/// Bytes that a slow line takes in a second.
+const SLOW_BYTES_PER_SECOND: usize = 128 * 1024;
+
 /// The part of the Kinesis API that is needed, for one stream. Requests that fail for a while are repeated for as
 /// long as it takes.
 #[derive(Debug)]
@@ -213,7 +216,10 @@ impl Api {
             let request = self.client.put_records().set_records(Some(records.to_vec()));
             request.set_stream_name(self.stream.name()).set_stream_arn(self.stream_arn()).send()
         };
-        let answer = self.repeater.request(&self.resource, operation, Attempts::Endless, request).await?;
+        let bytes: usize = records.iter().map(|record| record.data.as_ref().len()).sum();
+        let time = Duration::from_secs((bytes / SLOW_BYTES_PER_SECOND) as u64);
+        let sent = self.repeater.upload(&self.resource, operation, Attempts::Endless, time, request);
+        let answer = sent.await?;
         if answer.records.len() != records.len() {
             let what = format!("{} results for {} records", answer.records.len(), records.len());
             return Err(AwsError::Answer { operation, what });

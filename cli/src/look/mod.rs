@@ -1,6 +1,11 @@
 //! `kinesis-kit tail` and `kinesis-kit inspect --stream`: the user records of a live stream.
 
-use std::{cell::RefCell, io, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    rc::Rc,
+    time::Duration,
+};
 
 use tokio::time::sleep;
 
@@ -58,7 +63,8 @@ fn look(look: &Look<'_>) -> Result<Outcome, Error> {
         api.describe().await?;
         let inspection =
             Inspection::of_stream(io::stdout().lock(), look.format, look.data, look.keys, look.args.count);
-        let looking = Looking { look, api, begin, halt: &halt, inspection: RefCell::new(inspection) };
+        let (inspection, is_full) = (RefCell::new(inspection), Cell::new(false));
+        let looking = Looking { look, api, begin, halt: &halt, inspection, is_full };
         let work = async {
             tokio::select! {
                 biased;
@@ -68,9 +74,15 @@ fn look(look: &Look<'_>) -> Result<Outcome, Error> {
             }
         };
         let ended = run::until_interrupted(work, &halt).await;
-        let summary = looking.inspection.into_inner().finish()?;
+        let Looking { inspection, is_full, .. } = looking;
+        let summary = inspection.into_inner().finish()?;
         ended?;
-        inspect::conclude(&summary, look.format)
+        let outcome = inspect::conclude(&summary, look.format)?;
+        // A signal is how one ends following a stream, but not how one reads all of it.
+        if halt.is_asked_for() && !is_full.get() && !look.follows {
+            return Err(Error::Interrupted);
+        }
+        Ok(outcome)
     })
 }
 
@@ -109,6 +121,8 @@ struct Looking<'l> {
     begin: Position,
     halt: &'l Halt,
     inspection: RefCell<Inspection>,
+    /// Whether as many user records were shown as were asked for.
+    is_full: Cell<bool>,
 }
 
 impl Looking<'_> {
@@ -136,6 +150,7 @@ impl Looking<'_> {
         while let Some(page) = reader.page().await? {
             let is_full = self.inspection.borrow_mut().add(&shard.id, &page.records)?;
             if is_full {
+                self.is_full.set(true);
                 self.halt.ask();
                 return Ok(Visited::InPart);
             }

@@ -4,10 +4,14 @@ mod lines;
 mod request;
 mod receipts;
 
-use std::{io, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    time::Duration,
+};
 
 use kpl_deaggregation::{Aggregator, AggregatorOptions, Grouping, KinesisRecordInput};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::{
     args::{GroupBy, PutArgs},
@@ -26,15 +30,75 @@ use request::Request;
 /// How long user records wait for others to share their Kinesis record.
 const LINGER: Duration = Duration::from_millis(100);
 
+/// Time after a signal for putting what has been read.
+const LAST_PUT_TIME: Duration = Duration::from_secs(10);
+
+/// Number of user records, and bytes of their lines, after which everything is put that waits to share a Kinesis record.
+/// It bounds memory, because each partition key may have a Kinesis record of its own, and the lines that are put twice
+/// when they are put again after a run that ended early.
+const MAX_GATHERED_RECORDS: u64 = 50_000;
+const MAX_GATHERED_BYTES: usize = 64 * 1024 * 1024;
+
+/// What has become of the input, kept outside of the work, which may be dropped at any time.
+struct Ledger {
+    receipts: RefCell<Receipts<io::StdoutLock<'static>>>,
+    wrong_lines: Cell<u64>,
+    /// Number of the last line that was read.
+    read: Cell<u64>,
+    /// Number of the last line up to which everything is put or listed.
+    settled: Cell<u64>,
+}
+
 pub(crate) fn run(args: &PutArgs) -> Result<Outcome, Error> {
     run::block_on(async {
         let halt = Halt::default();
-        run::until_interrupted(put(args, &halt), &halt).await
+        let ledger = Ledger {
+            receipts: RefCell::new(Receipts::new(args.format, io::stdout().lock())),
+            wrong_lines: Cell::new(0),
+            read: Cell::new(0),
+            settled: Cell::new(0),
+        };
+        let ended = run::until_interrupted(put(args, &halt, &ledger), &halt).await;
+        let ended = if halt.is_asked_for() { ended.and(Err(Error::Interrupted)) } else { ended };
+        note(ledger.receipts.borrow().summary());
+        if ended.is_err() {
+            ledger.note_rest();
+        }
+        ended.map_err(|error| with_hint(error, args))?;
+        let has_failed = ledger.wrong_lines.get() > 0 || ledger.receipts.borrow().refused() > 0;
+        Ok(if has_failed { Outcome::SomeFailed } else { Outcome::Done })
     })
 }
 
-async fn put(args: &PutArgs, halt: &Halt) -> Result<Outcome, Error> {
-    let mut lines = Lines::read(&args.file)?;
+impl Ledger {
+    /// Says which lines are to be put again after a run that ended early.
+    fn note_rest(&self) {
+        let (settled, read) = (self.settled.get(), self.read.get());
+        if read > settled {
+            note(format_args!(
+                "line {settled} is the last one up to which everything is put; of lines {} to {read} some may be put, \
+                 too: put the input again from line {} on",
+                settled + 1,
+                settled + 1
+            ));
+        } else if read > 0 {
+            note(format_args!("everything up to line {read} is put: go on with line {}", read + 1));
+        }
+    }
+}
+
+/// Names the option that makes a stream which is not there.
+fn with_hint(error: Error, args: &PutArgs) -> Error {
+    match error {
+        Error::Aws(source) if source.is("ResourceNotFoundException") && args.create.is_none() => {
+            Error::NoStream(source)
+        }
+        error => error,
+    }
+}
+
+async fn put(args: &PutArgs, halt: &Halt, ledger: &Ledger) -> Result<(), Error> {
+    let lines = Lines::read(&args.file)?;
     let api = Api::connect(args.stream.clone()).await?;
     if let Some(shards) = args.create {
         if api.create(shards).await? {
@@ -42,8 +106,21 @@ async fn put(args: &PutArgs, halt: &Halt) -> Result<Outcome, Error> {
         }
         api.wait_until_active().await?;
     }
-    let mut producer = Producer::new(args, api).await?;
-    let mut wrong_lines = 0;
+    let producer = Producer::new(args, api, ledger).await?;
+    let Some(_in_flight) = halt.enter() else { return Ok(()) };
+    let time_is_up = async {
+        halt.asked().await;
+        sleep(LAST_PUT_TIME).await;
+    };
+    tokio::select! {
+        biased;
+        ended = put_lines(lines, producer, halt) => ended,
+        () = time_is_up => Err(Error::Interrupted),
+    }
+}
+
+/// Puts all lines, or those that were read before the run shall end.
+async fn put_lines(mut lines: Lines, mut producer: Producer<'_>, halt: &Halt) -> Result<(), Error> {
     loop {
         let line = match timeout(LINGER, lines.next()).await {
             // Nobody else joins them now.
@@ -62,29 +139,15 @@ async fn put(args: &PutArgs, halt: &Halt) -> Result<Outcome, Error> {
             Err(source) => {
                 // What was read before is put.
                 producer.flush().await?;
-                producer.receipts.finish()?;
-                return Err(Error::Read { input: args.file.display().to_string(), source });
+                return Err(Error::Read { input: producer.args.file.display().to_string(), source });
             }
         };
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        if let Err(error) = producer.add(&line).await? {
-            wrong_lines += 1;
-            note(format_args!("line {number}: {}", error::chain(&error)));
-        }
+        producer.take(number, &line).await?;
         if halt.is_asked_for() {
             break;
         }
     }
-    producer.flush().await?;
-    let Producer { receipts, meter, .. } = producer;
-    drop(meter);
-    let refused = receipts.finish()?;
-    if halt.is_asked_for() {
-        return Err(Error::Interrupted);
-    }
-    Ok(if wrong_lines > 0 || refused > 0 { Outcome::SomeFailed } else { Outcome::Done })
+    producer.flush().await
 }
 
 /// Gathers user records into Kinesis records, and those into requests.
@@ -96,19 +159,22 @@ struct Producer<'a> {
     /// The open shards that the aggregator knows.
     shards: Vec<String>,
     request: Request,
-    receipts: Receipts<io::StdoutLock<'static>>,
+    ledger: &'a Ledger,
+    /// User records since everything was put, and the bytes of their lines.
+    gathered: (u64, usize),
     meter: Meter,
 }
 
 impl<'a> Producer<'a> {
-    async fn new(args: &'a PutArgs, api: Api) -> Result<Self, Error> {
+    async fn new(args: &'a PutArgs, api: Api, ledger: &'a Ledger) -> Result<Self, Error> {
         let mut producer = Producer {
             args,
             api,
             aggregator: None,
             shards: Vec::new(),
             request: Request::default(),
-            receipts: Receipts::new(args.format, io::stdout().lock()),
+            ledger,
+            gathered: (0, 0),
             meter: Meter::new("put"),
         };
         if !args.plain {
@@ -135,16 +201,26 @@ impl<'a> Producer<'a> {
         Ok(())
     }
 
-    /// The inner result is about the line.
-    async fn add(&mut self, line: &[u8]) -> Result<Result<(), LineError>, Error> {
-        let closed = match self.close(line) {
-            Ok(closed) => closed,
-            Err(error) => return Ok(Err(error)),
-        };
-        if let Some(record) = closed {
-            self.push(record).await?;
+    /// Takes a line. A wrong one is listed.
+    async fn take(&mut self, number: u64, line: &[u8]) -> Result<(), Error> {
+        self.ledger.read.set(number);
+        if line.trim_ascii().is_empty() {
+            return Ok(());
         }
-        Ok(Ok(()))
+        match self.close(line) {
+            Ok(None) => {}
+            Ok(Some(record)) => self.push(record).await?,
+            Err(error) => {
+                self.ledger.wrong_lines.update(|lines| lines + 1);
+                note(format_args!("line {number}: {}", error::chain(&error)));
+            }
+        }
+        self.gathered.0 += 1;
+        self.gathered.1 += line.len();
+        if self.gathered.0 >= MAX_GATHERED_RECORDS || self.gathered.1 >= MAX_GATHERED_BYTES {
+            self.flush().await?;
+        }
+        Ok(())
     }
 
     /// The Kinesis record that is complete with, or without, this user record.
@@ -191,6 +267,8 @@ impl<'a> Producer<'a> {
         if self.send().await? {
             self.aggregate().await?;
         }
+        self.gathered = (0, 0);
+        self.ledger.settled.set(self.ledger.read.get());
         Ok(())
     }
 
@@ -201,7 +279,7 @@ impl<'a> Producer<'a> {
         }
         let request = std::mem::take(&mut self.request);
         self.meter.add(request.user_records());
-        let has_new_shard = request.send(&self.api, &mut self.receipts, &self.shards).await?;
+        let has_new_shard = request.send(&self.api, &self.ledger.receipts, &self.shards).await?;
         Ok(has_new_shard && self.args.group_by == GroupBy::Shard && self.aggregator.is_some())
     }
 }

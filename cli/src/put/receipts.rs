@@ -17,6 +17,8 @@ pub(super) struct Receipts<W> {
     user_records: u64,
     bytes: u64,
     refused: u64,
+    /// The first error in writing. What follows is still counted.
+    failure: Option<io::Error>,
 }
 
 #[derive(Serialize)]
@@ -38,18 +40,30 @@ impl<W: Write> Receipts<W> {
             user_records: 0,
             bytes: 0,
             refused: 0,
+            failure: None,
         }
     }
 
-    pub(super) fn taken(
+    pub(super) fn taken(&mut self, shard_id: &str, sequence_number: &str, size: (usize, usize)) {
+        self.kinesis_records += 1;
+        self.user_records += size.0 as u64;
+        self.bytes += size.1 as u64;
+        if self.failure.is_none() {
+            self.failure = self.write(shard_id, sequence_number, size).err();
+        }
+    }
+
+    /// Returns the first error in writing, once.
+    pub(super) fn check(&mut self) -> io::Result<()> {
+        self.failure.take().map_or(Ok(()), Err)
+    }
+
+    fn write(
         &mut self,
         shard_id: &str,
         sequence_number: &str,
         (user_records, bytes): (usize, usize),
     ) -> io::Result<()> {
-        self.kinesis_records += 1;
-        self.user_records += user_records as u64;
-        self.bytes += bytes as u64;
         match self.format {
             Format::Json => {
                 let line = Line { shard_id, sequence_number, user_records, bytes };
@@ -71,7 +85,7 @@ impl<W: Write> Receipts<W> {
         self.output.flush()
     }
 
-    pub(super) fn refused(
+    pub(super) fn refuse(
         &mut self,
         partition_key: &str,
         code: &str,
@@ -86,15 +100,18 @@ impl<W: Write> Receipts<W> {
         ));
     }
 
-    /// Returns how many Kinesis records were refused.
-    pub(super) fn finish(mut self) -> io::Result<u64> {
-        self.output.flush()?;
-        note(format_args!(
+    /// Number of Kinesis records that were refused.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// What was put, in one line for people.
+    pub(super) fn summary(&self) -> String {
+        format!(
             "put {} in {}, {}",
             count(self.user_records, "user record"),
             count(self.kinesis_records, "Kinesis record"),
             count(self.bytes, "byte")
-        ));
-        Ok(self.refused)
+        )
     }
 }

@@ -1,6 +1,12 @@
-use std::io::Write;
+use std::{
+    cell::RefCell,
+    io::{self, Write},
+};
 
-use aws_sdk_kinesis::{primitives::Blob, types::PutRecordsRequestEntry};
+use aws_sdk_kinesis::{
+    primitives::Blob,
+    types::{PutRecordsRequestEntry, PutRecordsResultEntry},
+};
 use kpl_deaggregation::KinesisRecordInput;
 use tokio::time::sleep;
 
@@ -55,38 +61,47 @@ impl Request {
     pub(super) async fn send(
         mut self,
         api: &Api,
-        receipts: &mut Receipts<impl Write>,
+        receipts: &RefCell<Receipts<impl Write>>,
         shards: &[String],
     ) -> Result<bool, Error> {
         let mut backoff = Backoff::new();
         let mut has_new_shard = false;
         loop {
             let results = api.put_records(&self.entries).await?;
-            let mut rest = Request::default();
-            for ((entry, size), result) in self.entries.into_iter().zip(self.sizes).zip(results) {
-                match (result.sequence_number, result.shard_id) {
-                    (Some(number), Some(shard)) => {
-                        has_new_shard |= !shards.contains(&shard);
-                        receipts.taken(&shard, &number, size)?;
-                    }
-                    _ => {
-                        let code = result.error_code.unwrap_or_else(|| "no error code".to_owned());
-                        if TRANSIENT.contains(&code.as_str()) {
-                            rest.entries.push(entry);
-                            rest.sizes.push(size);
-                        } else {
-                            let message = result.error_message.unwrap_or_default();
-                            let key = entry.partition_key.unwrap_or_default();
-                            receipts.refused(&key, &code, &message, size);
-                        }
+            let is_new = |shard: &String| !shards.contains(shard);
+            has_new_shard |= results.iter().filter_map(|result| result.shard_id.as_ref()).any(is_new);
+            self = self.settle(results, &mut receipts.borrow_mut())?;
+            if self.is_empty() {
+                return Ok(has_new_shard);
+            }
+            sleep(backoff.next_delay()).await;
+        }
+    }
+
+    /// Writes down what has become of each record. Returns those that are to be put again.
+    fn settle(
+        self,
+        results: Vec<PutRecordsResultEntry>,
+        receipts: &mut Receipts<impl Write>,
+    ) -> io::Result<Request> {
+        let mut rest = Request::default();
+        for ((entry, size), result) in self.entries.into_iter().zip(self.sizes).zip(results) {
+            match (result.sequence_number, result.shard_id) {
+                (Some(number), Some(shard)) => receipts.taken(&shard, &number, size),
+                _ => {
+                    let code = result.error_code.unwrap_or_else(|| "no error code".to_owned());
+                    if TRANSIENT.contains(&code.as_str()) {
+                        rest.entries.push(entry);
+                        rest.sizes.push(size);
+                    } else {
+                        let message = result.error_message.unwrap_or_default();
+                        let key = entry.partition_key.unwrap_or_default();
+                        receipts.refuse(&key, &code, &message, size);
                     }
                 }
             }
-            if rest.is_empty() {
-                return Ok(has_new_shard);
-            }
-            self = rest;
-            sleep(backoff.next_delay()).await;
         }
+        receipts.check()?;
+        Ok(rest)
     }
 }

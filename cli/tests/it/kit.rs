@@ -1,7 +1,9 @@
 use std::{
     io::{ErrorKind, Write},
     process::{Child, Command, Stdio},
+    sync::OnceLock,
     thread,
+    time::{Duration, Instant},
 };
 
 /// What a run of the binary left behind.
@@ -28,14 +30,55 @@ pub(crate) fn kit_where<'a>(
     args: impl IntoIterator<Item = &'a str>,
     stdin: impl AsRef<[u8]>,
 ) -> Run {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_kinesis-kit"))
+    finish(spawn(variables, args), stdin, |_| {})
+}
+
+/// Runs `kinesis-kit`, and sends it SIGINT as soon as `is_time`. Also returns the time from there to its end.
+pub(crate) fn kit_interrupted<'a>(
+    variables: &[(&str, &str)],
+    args: impl IntoIterator<Item = &'a str>,
+    stdin: impl AsRef<[u8]>,
+    is_time: impl Fn() -> bool + Send + Sync,
+) -> (Run, Duration) {
+    let sent = OnceLock::new();
+    let run = finish(spawn(variables, args), stdin, |id| {
+        while !is_time() {
+            thread::sleep(Duration::from_millis(10));
+        }
+        let id = id.to_string();
+        let signal = Command::new("kill").args(["-INT", &id]).status();
+        assert!(signal.expect("kill is there").success(), "it has ended before the signal");
+        sent.set(Instant::now()).expect("this is the only signal");
+    });
+    (run, sent.get().expect("it was sent").elapsed())
+}
+
+/// Runs `kinesis-kit` with a standard output that nobody reads.
+pub(crate) fn kit_unread<'a>(
+    variables: &[(&str, &str)],
+    args: impl IntoIterator<Item = &'a str>,
+    stdin: impl AsRef<[u8]>,
+) -> Run {
+    let mut child = spawn(variables, args);
+    // Before it gets its input, so before it writes.
+    drop(child.stdout.take());
+    finish(child, stdin, |_| {})
+}
+
+fn spawn<'a>(variables: &[(&str, &str)], args: impl IntoIterator<Item = &'a str>) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_kinesis-kit"))
         .args(args)
         .envs(variables.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("the binary runs");
+        .expect("the binary runs")
+}
+
+/// Waits for the end. `meanwhile` gets the process's ID.
+fn finish(mut child: Child, stdin: impl AsRef<[u8]>, meanwhile: impl FnOnce(u32) + Send) -> Run {
+    let id = child.id();
     let stdin = stdin.as_ref();
     let mut pipe = child.stdin.take().expect("piped");
     let output = thread::scope(|scope| {
@@ -45,6 +88,7 @@ pub(crate) fn kit_where<'a>(
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
             written => written.expect("input"),
         });
+        scope.spawn(move || meanwhile(id));
         child.wait_with_output().expect("output")
     });
     Run {

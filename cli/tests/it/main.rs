@@ -19,6 +19,7 @@ mod put;
 mod scripted_table;
 mod redrive;
 mod replay;
+mod unreachable;
 mod quarantine;
 mod journal;
 mod killed;

@@ -5,7 +5,7 @@ use kpl_deaggregation::Deaggregator;
 use serde_json::{Value, json};
 
 use crate::{
-    kit::{Run, kit_where},
+    kit::{Run, kit_unread, kit_where},
     scripted_kinesis::{Answer, ScriptedKinesis, description, error, variables},
 };
 
@@ -195,4 +195,52 @@ fn a_stream_that_was_resharded_is_looked_at_again() {
     let user_records: usize =
         kinesis.requests("PutRecords").iter().flat_map(put).map(|records| records.len()).sum();
     assert_eq!(user_records, 4);
+}
+
+#[test]
+fn a_stream_that_does_not_exist_is_refused_and_the_option_that_makes_it_named() {
+    for args in ["", "--plain"] {
+        let (run, _) = run(|_, _, _| error(400, "ResourceNotFoundException"), args, LINES);
+        assert_eq!((run.exit_code, run.stdout.as_str()), (Some(2), ""), "{}", run.stderr);
+        assert!(
+            run.stderr
+                .contains("kinesis-kit: the stream does not exist: --create SHARDS makes it: stream orders"),
+            "{}",
+            run.stderr
+        );
+    }
+}
+
+#[test]
+fn an_output_that_is_closed_is_unfinished_work() {
+    let kinesis = ScriptedKinesis::start(|_, _, request| takes(request));
+    let url = kinesis.url();
+    let run = kit_unread(&variables(&url), "put --stream orders --plain --format json".split(' '), LINES);
+    assert_eq!(run.exit_code, Some(1), "{}", run.stderr);
+    assert!(run.stderr.starts_with("kinesis-kit: put 3 user records in 3 Kinesis records"), "{}", run.stderr);
+    assert!(run.stderr.contains("cannot write to standard output"), "{}", run.stderr);
+}
+
+#[test]
+fn a_run_that_ends_early_says_what_was_put_and_where_to_go_on() {
+    let answer = |_: &str, number: usize, request: &Value| match number {
+        0 => takes(request),
+        _ => error(400, "ExpiredTokenException"),
+    };
+    let input = "{\"partitionKey\":\"k\",\"text\":\"1\"}\n".repeat(1_001);
+    let (run, _) = run(answer, "--plain", &input);
+    assert_eq!(run.exit_code, Some(1), "{}", run.stderr);
+    assert!(run.stderr.contains("put 500 user records in 500 Kinesis records, 1000 bytes"), "{}", run.stderr);
+    assert!(run.stderr.contains("put the input again from line 1 on"), "{}", run.stderr);
+}
+
+#[test]
+fn what_waits_for_its_partition_key_does_not_fill_the_memory() {
+    let line = |key: usize| format!("{{\"partitionKey\":\"{key}\",\"text\":\"{key}\"}}\n");
+    let input: String = (0..50_000).chain([0]).map(line).collect();
+    let (run, kinesis) = run(|_, _, request| takes(request), "--group-by partition-key", &input);
+    assert_eq!(run.exit_code, Some(0), "{}", run.stderr);
+    let put: Vec<_> = kinesis.requests("PutRecords").iter().flat_map(put).collect();
+    // All keys once, and then the first one again: it has not waited for the end.
+    assert_eq!((put.len(), put.last()), (50_001, Some(&vec!["0".to_owned()])));
 }
