@@ -1,8 +1,9 @@
 use std::{
     collections::HashMap,
     env,
-    fs::{self, File, OpenOptions, TryLockError},
-    io::{self, BufRead, BufReader, Write},
+    fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
+    io::{self, BufRead, BufReader, Read, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -10,9 +11,13 @@ use kinesis_handler::{SequenceNumber, journal::ContentHash};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+/// Longest line: a run that names thousands of shards.
+const MAX_LINE_BYTES: u64 = 1024 * 1024;
+
 /// How far a run has come, in a file, so that the next one goes on from there: a JSON line for each step.
 ///
-/// The operating system has a line when [`note`](Self::note) returns, so a process that is killed loses none.
+/// The operating system has a line when [`note`](Self::note) returns, so a process that is killed loses none. Only its
+/// owner may read the file: it names streams, functions and records.
 #[derive(Debug)]
 pub(crate) struct ProgressFile {
     path: PathBuf,
@@ -20,19 +25,18 @@ pub(crate) struct ProgressFile {
     through: HashMap<String, Place>,
 }
 
-/// The first line.
+/// The first line, by which the file is known to be one of these.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Head {
     /// What was asked for.
     run: String,
 }
 
 /// A Kinesis record, or one of its user records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
-    #[serde(rename = "through")]
     pub(crate) sequence_number: SequenceNumber,
-    #[serde(rename = "sub", skip_serializing_if = "Option::is_none")]
     pub(crate) sub_sequence_number: Option<u64>,
 }
 
@@ -48,12 +52,15 @@ impl Place {
     }
 }
 
-/// Any other line: of what, everything up to this place is done; without a place, it counts no more.
+/// Any other line: of what, everything up to a place is done; without a place, it counts no more.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Line {
     of: String,
-    #[serde(flatten)]
-    through: Option<Place>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    through: Option<SequenceNumber>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub: Option<u64>,
 }
 
 #[derive(Debug, Error)]
@@ -64,7 +71,12 @@ pub(crate) enum ProgressError {
     Io { path: PathBuf, source: io::Error },
     #[error("progress file {} is in use by another run", path.display())]
     InUse { path: PathBuf },
-    #[error("{} is no progress file: line {line} cannot be read", path.display())]
+    #[error("{} is no regular file, so it cannot be a progress file: name another one with --progress", path.display())]
+    NotRegular { path: PathBuf },
+    #[error(
+        "{} is no progress file: line {line} cannot be read: name another one with --progress, or delete it",
+        path.display()
+    )]
     Line { path: PathBuf, line: usize },
     #[error(
         "progress file {} is of another run ({run}): name another one with --progress, or delete it",
@@ -75,68 +87,67 @@ pub(crate) enum ProgressError {
 
 impl ProgressFile {
     /// Opens the file, or makes it. `run` says what is to be done. A file that has the progress of something else is an
-    /// error; with `restart` it is overwritten.
+    /// error; with `restart` it is overwritten. A file that is not a progress file is an error in any case.
     pub(crate) fn open(path: Option<&Path>, run: &str, restart: bool) -> Result<Self, ProgressError> {
         let path = match path {
             Some(path) => path.to_owned(),
             None => default_path(run)?,
         };
         let failed = |source| ProgressError::Io { path: path.clone(), source };
-        let mut options = OpenOptions::new();
-        options.read(true).append(true).create(true);
-        let file = options.open(&path).map_err(failed)?;
+        let file = open_regular(&path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(ProgressError::InUse { path }),
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        if restart {
-            file.set_len(0).map_err(failed)?;
-        }
         let mut progress = ProgressFile { path: path.clone(), file, through: HashMap::new() };
-        let whole_bytes = progress.read(run)?;
-        // The last line of a run that was killed may be torn.
+        let (old_run, mut whole_bytes) = progress.read(run)?;
+        if restart {
+            progress.through.clear();
+            whole_bytes = 0;
+        } else if let Some(run) = old_run.filter(|old| old != run) {
+            return Err(ProgressError::OfAnother { path, run });
+        }
+        // From here on it is known to be a progress file. The last line of a run that was killed may be torn.
         progress.file.set_len(whole_bytes).map_err(failed)?;
+        progress.file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
         if whole_bytes == 0 {
             progress.append(&Head { run: run.to_owned() })?;
         }
         Ok(progress)
     }
 
-    /// Returns how many bytes are whole lines.
-    fn read(&mut self, run: &str) -> Result<u64, ProgressError> {
-        let path = &self.path;
+    /// Returns the run that the first line names, if there is one, and how many bytes are whole lines.
+    fn read(&mut self, run: &str) -> Result<(Option<String>, u64), ProgressError> {
+        let failed = |source| ProgressError::Io { path: self.path.clone(), source };
         let mut reader = BufReader::new(&self.file);
-        let (mut text, mut whole_bytes, mut number) = (Vec::new(), 0, 0);
-        loop {
+        let (mut text, mut old_run, mut whole_bytes) = (Vec::new(), None, 0);
+        for line in 1.. {
             text.clear();
-            let bytes = reader
-                .read_until(b'\n', &mut text)
-                .map_err(|source| ProgressError::Io { path: path.clone(), source })?;
+            let bytes = reader.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut text).map_err(failed)?;
+            let wrong = || ProgressError::Line { path: self.path.clone(), line };
             if !text.ends_with(b"\n") {
                 // A first line that is none of ours is not ours to cut off.
-                let is_ours = number > 0 || line(&Head { run: run.to_owned() }).starts_with(&text);
-                return match is_ours {
-                    true => Ok(whole_bytes),
-                    false => Err(ProgressError::Line { path: path.clone(), line: 1 }),
+                let is_torn = match line {
+                    1 => to_line(&Head { run: run.to_owned() }).starts_with(&text),
+                    _ => (bytes as u64) < MAX_LINE_BYTES,
                 };
+                return if is_torn { Ok((old_run, whole_bytes)) } else { Err(wrong()) };
             }
             whole_bytes += bytes as u64;
-            number += 1;
-            let wrong = |_| ProgressError::Line { path: path.clone(), line: number };
-            if number == 1 {
-                let head: Head = serde_json::from_slice(&text).map_err(wrong)?;
-                if head.run != run {
-                    return Err(ProgressError::OfAnother { path: path.clone(), run: head.run });
+            if line == 1 {
+                let Head { run } = serde_json::from_slice(&text).map_err(|_| wrong())?;
+                old_run = Some(run);
+                continue;
+            }
+            match serde_json::from_slice(&text).map_err(|_| wrong())? {
+                Line { of, through: Some(sequence_number), sub } => {
+                    self.through.insert(of, Place { sequence_number, sub_sequence_number: sub });
                 }
-            } else {
-                let Line { of, through } = serde_json::from_slice(&text).map_err(wrong)?;
-                match through {
-                    Some(through) => self.through.insert(of, through),
-                    None => self.through.remove(&of),
-                };
+                Line { of, .. } => drop(self.through.remove(&of)),
             }
         }
+        unreachable!("a file has an end")
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -159,18 +170,19 @@ impl ProgressFile {
     }
 
     pub(crate) fn note(&mut self, of: &str, through: Place) -> Result<(), ProgressError> {
-        self.append(&Line { of: of.to_owned(), through: Some(through) })?;
+        let Place { sequence_number, sub_sequence_number: sub } = through;
+        self.append(&Line { of: of.to_owned(), through: Some(sequence_number), sub })?;
         self.through.insert(of.to_owned(), through);
         Ok(())
     }
 
     /// What was done is settled: the next run shall not know of it, should it come again.
     pub(crate) fn forget(&mut self, of: &str) -> Result<(), ProgressError> {
-        self.append(&Line { of: of.to_owned(), through: None })
+        self.append(&Line { of: of.to_owned(), through: None, sub: None })
     }
 
     fn append(&mut self, value: &impl Serialize) -> Result<(), ProgressError> {
-        let text = line(value);
+        let text = to_line(value);
         // At once, and without a buffer: it must not be lost with the process.
         self.file.write_all(&text).map_err(|source| ProgressError::Io { path: self.path.clone(), source })
     }
@@ -181,7 +193,7 @@ impl ProgressFile {
     }
 }
 
-fn line(value: &impl Serialize) -> Vec<u8> {
+fn to_line(value: &impl Serialize) -> Vec<u8> {
     let mut text = serde_json::to_vec(value).expect("text and numbers are always JSON");
     text.push(b'\n');
     text
@@ -192,13 +204,46 @@ fn default_path(run: &str) -> Result<PathBuf, ProgressError> {
     let of = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let state = of("XDG_STATE_HOME").or_else(|| Some(of("HOME")?.join(".local/state")));
     let folder = state.ok_or(ProgressError::NoPlace)?.join("kinesis-kit");
-    fs::create_dir_all(&folder).map_err(|source| ProgressError::Io { path: folder.clone(), source })?;
+    make_private(&folder).map_err(|source| ProgressError::Io { path: folder.clone(), source })?;
     let command = run.split_whitespace().next().unwrap_or_default();
     Ok(folder.join(format!("{command}-{}.jsonl", ContentHash::new(b"run", run.as_bytes()))))
 }
 
+/// Makes the folder, which only its owner may read, and the folders above it.
+fn make_private(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    // An earlier version has made it readable for others.
+    if fs::metadata(folder)?.mode() & 0o077 != 0 {
+        fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+/// Opens a regular file for its owner, or makes it. Devices are not opened at all, and links are not followed: the file
+/// will be written and deleted.
+fn open_regular(path: &Path) -> Result<File, ProgressError> {
+    let failed = |source| ProgressError::Io { path: path.to_owned(), source };
+    let not_regular = || ProgressError::NotRegular { path: path.to_owned() };
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).mode(0o600);
+    match options.clone().create_new(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        opened => return opened.map_err(failed),
+    }
+    let named = fs::symlink_metadata(path).map_err(failed)?;
+    if !named.is_file() {
+        return Err(not_regular());
+    }
+    let file = options.open(path).map_err(failed)?;
+    let opened = file.metadata().map_err(failed)?;
+    // Something else may have got the name in the meantime.
+    if (opened.dev(), opened.ino()) == (named.dev(), named.ino()) { Ok(file) } else { Err(not_regular()) }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     fn number(text: &str) -> Place {
@@ -241,11 +286,72 @@ mod tests {
         assert!(!progress.has_begun());
         progress.delete().expect("it is there");
         assert!(!path.exists());
+    }
 
-        fs::write(&path, "something else").expect("a writable file");
-        assert!(matches!(open("replay a", false), Err(ProgressError::Line { line: 1, .. })));
-        assert_eq!(fs::read(&path).expect("it is there"), b"something else");
-        fs::write(&path, "something else\n").expect("a writable file");
-        assert!(matches!(open("replay a", false), Err(ProgressError::Line { line: 1, .. })));
+    /// The file is refused with and without `restart`, and left as it is.
+    #[track_caller]
+    fn check_refused(text: &str, expected_line: usize) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("progress");
+        fs::write(&path, text).expect("a writable file");
+        for restart in [false, true] {
+            let refused = ProgressFile::open(Some(&path), "replay a", restart);
+            assert!(
+                matches!(refused, Err(ProgressError::Line { line, .. }) if line == expected_line),
+                "{text}"
+            );
+            assert_eq!(fs::read(&path).expect("it is there"), text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_progress_file_is_refused_in_every_case() {
+        let head = "{\"run\":\"replay a\"}\n";
+        check_refused("something else", 1);
+        check_refused("something else\n", 1);
+        check_refused("\n", 1);
+        check_refused("{\"run\":\"nightly\",\"rows\":7}\n", 1);
+        check_refused("{\"run\":\"replay b\"", 1);
+        check_refused(&format!("{head}note: keep this\n"), 2);
+        check_refused(&format!("{head}{{\"of\":\"s\",\"through\":\"7\",\"more\":1}}\n"), 2);
+        check_refused(&"x".repeat(2 * MAX_LINE_BYTES as usize), 1);
+        check_refused(&format!("{head}{}", "x".repeat(2 * MAX_LINE_BYTES as usize)), 2);
+    }
+
+    #[test]
+    fn links_folders_and_devices_are_refused() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("file"), "{\"run\":\"replay a\"}\n").expect("a writable folder");
+        symlink(at("file"), at("link")).expect("a writable folder");
+        symlink(at("nothing"), at("dangling")).expect("a writable folder");
+        symlink("/dev/zero", at("device")).expect("a writable folder");
+        let paths = [at("link"), at("dangling"), at("device"), folder.path().to_owned(), "/dev/zero".into()];
+        for path in paths {
+            for restart in [false, true] {
+                let refused = ProgressFile::open(Some(&path), "replay a", restart);
+                assert!(matches!(refused, Err(ProgressError::NotRegular { .. })), "{}", path.display());
+            }
+        }
+        assert!(!at("nothing").exists() && at("file").exists());
+    }
+
+    #[test]
+    fn only_the_owner_may_read_what_was_done() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mode = |path: &Path| fs::metadata(path).expect("it is there").mode() & 0o777;
+        let private = folder.path().join("state/kinesis-kit");
+        make_private(&private).expect("a writable folder");
+        assert_eq!(mode(&private), 0o700);
+        fs::set_permissions(&private, Permissions::from_mode(0o755)).expect("it is ours");
+        make_private(&private).expect("it is ours");
+        assert_eq!(mode(&private), 0o700);
+
+        let path = private.join("progress");
+        drop(ProgressFile::open(Some(&path), "replay a", false).expect("a new file"));
+        assert_eq!(mode(&path), 0o600);
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("it is ours");
+        drop(ProgressFile::open(Some(&path), "replay a", false).expect("its own file"));
+        assert_eq!(mode(&path), 0o600);
     }
 }

@@ -9,6 +9,7 @@ use std::{ffi::OsString, fmt, path::PathBuf, time::Duration};
 use bytes::Bytes;
 use fastrand::u32 as random;
 use kinesis_esm_simulator::{Answer, BinaryFunction, BinaryOptions, Fate, UrlFunction};
+use kinesis_handler::journal::ContentHash;
 
 pub(crate) use error::TargetError;
 
@@ -27,14 +28,19 @@ pub(crate) enum TargetOptions {
     Directory(PathBuf),
 }
 
+/// Names the target in progress files. Queries of URLs and command lines may hold secrets, so they are hashed.
 impl fmt::Display for TargetOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TargetOptions::Function(name) => write!(f, "function {name}"),
-            TargetOptions::Url(url) => write!(f, "{url}"),
+            TargetOptions::Url(url) => match url.split_once('?') {
+                Some((url, query)) => write!(f, "{url}?{}", ContentHash::new(b"query", query.as_bytes())),
+                None => f.write_str(url),
+            },
             TargetOptions::Command(command) => {
-                let words: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
-                write!(f, "{}", words.join(" "))
+                // No argument contains a zero byte.
+                let words: Vec<&[u8]> = command.iter().map(|word| word.as_encoded_bytes()).collect();
+                write!(f, "command {}", ContentHash::new(b"command", &words.join(&0)))
             }
             TargetOptions::Directory(path) => write!(f, "{}", path.display()),
         }
@@ -131,4 +137,24 @@ pub(crate) fn request_id() -> String {
         (c >> 16) & 0x3fff | 0x8000,
         c & 0xffff
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_progress_file_holds_no_secrets_of_a_target() {
+        let shown = |options: TargetOptions| options.to_string();
+        let url = |url: &str| shown(TargetOptions::Url(url.to_owned()));
+        let command = |words: &[&str]| shown(TargetOptions::Command(words.iter().map(Into::into).collect()));
+        assert_eq!(url("http://127.0.0.1:9000/orders"), "http://127.0.0.1:9000/orders");
+        let with_query = url("http://127.0.0.1:9000/orders?token=secret");
+        assert!(with_query.starts_with("http://127.0.0.1:9000/orders?") && !with_query.contains("secret"));
+        assert_ne!(with_query, url("http://127.0.0.1:9000/orders?token=other"));
+        let with_token = command(&["orders", "--token", "secret"]);
+        assert!(with_token.starts_with("command ") && !with_token.contains("secret"));
+        assert_ne!(with_token, command(&["orders", "--token secret"]));
+        assert_eq!(with_token, command(&["orders", "--token", "secret"]));
+    }
 }
