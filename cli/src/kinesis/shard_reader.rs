@@ -83,7 +83,11 @@ impl ShardReader {
             self.iterator = answer.next_shard_iterator;
             let is_behind = answer.millis_behind_latest.is_some_and(|behind| behind > 0);
             let records = answer.records.into_iter().map(|record| Ok(Arc::new(stream_record(record)?)));
-            let records: Vec<SharedRecord> = records.collect::<Result<_, AwsError>>()?;
+            let mut records: Vec<SharedRecord> = records.collect::<Result<_, AwsError>>()?;
+            // Some emulators return the record after which a new iterator begins.
+            if let Position::After(last) = self.position {
+                records.retain(|record| record.sequence_number > last);
+            }
             if let Some(last) = records.last() {
                 self.position = Position::After(last.sequence_number);
             }
