@@ -10,6 +10,7 @@ mod cell;
 mod note;
 mod table;
 mod arrival;
+mod function_name;
 mod stream_arn;
 mod stream_name;
 mod record_position;

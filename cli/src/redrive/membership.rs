@@ -6,6 +6,7 @@ use super::failure_record::{FailureRecord, Owner, stream_of};
 use crate::{
     aws::{self, Attempts, AwsError, Repeater},
     error::Error,
+    function_name::FunctionName,
     stream_name::StreamName,
 };
 
@@ -25,32 +26,6 @@ pub(super) struct Mappings {
     function: FunctionName,
     /// ARNs of event sources, by the version or alias that the mapping invokes; empty for none.
     event_sources: RefCell<HashMap<String, Vec<String>>>,
-}
-
-/// The parts of a function's name or ARN: `arn:PARTITION:lambda:REGION:ACCOUNT:function:NAME:QUALIFIER`.
-#[derive(Debug, PartialEq, Eq)]
-struct FunctionName {
-    /// Without the version or alias.
-    base: String,
-    name: String,
-    qualifier: String,
-}
-
-impl FunctionName {
-    fn parse(text: &str) -> Self {
-        let (head, rest) = match text.split_once("function:") {
-            Some((head, rest)) => (format!("{head}function:"), rest),
-            None => (String::new(), text),
-        };
-        let (name, qualifier) = rest.split_once(':').unwrap_or((rest, ""));
-        FunctionName { base: format!("{head}{name}"), name: name.to_owned(), qualifier: qualifier.to_owned() }
-    }
-
-    /// Whether both are versions or aliases of one function, as far as their texts say.
-    fn is_same_function(&self, other: &FunctionName) -> bool {
-        let is_arn = |name: &FunctionName| name.base.starts_with("arn:");
-        if is_arn(self) && is_arn(other) { self.base == other.base } else { self.name == other.name }
-    }
 }
 
 impl Membership {
@@ -157,26 +132,5 @@ impl Mappings {
         }
         self.event_sources.borrow_mut().insert(qualifier.to_owned(), sources.clone());
         Ok(sources)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_and_aliases_are_of_one_function() {
-        let arn = "arn:aws:lambda:eu-west-1:123456789012:function:orders";
-        let name = FunctionName::parse(&format!("{arn}:live"));
-        assert_eq!(
-            (name.base.as_str(), name.name.as_str(), name.qualifier.as_str()),
-            (arn, "orders", "live")
-        );
-        for same in ["orders", "orders:7", arn, "123456789012:function:orders"] {
-            assert!(FunctionName::parse(same).is_same_function(&name), "{same}");
-        }
-        for other in ["order", "live", "", "arn:aws:lambda:eu-west-1:210987654321:function:orders"] {
-            assert!(!FunctionName::parse(other).is_same_function(&name), "{other}");
-        }
     }
 }
