@@ -51,6 +51,13 @@ pub(crate) enum Error {
     Checkpoints { table: String, source: CheckpointError },
     #[error("an entry of the journal cannot be deleted: {fault}")]
     Entry { fault: String },
+    #[error("table {table}: row {lease_key} cannot be read")]
+    Lease { table: String, lease_key: String, source: CheckpointError },
+    #[error(
+        "table {table} has no row of a shard of {stream_arn}: {found}; name another --checkpoint-table, or take \
+         trim-horizon for checkpoint to replay everything"
+    )]
+    NoLease { table: String, stream_arn: String, found: String },
     #[error("table {table} is the mirror of another stream, {stream_arn}")]
     OtherStream { table: String, stream_arn: String },
     #[error("the stream does not exist: --create SHARDS makes it")]
@@ -150,6 +157,8 @@ impl Error {
             Error::Progress(_)
             | Error::Journal { .. }
             | Error::Checkpoints { .. }
+            | Error::Lease { .. }
+            | Error::NoLease { .. }
             | Error::OtherStream { .. } => 2,
             // As shells have it for SIGINT.
             Error::Interrupted => 130,

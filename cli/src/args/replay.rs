@@ -55,7 +55,8 @@ WHERE is one of
   trim-horizon         the oldest record (only --from)
   tip                  the newest record, at the moment when a shard has been read up to it (only --to)
   checkpoint           where the checkpoint mirror stands when the replay begins: --from it is behind that user record, \
---to it includes it; of a shard without a row all is processed if its descendants have rows, else nothing
+--to it includes it; of a shard without a row all is processed if its descendants have rows, else nothing. A table without any row of the stream is refused, and a shard of \
+which no row tells anything is named before all of it is replayed.
   a time               such as 2026-01-01T00:00:00Z or @1767225600 (seconds since 1970), by the arrival of Kinesis \
 records: --from it includes the time, --to it does not
   SEQUENCE-NUMBER      a Kinesis record, or with :SUB one of its user records, of the one --shard; both ends include it
@@ -65,15 +66,17 @@ count from its start.
 
 The events' member kinesisKit.mode is replay: the kit's handler processes what is done already, leaves its journal and \
 the checkpoint mirror alone, and reports what fails instead of putting it into the quarantine. A shard ends at the \
-first record that fails for good; its children are not begun. One whose first record the stream has dropped is \
-`lost`: what is left of it is delivered. A live function may process the same records beside it: \
+first record that fails for good, which is named with the reason; its children are not begun. One whose first record the \
+stream has dropped is `lost`: what is left of it is delivered. If that record is processed already, by the checkpoint or an \
+earlier run, a warning tells of it. One that Kinesis refuses to read, such as from a checkpoint that is no longer valid, is \
+`unreadable`. A live function may process the same records beside it: \
 with --to checkpoint disable the mapping first, or it may deliver again what lies below.
 
 A run that was interrupted or killed goes on where each shard has ended when the same command is given again, with the \
 checkpoints that it has begun with; at most one batch of each shard is delivered twice.
 
-Permissions: kinesis:DescribeStreamSummary, ListShards, GetShardIterator, GetRecords; lambda:InvokeFunction and \
-ListEventSourceMappings; dynamodb:Scan on the checkpoint table.
+Permissions: kinesis:DescribeStreamSummary, ListShards, GetShardIterator, GetRecords; lambda:InvokeFunction; \
+for `checkpoint` dynamodb:Scan on the checkpoint table, lambda:ListEventSourceMappings and kinesis:ListStreamConsumers.
 
 Exit codes:
   0    all of the range is processed

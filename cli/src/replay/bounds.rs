@@ -22,6 +22,8 @@ pub(super) type Place = (SequenceNumber, u64);
 pub(super) struct ShardBounds {
     /// Where reading begins.
     pub(super) begin: Position,
+    /// Whether the record at which reading begins is processed, so that it is no loss if the stream has dropped it.
+    pub(super) is_processed: bool,
     /// The first one.
     pub(super) first: Option<Place>,
     pub(super) end: End,
@@ -64,6 +66,27 @@ pub(super) fn passed(shards: &[Shard], checkpoints: &BTreeMap<String, Row>) -> H
         }
     }
     passed
+}
+
+/// Shards without a checkpoint of which nothing says that they are not processed: neither an ancestor nor a descendant
+/// has a checkpoint.
+pub(super) fn unknown<'s>(
+    shards: &'s [Shard],
+    checkpoints: &BTreeMap<String, Row>,
+    passed: &HashSet<String>,
+) -> Vec<&'s str> {
+    let mut reached: HashSet<&str> = checkpoints.keys().map(String::as_str).collect();
+    let mut unknown = Vec::new();
+    // Parents come before their children.
+    for Shard { id, parents, .. } in shards {
+        if parents.iter().any(|parent| reached.contains(parent.as_str())) {
+            reached.insert(id);
+        }
+        if !reached.contains(id.as_str()) && !passed.contains(id) {
+            unknown.push(id.as_str());
+        }
+    }
+    unknown
 }
 
 /// Why a shard is left out.
@@ -133,7 +156,8 @@ impl Bounds {
                 Some(_) | None => return Err("nothing of it is processed"),
             },
         };
-        Ok(ShardBounds { begin, first, end })
+        let is_processed = self.from == StreamPoint::Checkpoint;
+        Ok(ShardBounds { begin, is_processed, first, end })
     }
 }
 
@@ -162,8 +186,18 @@ mod tests {
             hash_key_range: HashKeyRange::FULL,
             is_open: false,
         };
-        let shards = [shard("old", &[]), shard("drained", &["old"]), shard("at", &["drained", "gone"])];
+        let shards = [
+            shard("old", &[]),
+            shard("drained", &["old"]),
+            shard("at", &["drained", "gone"]),
+            shard("split", &[]),
+            shard("end", &["split"]),
+            shard("child", &["end"]),
+            shard("grandchild", &["child"]),
+            shard("lonely", &[]),
+        ];
         let passed = passed(&shards, &checkpoints);
+        assert_eq!(unknown(&shards, &checkpoints, &passed), ["lonely"]);
         Bounds { from: point(from), to: point(to), checkpoints: Rc::new(checkpoints), passed }
     }
 
@@ -174,23 +208,26 @@ mod tests {
     #[test]
     fn a_checkpoint_is_the_last_user_record_that_is_done() {
         let to = bounds("trim-horizon", "checkpoint");
-        let expected = |end| Ok(ShardBounds { begin: Position::TrimHorizon, first: None, end });
+        let expected =
+            |end| Ok(ShardBounds { begin: Position::TrimHorizon, is_processed: false, first: None, end });
         assert_eq!(to.of_shard("at"), expected(End::Through((number("9"), 3))));
         assert_eq!(to.of_shard("kcl"), expected(End::Through((number("9"), 0))));
         assert_eq!(to.of_shard("end"), expected(End::Tip));
         assert_eq!(to.of_shard("start"), Err("nothing of it is processed"));
         assert_eq!(to.of_shard("other"), Err("nothing of it is processed"));
-        for ancestor in ["drained", "old"] {
+        for ancestor in ["drained", "old", "split"] {
             assert_eq!(to.of_shard(ancestor), expected(End::Tip));
         }
 
         let from = bounds("checkpoint", "tip");
-        let expected = |begin, first| Ok(ShardBounds { begin, first, end: End::Tip });
+        let expected = |begin, first| Ok(ShardBounds { begin, is_processed: true, first, end: End::Tip });
         assert_eq!(from.of_shard("at"), expected(Position::At(number("9")), Some((number("9"), 4))));
         assert_eq!(from.of_shard("start"), expected(Position::TrimHorizon, None));
         assert_eq!(from.of_shard("end"), Err("the checkpoint is the shard's end"));
         assert_eq!(from.of_shard("other"), expected(Position::TrimHorizon, None));
-        assert_eq!(from.of_shard("old"), Err("its descendants have checkpoints"));
+        for ancestor in ["old", "split"] {
+            assert_eq!(from.of_shard(ancestor), Err("its descendants have checkpoints"));
+        }
     }
 
     #[test]

@@ -97,7 +97,7 @@ mod tests {
     /// What is left, or why nothing is.
     fn cut(first: Option<(&str, u64)>, end: End, record: &StreamRecord) -> String {
         let first = first.map(|(number, sub)| (number.parse().expect("digits"), sub));
-        let bounds = ShardBounds { begin: Position::TrimHorizon, first, end };
+        let bounds = ShardBounds { begin: Position::TrimHorizon, is_processed: false, first, end };
         let mut deaggregator = Deaggregator::default();
         match bounds.cut(record, &mut deaggregator) {
             Cut::Before => "before".to_owned(),

@@ -10,17 +10,17 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use kinesis_esm_simulator::Origin;
 use kinesis_handler::{
-    EventMode,
+    Event, EventMode, KinesisRecord, SequenceNumber,
     checkpoint::{Row, RowCheckpoint},
 };
 use kpl_deaggregation::Deaggregator;
 
 use crate::{
     args::ReplayArgs,
-    delivery::{Batch, Batcher, Delivered, Delivery},
-    error::{Error, Outcome},
+    delivery::{Batch, Batcher, Delivered, Delivery, MAX_EVENT_BYTES},
+    error::{Error, Outcome, chain},
     halt::Halt,
-    kinesis::{Api, Position, ReadPace, ShardReader, Visit, Visited, Walk, now_ms},
+    kinesis::{Api, Position, ReadPace, Shard, ShardReader, Visit, Visited, Walk, now_ms},
     lease_table,
     meter::Meter,
     note::note,
@@ -32,7 +32,7 @@ use crate::{
 use bounds::{Bounds, End, ShardBounds};
 use budget::Budget;
 use cut::Cut;
-use report::{Fate, Report, Tally};
+use report::{Fate, Report};
 
 pub(crate) fn run(args: &ReplayArgs) -> Result<Outcome, Error> {
     run::block_on(replay(args))
@@ -47,11 +47,18 @@ async fn replay(args: &ReplayArgs) -> Result<Outcome, Error> {
     // What is only written down, or counted, is not done.
     let keeps_progress = !args.dry_run && target.processes();
     let mut progress = if keeps_progress { Some(open_progress(args, &stream_arn)?) } else { None };
-    let checkpoints = checkpoints(args, &stream_arn, progress.as_mut()).await?;
+    let shards = api.shards().await?;
+    let checkpoints = checkpoints(args, &stream_arn, &shards, progress.as_mut()).await?;
+    let passed = bounds::passed(&shards, &checkpoints);
+    if args.from == StreamPoint::Checkpoint {
+        let is_wanted = |id: &&str| args.shards.is_empty() || args.shards.iter().any(|shard| shard == id);
+        for shard_id in bounds::unknown(&shards, &checkpoints, &passed).into_iter().filter(is_wanted) {
+            note(format_args!("warning: shard {shard_id} has no checkpoint: everything in it is replayed"));
+        }
+    }
     if !args.dry_run {
         mapping::warn_unless_disabled(&args.target.options(), &stream_arn, args.to).await;
     }
-    let passed = bounds::passed(&api.shards().await?, &checkpoints);
     let halt = Halt::default();
     let replay = Replay {
         args,
@@ -69,20 +76,20 @@ async fn replay(args: &ReplayArgs) -> Result<Outcome, Error> {
     let Replay { progress, report, meter, .. } = replay;
     drop(meter);
     let mut report = report.into_inner();
-    report.finish()?;
+    let written = report.halt().and_then(|()| report.finish());
     note(report.summary());
+    let ended = if halt.is_asked_for() { ended.and(Err(Error::Interrupted)) } else { ended };
+    let is_done = ended.is_ok() && report.is_all_good();
+    match progress.into_inner() {
+        Some(progress) if is_done => progress.delete()?,
+        Some(progress) => {
+            note(format_args!("the same command resumes from here: {}", progress.path().display()));
+        }
+        None => {}
+    }
     ended?;
-    if halt.is_asked_for() {
-        note("interrupted: the same command goes on from here");
-        return Err(Error::Interrupted);
-    }
-    if !report.is_all_good() {
-        return Ok(Outcome::SomeFailed);
-    }
-    if let Some(progress) = progress.into_inner() {
-        progress.delete()?;
-    }
-    Ok(Outcome::Done)
+    written?;
+    Ok(if is_done { Outcome::Done } else { Outcome::SomeFailed })
 }
 
 fn open_progress(args: &ReplayArgs, stream_arn: &str) -> Result<ProgressFile, Error> {
@@ -105,6 +112,7 @@ fn open_progress(args: &ReplayArgs, stream_arn: &str) -> Result<ProgressFile, Er
 async fn checkpoints(
     args: &ReplayArgs,
     stream_arn: &str,
+    shards: &[Shard],
     mut progress: Option<&mut ProgressFile>,
 ) -> Result<BTreeMap<String, Row>, Error> {
     if ![args.from, args.to].contains(&StreamPoint::Checkpoint) {
@@ -118,7 +126,7 @@ async fn checkpoints(
     {
         return Ok(rows);
     }
-    let rows = lease_table::rows(table, stream_arn).await?;
+    let rows = lease_table::leases(table, stream_arn, shards).await?;
     if let Some(progress) = progress {
         for (shard_id, row) in &rows {
             let (kind, place) = match row.checkpoint {
@@ -126,9 +134,8 @@ async fn checkpoints(
                     ("at", Place { sequence_number, sub_sequence_number: row.sub_sequence_number })
                 }
                 RowCheckpoint::ShardEnd => ("end", Place::nowhere()),
-                RowCheckpoint::TrimHorizon | RowCheckpoint::Latest | RowCheckpoint::AtTimestamp => {
-                    ("none", Place::nowhere())
-                }
+                RowCheckpoint::TrimHorizon => ("none", Place::nowhere()),
+                RowCheckpoint::Latest | RowCheckpoint::AtTimestamp => ("later", Place::nowhere()),
             };
             progress.note(&format!("checkpoint {kind} {shard_id}"), place)?;
         }
@@ -148,6 +155,7 @@ fn snapshot(progress: &ProgressFile) -> Option<BTreeMap<String, Row>> {
         let mut row = Row::new(match kind {
             "at" => RowCheckpoint::At(place.sequence_number),
             "end" => RowCheckpoint::ShardEnd,
+            "later" => RowCheckpoint::Latest,
             _ => RowCheckpoint::TrimHorizon,
         });
         row.sub_sequence_number = place.sub_sequence_number;
@@ -180,36 +188,47 @@ impl Replay<'_> {
         };
         let not_begun = walk.visit(async |Visit { shard, .. }| self.visit(&shard.id).await).await?;
         for shard in not_begun {
-            self.report.borrow_mut().add(&shard.id, Tally::default(), Fate::NotBegun)?;
+            self.report.borrow_mut().end(&shard.id, Fate::NotBegun)?;
         }
         Ok(())
     }
 
     async fn visit(&self, shard_id: &str) -> Result<Visited, Error> {
-        let mut tally = Tally::default();
         let fate = match self.bounds.of_shard(shard_id) {
             Err(why) => Fate::LeftOut { why },
             Ok(_) if self.delivery.halt.is_asked_for() => Fate::Halted,
-            Ok(bounds) => self.shard(shard_id, bounds, &mut tally).await?,
+            Ok(bounds) => match self.shard(shard_id, bounds).await {
+                // It may be about this shard only, such as a checkpoint that is no longer valid.
+                Err(Error::Aws(error)) => Fate::Unreadable { error: chain(&error) },
+                fate => fate?,
+            },
         };
-        let visited = match fate {
+        let visited = match &fate {
             Fate::Done | Fate::LeftOut { .. } => Visited::Whole,
             _ => Visited::InPart,
         };
-        self.report.borrow_mut().add(shard_id, tally, fate)?;
+        match &fate {
+            Fate::Failed { at, error } => note(format_args!("{shard_id} stops at record {at}: {error}")),
+            Fate::Unreadable { error } => note(format_args!("{shard_id} cannot be read: {error}")),
+            _ => {}
+        }
+        self.report.borrow_mut().end(shard_id, fate)?;
         Ok(visited)
     }
 
-    async fn shard(&self, shard_id: &str, bounds: ShardBounds, tally: &mut Tally) -> Result<Fate, Error> {
+    async fn shard(&self, shard_id: &str, bounds: ShardBounds) -> Result<Fate, Error> {
+        // From here on it is reported, whatever ends the run.
+        self.report.borrow_mut().tally(shard_id);
         let key = format!("shard {shard_id}");
         let done = self.progress.borrow().as_ref().and_then(|progress| progress.through(&key));
         let done = done.map(|done| done.sequence_number);
-        // It shows whether what follows is still there.
         let begin = done.map_or(bounds.begin, Position::At);
+        // It shows whether what follows is still there.
         let mut expected = match begin {
             Position::At(number) => Some(number),
             _ => None,
         };
+        let is_processed = done.is_some() || bounds.is_processed;
         let mut is_complete = true;
         let began_ms = now_ms();
         let pace = Rc::new(ReadPace::every(self.args.pace.interval()));
@@ -231,6 +250,10 @@ impl Replay<'_> {
             for record in &page.records {
                 if let Some(expected) = expected.take() {
                     is_complete = record.sequence_number == expected;
+                    if !is_complete && is_processed {
+                        note_gap(shard_id, expected);
+                        is_complete = true;
+                    }
                 }
                 if done.is_some_and(|done| record.sequence_number <= done) {
                     continue;
@@ -245,20 +268,23 @@ impl Replay<'_> {
                 };
                 let record = record.in_event(&origin).into_owned();
                 if let Some(batch) = batcher.push(record, user_records)
-                    && let Some(fate) = self.send(&key, batch, tally).await?
+                    && let Some(fate) = self.send(shard_id, &key, batch).await?
                 {
                     return Ok(fate);
                 }
             }
             // What is left must not wait for the next read: that may be the last one.
             if let Some(batch) = batcher.finish()
-                && let Some(fate) = self.send(&key, batch, tally).await?
+                && let Some(fate) = self.send(shard_id, &key, batch).await?
             {
                 return Ok(fate);
             }
-            if self.delivery.halt.is_asked_for() {
-                return Ok(if is_over && is_complete { Fate::Done } else { Fate::Halted });
+            if self.delivery.halt.is_asked_for() && !is_over {
+                return Ok(Fate::Halted);
             }
+        }
+        if let Some(expected) = expected.take_if(|_| is_processed) {
+            note_gap(shard_id, expected);
         }
         // Nothing of it is left, or not the first of it.
         Ok(if is_complete && expected.is_none() { Fate::Done } else { Fate::Lost })
@@ -267,14 +293,17 @@ impl Replay<'_> {
     /// Returns why nothing more of the shard is delivered, if it is not.
     async fn send(
         &self,
+        shard_id: &str,
         key: &str,
         Batch { records: batch, known: user_records }: Batch<u64>,
-        tally: &mut Tally,
     ) -> Result<Option<Fate>, Error> {
+        let event_bytes = too_many_bytes(&batch);
         let numbers: Vec<_> = batch.iter().map(|record| record.sequence_number).collect();
         let mut delivered = 0;
         let mut noted = Ok(());
         let mut done = |records: usize| {
+            let mut report = self.report.borrow_mut();
+            let tally = report.tally(shard_id);
             tally.first = tally.first.or(numbers.first().copied());
             tally.last = Some(numbers[records - 1]);
             tally.kinesis_records += (records - delivered) as u64;
@@ -296,8 +325,29 @@ impl Replay<'_> {
         noted?;
         Ok(match outcome {
             Delivered::All => None,
-            Delivered::UpTo { failed, error } => Some(Fate::Failed { at: numbers[failed], error }),
+            Delivered::UpTo { failed, mut error } => {
+                if let Some(bytes) = event_bytes {
+                    error += &format!("; its event has {bytes} bytes, and Lambda takes {MAX_EVENT_BYTES}");
+                }
+                Some(Fate::Failed { at: numbers[failed], error })
+            }
             Delivered::Halted => Some(Fate::Halted),
         })
     }
+}
+
+/// Warns that the stream no longer has the record at which a shard is resumed. That one is processed; whether others
+/// followed it that are gone, too, nobody can tell.
+fn note_gap(shard_id: &str, processed: SequenceNumber) {
+    note(format_args!(
+        "warning: {shard_id}: record {processed} is processed and has left the stream; if unprocessed records followed it, \
+         they may have left it, too"
+    ));
+}
+
+/// The size of the event, if it is larger than what Lambda takes: then it has a single record.
+fn too_many_bytes(batch: &[KinesisRecord<'static>]) -> Option<usize> {
+    let [record] = batch else { return None };
+    let bytes = Event::new(vec![record.clone()]).to_json().len();
+    (bytes > MAX_EVENT_BYTES).then_some(bytes)
 }

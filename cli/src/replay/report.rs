@@ -1,4 +1,7 @@
-use std::io::{self, Write};
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
 
 use kinesis_handler::SequenceNumber;
 use serde::Serialize;
@@ -21,6 +24,10 @@ pub(super) enum Fate {
     },
     /// The stream does not have the first of it any more.
     Lost,
+    /// Kinesis refuses to read it from where it should begin, or from somewhere on.
+    Unreadable {
+        error: String,
+    },
     /// It is not part of the range.
     LeftOut {
         why: &'static str,
@@ -40,10 +47,17 @@ pub(super) struct Tally {
     pub(super) last: Option<SequenceNumber>,
 }
 
-/// A line for each shard.
+/// A line for each shard, which is known from its beginning on: a run may end at any time.
 pub(super) struct Report {
     format: Format,
-    rows: Vec<(String, Tally, Fate)>,
+    shards: BTreeMap<String, Entry>,
+}
+
+/// What was delivered of a shard, and how it has ended, if it has.
+#[derive(Default)]
+struct Entry {
+    tally: Tally,
+    fate: Option<Fate>,
 }
 
 #[derive(Serialize)]
@@ -71,35 +85,48 @@ const OUTCOME: LastColumn = LastColumn { heading: "OUTCOME", width: 80, min_widt
 
 impl Report {
     pub(super) fn new(format: Format) -> Self {
-        Report { format, rows: Vec::new() }
+        Report { format, shards: BTreeMap::new() }
     }
 
-    pub(super) fn add(&mut self, shard_id: &str, tally: Tally, fate: Fate) -> io::Result<()> {
+    /// What was delivered of the shard, to be added to.
+    pub(super) fn tally(&mut self, shard_id: &str) -> &mut Tally {
+        &mut self.shards.entry(shard_id.to_owned()).or_default().tally
+    }
+
+    pub(super) fn end(&mut self, shard_id: &str, fate: Fate) -> io::Result<()> {
+        let entry = self.shards.entry(shard_id.to_owned()).or_default();
+        let fate = entry.fate.insert(fate);
         if self.format == Format::Json {
-            let mut line = serde_json::to_vec(&line(shard_id, &tally, &fate))?;
+            let mut line = serde_json::to_vec(&line(shard_id, &entry.tally, fate))?;
             line.push(b'\n');
             let mut output = io::stdout().lock();
             output.write_all(&line)?;
             output.flush()?;
         }
-        self.rows.push((shard_id.to_owned(), tally, fate));
         Ok(())
     }
 
+    /// Ends the shards that are still under way, because the run has ended before they were done.
+    pub(super) fn halt(&mut self) -> io::Result<()> {
+        let is_open = |(id, entry): (&String, &Entry)| entry.fate.is_none().then(|| id.clone());
+        let open: Vec<String> = self.shards.iter().filter_map(is_open).collect();
+        open.iter().try_for_each(|id| self.end(id, Fate::Halted))
+    }
+
     /// Writes the table, if it is to be one, in the order of shard IDs.
-    pub(super) fn finish(&mut self) -> io::Result<()> {
+    pub(super) fn finish(&self) -> io::Result<()> {
         if self.format == Format::Json {
             return Ok(());
         }
-        self.rows.sort_by(|one, other| one.0.cmp(&other.0));
         let mut table = Table::new(io::stdout().lock(), terminal_width(), COLUMNS, OUTCOME);
-        for (shard_id, tally, fate) in &self.rows {
+        for (shard_id, Entry { tally, fate }) in &self.shards {
             let number = |number: Option<SequenceNumber>| {
                 number.map_or_else(|| "-".to_owned(), |number| cell::short_number(&number))
             };
-            let outcome = match fate {
+            let outcome = match fate.as_ref().unwrap_or(&Fate::Halted) {
                 Fate::Failed { at, error } => format!("failed at {}: {error}", cell::short_number(at)),
                 Fate::LeftOut { why } => format!("left out: {why}"),
+                Fate::Unreadable { error } => format!("unreadable: {error}"),
                 fate => fate.name().to_owned(),
             };
             table.push(Row {
@@ -117,19 +144,20 @@ impl Report {
     }
 
     pub(super) fn is_all_good(&self) -> bool {
-        self.rows.iter().all(|(.., fate)| matches!(fate, Fate::Done | Fate::LeftOut { .. }))
+        let is_good = |entry: &Entry| matches!(entry.fate, Some(Fate::Done | Fate::LeftOut { .. }));
+        self.shards.values().all(is_good)
     }
 
     /// For people, in one line.
     pub(super) fn summary(&self) -> String {
-        let sum = |of: fn(&Tally) -> u64| self.rows.iter().map(|(_, tally, _)| of(tally)).sum();
-        let is_done = |(.., fate): &&(String, Tally, Fate)| matches!(fate, Fate::Done);
+        let sum = |of: fn(&Tally) -> u64| self.shards.values().map(|entry| of(&entry.tally)).sum();
+        let is_done = |entry: &&Entry| entry.fate == Some(Fate::Done);
         format!(
             "{} in {}, of {}, {} done",
             count(sum(|tally| tally.user_records), "user record"),
             count(sum(|tally| tally.kinesis_records), "Kinesis record"),
-            count(self.rows.len() as u64, "shard"),
-            self.rows.iter().filter(is_done).count()
+            count(self.shards.len() as u64, "shard"),
+            self.shards.values().filter(is_done).count()
         )
     }
 }
@@ -143,6 +171,7 @@ impl Fate {
                 "lost: the stream has dropped the first of the range; what it still has is processed"
             }
             Fate::LeftOut { .. } => "left out",
+            Fate::Unreadable { .. } => "unreadable",
             Fate::NotBegun => "not begun: its parent has not come to its end",
             Fate::Halted => "halted",
         }
@@ -156,6 +185,7 @@ fn line<'a>(shard_id: &'a str, tally: &Tally, fate: &'a Fate) -> Line<'a> {
             Fate::Done => "done",
             Fate::Failed { .. } => "failed",
             Fate::Lost => "lost",
+            Fate::Unreadable { .. } => "unreadable",
             Fate::LeftOut { .. } => "leftOut",
             Fate::NotBegun => "notBegun",
             Fate::Halted => "halted",
@@ -169,7 +199,7 @@ fn line<'a>(shard_id: &'a str, tally: &Tally, fate: &'a Fate) -> Line<'a> {
             _ => None,
         },
         error: match fate {
-            Fate::Failed { error, .. } => Some(error),
+            Fate::Failed { error, .. } | Fate::Unreadable { error } => Some(error),
             Fate::LeftOut { why } => Some(why),
             _ => None,
         },

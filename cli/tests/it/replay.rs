@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    kit::{Run, kit_where},
-    scripted_kinesis::{Answer, ScriptedKinesis, variables},
+    kit::{Run, kit_unread, kit_where},
+    scripted_kinesis::{Answer, ScriptedKinesis, error, variables},
     scripted_stream::{ARN, SHARD, ScriptedStream, delivered, failing},
 };
 
@@ -222,15 +222,24 @@ fn a_dry_run_counts_and_event_files_are_no_progress() {
 
 /// The mirror's table has this row, of the only shard.
 fn mirrored(row: Value, stream: ScriptedStream) -> World {
+    with_table(vec![row], stream)
+}
+
+/// The checkpoint table has these rows.
+fn with_table(rows: Vec<Value>, stream: ScriptedStream) -> World {
     World::new(move |operation, _, request| match operation {
-        "Scan" => (200, json!({ "Items": [row], "Count": 1, "ScannedCount": 1 })),
+        "Scan" => (200, json!({ "Items": rows, "Count": rows.len(), "ScannedCount": rows.len() })),
         "Invoke" => (200, json!({ "batchItemFailures": [] })),
         other => stream.answer(other, request),
     })
 }
 
 fn row(checkpoint: &str, sub: &str) -> Value {
-    json!({ "leaseKey": { "S": SHARD }, "checkpoint": { "S": checkpoint }, "leaseCounter": { "N": "3" },
+    row_of(SHARD, checkpoint, sub)
+}
+
+fn row_of(lease_key: &str, checkpoint: &str, sub: &str) -> Value {
+    json!({ "leaseKey": { "S": lease_key }, "checkpoint": { "S": checkpoint }, "leaseCounter": { "N": "3" },
         "checkpointSubSequenceNumber": { "N": sub }, "kitStream": { "S": ARN } })
 }
 
@@ -305,4 +314,275 @@ fn what_means_nothing_is_refused() {
     check_usage("--from @7 --to @7", "--to is not later than --from");
     check_usage("--from checkpoint", "name the mirror's table with --checkpoint-table");
     check_usage("--from yesterday", "expected trim-horizon, tip, checkpoint, a time such as");
+}
+
+const FROM_CHECKPOINT: &str = "--from checkpoint --checkpoint-table leases";
+
+#[test]
+fn a_processed_record_that_has_left_the_stream_is_no_loss_and_children_begin() {
+    // An idle shard.
+    let idle = ScriptedStream::of(&[(7, b"a")]).trimmed(1);
+    let run = mirrored(row("7", "0"), idle).replay(FROM_CHECKPOINT);
+    assert_eq!((run.exit_code, outcomes(&run)), (Some(0), vec![json!([SHARD, "done", 0, 0, null])]));
+    assert!(run.stderr.contains("record 7 is processed and has left the stream"), "{}", run.stderr);
+
+    // One that has received more since then.
+    let busy = ScriptedStream::of(&[(7, b"a"), (8, b"b")]).trimmed(1);
+    let world = mirrored(row("7", "0"), busy);
+    let run = world.replay(FROM_CHECKPOINT);
+    assert_eq!((run.exit_code, world.events()), (Some(0), vec![vec!["8 b".to_owned()]]), "{}", run.stderr);
+    assert!(run.stderr.contains("record 7 is processed and has left the stream"), "{}", run.stderr);
+
+    // A closed one, whose child nobody has begun.
+    let drained = ScriptedStream::default()
+        .with_shard(SHARD, None, true, &[(7, b"a"), (8, b"b")])
+        .with_shard(CHILD, Some(SHARD), false, &[(20, b"x")])
+        .trimmed(2);
+    let world = mirrored(row("8", "0"), drained);
+    let run = world.replay(FROM_CHECKPOINT);
+    assert_eq!(run.exit_code, Some(0), "{}", run.stderr);
+    assert_eq!(outcomes(&run), [json!([SHARD, "done", 0, 0, null]), json!([CHILD, "done", 1, 1, null])]);
+    assert_eq!(world.events(), [["20 x"]]);
+}
+
+#[test]
+fn a_run_is_resumed_although_its_last_record_has_left_the_stream() {
+    let stream = ScriptedStream::of(&[(7, b"a"), (8, b"b")]).trimmed(2);
+    let world = World::of(stream);
+    let path = world.folder.path().join("progress");
+    let head = format!(
+        "replay {ARN} from trim-horizon to tip (shards [], checkpoints -) to {}",
+        world.kinesis.url()
+    );
+    let lines = [json!({ "run": head }), json!({ "of": format!("shard {SHARD}"), "through": "8" })];
+    fs::write(&path, format!("{}\n{}\n", lines[0], lines[1])).expect("a writable folder");
+    let run = world.replay(&format!("--from trim-horizon --progress {}", path.display()));
+    assert_eq!((run.exit_code, outcomes(&run)), (Some(0), vec![json!([SHARD, "done", 0, 0, null])]));
+    assert!(!path.exists());
+}
+
+/// The table is refused for both ends of a range, and nothing is read.
+#[track_caller]
+fn check_refused(rows: &[Value], expected: &str) {
+    for range in ["--from checkpoint", "--from trim-horizon --to checkpoint"] {
+        let world = with_table(rows.to_vec(), two_shards());
+        let run = world.replay(&format!("{range} --checkpoint-table leases"));
+        assert_eq!((run.exit_code, run.stdout.as_str()), (Some(2), ""), "{}", run.stderr);
+        assert!(run.stderr.contains(expected), "{}", run.stderr);
+        assert!(world.kinesis.requests("GetRecords").is_empty());
+    }
+}
+
+#[test]
+fn a_table_without_a_row_of_the_stream_is_refused() {
+    let none = |found: &str| format!("table leases has no row of a shard of {ARN}: {found}");
+    check_refused(&[], &none("it is empty"));
+    let of_others = row_of("shardId-000000000009", "8", "0");
+    check_refused(&[of_others], &none("it has 1 row, such as shardId-000000000009"));
+    let key = format!("123456789012:orders:1767225600:{SHARD}");
+    let expected = none(&format!("it has 1 row, such as {key}, of a KCL for several streams"));
+    check_refused(&[row_of(&key, "8", "0")], &expected);
+    let go_kcl = json!({ "ShardID": { "S": SHARD }, "Checkpoint": { "S": "8" } });
+    check_refused(&[go_kcl], &none("it has 1 row without a key leaseKey"));
+    let leader = json!({ "leaseKey": { "S": "Leader" }, "entityType": { "S": "LEADER" } });
+    check_refused(&[leader], &none("it is empty"));
+}
+
+#[test]
+fn a_row_that_cannot_be_read_is_named() {
+    let broken = |key: &str| json!({ "leaseKey": { "S": key }, "leaseCounter": { "N": "1" } });
+    let expected = format!("table leases: row {SHARD} cannot be read");
+    check_refused(&[broken(SHARD), row_of(CHILD, "20", "0")], &expected);
+
+    let rows = vec![broken("orders-worker"), row("9", "0"), row_of(CHILD, "20", "0")];
+    let world = with_table(rows, two_shards());
+    let run = world.replay(FROM_CHECKPOINT);
+    assert_eq!((run.exit_code, world.events()), (Some(0), vec![vec!["21 y".to_owned()]]), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("warning: table leases: row orders-worker cannot be read: "),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn a_shard_of_which_no_row_tells_anything_is_named_before_all_of_it_is_replayed() {
+    let stream = ScriptedStream::of(&[(7, b"a"), (8, b"b")]).with_shard(CHILD, None, false, &[(20, b"x")]);
+    let world = mirrored(row("8", "0"), stream);
+    let run = world.replay(FROM_CHECKPOINT);
+    assert_eq!((run.exit_code, world.events()), (Some(0), vec![vec!["20 x".to_owned()]]), "{}", run.stderr);
+    let warning = format!("warning: shard {CHILD} has no checkpoint: everything in it is replayed");
+    assert!(run.stderr.contains(&warning), "{}", run.stderr);
+    assert!(!run.stderr.contains(&format!("shard {SHARD} has no checkpoint")), "{}", run.stderr);
+}
+
+#[test]
+fn a_checkpoint_that_was_no_position_is_none_after_a_resumption_either() {
+    let stream = ScriptedStream::of(&[(7, b"a"), (8, b"b")]).with_shard(CHILD, None, false, &[(20, b"x")]);
+    let world = World::new(move |operation, number, request| match operation {
+        "Scan" => {
+            let rows = [row_of(SHARD, "LATEST", "0"), row_of(CHILD, "TRIM_HORIZON", "0")];
+            (200, json!({ "Items": rows, "Count": 2, "ScannedCount": 2 }))
+        }
+        "Invoke" if number == 0 => failing(request, &["x"]),
+        "Invoke" => (200, json!({ "batchItemFailures": [] })),
+        other => stream.answer(other, request),
+    });
+    assert_eq!(world.replay(FROM_CHECKPOINT).exit_code, Some(1));
+    let run = world.replay(FROM_CHECKPOINT);
+    assert_eq!(run.exit_code, Some(0), "{}", run.stderr);
+    assert_eq!(world.events(), [["20 x"], ["20 x"]]);
+}
+
+#[test]
+fn a_checkpoint_that_kinesis_refuses_is_the_outcome_of_its_shard() {
+    let stream = ScriptedStream::of(&[(7, b"a")]).with_shard(CHILD, None, false, &[(20, b"x"), (21, b"y")]);
+    let rows = [row("8", "0"), row_of(CHILD, "20", "0")];
+    let world = World::new(move |operation, _, request| match operation {
+        "Scan" => (200, json!({ "Items": rows, "Count": 2, "ScannedCount": 2 })),
+        "Invoke" => (200, json!({ "batchItemFailures": [] })),
+        "GetShardIterator" if request["ShardId"] == SHARD => error(400, "InvalidArgumentException"),
+        other => stream.answer(other, request),
+    });
+    let run = world.replay(FROM_CHECKPOINT);
+    assert_eq!((run.exit_code, world.events()), (Some(1), vec![vec!["21 y".to_owned()]]), "{}", run.stderr);
+    let mut outcomes = outcomes(&run);
+    outcomes.sort_by_key(|outcome| outcome[0].to_string());
+    assert_eq!(outcomes, [json!([SHARD, "unreadable", 0, 0, null]), json!([CHILD, "done", 1, 1, null])]);
+    assert!(run.stdout.contains("InvalidArgumentException: asked to"), "{}", run.stdout);
+}
+
+#[test]
+fn a_run_that_ends_early_reports_what_was_delivered() {
+    let stream = ScriptedStream::of(&[(7, b"a"), (8, b"b"), (9, b"c")]);
+    let world = World::new(move |operation, number, request| match operation {
+        "Invoke" => (200, json!({ "batchItemFailures": [] })),
+        // The first read returns none, the second one two records.
+        "GetRecords" if number == 2 => error(400, "ExpiredTokenException"),
+        other => stream.answer(other, request),
+    });
+    let run = world.replay("--from trim-horizon");
+    assert_eq!((run.exit_code, outcomes(&run)), (Some(1), vec![json!([SHARD, "unreadable", 2, 2, null])]));
+    assert!(run.stderr.contains("2 user records in 2 Kinesis records, of 1 shard, 0 done"), "{}", run.stderr);
+    assert!(run.stderr.contains("the same command resumes from here: "), "{}", run.stderr);
+
+    // It does.
+    let run = world.replay("--from trim-horizon");
+    assert_eq!((run.exit_code, outcomes(&run)), (Some(0), vec![json!([SHARD, "done", 1, 1, null])]));
+    assert_eq!(world.events().last(), Some(&vec!["9 c".to_owned()]));
+}
+
+#[test]
+fn an_output_that_is_closed_is_unfinished_work() {
+    let world = World::of(two_shards());
+    let url = world.kinesis.url();
+    let mut variables = variables(&url);
+    variables.push(("XDG_STATE_HOME", world.folder.path().to_str().expect("a plain path")));
+    let args = format!(
+        "replay --stream orders --from trim-horizon --format json --reads-per-second 1000 --url {url}"
+    );
+    let run = kit_unread(&variables, args.split_whitespace(), "");
+    assert_eq!(run.exit_code, Some(1), "{}", run.stderr);
+    assert!(run.stderr.contains("3 user records in 3 Kinesis records"), "{}", run.stderr);
+    assert!(run.stderr.contains("the same command resumes from here: "), "{}", run.stderr);
+    assert!(run.stderr.contains("cannot write to standard output"), "{}", run.stderr);
+}
+
+#[test]
+fn a_record_that_never_succeeds_is_named_with_the_reason() {
+    let stream = two_shards();
+    let world = World::new(move |operation, _, request| match operation {
+        "Invoke" => failing(request, &["b"]),
+        other => stream.answer(other, request),
+    });
+    let run = world.replay("--from trim-horizon");
+    let expected = format!("kinesis-kit: {SHARD} stops at record 8: the function says that it failed\n");
+    assert!(run.stderr.contains(&expected), "{}", run.stderr);
+
+    let large = vec![b'x'; 5_000_000];
+    let stream = ScriptedStream::of(&[(7, &large)]);
+    let world = World::new(move |operation, _, request| match operation {
+        "Invoke" => (413, json!({ "errorType": "RequestTooLarge", "errorMessage": "too large" })),
+        other => stream.answer(other, request),
+    });
+    let run = world.replay("--from trim-horizon");
+    assert_eq!(outcomes(&run), [json!([SHARD, "failed", 0, 0, "7"])], "{}", run.stderr);
+    let error = run.stderr.lines().find(|line| line.contains("stops at record 7: ")).expect("it is named");
+    assert!(
+        error.contains("; its event has 66") && error.ends_with(" bytes, and Lambda takes 6291456"),
+        "{error}"
+    );
+}
+
+#[test]
+fn restart_leaves_a_file_alone_that_is_no_progress_file() {
+    let world = World::of(two_shards());
+    let path = world.folder.path().join("orders.txt");
+    fs::write(&path, "something else\n").expect("a writable folder");
+    let run = world.replay(&format!("--from trim-horizon --restart --progress {}", path.display()));
+    assert_eq!((run.exit_code, run.stdout.as_str()), (Some(2), ""));
+    assert!(run.stderr.contains("is no progress file: line 1 cannot be read"), "{}", run.stderr);
+    assert_eq!(fs::read(&path).expect("it is there"), b"something else\n");
+    assert!(world.events().is_empty());
+}
+
+#[test]
+fn an_emulator_that_returns_a_record_again_delivers_it_once() {
+    let stream = ScriptedStream::of(&[(7, b"a"), (8, b"b"), (9, b"c")]);
+    let world = World::new(move |operation, number, request| match (operation, number) {
+        ("Invoke", _) => (200, json!({ "batchItemFailures": [] })),
+        // The first read returns none, the second one two records.
+        ("GetRecords", 2) => error(400, "ExpiredIteratorException"),
+        ("GetShardIterator", 1) => {
+            assert_eq!(request["ShardIteratorType"], "AFTER_SEQUENCE_NUMBER");
+            let mut request = request.clone();
+            request["ShardIteratorType"] = json!("AT_SEQUENCE_NUMBER");
+            stream.answer(operation, &request)
+        }
+        _ => stream.answer(operation, request),
+    });
+    let run = world.replay("--from trim-horizon");
+    assert_eq!((run.exit_code, outcomes(&run)), (Some(0), vec![json!([SHARD, "done", 3, 3, null])]));
+    assert_eq!(world.events(), [vec!["7 a", "8 b"], vec!["9 c"]]);
+}
+
+/// Whether a replay up to the checkpoint warns of this mapping, which is found by its event source alone.
+#[track_caller]
+fn check_warning(function_arn: &str, state: &str, warns: bool) {
+    let stream = ScriptedStream::of(&[(7, b"a")]);
+    let mapping = json!({ "UUID": "1", "FunctionArn": function_arn, "State": state });
+    let lambda = ScriptedKinesis::start(move |operation, number, request| match operation {
+        "Scan" => (200, json!({ "Items": [row("7", "0")], "Count": 1, "ScannedCount": 1 })),
+        "ListStreamConsumers" => {
+            let consumer = json!({ "ConsumerARN": format!("{ARN}/consumer/c:1"), "ConsumerName": "c",
+                "ConsumerStatus": "ACTIVE", "ConsumerCreationTimestamp": 1_767_225_600.0 });
+            (200, json!({ "Consumers": [consumer] }))
+        }
+        // The stream itself has none, its consumer has one.
+        operation if operation.contains("event-source-mappings") => {
+            let mappings = if number == 1 { vec![mapping.clone()] } else { Vec::new() };
+            (200, json!({ "EventSourceMappings": mappings }))
+        }
+        "Invoke" => (200, json!({ "batchItemFailures": [] })),
+        other => stream.answer(other, request),
+    });
+    let url = lambda.url();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut variables = variables(&url);
+    variables.push(("XDG_STATE_HOME", folder.path().to_str().expect("a plain path")));
+    let args = "replay --stream orders --from trim-horizon --to checkpoint --checkpoint-table leases --function orders";
+    let run = kit_where(&variables, args.split_whitespace(), "");
+    assert_eq!(run.exit_code, Some(0), "{}", run.stderr);
+    let warning = "warning: the function's event source mapping is not disabled";
+    assert_eq!(run.stderr.contains(warning), warns, "{}", run.stderr);
+}
+
+#[test]
+fn a_mapping_of_an_alias_through_a_consumer_is_warned_of() {
+    let arn = |name: &str| format!("arn:aws:lambda:eu-west-1:123456789012:function:{name}");
+    check_warning(&arn("orders:live"), "Enabled", true);
+    check_warning(&arn("orders:7"), "Enabled", true);
+    check_warning(&arn("orders"), "Enabled", true);
+    check_warning(&arn("orders:live"), "Disabled", false);
+    check_warning(&arn("other:orders"), "Enabled", false);
 }
