@@ -314,6 +314,38 @@ fn no_permission_is_wider_than_it_must_be() {
     }
 }
 
+/// Statements of a resource's policies.
+fn statements(template: &Template, resource: &str) -> Vec<Value> {
+    let properties = properties(template, resource);
+    let inline =
+        properties["Policies"].as_array().into_iter().flatten().map(|policy| &policy["PolicyDocument"]);
+    let documents = inline.chain([&properties["PolicyDocument"]]);
+    documents.filter_map(|document| document["Statement"].as_array()).flatten().cloned().collect()
+}
+
+#[track_caller]
+fn statement(template: &Template, resource: &str, sid: &str) -> Value {
+    let mut all = statements(template, resource).into_iter();
+    all.find(|statement| statement["Sid"] == sid)
+        .unwrap_or_else(|| panic!("{resource} has no statement {sid}"))
+}
+
+#[test]
+fn payloads_go_to_a_bucket_of_this_account_only() {
+    let template = template(&[]);
+    let account = json!({ "StringEquals": { "s3:ResourceAccount": { "Ref": "AWS::AccountId" } } });
+    let mut checked = 0;
+    for resource in ["FunctionRole", "OperatorPolicy"] {
+        for statement in statements(&template, resource) {
+            if statement["Action"].to_string().contains("\"s3:") {
+                assert_eq!(statement["Condition"], account, "{resource}: {statement}");
+                checked += 1;
+            }
+        }
+    }
+    assert_eq!(checked, 4);
+}
+
 #[test]
 fn what_holds_data_is_encrypted_and_outlives_the_stack() {
     let template = template(&[("CheckpointMirror", "on"), ("RetryJournal", "on")]);
