@@ -347,6 +347,20 @@ fn payloads_go_to_a_bucket_of_this_account_only() {
 }
 
 #[test]
+fn only_the_function_writes_failure_records() {
+    for (destination, policy, action) in
+        [("s3", "FailureBucketPolicy", "s3:PutObject"), ("sqs", "FailureQueuePolicy", "sqs:SendMessage")]
+    {
+        let template = template(&[("FailureDestination", destination)]);
+        let deny = statement(&template, policy, "OnlyTheFunctionWrites");
+        let others =
+            json!({ "ArnNotEquals": { "aws:PrincipalArn": { "Fn::GetAtt": ["FunctionRole", "Arn"] } } });
+        assert_eq!((&deny["Effect"], &deny["Principal"]), (&json!("Deny"), &json!("*")), "{policy}");
+        assert_eq!((&deny["Action"], &deny["Condition"]), (&json!(action), &others), "{policy}");
+    }
+}
+
+#[test]
 fn what_holds_data_is_encrypted_and_outlives_the_stack() {
     let template = template(&[("CheckpointMirror", "on"), ("RetryJournal", "on")]);
     for table in ["CheckpointTable", "JournalTable"] {
