@@ -361,6 +361,14 @@ fn only_the_function_writes_failure_records() {
 }
 
 #[test]
+fn lambda_takes_the_role_for_functions_of_this_account_only() {
+    let trust = &properties(&template(&[]), "FunctionRole")["AssumeRolePolicyDocument"]["Statement"];
+    let account = json!({ "StringEquals": { "aws:SourceAccount": { "Ref": "AWS::AccountId" } } });
+    assert_eq!(trust.as_array().map(Vec::len), Some(1));
+    assert_eq!(trust[0]["Condition"], account);
+}
+
+#[test]
 fn what_holds_data_is_encrypted_and_outlives_the_stack() {
     let template = template(&[("CheckpointMirror", "on"), ("RetryJournal", "on")]);
     for table in ["CheckpointTable", "JournalTable"] {
