@@ -29,13 +29,15 @@ fn properties(template: &Template, resource: &str) -> Value {
     template.evaluate(properties).expect("properties")
 }
 
+const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/k";
+
 const VARIABLES: &str = "/Environment/Variables/KINESIS_HANDLER_";
 
 /// Parameter, what it is set to, others that it needs, the resource, and what stands there.
 #[test]
 fn every_parameter_reaches_its_property() {
     let stream = "arn:aws:kinesis:eu-west-1:123456789012:stream/s";
-    let key = "arn:aws:kms:eu-west-1:123456789012:key/k";
+    let key = KEY;
     let boundary = "arn:aws:iam::123456789012:policy/p";
     let topic = "arn:aws:sns:eu-west-1:123456789012:t";
     let pattern = r#"{"data":{"a":[1]}}"#;
@@ -213,7 +215,7 @@ const VARIANTS: [&[(&str, &str)]; 4] = [
     &[],
     &[("CheckpointMirror", "on"), ("RetryJournal", "quarantine"), ("EnhancedFanOut", "on")],
     &[("FailureDestination", "sqs"), ("StreamArn", "arn:aws:kinesis:eu-west-1:123456789012:stream/s")],
-    &[("StreamKeyArn", "arn:aws:kms:eu-west-1:123456789012:key/k"), ("RetryJournal", "on")],
+    &[("StreamKeyArn", KEY), ("RetryJournal", "on")],
 ];
 
 #[test]
@@ -366,6 +368,18 @@ fn lambda_takes_the_role_for_functions_of_this_account_only() {
     let account = json!({ "StringEquals": { "aws:SourceAccount": { "Ref": "AWS::AccountId" } } });
     assert_eq!(trust.as_array().map(Vec::len), Some(1));
     assert_eq!(trust[0]["Condition"], account);
+}
+
+#[test]
+fn the_streams_key_decrypts_this_stream_through_kinesis_only() {
+    let template = template(&[("StreamKeyArn", KEY)]);
+    for resource in ["FunctionRole", "OperatorPolicy"] {
+        let decrypt = statement(&template, resource, "DecryptStream");
+        let stream = json!({ "Fn::GetAtt": ["Stream", "Arn"] });
+        let kinesis = json!({ "Fn::Sub": "kinesis.${AWS::Region}.${AWS::URLSuffix}" });
+        let through = json!({ "kms:ViaService": kinesis, "kms:EncryptionContext:aws:kinesis:arn": stream });
+        assert_eq!(decrypt["Condition"], json!({ "StringEquals": through }), "{resource}");
+    }
 }
 
 #[test]
