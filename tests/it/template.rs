@@ -155,6 +155,7 @@ fn every_parameter_reaches_its_property() {
             function("MAX_AGE_SECONDS"),
             json!("7"),
         ),
+        ("DataKeyArn", KEY, &[], "OrderFunction", "/KmsKeyArn".into(), json!(KEY)),
         ("AlarmTopicArn", topic, &[], "ErrorsAlarm", "/AlarmActions/0".into(), json!(topic)),
         (
             "LogLevel",
@@ -215,7 +216,7 @@ const VARIANTS: [&[(&str, &str)]; 4] = [
     &[],
     &[("CheckpointMirror", "on"), ("RetryJournal", "quarantine"), ("EnhancedFanOut", "on")],
     &[("FailureDestination", "sqs"), ("StreamArn", "arn:aws:kinesis:eu-west-1:123456789012:stream/s")],
-    &[("StreamKeyArn", KEY), ("RetryJournal", "on")],
+    &[("StreamKeyArn", KEY), ("DataKeyArn", KEY), ("RetryJournal", "on")],
 ];
 
 #[test]
@@ -379,6 +380,46 @@ fn the_streams_key_decrypts_this_stream_through_kinesis_only() {
         let kinesis = json!({ "Fn::Sub": "kinesis.${AWS::Region}.${AWS::URLSuffix}" });
         let through = json!({ "kms:ViaService": kinesis, "kms:EncryptionContext:aws:kinesis:arn": stream });
         assert_eq!(decrypt["Condition"], json!({ "StringEquals": through }), "{resource}");
+    }
+}
+
+#[test]
+fn one_key_encrypts_all_copies_of_the_data() {
+    let all = [("DataKeyArn", KEY), ("CheckpointMirror", "on"), ("RetryJournal", "on")];
+    let with_queue = [("DataKeyArn", KEY), ("FailureDestination", "sqs")];
+    let bucket_key =
+        "/BucketEncryption/ServerSideEncryptionConfiguration/0/ServerSideEncryptionByDefault/KMSMasterKeyID";
+    for (parameters, resource, pointer) in [
+        (&all[..], "FailureBucket", bucket_key),
+        (&with_queue, "FailureQueue", "/KmsMasterKeyId"),
+        (&all, "CheckpointTable", "/SSESpecification/KMSMasterKeyId"),
+        (&all, "JournalTable", "/SSESpecification/KMSMasterKeyId"),
+        (&all, "LogGroup", "/KmsKeyId"),
+        (&all, "OrderFunction", "/KmsKeyArn"),
+    ] {
+        let properties = properties(&template(parameters), resource);
+        assert_eq!(properties.pointer(pointer), Some(&json!(KEY)), "{resource}");
+    }
+    assert!(properties(&template(&with_queue), "FailureQueue").get("SqsManagedSseEnabled").is_none());
+    let text = text();
+    let (_, rules) = text.split_once("\nRules:\n").expect("rules");
+    let (rules, _) = rules.split_once("\nResources:\n").expect("resources");
+    for part in ["RuleCondition: !Not [!Equals [!Ref StreamKeyArn", "Assert: !Not [!Equals [!Ref DataKeyArn"]
+    {
+        assert!(rules.contains(part), "a stream with a key of its own has no weaker copies: {rules}");
+    }
+    let template = template(&all);
+    for (resource, services) in [
+        ("FunctionRole", &["dynamodb", "lambda", "s3", "sqs"][..]),
+        ("OperatorPolicy", &["dynamodb", "s3", "sqs"]),
+    ] {
+        let statement = statement(&template, resource, "UseDataKey");
+        let services: Vec<Value> = services
+            .iter()
+            .map(|service| json!({ "Fn::Sub": format!("{service}.${{AWS::Region}}.${{AWS::URLSuffix}}") }))
+            .collect();
+        assert_eq!(statement["Resource"], KEY, "{resource}");
+        assert_eq!(statement["Condition"]["StringEquals"]["kms:ViaService"], json!(services), "{resource}");
     }
 }
 
