@@ -303,6 +303,10 @@ fn the_deployed_template_does_what_it_promises() {
     let (code, _, stderr) = live.kit(&format!("doctor --function {function}"));
     assert_eq!(code, Some(2), "the function is gone: {stderr}");
     for table in retained {
+        let refused = live.runtime.block_on(dynamodb.delete_table().table_name(&table).send());
+        assert!(refused.is_err(), "{table} is protected");
+        let unprotect = dynamodb.update_table().table_name(&table).deletion_protection_enabled(false);
+        live.runtime.block_on(unprotect.send()).expect("an answer");
         live.runtime.block_on(dynamodb.delete_table().table_name(table).send()).expect("it can be deleted");
     }
     // What redrive has deleted is there for some time, in case it is missed.

@@ -430,6 +430,7 @@ fn what_holds_data_is_encrypted_and_outlives_the_stack() {
         let table = properties(&template, table);
         assert_eq!(table["SSESpecification"]["SSEEnabled"], true);
         assert_eq!(table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true);
+        assert_eq!(table["DeletionProtectionEnabled"], true);
     }
     assert_eq!(properties(&template, "Stream")["StreamEncryption"]["EncryptionType"], "KMS");
     assert!(properties(&template, "FailureBucket")["BucketEncryption"].is_object());
