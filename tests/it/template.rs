@@ -165,6 +165,14 @@ fn every_parameter_reaches_its_property() {
             "/LoggingConfig/ApplicationLogLevel".into(),
             json!("WARN"),
         ),
+        (
+            "RetainLogs",
+            "on",
+            &[],
+            "OrderFunction",
+            "/LoggingConfig/LogGroup".into(),
+            table("RetainedLogGroup"),
+        ),
         ("LogRetentionDays", "7", &[], "LogGroup", "/RetentionInDays".into(), json!("7")),
     ];
     for (parameter, value, others, resource, pointer, expected) in &rows {
@@ -395,6 +403,7 @@ fn one_key_encrypts_all_copies_of_the_data() {
         (&all, "CheckpointTable", "/SSESpecification/KMSMasterKeyId"),
         (&all, "JournalTable", "/SSESpecification/KMSMasterKeyId"),
         (&all, "LogGroup", "/KmsKeyId"),
+        (&[("DataKeyArn", KEY), ("RetainLogs", "on")], "RetainedLogGroup", "/KmsKeyId"),
         (&all, "OrderFunction", "/KmsKeyArn"),
     ] {
         let properties = properties(&template(parameters), resource);
@@ -437,10 +446,23 @@ fn what_holds_data_is_encrypted_and_outlives_the_stack() {
     let sqs = self::template(&[("FailureDestination", "sqs")]);
     assert_eq!(properties(&sqs, "FailureQueue")["SqsManagedSseEnabled"], true);
     let text = text();
-    for resource in ["CheckpointTable", "JournalTable", "FailureBucket", "FailureQueue"] {
+    for resource in ["CheckpointTable", "JournalTable", "FailureBucket", "FailureQueue", "RetainedLogGroup"] {
         let (_, resource) = text.split_once(&format!("\n  {resource}:\n    Type: ")).expect("it is there");
         let (head, _) = resource.split_once("    Properties:\n").expect("properties");
         assert!(head.contains("DeletionPolicy: Retain\n    UpdateReplacePolicy: Retain\n"), "{head}");
+    }
+}
+
+#[test]
+fn there_is_one_log_group_and_it_can_outlive_the_stack() {
+    for (retain, there, absent) in
+        [("off", "LogGroup", "RetainedLogGroup"), ("on", "RetainedLogGroup", "LogGroup")]
+    {
+        let template = template(&[("RetainLogs", retain), ("LogRetentionDays", "7")]);
+        assert!(template.resource(absent).is_none(), "{absent}");
+        assert_eq!(properties(&template, there)["RetentionInDays"], "7");
+        let write = &statement(&template, "FunctionRole", "WriteLogs")["Resource"];
+        assert_eq!(*write, json!({ "Fn::GetAtt": [there, "Arn"] }));
     }
 }
 
