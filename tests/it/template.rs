@@ -433,6 +433,21 @@ fn one_key_encrypts_all_copies_of_the_data() {
 }
 
 #[test]
+fn operators_reach_aliases_and_versions() {
+    let template = template(&[]);
+    let function =
+        json!([{ "Fn::GetAtt": ["OrderFunction", "Arn"] }, { "Fn::Sub": "${OrderFunction.Arn}:*" }]);
+    for sid in ["InvokeFunction", "ReadFunction"] {
+        assert_eq!(statement(&template, "OperatorPolicy", sid)["Resource"], function, "{sid}");
+    }
+    let actions = &statement(&template, "OperatorPolicy", "ReadFunction")["Action"];
+    assert!(
+        actions.as_array().expect("a list").contains(&json!("lambda:GetFunctionConfiguration")),
+        "{actions}"
+    );
+}
+
+#[test]
 fn what_holds_data_is_encrypted_and_outlives_the_stack() {
     let template = template(&[("CheckpointMirror", "on"), ("RetryJournal", "on")]);
     for table in ["CheckpointTable", "JournalTable"] {
