@@ -129,7 +129,7 @@ struct RawMapping {
 
 /// Seconds since 1970, or ISO 8601 with a zone.
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "StartingPositionTimestamp is neither a number nor text")]
 enum Timestamp {
     Seconds(f64),
     Text(String),
@@ -387,6 +387,10 @@ mod tests {
         check_refused(
             r#"{"StartingPosition":"AT_TIMESTAMP"}"#,
             "StartingPosition is AT_TIMESTAMP, but StartingPositionTimestamp is missing",
+        );
+        check_refused(
+            r#"{"StartingPositionTimestamp":true}"#,
+            "StartingPositionTimestamp is neither a number nor text",
         );
         check_refused(
             r#"{"TumblingWindowInSeconds":30,"ParallelizationFactor":2}"#,

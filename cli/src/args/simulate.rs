@@ -86,7 +86,7 @@ success (default), failure; invalidJson: success, failure (default); stateWithFa
 discarded; consolidateDiscarded (false).
 
 The table has a line for each invocation, in the order in which they began, and one for records that are \
-given up or too large for any event. A scenario that makes no progress in a million tries is an error. BATCH tells where a batch comes from: new records; again, as it was and with its request ID; the \
+given up or too large for any event. A scenario that makes no progress in 600,000 tries is an error. BATCH tells where a batch comes from: new records; again, as it was and with its request ID; the \
 rest behind what is done; a half of one that failed; twice, although it was answered; reread after a \
 restart; close, the end of a tumbling window. TRY counts the invocations with that request ID; of many in a \
 row with the same outcome only the first ten are shown, and then the 20th, 50th, 100th, 200th and so on. \

@@ -128,9 +128,9 @@ const MAX_RETENTION_HOURS: f64 = 8760.0;
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 const MAX_TIMEOUT_MS: u64 = 5_400_000;
 
-/// Number of deliveries without progress after which a scenario ends: a million tries of a single record. A record that
-/// blocks its shard for a year, the longest retention, is tried half as often with the default delays.
-const MAX_DELIVERIES_WITHOUT_PROGRESS: u64 = 50_000_000;
+/// Number of deliveries without progress after which a scenario ends: 600,000 tries of a single record. A record that
+/// blocks its shard for a year, the longest retention, is tried 525,600 times with the default delays.
+const MAX_DELIVERIES_WITHOUT_PROGRESS: u64 = 30_000_000;
 
 impl Scenario {
     /// Reads a scenario.

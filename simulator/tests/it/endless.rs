@@ -16,7 +16,7 @@ fn check_no_progress(mut scenario: Value) {
     scenario["stream"] = json!({ "retentionHours": 8760 });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let mut read = Scenario::parse(scenario.to_string().as_bytes()).expect("a scenario");
-    assert_eq!(read.simulation.max_deliveries_without_progress, Some(50_000_000));
+    assert_eq!(read.simulation.max_deliveries_without_progress, Some(30_000_000));
     read.simulation.max_deliveries_without_progress = Some(50_000);
     let ended = runtime.expect("a runtime").block_on(read.run(0));
     let error = ended.map(drop).expect_err("it has no end").downcast::<NoProgress>().expect("no progress");
