@@ -21,6 +21,9 @@ pub(crate) use member::text;
 
 use crate::{error::Error, note::note};
 
+/// Length in bytes of the longest input that is read as a whole: a device may never end.
+const MAX_BYTES: u64 = 2 * 1024 * 1024 * 1024;
+
 /// A whole file or standard input.
 #[derive(Debug)]
 pub(crate) struct Input {
@@ -33,19 +36,26 @@ impl Input {
     /// Reads all of a text file, as UTF-8 without a byte order mark; `-` is standard input.
     pub(crate) fn read(path: &Path) -> Result<Self, Error> {
         let (name, input) = open(path)?;
-        Self::read_all(name, Utf8Reader::new(input))
+        Self::read_all(name, Utf8Reader::new(input), MAX_BYTES)
     }
 
     /// Reads all of a file that may be no text, unchanged.
     pub(crate) fn read_bytes(path: &Path) -> Result<Self, Error> {
         let (name, input) = open(path)?;
-        Self::read_all(name, input)
+        Self::read_all(name, input, MAX_BYTES)
     }
 
-    fn read_all(name: String, mut input: impl Read) -> Result<Self, Error> {
+    fn read_all(name: String, input: impl Read, max_bytes: u64) -> Result<Self, Error> {
         let mut bytes = Vec::new();
-        match input.read_to_end(&mut bytes) {
-            Ok(_) => Ok(Input { name, bytes }),
+        let read = input.take(max_bytes + 1).read_to_end(&mut bytes).and_then(|_| {
+            if bytes.len() as u64 <= max_bytes {
+                return Ok(());
+            }
+            let reason = format!("it has more than {max_bytes} bytes");
+            Err(io::Error::new(io::ErrorKind::FileTooLarge, reason))
+        });
+        match read {
+            Ok(()) => Ok(Input { name, bytes }),
             Err(source) => Err(Error::Read { input: name, source }),
         }
     }
@@ -70,5 +80,19 @@ fn open(path: &Path) -> Result<(String, Box<dyn Read + Send>), Error> {
     match File::open(path) {
         Ok(file) => Ok((name, Box::new(file))),
         Err(source) => Err(Error::Read { input: name, source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::chain;
+
+    #[test]
+    fn an_input_without_an_end_is_refused() {
+        let read = |bytes: u64| Input::read_all("input".to_owned(), io::repeat(b'x').take(bytes), 10);
+        assert_eq!(read(10).expect("as long as it may be").bytes, [b'x'; 10]);
+        let error = read(u64::MAX).expect_err("endless");
+        assert_eq!(chain(&error), "cannot read input: it has more than 10 bytes");
     }
 }
