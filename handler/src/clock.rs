@@ -5,6 +5,8 @@ use std::{
 
 use tokio::time::Instant;
 
+use crate::Alarm;
+
 /// Where all time comes from: deadlines, ages, expiries. Tests put another one into the options.
 pub trait Clock: fmt::Debug + Send + Sync {
     /// Milliseconds since 1970, as Lambda gives deadlines.
@@ -12,6 +14,13 @@ pub trait Clock: fmt::Debug + Send + Sync {
 
     /// The instant that timers compare with.
     fn instant(&self) -> Instant;
+
+    /// Returns a flag that is set when the instant has come, if this clock follows the system's time. The deadline guard
+    /// then looks at it before each user record, and reads the clock only after it is set. Without one, which is the
+    /// default, the guard reads the clock before each user record.
+    fn alarm(&self, _instant: Instant) -> Option<Alarm> {
+        None
+    }
 }
 
 /// The system's time. Its instants follow tokio's paused time.
@@ -26,5 +35,9 @@ impl Clock for SystemClock {
 
     fn instant(&self) -> Instant {
         Instant::now()
+    }
+
+    fn alarm(&self, instant: Instant) -> Option<Alarm> {
+        Alarm::at(instant.into_std())
     }
 }

@@ -1,51 +1,34 @@
-use std::time::Duration;
-
 use tokio::time::Instant;
 
-use crate::invocation::Invocation;
+use crate::{Alarm, invocation::Invocation};
 
-/// Reading the clock takes about as long as a small record.
-const MAX_STRIDE: u32 = 64;
-
-/// What a stride should take at most. Far less than any useful margin.
-const STRIDE_TIME: Duration = Duration::from_millis(1);
-
-/// Between records a processor that never waits would never let the timer of the batch run, so the clock is read there
-/// too: after every record while they are slow, after up to 64 while they are fast.
+/// The deadline guard between user records, where a processor that never waits would not let the batch's timer run.
+///
+/// Before every user record it looks at an alarm, because reading the clock takes about as long as a small record; without
+/// an alarm, which only the system's clock has, it reads the clock.
 pub(crate) struct DeadlineCheck<'a> {
     invocation: &'a Invocation<'a>,
-    /// Records until the clock is read again.
-    due_in: u32,
-    stride: u32,
-    last_read: Instant,
+    stop_at: Option<Instant>,
+    alarm: Option<Alarm>,
 }
 
 impl<'a> DeadlineCheck<'a> {
     pub(crate) fn new(invocation: &'a Invocation<'a>) -> Self {
-        DeadlineCheck { invocation, due_in: 0, stride: 1, last_read: invocation.arrived }
+        let stop_at = invocation.stop_at;
+        // An alarm for an instant that has passed would come a moment too late.
+        let alarm = stop_at
+            .filter(|&stop_at| invocation.clock.instant() < stop_at)
+            .and_then(|stop_at| invocation.clock.alarm(stop_at));
+        DeadlineCheck { invocation, stop_at, alarm }
     }
 
     #[inline]
-    pub(crate) fn is_over(&mut self) -> bool {
-        match self.due_in.checked_sub(1) {
-            Some(due_in) => {
-                self.due_in = due_in;
-                false
-            }
-            None => self.read_clock(),
-        }
-    }
-
-    fn read_clock(&mut self) -> bool {
-        let Some(stop_at) = self.invocation.stop_at else {
-            self.due_in = u32::MAX;
+    pub(crate) fn is_over(&self) -> bool {
+        let Some(stop_at) = self.stop_at else { return false };
+        if self.alarm.as_ref().is_some_and(|alarm| !alarm.is_due()) {
             return false;
-        };
-        let now = self.invocation.clock.instant();
-        let fast = now.saturating_duration_since(self.last_read) < STRIDE_TIME;
-        self.stride = if fast { (self.stride * 2).min(MAX_STRIDE) } else { 1 };
-        self.due_in = self.stride - 1;
-        self.last_read = now;
-        now >= stop_at
+        }
+        // The clock decides: tokio's time may be paused, so that it lies behind the system's.
+        self.invocation.clock.instant() >= stop_at
     }
 }

@@ -143,7 +143,7 @@ async fn in_order<P: RecordProcessor>(
 ) -> Result<(), Stop> {
     let Batch { records, invalid_frame, invocation, prior } = batch;
     let mut deaggregator = Deaggregator::new(invalid_frame);
-    let mut deadline = DeadlineCheck::new(invocation);
+    let deadline = DeadlineCheck::new(invocation);
     let start = ledger.at;
     for (position, kinesis_record) in records.iter().enumerate().skip(start.kinesis_record) {
         let data = payloads.get(position).map_err(|reason| Stop::Failed(Failure::Unreadable(reason)))?;
@@ -164,7 +164,7 @@ async fn in_order<P: RecordProcessor>(
                 ledger.counts.resumed += 1;
             } else {
                 let record = Record { attempt: prior.attempt(progress, &id), ..record };
-                process_one(processor, record, &mut deadline, ledger).await?;
+                process_one(processor, record, &deadline, ledger).await?;
             }
             ledger.pass(position, 1);
             continue;
@@ -212,7 +212,7 @@ async fn in_order<P: RecordProcessor>(
                 attempt: prior.attempt(progress, &UserRecordId::Sub(sub_sequence_number)),
                 ..whole
             };
-            process_one(processor, record, &mut deadline, ledger).await?;
+            process_one(processor, record, &deadline, ledger).await?;
         }
         ledger.pass(position, held as u64);
     }
@@ -246,7 +246,7 @@ fn plain_record<'a>(
 async fn process_one<P: RecordProcessor>(
     processor: &P,
     record: Record<'_>,
-    deadline: &mut DeadlineCheck<'_>,
+    deadline: &DeadlineCheck<'_>,
     ledger: &mut Ledger,
 ) -> Result<(), Stop> {
     ledger.at.sub_sequence_number = record.sub_sequence_number;

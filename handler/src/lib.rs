@@ -35,6 +35,7 @@
 struct Readme;
 
 mod sequence_number;
+mod alarm;
 mod clock;
 #[cfg(feature = "dynamodb")]
 mod dynamodb;
@@ -65,6 +66,7 @@ mod function;
 pub use kpl_deaggregation::InvalidFramePolicy;
 pub use lambda_runtime::{Context, Error, LambdaEvent, tracing};
 
+pub use alarm::Alarm;
 pub use clock::{Clock, SystemClock};
 pub use counts::Counts;
 pub use event::{Event, EventError, EventMode, KinesisRecord};

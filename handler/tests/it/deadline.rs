@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use kinesis_handler::{Clock, Context, Event, Handler, Options, ProcessError, Record};
+use kinesis_handler::{Alarm, Clock, Context, Event, Handler, Options, ProcessError, Record, SystemClock};
 use tokio::time::{Instant, sleep};
 
 use crate::batch::{SUCCESS, aggregate, failure, json, plain};
@@ -109,39 +109,88 @@ async fn a_processor_that_never_waits_is_stopped_between_records() {
     let handler = Handler::with_options(&processor, options(Arc::clone(&clock), Duration::from_secs(1)));
     let records = (0..1_000).map(|sequence_number| plain(sequence_number, "a")).collect();
     let response = handler.handle(&Event::new(records).to_json(), &due_in(3_000)).await.expect("a response");
-    // 2 seconds. The first read finds nothing done yet, so the second one comes after two records.
+    // 2 seconds.
     assert_eq!(done.load(Ordering::Relaxed), 20);
     assert_eq!(json(&response), failure(20));
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_clock_is_read_seldom_while_records_are_fast() {
-    let counting = Arc::new(CountingClock { inner: TestClock::new(0), reads: AtomicU64::new(0) });
+async fn fast_records_do_not_let_slow_ones_behind_them_overrun() {
+    let done = AtomicU64::new(0);
+    let clock = TestClock::new(0);
+    let processor = async |_: Record<'_>| -> Result<(), ProcessError> {
+        if done.fetch_add(1, Ordering::Relaxed) >= 200 {
+            clock.read_ms.fetch_add(100, Ordering::Relaxed);
+        }
+        Ok(())
+    };
+    let handler = Handler::with_options(&processor, options(Arc::clone(&clock), Duration::from_secs(1)));
+    let records = (0..1_000).map(|sequence_number| plain(sequence_number, "a")).collect();
+    let response = handler.handle(&Event::new(records).to_json(), &due_in(3_000)).await.expect("a response");
+    // 200 that take no time, and 20 that use up the two seconds.
+    assert_eq!(done.load(Ordering::Relaxed), 220);
+    assert_eq!(json(&response), failure(220));
+}
+
+#[tokio::test]
+async fn the_systems_clock_stops_a_processor_that_never_waits() {
+    let slow = AtomicU64::new(0);
+    let begun = AtomicU64::new(0);
+    let processor = async |_: Record<'_>| -> Result<(), ProcessError> {
+        if begun.fetch_add(1, Ordering::Relaxed) >= 200 {
+            slow.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    };
+    let mut options = Options::default();
+    options.deadline_margin = Duration::from_millis(600);
+    let handler = Handler::with_options(&processor, options);
+    let records = (0..1_000).map(|sequence_number| plain(sequence_number, "a")).collect();
+    let mut context = Context::default();
+    context.deadline = SystemClock.epoch_ms() + 1_200;
+    let response = handler.handle(&Event::new(records).to_json(), &context).await.expect("a response");
+    // 600 ms are at most 30 records of 20 ms. The thread that notices may be late on a busy machine; a check at every
+    // 64th record would let about 60 more run.
+    let slow = slow.load(Ordering::Relaxed);
+    assert!((1..60).contains(&slow), "{slow} slow records");
+    assert_eq!(json(&response), failure(200 + slow));
+}
+
+#[tokio::test]
+async fn the_systems_clock_is_not_read_for_each_record() {
+    let counting = Arc::new(CountingClock { reads: AtomicU64::new(0) });
     let mut options = Options::default();
     options.clock = counting.clone();
     let handler =
         Handler::with_options(async |_: Record<'_>| -> Result<(), ProcessError> { Ok(()) }, options);
     let records = (0..6_400).map(|sequence_number| plain(sequence_number, "a")).collect();
-    let response = handler.handle(&Event::new(records).to_json(), &due_in(60_000)).await.expect("a response");
+    let mut context = Context::default();
+    context.deadline = SystemClock.epoch_ms() + 600_000;
+    let response = handler.handle(&Event::new(records).to_json(), &context).await.expect("a response");
     assert_eq!((json(&response).as_str(), response.counts().user_records), (SUCCESS, 6_400));
     let reads = counting.reads.load(Ordering::Relaxed);
-    assert!((100..120).contains(&reads), "{reads} reads");
+    assert!(reads < 10, "{reads} reads");
 }
 
+/// The system's clock, with a count of how often it was read.
 #[derive(Debug)]
 struct CountingClock {
-    inner: Arc<TestClock>,
     reads: AtomicU64,
 }
 
 impl Clock for CountingClock {
     fn epoch_ms(&self) -> u64 {
-        self.inner.epoch_ms()
+        SystemClock.epoch_ms()
     }
 
     fn instant(&self) -> Instant {
         self.reads.fetch_add(1, Ordering::Relaxed);
-        self.inner.instant()
+        SystemClock.instant()
+    }
+
+    fn alarm(&self, instant: Instant) -> Option<Alarm> {
+        SystemClock.alarm(instant)
     }
 }
 
