@@ -186,10 +186,13 @@ fn user_records(event: &Event<'_>, index: usize, ledger: &Ledger) -> u64 {
 /// Whether a row at this position (`None`: at the shard's end) has the whole batch behind it.
 fn is_all_behind(event: &Event<'_>, ledger: &Ledger, at: Option<CheckpointPosition>) -> bool {
     let (Some(at), Some(last)) = (at, event.records.last()) else { return true };
-    // How many user records the last Kinesis record holds is known only if it was reached. If it was, the checkpoint
-    // was its end, and the row is at least there.
-    let is_done = ledger.at.kinesis_record == event.records.len();
-    at.sequence_number > last.sequence_number || (is_done && at.sequence_number == last.sequence_number)
+    if at.sequence_number != last.sequence_number {
+        return at.sequence_number > last.sequence_number;
+    }
+    // The number of user records of the last Kinesis record is known only if it was reached. If it was, the checkpoint was
+    // its end, and the row is at least there. On an enhanced fan-out consumer it is never known: user records of one
+    // aggregate may arrive in several batches, each of which ends at the same sequence number.
+    ledger.at.kinesis_record == event.records.len() && !last.is_enhanced_fan_out()
 }
 
 fn whole_text(error: &CheckpointError) -> String {
