@@ -1,4 +1,9 @@
-use std::{fmt, str::FromStr};
+use std::{
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+    str::FromStr,
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
@@ -6,25 +11,31 @@ use thiserror::Error;
 /// Decimal digits that always fit into 64 bits.
 const LIMB_DIGITS: usize = 19;
 
+/// The most leading zeros that are kept. The API allows a number 129 digits, and no emulator pads to more than 56.
+const MAX_ZEROS: usize = 128;
+
 /// The sequence number of a Kinesis record: a non-negative integer of up to 192 bits, in integer order.
 ///
-/// Kinesis issues numbers of up to 186 bits (56 digits), too large for `u128`. The text form is canonical: ASCII
-/// digits without leading zeros, as in the API's pattern `0|([1-9]\d*)`, so that parsing and printing give the very
-/// text that came in.
+/// Kinesis issues numbers of up to 186 bits (56 digits), too large for `u128`. AWS writes them without leading zeros, as
+/// in the API's pattern `0|([1-9]\d*)`; some emulators pad them to a fixed width. Printing gives the very text that was
+/// parsed, because a response must name a record by it, but comparisons and hashes ignore leading zeros.
 ///
 /// ```
 /// use kinesis_handler::SequenceNumber;
 ///
-/// let nine: SequenceNumber = "9".parse()?;
+/// let nine: SequenceNumber = "009".parse()?;
 /// let ten: SequenceNumber = "10".parse()?;
 /// assert!(nine < ten);
-/// assert_eq!(ten.to_string(), "10");
+/// assert_eq!(nine, "9".parse()?);
+/// assert_eq!(nine.to_string(), "009");
 /// # Ok::<(), kinesis_handler::SequenceNumberError>(())
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy)]
 pub struct SequenceNumber {
-    /// Most significant first, so that the derived order is integer order.
+    /// Most significant first, so that their order is integer order.
     limbs: [u64; 3],
+    /// Number of leading zeros in the text.
+    zeros: u8,
 }
 
 /// Why a text is not a [`SequenceNumber`].
@@ -40,9 +51,12 @@ pub enum SequenceNumberError {
         /// Zero-based position in bytes.
         offset: usize,
     },
-    /// The first of several digits is zero.
-    #[error("sequence number has leading zeros")]
-    LeadingZero,
+    /// The text is padded beyond what the API allows a number.
+    #[error("sequence number has {zeros} leading zeros, more than 128")]
+    Padding {
+        /// Number of leading zeros.
+        zeros: usize,
+    },
     /// The number does not fit into 192 bits.
     #[error("sequence number of {digits} digits exceeds 192 bits")]
     TooLarge {
@@ -59,12 +73,13 @@ impl FromStr for SequenceNumber {
         if let Some(offset) = digits.iter().position(|byte| !byte.is_ascii_digit()) {
             return Err(SequenceNumberError::NotADigit { offset });
         }
-        match digits {
-            [] => return Err(SequenceNumberError::Empty),
-            [b'0', _, ..] => return Err(SequenceNumberError::LeadingZero),
-            _ => {}
+        let [before_last @ .., _] = digits else { return Err(SequenceNumberError::Empty) };
+        let zeros = before_last.iter().take_while(|&&digit| digit == b'0').count();
+        if zeros > MAX_ZEROS {
+            return Err(SequenceNumberError::Padding { zeros });
         }
-        let mut number = SequenceNumber { limbs: [0; 3] };
+        let digits = &digits[zeros..];
+        let mut number = SequenceNumber { limbs: [0; 3], zeros: zeros as u8 };
         for chunk in digits.chunks(LIMB_DIGITS) {
             let value = chunk.iter().fold(0, |value, digit| value * 10 + u64::from(digit - b'0'));
             number = number
@@ -76,6 +91,11 @@ impl FromStr for SequenceNumber {
 }
 
 impl SequenceNumber {
+    /// Returns the number without leading zeros, as AWS writes it.
+    pub fn without_padding(self) -> Self {
+        SequenceNumber { zeros: 0, ..self }
+    }
+
     /// `None` on overflow.
     fn times_plus(mut self, factor: u64, mut carry: u64) -> Option<Self> {
         for limb in self.limbs.iter_mut().rev() {
@@ -99,13 +119,39 @@ impl SequenceNumber {
     }
 }
 
+impl PartialEq for SequenceNumber {
+    fn eq(&self, other: &Self) -> bool {
+        self.limbs == other.limbs
+    }
+}
+
+impl Eq for SequenceNumber {}
+
+impl Ord for SequenceNumber {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.limbs.cmp(&other.limbs)
+    }
+}
+
+impl PartialOrd for SequenceNumber {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Hash for SequenceNumber {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.limbs.hash(state);
+    }
+}
+
 impl fmt::Display for SequenceNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rest = *self;
         // 2^192 has 58 digits: four chunks of 19.
         let chunks = [(); 4].map(|()| rest.divide());
         let first = chunks.iter().rposition(|&chunk| chunk != 0).unwrap_or(0);
-        write!(f, "{}", chunks[first])?;
+        write!(f, "{:0>1$}{2}", "", usize::from(self.zeros), chunks[first])?;
         chunks[..first].iter().rev().try_for_each(|chunk| write!(f, "{chunk:019}"))
     }
 }
@@ -152,6 +198,8 @@ impl fmt::Display for ExtendedSequenceNumber {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -163,9 +211,9 @@ mod tests {
     }
 
     #[test]
-    fn only_canonical_digits_are_sequence_numbers() {
+    fn only_digits_are_sequence_numbers() {
         check_refused("", "sequence number is empty");
-        check_refused("007", "sequence number has leading zeros");
+        check_refused(&"0".repeat(130), "sequence number has 129 leading zeros, more than 128");
         check_refused("+1", "sequence number has something other than a digit at byte 0");
         check_refused("12٣", "sequence number has something other than a digit at byte 2");
         check_refused("TRIM_HORIZON", "sequence number has something other than a digit at byte 0");
@@ -196,12 +244,31 @@ mod tests {
         assert_eq!(position("10", 2).to_string(), "10/2");
     }
 
+    #[test]
+    fn padding_is_printed_and_makes_no_difference() {
+        let parse = |text: &str| text.parse::<SequenceNumber>().expect("digits");
+        let padded = format!("{:056}", 7);
+        for text in ["0", "00", "007", &padded, &"0".repeat(129)] {
+            assert_eq!(parse(text).to_string(), text);
+        }
+        assert_eq!(parse(&padded), parse("7"));
+        assert!(parse("0009") < parse("10") && parse("09") < parse("010"));
+        let numbers: HashSet<_> = ["7", "07", "8"].map(parse).into();
+        assert_eq!(numbers.len(), 2);
+        assert_eq!(parse("007").without_padding().to_string(), "7");
+        assert_eq!(parse("000").without_padding().to_string(), "0");
+    }
+
     proptest! {
         #[test]
-        fn text_round_trips_and_orders_as_integers(a in "0|[1-9][0-9]{0,56}", b in "0|[1-9][0-9]{0,56}") {
-            let parse = |text: &str| text.parse::<SequenceNumber>().expect("canonical digits");
-            prop_assert_eq!(parse(&a).to_string(), a.clone());
-            prop_assert_eq!(parse(&a).cmp(&parse(&b)), (a.len(), &a).cmp(&(b.len(), &b)));
+        fn text_round_trips_and_orders_as_integers(
+            a in "0|[1-9][0-9]{0,56}", b in "0|[1-9][0-9]{0,56}", zeros in 0..=128usize,
+        ) {
+            let parse = |text: &str| text.parse::<SequenceNumber>().expect("digits");
+            let padded = "0".repeat(zeros) + &a;
+            prop_assert_eq!(parse(&padded).to_string(), padded.clone());
+            prop_assert_eq!(parse(&padded).cmp(&parse(&b)), (a.len(), &a).cmp(&(b.len(), &b)));
+            prop_assert_eq!(parse(&padded).without_padding().to_string(), a);
         }
     }
 }

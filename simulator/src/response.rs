@@ -80,7 +80,9 @@ fn positions(
         .iter()
         .map(|item| {
             let identifier = item.get("itemIdentifier")?.as_str()?;
-            by_number.get(&identifier.parse().ok()?).copied()
+            let (number, position) = by_number.get_key_value(&identifier.parse().ok()?)?;
+            // Numbers are the same with and without leading zeros, but an identifier is a text.
+            (number.to_string() == identifier).then_some(*position)
         })
         .collect::<Option<Vec<_>>>()?;
     positions.sort_unstable();
@@ -133,6 +135,14 @@ mod tests {
         check(&failures(&["11"]), Verdict::Partial(vec![1]));
         check(&failures(&["12", "13"]), Verdict::Failure);
         check(&failures(&["012"]), Verdict::Failure);
+        let mapping = Mapping { report_batch_item_failures: true, ..Mapping::default() };
+        for (identifier, expected) in
+            [("007", Verdict::Partial(vec![0])), ("7", Verdict::Failure), ("0007", Verdict::Failure)]
+        {
+            let response = failures(&[identifier]);
+            let numbers = ["007", "008"].map(|number| number.parse().expect("digits"));
+            assert_eq!(judge(response.as_bytes(), numbers, &mapping, &Undocumented::default()), expected);
+        }
         check(&failures(&[""]), Verdict::Failure);
     }
 

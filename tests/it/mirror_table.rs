@@ -194,6 +194,26 @@ async fn the_condition_is_integer_order_and_agrees_with_the_table_in_memory() {
 
 #[tokio::test]
 #[ignore = "needs moto: make test"]
+async fn padded_numbers_never_move_a_row_back() {
+    let world = World::start().await;
+    for (position, is_written, stored) in [
+        ("0009/0", true, "0009"),
+        ("0010/0", true, "0010"),
+        ("0009/5", false, "0010"),
+        ("9/0", false, "0010"),
+        ("100000/0", true, "100000"),
+        // A longer text, but a smaller number.
+        ("0000000011/0", false, "100000"),
+    ] {
+        let outcome = world.write(position).await.expect("moto answers");
+        assert_eq!(outcome == Outcome::Written, is_written, "{position}: {outcome:?}");
+        let item = world.item(SHARD).await.expect("a row");
+        assert_eq!(item.get("checkpoint"), Some(&text(stored)), "{position}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs moto: make test"]
 async fn rows_of_others_are_left_alone_or_taken_over_as_in_memory() {
     let world = World::start().await;
     let ours = [("kitStream", text(STREAM)), ("kitApp", text("orders"))];

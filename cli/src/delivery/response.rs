@@ -54,7 +54,11 @@ pub(super) fn processed(
     }
     let mut processed = length;
     for item in failures {
-        let position = identifier(item).and_then(|number| positions.get(&number));
+        let position = identifier(item).and_then(|identifier| {
+            let (number, position) = positions.get_key_value(&identifier.parse().ok()?)?;
+            // Numbers are the same with and without leading zeros, but an identifier is a text.
+            (number.to_string() == identifier).then_some(position)
+        });
         let position =
             position.ok_or_else(|| ResponseError::UnknownItem { found: excerpt(item.get().as_bytes()) })?;
         processed = processed.min(*position);
@@ -80,12 +84,12 @@ fn failures(response: &[u8]) -> Option<Vec<&RawValue>> {
     if members.is_empty() { Some(Vec::new()) } else { failures }
 }
 
-/// Returns the sequence number that an item of the list names.
-fn identifier(item: &RawValue) -> Option<SequenceNumber> {
+/// Returns the identifier in an item of the list.
+fn identifier(item: &RawValue) -> Option<String> {
     let Members(members) = serde_json::from_str(item.get()).ok()?;
     let mut identifiers = members.iter().filter(|(name, _)| name == "itemIdentifier");
     let (Some((_, identifier)), None) = (identifiers.next(), identifiers.next()) else { return None };
-    serde_json::from_str::<String>(identifier.get()).ok()?.parse().ok()
+    serde_json::from_str(identifier.get()).ok()
 }
 
 /// Returns the start of a response, on one line and without control characters.
@@ -230,6 +234,7 @@ mod tests {
     fn an_item_that_names_no_record_of_the_batch_confirms_nothing() {
         for (item, found) in [
             (r#"{"itemIdentifier":"13"}"#, r#"{"itemIdentifier": "13"}"#),
+            (r#"{"itemIdentifier":"012"}"#, r#"{"itemIdentifier": "012"}"#),
             (r#"{"itemIdentifier":""}"#, r#"{"itemIdentifier": ""}"#),
             (r#"{"itemIdentifier":null}"#, r#"{"itemIdentifier": null}"#),
             (r#"{"itemIdentifier":12}"#, r#"{"itemIdentifier": 12}"#),

@@ -146,8 +146,8 @@ fn wrong_options_are_named() {
     refused("--shard-id a:b", "'--shard-id <ID>': expected letters, digits, '_', '.' and '-'");
     refused("--arrival soon", "'--arrival <TIME>': expected seconds since 1970, or a time with its zone");
     refused(
-        "--first-sequence-number 007",
-        "'--first-sequence-number <NUMBER>': sequence number has leading zeros",
+        "--first-sequence-number +7",
+        "'--first-sequence-number <NUMBER>': sequence number has something other than a digit at byte 0",
     );
     refused(
         "--stream-arn s",

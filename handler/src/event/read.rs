@@ -334,8 +334,8 @@ mod tests {
             "record 1 cannot be named: sequence number is empty",
         );
         check_refused(
-            &event(r#"{"sequenceNumber":"02"}"#),
-            "record 1 cannot be named: sequence number has leading zeros",
+            &event(r#"{"sequenceNumber":"-2"}"#),
+            "record 1 cannot be named: sequence number has something other than a digit at byte 0",
         );
     }
 

@@ -61,6 +61,20 @@ fn rule_3_a_panic_fails_the_record() {
 }
 
 #[test]
+fn rule_1_a_padded_sequence_number_is_reported_as_it_came() {
+    let padded = |text: &str, data: &str| {
+        let mut record = plain(0, data);
+        record.sequence_number = text.parse().expect("digits");
+        record
+    };
+    check(
+        vec![padded("0009", "a"), padded("0010", "fail")],
+        r#"{"batchItemFailures":[{"itemIdentifier":"0010"}]}"#,
+        &["0009/0 a"],
+    );
+}
+
+#[test]
 fn rule_5_an_invalid_frame_fails_its_record_by_default() {
     check(vec![plain(9, "a"), invalid_frame(10), plain(11, "b")], &failure(10), &["9/0 a"]);
 }

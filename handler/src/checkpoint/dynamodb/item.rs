@@ -50,8 +50,8 @@ mod tests {
     fn what_no_lease_table_has_is_named() {
         check_unreadable(&[], "cannot read the lease: checkpoint is absent");
         check_unreadable(
-            &[("checkpoint", AttributeValue::S("007".to_owned()))],
-            "cannot read the lease: checkpoint is S(\"007\")",
+            &[("checkpoint", AttributeValue::S("7a".to_owned()))],
+            "cannot read the lease: checkpoint is S(\"7a\")",
         );
         check_unreadable(
             &[

@@ -9,11 +9,13 @@ use crate::{
     dynamodb::{Item, StoreFault, number_value, text_value, unreadable},
 };
 
-/// Sequence numbers are text in the table, whose order is that of integers only among numbers of the same length.
+/// Sequence numbers are text in the table, whose order is that of integers only among texts of the same length. A number
+/// that an emulator has padded stays padded, because that is the text which the emulator reads from, and a KCL writes.
+/// A shorter text is a smaller number if it is also shorter than the number without its leading zeros.
 const CONDITION: &str = "attribute_not_exists(leaseKey) OR (attribute_not_exists(leaseOwner) \
     AND (attribute_not_exists(kitStream) OR (kitStream = :stream AND kitApp = :app)) \
     AND (checkpoint IN (:trim_horizon, :latest, :at_timestamp) \
-    OR (checkpoint <> :shard_end AND (size(checkpoint) < :len \
+    OR (checkpoint <> :shard_end AND (size(checkpoint) < :digits \
     OR (size(checkpoint) = :len AND checkpoint < :seq) \
     OR (checkpoint = :seq AND (attribute_not_exists(checkpointSubSequenceNumber) \
     OR checkpointSubSequenceNumber < :sub))))))";
@@ -30,7 +32,8 @@ pub(super) async fn write(
     checkpoint: &Checkpoint<'_>,
 ) -> Result<Outcome, CheckpointError> {
     let sequence_number = checkpoint.position.sequence_number.to_string();
-    let digits = sequence_number.len() as u64;
+    let length = sequence_number.len() as u64;
+    let digits = checkpoint.position.sequence_number.without_padding().to_string().len() as u64;
     // The arrival of another record would be wrong, so an unknown one is none.
     let (arrival, add) = match checkpoint.arrival_ms {
         Some(_) => (", kitArrivalAt = :arrival", " ADD leaseCounter :one"),
@@ -48,7 +51,8 @@ pub(super) async fn write(
         .expression_attribute_values(":at_timestamp", text_value("AT_TIMESTAMP"))
         .expression_attribute_values(":shard_end", text_value("SHARD_END"))
         .expression_attribute_values(":seq", text_value(sequence_number))
-        .expression_attribute_values(":len", number_value(digits))
+        .expression_attribute_values(":len", number_value(length))
+        .expression_attribute_values(":digits", number_value(digits))
         .expression_attribute_values(":sub", number_value(checkpoint.position.sub_sequence_number))
         .expression_attribute_values(":zero", number_value(0))
         .expression_attribute_values(":one", number_value(1))

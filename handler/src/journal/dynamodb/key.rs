@@ -1,4 +1,5 @@
-//! Sort keys. A number has its length in two digits before it, so that the order of the text is that of the numbers.
+//! Sort keys. A number has no leading zeros, and its length in two digits before it, so that the order of the text is that
+//! of the numbers.
 
 use std::fmt::Display;
 
@@ -26,7 +27,7 @@ pub(super) fn is_of_journal(key: &str) -> bool {
 }
 
 pub(super) fn state(kind: StateKind, sequence_number: SequenceNumber) -> String {
-    format!("{}{}", states(kind), ordered(sequence_number))
+    format!("{}{}", states(kind), ordered(sequence_number.without_padding()))
 }
 
 pub(super) fn parse_state(key: &str) -> Option<(StateKind, SequenceNumber)> {
@@ -41,7 +42,7 @@ pub(super) fn head(sequence_number: SequenceNumber, id: &UserRecordId) -> String
         UserRecordId::Sub(number) => ordered(number),
         UserRecordId::Content(hash) => format!("h{hash}"),
     };
-    format!("{QUARANTINE}{}#{id}", ordered(sequence_number))
+    format!("{QUARANTINE}{}#{id}", ordered(sequence_number.without_padding()))
 }
 
 /// The key of a part of a payload: right behind its head's, and before all other heads.
@@ -87,7 +88,14 @@ fn ordered(number: impl Display) -> String {
 /// What [`ordered`] has made of a number.
 fn parse_ordered<N: std::str::FromStr>(text: &str) -> Option<N> {
     let (length, digits) = text.split_at_checked(2)?;
-    if format!("{:02}", digits.len()) != length { None } else { digits.parse().ok() }
+    let is_padded = digits.len() > 1 && digits.starts_with('0');
+    if is_padded || format!("{:02}", digits.len()) != length { None } else { digits.parse().ok() }
+}
+
+/// Returns the number of a key with the leading zeros that its item's attribute has.
+pub(super) fn padded(sequence_number: SequenceNumber, attribute: Option<&str>) -> SequenceNumber {
+    let padded = attribute.and_then(|text| text.parse().ok());
+    padded.filter(|padded| *padded == sequence_number).unwrap_or(sequence_number)
 }
 
 #[cfg(test)]

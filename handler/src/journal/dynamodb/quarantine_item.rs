@@ -194,7 +194,7 @@ fn open(item: &Item, key: &QuarantineKey<'_>) -> Result<OpenRecord, Unreadable> 
         (_, None) => Vec::new(),
     };
     let record = QuarantinedRecord {
-        sequence_number: key.sequence_number,
+        sequence_number: key::padded(key.sequence_number, text(item, "sequenceNumber").unwrap_or(None)),
         id: key.id,
         content: one_of(
             item,

@@ -29,7 +29,7 @@ pub(super) fn from_state(partition_key: &str, state: &RecordState) -> Item {
     let mut item = Item::from([
         (PARTITION_KEY.to_owned(), text_value(partition_key)),
         (SORT_KEY.to_owned(), text_value(key::state(*kind, *sequence_number))),
-        // For those who read the table: the key says it too.
+        // With the leading zeros of an emulator, which the key leaves out.
         ("sequenceNumber".to_owned(), text_value(sequence_number.to_string())),
         ("version".to_owned(), number_value(*version)),
         ("writtenBy".to_owned(), text_value(written_by)),
@@ -65,6 +65,7 @@ pub(super) fn from_state(partition_key: &str, state: &RecordState) -> Item {
 pub(super) fn to_state(item: &Item) -> Result<RecordState, Unreadable> {
     let (kind, sequence_number) =
         key::parse_state(sort_key(item)?).ok_or_else(|| unreadable(item, SORT_KEY))?;
+    let sequence_number = key::padded(sequence_number, text(item, "sequenceNumber").unwrap_or(None));
     let some = |name| number(item, name)?.ok_or_else(|| unreadable(item, name));
     let mut done = match text(item, "done")? {
         Some(text) => parse_ranges(text).ok_or_else(|| unreadable(item, "done"))?,
