@@ -46,7 +46,7 @@ pub enum SequenceNumberError {
     #[error("sequence number is empty")]
     Empty,
     /// A byte is not an ASCII digit.
-    #[error("sequence number has something other than a digit at byte {offset}")]
+    #[error("invalid character in the sequence number at byte {offset}, expected a digit")]
     NotADigit {
         /// Zero-based position in bytes.
         offset: usize,
@@ -214,9 +214,9 @@ mod tests {
     fn only_digits_are_sequence_numbers() {
         check_refused("", "sequence number is empty");
         check_refused(&"0".repeat(130), "sequence number has 129 leading zeros, more than 128");
-        check_refused("+1", "sequence number has something other than a digit at byte 0");
-        check_refused("12٣", "sequence number has something other than a digit at byte 2");
-        check_refused("TRIM_HORIZON", "sequence number has something other than a digit at byte 0");
+        check_refused("+1", "invalid character in the sequence number at byte 0, expected a digit");
+        check_refused("12٣", "invalid character in the sequence number at byte 2, expected a digit");
+        check_refused("TRIM_HORIZON", "invalid character in the sequence number at byte 0, expected a digit");
     }
 
     #[test]

@@ -192,7 +192,7 @@ fn what_is_no_kinesis_event_fails_the_invocation() {
     for (event, expected) in [
         ("{\"Records\":[", "the event is not JSON"),
         ("{\"orders\":1}", "not a Kinesis event"),
-        (r#"{"Records":[{"kinesis":{"data":""}}]}"#, "record 0 cannot be named"),
+        (r#"{"Records":[{"kinesis":{"data":""}}]}"#, "record 0: sequenceNumber must be text, found absent"),
     ] {
         let answer = function.invoke_with(event.as_bytes());
         assert!(!answer.success);

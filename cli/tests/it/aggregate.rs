@@ -147,7 +147,7 @@ fn wrong_options_are_named() {
     refused("--arrival soon", "'--arrival <TIME>': expected seconds since 1970, or a time with its zone");
     refused(
         "--first-sequence-number +7",
-        "'--first-sequence-number <NUMBER>': sequence number has something other than a digit at byte 0",
+        "'--first-sequence-number <NUMBER>': invalid character in the sequence number at byte 0, expected a digit",
     );
     refused(
         "--stream-arn s",

@@ -14,10 +14,10 @@ pub enum EventError {
         /// Column of the first error, from one.
         column: usize,
     },
-    /// The payload is JSON of another shape.
+    /// The payload is JSON of another shape, or has a member twice.
     #[error(
-        "not a Kinesis event: expected an object with an array \"Records\" of objects with an object \"kinesis\" \
-         (line {line}, column {column})"
+        "not a Kinesis event: expected an object with one array \"Records\", or an array of records as EventBridge \
+         Pipes delivers them (line {line}, column {column})"
     )]
     Shape {
         /// Line where the shape differs, from one.
@@ -28,25 +28,44 @@ pub enum EventError {
     /// There is no member `Records`.
     #[error("not a Kinesis event: expected an object with an array \"Records\", which is missing")]
     NoRecords,
+    /// A member of the event has another type than it should have.
+    #[error("the event's member \"{member}\": expected {expected}, found {found}")]
+    Member {
+        /// Name of the member.
+        member: &'static str,
+        /// What it should be.
+        expected: &'static str,
+        /// The JSON type that was found.
+        found: &'static str,
+    },
     /// The member `kinesisKit` asks for something that this version does not know.
-    #[error("the event's \"kinesisKit.mode\" is {found}, and known are \"replay\" and \"redrive\"")]
+    #[error("unknown kinesisKit.mode {found}; expected \"replay\" or \"redrive\"")]
     Mode {
-        /// What stands there, shortened.
+        /// What it asks for, shortened.
         found: String,
     },
-    /// A record comes from another service, or has no member `kinesis`.
+    /// An element of `Records` is not an object, or has no object `kinesis`.
+    #[error("not a Kinesis event: record {index}: expected {expected}, found {found}")]
+    Record {
+        /// Zero-based position in `Records`.
+        index: usize,
+        /// What it should be.
+        expected: &'static str,
+        /// The JSON type that was found.
+        found: &'static str,
+    },
+    /// A record comes from another service.
     #[error(
-        "not a Kinesis event: record {index} has no \"kinesis\" member or another \"eventSource\" than \
-         \"aws:kinesis\" ({event_source:?})"
+        "not a Kinesis event: record {index}: expected eventSource \"aws:kinesis\", found {event_source:?}"
     )]
     ForeignRecord {
         /// Zero-based position in `Records`.
         index: usize,
-        /// The record's `eventSource`, shortened; empty if it has none.
+        /// The record's `eventSource`, shortened.
         event_source: String,
     },
     /// A record cannot be named in a response, because its sequence number is absent or not text.
-    #[error("record {index} cannot be named: sequence number is {found}")]
+    #[error("record {index}: sequenceNumber must be text, found {found}")]
     NoSequenceNumber {
         /// Zero-based position in `Records`.
         index: usize,
@@ -54,7 +73,7 @@ pub enum EventError {
         found: &'static str,
     },
     /// A record cannot be named in a response, because its sequence number is malformed.
-    #[error("record {index} cannot be named")]
+    #[error("record {index}: invalid sequenceNumber")]
     SequenceNumber {
         /// Zero-based position in `Records`.
         index: usize,

@@ -183,6 +183,6 @@ mod tests {
         let mut event = aws::KinesisEvent::default();
         event.records.push(aws::KinesisEventRecord::default());
         let error = Event::try_from(&event).map(drop).expect_err("no sequence number");
-        assert_eq!(error.to_string(), "record 0 cannot be named");
+        assert_eq!(error.to_string(), "record 0: invalid sequenceNumber");
     }
 }

@@ -1,4 +1,4 @@
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
@@ -7,7 +7,8 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::{
-    Event, EventError, EventMode, KinesisRecord, RecordData, TumblingWindow, UnreadableRecord, scalar::Scalar,
+    Event, EventError, EventMode, KinesisRecord, RecordData, TumblingWindow, UnreadableRecord,
+    scalar::{Object, Scalar},
 };
 use crate::SequenceNumber;
 
@@ -17,37 +18,97 @@ pub(super) const EVENT_SOURCE: &str = "aws:kinesis";
 /// How much of a foreign `eventSource` or mode an error shows, in characters.
 const SHOWN_EVENT_SOURCE_CHARS: usize = 40;
 
+/// The byte order mark of UTF-8, with which editors on Windows begin a file.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 impl<'a> Event<'a> {
-    /// Reads a Lambda payload. One bad record does not make the event an error: its data is then
-    /// [`RecordData::Unreadable`], or fails to decode later. Members that the kit does not know are ignored.
+    /// Reads the payload of an invocation: a Lambda event, or the array of flat records that EventBridge Pipes delivers.
+    /// One bad record does not make the event an error: its data is then [`RecordData::Unreadable`], or fails to decode
+    /// later. Members that the kit does not know are ignored, and so is a byte order mark.
     ///
     /// # Errors
     ///
     /// Any [`EventError`]: the payload is no Kinesis event, or has a record that no response could name.
     pub fn parse(payload: &'a [u8]) -> Result<Self, EventError> {
+        let payload = payload.strip_prefix(BYTE_ORDER_MARK).unwrap_or(payload);
         // Derived readers also take an array, for an object with its members in order.
-        let start = payload.len() - payload.trim_ascii_start().len();
-        if payload[start..].starts_with(b"[") {
-            let line_start = payload[..start].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-            let line = 1 + payload[..start].iter().filter(|&&byte| byte == b'\n').count();
-            return Err(EventError::Shape { line, column: start - line_start + 1 });
+        match payload.trim_ascii_start().starts_with(b"[") {
+            true => read_list(payload),
+            false => read_object(payload),
         }
-        let error = match serde_json::from_slice::<RawEvent<'a, RawRecords<'a>>>(payload) {
-            Ok(raw) => return raw.with_records(|RawRecords(records)| records),
-            Err(error) => error,
-        };
-        // Something cannot be read. If it lies inside of records that can still be named, only they fail.
-        if let Ok(raw) = serde_json::from_slice::<RawEvent<'a, Vec<&'a RawValue>>>(payload)
-            && let Some(records) = raw.records.iter().flatten().enumerate().map(damaged_record).collect()
-        {
-            return raw.with_records(|_| records);
-        }
-        let (line, column) = (error.line(), error.column());
-        Err(match error.classify() {
-            serde_json::error::Category::Data => EventError::Shape { line, column },
-            _ => EventError::NotJson { line, column },
-        })
     }
+}
+
+/// Reads an event of the event source mapping.
+fn read_object(payload: &[u8]) -> Result<Event<'_>, EventError> {
+    let error = match serde_json::from_slice::<RawEvent<'_, Records<'_, Nested>>>(payload) {
+        Ok(raw) => return raw.with_records(|records| records.read),
+        Err(error) => error,
+    };
+    // Something cannot be read. If it lies inside of records that can still be named, only they fail.
+    if let Ok(raw) = serde_json::from_slice::<RawEvent<'_, Vec<&RawValue>>>(payload)
+        && let Some(records) = damaged_records::<Nested>(raw.records.as_deref().unwrap_or_default())
+    {
+        return raw.with_records(|_| records);
+    }
+    Err(unreadable(&error))
+}
+
+/// Reads the records of EventBridge Pipes.
+///
+/// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-kinesis.html>
+fn read_list(payload: &[u8]) -> Result<Event<'_>, EventError> {
+    let read = match serde_json::from_slice::<Records<'_, Flat>>(payload) {
+        Ok(records) => records.read,
+        Err(error) => serde_json::from_slice::<Vec<&RawValue>>(payload)
+            .ok()
+            .and_then(|records| damaged_records::<Flat>(&records))
+            .unwrap_or_else(|| Err(unreadable(&error))),
+    };
+    let records = read?;
+    if records.is_empty() {
+        // A pipe delivers one record at least, so this comes from somewhere else.
+        return Err(start_of(payload));
+    }
+    Ok(Event { records, ..Event::default() })
+}
+
+fn unreadable(error: &serde_json::Error) -> EventError {
+    let (line, column) = (error.line(), error.column());
+    match error.classify() {
+        serde_json::error::Category::Data => EventError::Shape { line, column },
+        _ => EventError::NotJson { line, column },
+    }
+}
+
+/// The first character of the payload is already wrong.
+fn start_of(payload: &[u8]) -> EventError {
+    let before = &payload[..payload.len() - payload.trim_ascii_start().len()];
+    let line_start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+    let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
+    EventError::Shape { line, column: before.len() - line_start + 1 }
+}
+
+/// Names the members of a record in one kind of event.
+trait Layout<'a> {
+    type Record: Deserialize<'a> + Into<RawRecord<'a>>;
+    type Name: Deserialize<'a> + Into<NamedKinesis<'a>>;
+}
+
+/// A record as the event source mapping delivers it: what the stream knows is in its member `kinesis`.
+struct Nested;
+
+impl<'a> Layout<'a> for Nested {
+    type Record = RawRecord<'a>;
+    type Name = NamedRecord<'a>;
+}
+
+/// A record as EventBridge Pipes delivers it: all members are beside each other.
+struct Flat;
+
+impl<'a> Layout<'a> for Flat {
+    type Record = FlatRecord<'a>;
+    type Name = NamedKinesis<'a>;
 }
 
 fn empty_object() -> Box<RawValue> {
@@ -60,20 +121,20 @@ fn empty_object() -> Box<RawValue> {
 struct RawEvent<'a, R> {
     #[serde(rename = "Records")]
     records: Option<R>,
-    #[serde(borrow)]
-    window: Option<RawWindow<'a>>,
+    #[serde(borrow, default)]
+    window: Object<RawWindow<'a>>,
     #[serde(borrow)]
     state: Option<&'a RawValue>,
     #[serde(borrow, default)]
     shard_id: Scalar<'a>,
     #[serde(borrow, default, rename = "eventSourceARN")]
     event_source_arn: Scalar<'a>,
-    #[serde(default)]
-    is_final_invoke_for_window: bool,
-    #[serde(default)]
-    is_window_terminated_early: bool,
-    #[serde(borrow)]
-    kinesis_kit: Option<RawKinesisKit<'a>>,
+    #[serde(borrow, default)]
+    is_final_invoke_for_window: Scalar<'a>,
+    #[serde(borrow, default)]
+    is_window_terminated_early: Scalar<'a>,
+    #[serde(borrow, default)]
+    kinesis_kit: Object<RawKinesisKit<'a>>,
 }
 
 impl<'a, R> RawEvent<'a, R> {
@@ -82,10 +143,16 @@ impl<'a, R> RawEvent<'a, R> {
         read: impl FnOnce(R) -> Result<Vec<KinesisRecord<'a>>, EventError>,
     ) -> Result<Event<'a>, EventError> {
         let records = read(self.records.ok_or(EventError::NoRecords)?)?;
-        let mode = self.kinesis_kit.map_or(Ok(EventMode::Mapping), |kit| mode(&kit.mode))?;
-        let has_window = self.window.is_some() || self.state.is_some();
+        let mode = match object(self.kinesis_kit, "kinesisKit")? {
+            Some(kit) => mode(&kit.mode)?,
+            None => EventMode::Mapping,
+        };
+        let is_final_invoke = flag(&self.is_final_invoke_for_window, "isFinalInvokeForWindow")?;
+        let is_terminated_early = flag(&self.is_window_terminated_early, "isWindowTerminatedEarly")?;
+        let window = object(self.window, "window")?;
+        let has_window = window.is_some() || self.state.is_some();
         let window = has_window.then(|| {
-            let RawWindow { start, end } = self.window.unwrap_or_default();
+            let RawWindow { start, end } = window.unwrap_or_default();
             let state = match self.state {
                 Some(state) => Cow::Borrowed(state),
                 None => Cow::Owned(empty_object()),
@@ -93,12 +160,32 @@ impl<'a, R> RawEvent<'a, R> {
             TumblingWindow {
                 shard_id: self.shard_id.text(),
                 event_source_arn: self.event_source_arn.text(),
-                is_final_invoke: self.is_final_invoke_for_window,
-                is_terminated_early: self.is_window_terminated_early,
+                is_final_invoke,
+                is_terminated_early,
                 ..TumblingWindow::new(start.text().unwrap_or_default(), end.text().unwrap_or_default(), state)
             }
         });
         Ok(Event { records, window, mode })
+    }
+}
+
+fn object<T>(member: Object<T>, name: &'static str) -> Result<Option<T>, EventError> {
+    match member {
+        Object::Absent => Ok(None),
+        Object::Value(value) => Ok(Some(value)),
+        Object::Other { found } => {
+            Err(EventError::Member { member: name, expected: "an object or null", found })
+        }
+    }
+}
+
+fn flag(member: &Scalar<'_>, name: &'static str) -> Result<bool, EventError> {
+    match member {
+        Scalar::Absent => Ok(false),
+        Scalar::Boolean(value) => Ok(*value),
+        other => {
+            Err(EventError::Member { member: name, expected: "true, false or null", found: other.found() })
+        }
     }
 }
 
@@ -132,8 +219,8 @@ struct RawWindow<'a> {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
 struct RawRecord<'a> {
-    #[serde(borrow)]
-    kinesis: Option<RawKinesis<'a>>,
+    #[serde(borrow, default)]
+    kinesis: Object<RawKinesis<'a>>,
     #[serde(borrow, default)]
     event_source: Scalar<'a>,
     #[serde(borrow, default, rename = "eventID")]
@@ -159,19 +246,64 @@ struct RawKinesis<'a> {
     encryption_type: Scalar<'a>,
 }
 
-/// The records, or the first error that one of them is. Each is converted as it is read, so that a payload of a great
-/// many wrong records costs no memory.
-struct RawRecords<'a>(Result<Vec<KinesisRecord<'a>>, EventError>);
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FlatRecord<'a> {
+    #[serde(borrow, default)]
+    sequence_number: Scalar<'a>,
+    #[serde(borrow, default)]
+    partition_key: Scalar<'a>,
+    #[serde(borrow, default)]
+    data: Scalar<'a>,
+    #[serde(borrow, default)]
+    approximate_arrival_timestamp: Scalar<'a>,
+    #[serde(borrow, default)]
+    encryption_type: Scalar<'a>,
+    #[serde(borrow, default)]
+    event_source: Scalar<'a>,
+    #[serde(borrow, default, rename = "eventID")]
+    event_id: Scalar<'a>,
+    #[serde(borrow, default, rename = "eventSourceARN")]
+    event_source_arn: Scalar<'a>,
+    #[serde(borrow, default)]
+    invoke_identity_arn: Scalar<'a>,
+}
 
-impl<'de: 'a, 'a> Deserialize<'de> for RawRecords<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(RawRecordsVisitor).map(RawRecords)
+impl<'a> From<FlatRecord<'a>> for RawRecord<'a> {
+    fn from(flat: FlatRecord<'a>) -> Self {
+        RawRecord {
+            kinesis: Object::Value(RawKinesis {
+                sequence_number: flat.sequence_number,
+                partition_key: flat.partition_key,
+                data: flat.data,
+                approximate_arrival_timestamp: flat.approximate_arrival_timestamp,
+                encryption_type: flat.encryption_type,
+            }),
+            event_source: flat.event_source,
+            event_id: flat.event_id,
+            event_source_arn: flat.event_source_arn,
+            invoke_identity_arn: flat.invoke_identity_arn,
+        }
     }
 }
 
-struct RawRecordsVisitor;
+/// The records, or the first error that one of them is. Each is converted as it is read, so that a payload of a great
+/// many wrong records costs no memory.
+struct Records<'a, L> {
+    read: Result<Vec<KinesisRecord<'a>>, EventError>,
+    layout: PhantomData<L>,
+}
 
-impl<'de> Visitor<'de> for RawRecordsVisitor {
+impl<'de: 'a, 'a, L: Layout<'de>> Deserialize<'de> for Records<'a, L> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let read = deserializer.deserialize_seq(RecordsVisitor::<L>(PhantomData))?;
+        Ok(Records { read, layout: PhantomData })
+    }
+}
+
+struct RecordsVisitor<L>(PhantomData<L>);
+
+impl<'de, L: Layout<'de>> Visitor<'de> for RecordsVisitor<L> {
     type Value = Result<Vec<KinesisRecord<'de>>, EventError>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -180,7 +312,7 @@ impl<'de> Visitor<'de> for RawRecordsVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         let mut records = Vec::new();
-        while let Some(raw) = seq.next_element::<RawRecord<'de>>()? {
+        while let Some(raw) = seq.next_element::<Object<L::Record>>()? {
             match record(records.len(), raw) {
                 Ok(record) => records.push(record),
                 Err(error) => {
@@ -193,16 +325,24 @@ impl<'de> Visitor<'de> for RawRecordsVisitor {
     }
 }
 
-fn record(index: usize, raw: RawRecord<'_>) -> Result<KinesisRecord<'_>, EventError> {
+fn record<'a>(index: usize, raw: Object<impl Into<RawRecord<'a>>>) -> Result<KinesisRecord<'a>, EventError> {
+    let wrong = |expected, found| Err(EventError::Record { index, expected, found });
+    let raw: RawRecord<'a> = match raw {
+        Object::Value(raw) => raw.into(),
+        Object::Absent => return wrong("an object", "null"),
+        Object::Other { found } => return wrong("an object", found),
+    };
     let event_source = raw.event_source.text().unwrap_or_default();
+    // A hand-written event may leave the source out.
+    if !event_source.is_empty() && event_source != EVENT_SOURCE {
+        let event_source = event_source.chars().take(SHOWN_EVENT_SOURCE_CHARS).collect();
+        return Err(EventError::ForeignRecord { index, event_source });
+    }
     let RawKinesis { sequence_number, partition_key, data, approximate_arrival_timestamp, encryption_type } =
         match raw.kinesis {
-            // A hand-written event may leave the source out.
-            Some(kinesis) if event_source.is_empty() || event_source == EVENT_SOURCE => kinesis,
-            _ => {
-                let event_source = event_source.chars().take(SHOWN_EVENT_SOURCE_CHARS).collect();
-                return Err(EventError::ForeignRecord { index, event_source });
-            }
+            Object::Value(kinesis) => kinesis,
+            Object::Absent => return wrong("an object \"kinesis\"", "none"),
+            Object::Other { found } => return wrong("an object \"kinesis\"", found),
         };
     let sequence_number: SequenceNumber = match sequence_number {
         Scalar::Text(text) => text.parse().map_err(|source| EventError::SequenceNumber { index, source })?,
@@ -248,15 +388,30 @@ struct NamedKinesis<'a> {
     sequence_number: Scalar<'a>,
 }
 
-/// A record of an event in which something cannot be read. `None` if it cannot even be told what this record is.
-fn damaged_record<'a>((index, raw): (usize, &&'a RawValue)) -> Option<Result<KinesisRecord<'a>, EventError>> {
-    let error = match serde_json::from_str(raw.get()) {
+impl<'a> From<NamedRecord<'a>> for NamedKinesis<'a> {
+    fn from(record: NamedRecord<'a>) -> Self {
+        record.kinesis
+    }
+}
+
+/// Reads the records of an event in which something cannot be read. `None` if not even the name of one can be.
+fn damaged_records<'a, L: Layout<'a>>(
+    records: &[&'a RawValue],
+) -> Option<Result<Vec<KinesisRecord<'a>>, EventError>> {
+    records.iter().enumerate().map(|(index, raw)| damaged_record::<L>(index, raw.get())).collect()
+}
+
+fn damaged_record<'a, L: Layout<'a>>(
+    index: usize,
+    raw: &'a str,
+) -> Option<Result<KinesisRecord<'a>, EventError>> {
+    let error = match serde_json::from_str::<Object<L::Record>>(raw) {
         Ok(raw) => return Some(record(index, raw)),
         Err(error) => error,
     };
-    let NamedRecord { kinesis: NamedKinesis { sequence_number } } = serde_json::from_str(raw.get()).ok()?;
-    let kinesis = RawKinesis { sequence_number, ..RawKinesis::default() };
-    let named = record(index, RawRecord { kinesis: Some(kinesis), ..RawRecord::default() });
+    let NamedKinesis { sequence_number } = serde_json::from_str::<L::Name>(raw).ok()?.into();
+    let kinesis = Object::Value(RawKinesis { sequence_number, ..RawKinesis::default() });
+    let named = record(index, Object::Value(RawRecord { kinesis, ..RawRecord::default() }));
     let reason = UnreadableRecord::Json { line: error.line(), column: error.column() };
     Some(named.map(|named| KinesisRecord { data: RecordData::Unreadable(reason), ..named }))
 }
@@ -289,53 +444,151 @@ mod tests {
     fn what_is_no_kinesis_event_is_named() {
         check_refused("", "the event is not JSON (line 1, column 0)");
         check_refused("{\"Records\":", "the event is not JSON (line 1, column 11)");
+        let shape = |line, column| {
+            format!(
+                "not a Kinesis event: expected an object with one array \"Records\", or an array of records as \
+                 EventBridge Pipes delivers them (line {line}, column {column})"
+            )
+        };
+        check_refused("[]", &shape(1, 1));
+        check_refused("\n\n [ ]", &shape(3, 2));
+        check_refused(r#"{"Records":{}}"#, &shape(1, 11));
+        check_refused(r#"{"Records":[],"Records":[]}"#, &shape(1, 23));
+        check_refused("5", &shape(1, 1));
+        let record = |index, expected, found| {
+            format!("not a Kinesis event: record {index}: expected {expected}, found {found}")
+        };
+        check_refused("[[]]", &record(0, "an object", "an array"));
+        check_refused(r#"{"Records":[5]}"#, &record(0, "an object", "a number"));
+        check_refused(r#"{"Records":[null]}"#, &record(0, "an object", "null"));
+        // A derived reader would take it for a record with its members in order.
         check_refused(
-            "[]",
-            "not a Kinesis event: expected an object with an array \"Records\" of objects with an object \
-             \"kinesis\" (line 1, column 1)",
+            r#"{"Records":[[{"sequenceNumber":"1","data":""}]]}"#,
+            &record(0, "an object", "an array"),
         );
-        check_refused(
-            "\n\n [[]]",
-            "not a Kinesis event: expected an object with an array \"Records\" of objects with an object \
-             \"kinesis\" (line 3, column 2)",
-        );
-        check_refused(
-            r#"{"Records":[5]}"#,
-            "not a Kinesis event: expected an object with an array \"Records\" of objects with an object \
-             \"kinesis\" (line 1, column 13)",
-        );
+        check_refused(r#"{"Records":[{"kinesis":"text"}]}"#, &record(0, "an object \"kinesis\"", "text"));
+        check_refused(r#"{"Records":[{"kinesis":["1"]}]}"#, &record(0, "an object \"kinesis\"", "an array"));
+        check_refused(r#"{"Records":[{"body":"text"}]}"#, &record(0, "an object \"kinesis\"", "none"));
         let no_records =
             "not a Kinesis event: expected an object with an array \"Records\", which is missing";
         check_refused("{}", no_records);
         check_refused(r#"{"Records":null}"#, no_records);
         check_refused(
             r#"{"Records":[{"eventSource":"aws:sqs","body":"text"}]}"#,
-            "not a Kinesis event: record 0 has no \"kinesis\" member or another \"eventSource\" than \
-             \"aws:kinesis\" (\"aws:sqs\")",
+            "not a Kinesis event: record 0: expected eventSource \"aws:kinesis\", found \"aws:sqs\"",
         );
         check_refused(
             r#"{"Records":[{"eventSource":"aws:dynamodb","kinesis":{"sequenceNumber":"1"}}]}"#,
-            "not a Kinesis event: record 0 has no \"kinesis\" member or another \"eventSource\" than \
-             \"aws:kinesis\" (\"aws:dynamodb\")",
+            "not a Kinesis event: record 0: expected eventSource \"aws:kinesis\", found \"aws:dynamodb\"",
         );
+        check_refused(
+            r#"[{"eventSource":"aws:sqs","messageId":"1","body":"text"}]"#,
+            "not a Kinesis event: record 0: expected eventSource \"aws:kinesis\", found \"aws:sqs\"",
+        );
+    }
+
+    #[test]
+    fn a_member_of_the_wrong_type_is_named() {
+        let event = |member: &str| format!(r#"{{"Records":[],{member}}}"#);
+        let wrong = |member, expected, found| {
+            format!("the event's member \"{member}\": expected {expected}, found {found}")
+        };
+        for member in ["isFinalInvokeForWindow", "isWindowTerminatedEarly"] {
+            for (value, found) in
+                [("1", "a number"), ("\"true\"", "text"), ("{}", "an object"), ("[]", "an array")]
+            {
+                let payload = event(&format!(r#""{member}":{value}"#));
+                check_refused(&payload, &wrong(member, "true, false or null", found));
+            }
+        }
+        for member in ["window", "kinesisKit"] {
+            for (value, found) in
+                [("1", "a number"), ("\"text\"", "text"), ("true", "a boolean"), ("[]", "an array")]
+            {
+                let payload = event(&format!(r#""{member}":{value}"#));
+                check_refused(&payload, &wrong(member, "an object or null", found));
+            }
+        }
+        check_refused(
+            &event(r#""kinesisKit":{}"#),
+            "unknown kinesisKit.mode absent; expected \"replay\" or \"redrive\"",
+        );
+    }
+
+    #[test]
+    fn null_stands_for_an_absent_member() {
+        let payload = br#"{"Records":[],"window":null,"state":null,"shardId":null,"eventSourceARN":null,
+            "isFinalInvokeForWindow":null,"isWindowTerminatedEarly":null,"kinesisKit":null}"#;
+        let event = Event::parse(payload).expect("a Kinesis event");
+        assert!(event.window.is_none());
+        assert_eq!(event.mode, EventMode::Mapping);
+        let payload = br#"{"Records":[],"window":{"start":"s","end":"e"},"isFinalInvokeForWindow":null,
+            "isWindowTerminatedEarly":true}"#;
+        let window = Event::parse(payload).expect("a Kinesis event").window.expect("a window");
+        assert!(!window.is_final_invoke && window.is_terminated_early);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_skipped() {
+        for payload in [
+            r#"{"Records":[{"kinesis":{"sequenceNumber":"1","data":"YQ=="}}]}"#,
+            r#"[{"sequenceNumber":"1","data":"YQ=="}]"#,
+        ] {
+            let payload = format!("\u{feff}{payload}");
+            let event = Event::parse(payload.as_bytes()).expect("a Kinesis event");
+            assert_eq!(event.records[0].data.decode().expect("base64"), b"a");
+        }
+    }
+
+    #[test]
+    fn records_of_a_pipe_are_those_of_an_event() {
+        let arn = "arn:aws:kinesis:us-east-2:123456789012:stream/orders";
+        let flat = format!(
+            r#"[{{"kinesisSchemaVersion":"1.0","partitionKey":"k","sequenceNumber":"00012","data":"YQ==",
+            "approximateArrivalTimestamp":1545084650.987,"encryptionType":"KMS","eventSource":"aws:kinesis",
+            "eventVersion":"1.0","eventID":"shardId-000000000006:00012","eventName":"aws:kinesis:record",
+            "invokeIdentityArn":"role","awsRegion":"us-east-2","eventSourceARN":"{arn}"}},
+            {{"sequenceNumber":"13","data":"Y!==","partitionKey":null}}]"#
+        );
+        let event = Event::parse(flat.as_bytes()).expect("the records of a pipe");
+        assert!(event.window.is_none());
+        assert_eq!(event.mode, EventMode::Mapping);
+        assert_eq!(event.records.len(), 2);
+        assert_eq!(
+            event.records[0],
+            KinesisRecord {
+                approximate_arrival_ms: Some(1_545_084_650_987),
+                encryption_type: Some("KMS".into()),
+                shard_id: Some("shardId-000000000006".into()),
+                event_source_arn: Some(arn.into()),
+                invoke_identity_arn: Some("role".into()),
+                ..KinesisRecord::new("12".parse().expect("digits"), "k", b"a")
+            }
+        );
+        assert_eq!(event.records[0].sequence_number.to_string(), "00012");
+        assert!(event.records[1].data.decode().is_err());
+
+        let damaged =
+            r#"[{"sequenceNumber":"1","data":"YQ=="},{"sequenceNumber":"2","data":"YQ==","data":"Yg=="}]"#;
+        let event = Event::parse(damaged.as_bytes()).expect("the records of a pipe");
+        assert_eq!(event.records[0].data.decode().expect("base64"), b"a");
+        assert_eq!(event.records[1].sequence_number.to_string(), "2");
+        assert!(event.records[1].data.decode().is_err());
+        check_refused(r#"[{"data":"YQ=="}]"#, "record 0: sequenceNumber must be text, found absent");
     }
 
     #[test]
     fn a_record_that_cannot_be_named_makes_the_event_an_error() {
         let ok = r#"{"kinesis":{"sequenceNumber":"1","data":""}}"#;
         let event = |kinesis| format!(r#"{{"Records":[{ok},{{"kinesis":{kinesis}}}]}}"#);
-        check_refused(&event("{}"), "record 1 cannot be named: sequence number is absent");
+        check_refused(&event("{}"), "record 1: sequenceNumber must be text, found absent");
         check_refused(
             &event(r#"{"sequenceNumber":2}"#),
-            "record 1 cannot be named: sequence number is a number",
+            "record 1: sequenceNumber must be text, found a number",
         );
         check_refused(
             &event(r#"{"sequenceNumber":""}"#),
-            "record 1 cannot be named: sequence number is empty",
-        );
-        check_refused(
-            &event(r#"{"sequenceNumber":"-2"}"#),
-            "record 1 cannot be named: sequence number has something other than a digit at byte 0",
+            "record 1: invalid sequenceNumber: sequence number is empty",
         );
     }
 
@@ -406,12 +659,12 @@ mod tests {
         }
         check_refused(
             &event(r#"{"kinesis":{"sequenceNumber":"x","data":1,"data":2}}"#),
-            "record 1 cannot be named: sequence number has something other than a digit at byte 0",
+            "record 1: invalid sequenceNumber: invalid character in the sequence number at byte 0, expected a digit",
         );
         check_refused(
             r#"{"Records":[{"kinesis":{"sequenceNumber":"1","sequenceNumber":"2"}}]}"#,
-            "not a Kinesis event: expected an object with an array \"Records\" of objects with an object \
-             \"kinesis\" (line 1, column 61)",
+            "not a Kinesis event: expected an object with one array \"Records\", or an array of records as \
+             EventBridge Pipes delivers them (line 1, column 61)",
         );
     }
 

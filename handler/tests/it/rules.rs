@@ -1,5 +1,7 @@
 use std::sync::Mutex;
 
+use base64::prelude::*;
+
 use kinesis_handler::{
     Context, Event, Handler, InvalidFramePolicy, KinesisRecord, Options, ProcessError, Record,
 };
@@ -219,7 +221,7 @@ async fn rule_9_a_record_without_a_name_fails_the_invocation_before_anything_is_
     let event = br#"{"Records":[{"kinesis":{"sequenceNumber":"9","data":""}},{"kinesis":{"data":""}}]}"#;
     let error =
         handler.handle(event, &Context::default()).await.map(drop).expect_err("no way to report record 1");
-    assert_eq!(error.to_string(), "record 1 cannot be named: sequence number is absent");
+    assert_eq!(error.to_string(), "record 1: sequenceNumber must be text, found absent");
 }
 
 #[tokio::test]
@@ -262,4 +264,22 @@ async fn a_window_gets_its_state_back_beside_the_failures() {
         let response = handler.handle(event(records).as_bytes(), &Context::default()).await;
         assert_eq!(json(&response.expect("a response")), expected);
     }
+}
+
+#[tokio::test]
+async fn records_of_eventbridge_pipes_are_deaggregated_and_reported_one_by_one() {
+    let data = BASE64_STANDARD.encode(frame(&["a", "b"]));
+    let event = format!(
+        r#"[{{"sequenceNumber":"1","data":"{data}","partitionKey":"a","eventSource":"aws:kinesis"}},
+        {{"sequenceNumber":"2","data":"/w==","partitionKey":"b","eventSource":"aws:kinesis"}}]"#
+    );
+    let done = Mutex::new(Vec::new());
+    let handler = Handler::new(async |record: Record<'_>| -> Result<(), ProcessError> {
+        let text = record.text()?.to_owned();
+        done.lock().expect("no panic while locked").push(format!("{} {text}", record.position()));
+        Ok(())
+    });
+    let response = handler.handle(event.as_bytes(), &Context::default()).await.expect("a response");
+    assert_eq!(json(&response), failure(2));
+    assert_eq!(*done.lock().expect("no panic while locked"), ["1/0 a", "1/1 b"]);
 }

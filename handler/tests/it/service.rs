@@ -86,6 +86,6 @@ async fn an_error_of_the_invocation_names_its_type_and_cause() {
     assert_eq!(format!("{error:?}"), "KinesisHandler.InvalidEvent: the event is not JSON (line 1, column 0)");
     assert_eq!(
         diagnostic(r#"{"Records":[{"kinesis":{"sequenceNumber":"x"}}]}"#).await.error_message,
-        "record 0 cannot be named: sequence number has something other than a digit at byte 0"
+        "record 0: invalid sequenceNumber: invalid character in the sequence number at byte 0, expected a digit"
     );
 }
