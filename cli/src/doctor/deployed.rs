@@ -165,11 +165,17 @@ fn name(arn: &str) -> &str {
 }
 
 fn function(configuration: &GetFunctionConfigurationOutput) -> Function {
-    let variables = configuration.environment.clone().and_then(|environment| environment.variables);
+    let environment = configuration.environment.as_ref();
+    // Lambda leaves variables out if it may not decrypt them.
+    let error = environment.and_then(|environment| environment.error.as_ref()?.message.clone());
+    let variables = environment.and_then(|environment| environment.variables.clone());
     let variables = variables.unwrap_or_default().into_iter();
     Function {
         id: configuration.function_name.clone().unwrap_or_default(),
-        variables: Setting::Known(variables.map(|(name, value)| (name, Setting::Known(value))).collect()),
+        variables: match error {
+            Some(error) => Setting::Unknown(error),
+            None => Setting::Known(variables.map(|(name, value)| (name, Setting::Known(value))).collect()),
+        },
         timeout_s: configuration.timeout.map(i64::from).into(),
         memory_mb: configuration.memory_size.map(i64::from).into(),
         is_on_managed_instances: Setting::Known(configuration.capacity_provider_config.is_some()),
@@ -212,9 +218,13 @@ fn mapping(found: EventSourceMappingConfiguration) -> Mapping {
                 may_use_key: Setting::Absent,
             })
             .into(),
-        filters: Setting::Known(
-            filters.into_iter().filter_map(|filter| filter.pattern).map(Setting::Known).collect(),
-        ),
+        // Lambda leaves encrypted filters out if it may not decrypt them.
+        filters: match found.filter_criteria_error.and_then(|error| error.message) {
+            Some(message) => Setting::Unknown(message),
+            None => Setting::Known(
+                filters.into_iter().filter_map(|filter| filter.pattern).map(Setting::Known).collect(),
+            ),
+        },
         ..Mapping::default()
     }
 }

@@ -6,16 +6,17 @@ use super::{
     super::{
         mapping::{Destination, Function, Service},
         setting::Setting,
-        template::{Template, scalar, spell},
+        template::{scalar, spell},
     },
+    index::Index,
     properties::{express, member, raw, text},
-    role::{Role, arn_of},
+    role::Role,
     source::resource,
 };
 
 /// Returns the destination, absent if there is none. An event of a SAM function may name its `Type`, too.
 pub(super) fn of_mapping(
-    template: &Template,
+    index: &Index<'_>,
     properties: &Value,
     function: Option<&Function>,
     is_sam_event: bool,
@@ -27,22 +28,25 @@ pub(super) fn of_mapping(
             if scalar(&destination).is_some_and(|text| text.is_empty()) {
                 return Setting::Absent;
             }
-            let role = function.map(|function| Role::of_function(template, &function.id));
-            Setting::Known(of_value(template, &destination, kind, role))
+            let role = function.map(|function| index.role_of(&function.id));
+            Setting::Known(of_value(index, &destination, kind, role.as_deref()))
         })
     })
 }
 
 fn of_value(
-    template: &Template,
+    index: &Index<'_>,
     destination: &Value,
     kind: Setting<String>,
-    role: Option<Role>,
+    role: Option<&Role>,
 ) -> Destination {
-    let described = resource(template, destination);
-    let by_resource = described
-        .as_ref()
-        .and_then(|(_, kind, _)| Service::of(&kind.replace("::", ":").replace("AWS:", ":")));
+    let described = resource(index.template, destination);
+    let by_resource = described.as_ref().and_then(|(_, kind, _)| match *kind {
+        "AWS::S3::Bucket" => Some(Service::S3),
+        "AWS::SQS::Queue" => Some(Service::Sqs),
+        "AWS::SNS::Topic" => Some(Service::Sns),
+        _ => None,
+    });
     let by_text =
         || spell(destination).filter(|text| text.starts_with("arn:")).and_then(|text| Service::of(&text));
     let by_kind = || kind.known().and_then(|kind| Service::of(kind));
@@ -50,19 +54,22 @@ fn of_value(
         Some(service) => Setting::Known(service),
         None => Setting::Unknown(express(destination)),
     };
-    let (Some(role), Some(arn)) = (role, arn_of(template, destination)) else {
+    let Some(role) = role else {
         return Destination { service, may_write: Setting::Absent, may_use_key: Setting::Absent };
     };
     let may_write = match service.known() {
-        Some(Service::S3) => role.allows(template, "s3:PutObject", &format!("{arn}/key")),
-        Some(Service::Sqs) => role.allows(template, "sqs:SendMessage", &arn),
-        Some(Service::Sns) => role.allows(template, "sns:Publish", &arn),
+        Some(Service::S3) => role.allows(index, "s3:PutObject", destination, "/key"),
+        Some(Service::Sqs) => role.allows(index, "sqs:SendMessage", destination, ""),
+        Some(Service::Sns) => role.allows(index, "sns:Publish", destination, ""),
         Some(Service::Other) | None => Setting::Absent,
     };
     let key = described.map_or(Setting::Absent, |(_, _, properties)| key(&properties));
-    let may_use_key = key.and_then(|key| match arn_of(template, &key) {
-        Some(arn) => role.allows(template, "kms:GenerateDataKey", &arn),
-        None => Setting::Unknown(express(&key)),
+    let may_use_key = key.and_then(|key| match role.allows(index, "kms:GenerateDataKey", &key, "") {
+        // It may be a key that AWS manages.
+        Setting::Known(false) if scalar(&key).is_none() && resource(index.template, &key).is_none() => {
+            Setting::Unknown(express(&key))
+        }
+        other => other,
     });
     Destination { service, may_write, may_use_key }
 }

@@ -8,8 +8,9 @@ use super::{
     super::{
         mapping::Function,
         setting::Setting,
-        template::{Template, scalar, spell},
+        template::{scalar, spell},
     },
+    index::{Index, plain},
     properties::{express, number, raw},
     source::{id_of, tokens},
 };
@@ -18,95 +19,85 @@ use super::{
 const MAX_HOPS: usize = 3;
 
 /// Returns the function that a mapping names. Absent is one outside of a template that has no functions at all.
-pub(super) fn of_mapping(template: &Template, properties: &Value) -> Setting<Function> {
+pub(super) fn of_mapping(index: &Index<'_>, properties: &Value) -> Setting<Function> {
     raw(properties, "FunctionName").and_then(|name| {
-        if let Some(id) = id(template, &name, MAX_HOPS) {
-            return Setting::Known(of_resource(template, &id));
+        if let Some(id) = id(index, &name, MAX_HOPS) {
+            return Setting::Known(of_resource(index, &id));
         }
         let is_literal = scalar(&name).is_some_and(|name| !name.contains("{{resolve:"));
-        match functions(template).as_slice() {
-            [] if is_literal => Setting::Absent,
-            // Which other could it be?
-            [only] if !is_literal => Setting::Known(of_resource(template, only)),
-            _ => Setting::Unknown(format!("{}, which is no function of this template", express(&name))),
+        if is_literal && !index.has_functions {
+            return Setting::Absent;
         }
+        Setting::Unknown(format!("{}, which is no function of this template", express(&name)))
     })
-}
-
-fn functions(template: &Template) -> Vec<String> {
-    let is_function = |kind: &str| ["AWS::Lambda::Function", "AWS::Serverless::Function"].contains(&kind);
-    template.resources().filter(|(_, kind, _)| is_function(kind)).map(|(id, ..)| id.to_owned()).collect()
 }
 
 /// Returns the logical ID of the function that an expression names: by logical ID, by way of an alias or a version, or by
 /// its name.
-fn id(template: &Template, name: &Value, hops: usize) -> Option<String> {
+fn id(index: &Index<'_>, name: &Value, hops: usize) -> Option<String> {
     let spelled = spell(name)?;
-    let functions = functions(template);
     for token in tokens(&spelled).filter(|token| !token.starts_with("AWS::")) {
-        if let Some(id) = id_of(template, token) {
-            if functions.contains(&id) {
-                return Some(id);
+        let Some(id) = id_of(index.template, token) else {
+            match generated_for(index, token) {
+                Some(id) => return Some(id),
+                None => continue,
             }
-            let (kind, properties) = template.resource(&id)?;
-            if hops > 0 && ["AWS::Lambda::Alias", "AWS::Lambda::Version"].contains(&kind) {
-                let properties = template.evaluate(properties)?;
-                return self::id(template, &properties["FunctionName"], hops - 1);
-            }
-        } else if let Some(id) = functions.iter().find(|id| is_generated(template, id, token)) {
-            return Some(id.clone());
+        };
+        if index.is_function(&id) {
+            return Some(id);
+        }
+        let (kind, properties) = index.template.resource(&id)?;
+        if hops > 0 && ["AWS::Lambda::Alias", "AWS::Lambda::Version"].contains(&kind) {
+            let properties = index.template.evaluate(properties)?;
+            return self::id(index, &properties["FunctionName"], hops - 1);
         }
     }
     // arn:PARTITION:lambda:REGION:ACCOUNT:function:NAME:QUALIFIER, ACCOUNT:function:NAME or NAME:QUALIFIER; the colons of
     // pseudo parameters are in the way.
-    let plain = spelled.replace("AWS::", "");
+    let plain = plain(&spelled);
     let (_, name) = plain.split_once(":function:").unwrap_or(("", &plain));
-    let name = name.split(':').next().unwrap_or(name);
-    functions.into_iter().find(|id| {
-        let properties = template.resource(id).and_then(|(_, properties)| template.evaluate(properties));
-        let own = properties.and_then(|properties| spell(&properties["FunctionName"]));
-        own.is_some_and(|own| own.replace("AWS::", "") == name)
-    })
+    index.function_named(name.split(':').next().unwrap_or(name))
 }
 
-/// Returns whether a token is an alias or a version that SAM generates for a function.
-fn is_generated(template: &Template, function: &str, token: &str) -> bool {
-    let Some(rest) = token.strip_prefix(function) else { return false };
-    let alias = properties(template, function, "AutoPublishAlias");
-    alias.and_then(|alias| spell(&alias)).is_some_and(|alias| {
-        rest.strip_prefix("Alias").is_some_and(|name| name == alias) || rest.starts_with("Version")
-    })
+/// Returns the function whose alias or version SAM generates with this logical ID, such as `FunctionAliaslive`.
+fn generated_for(index: &Index<'_>, token: &str) -> Option<String> {
+    for (kind, separator) in [("alias", "Alias"), ("version", "Version")] {
+        for (at, _) in token.match_indices(separator) {
+            let (function, name) = (&token[..at], &token[at + separator.len()..]);
+            if !index.is_function(function) {
+                continue;
+            }
+            let (_, properties) = index.template.resource(function)?;
+            let properties = index.template.evaluate(properties).unwrap_or_default();
+            let alias = properties.get("AutoPublishAlias").or(index.globals.get("AutoPublishAlias"));
+            if alias.and_then(spell).is_some_and(|alias| kind == "version" || alias == name) {
+                return Some(function.to_owned());
+            }
+        }
+    }
+    None
 }
 
-/// Returns a property of a function; in a SAM template, those of all functions are defaults.
-fn properties(template: &Template, id: &str, name: &str) -> Option<Value> {
-    let (kind, properties) = template.resource(id)?;
-    let own = template.evaluate(properties).unwrap_or_default();
-    let of_all = template.globals("Function").filter(|_| kind == "AWS::Serverless::Function");
-    own.get(name).cloned().or_else(|| template.evaluate(of_all?)?.get(name).cloned())
-}
-
-pub(super) fn of_resource(template: &Template, id: &str) -> Function {
-    let (kind, properties) = template.resource(id).unwrap_or(("", &Value::Null));
-    let own = template.evaluate(properties).unwrap_or_default();
-    let of_all = template.globals("Function").filter(|_| kind == "AWS::Serverless::Function");
-    let of_all = of_all.and_then(|globals| template.evaluate(globals)).unwrap_or_default();
-    let or_global = |name: &str| match number(&own, name) {
-        Setting::Absent => number(&of_all, name),
+/// Returns a function of the template; in a SAM template, properties that all functions share are defaults.
+pub(super) fn of_resource(index: &Index<'_>, id: &str) -> Function {
+    let (kind, properties) = index.template.resource(id).unwrap_or(("", &Value::Null));
+    let own = index.template.evaluate(properties).unwrap_or_default();
+    let shared = if kind == "AWS::Serverless::Function" { &index.globals } else { &Value::Null };
+    let or_shared = |name: &str| match number(&own, name) {
+        Setting::Absent => number(shared, name),
         found => found,
     };
-    let is_managed =
-        ["CapacityProviderConfig"].iter().any(|name| own.get(name).or(of_all.get(name)).is_some());
+    let capacity_provider = own.get("CapacityProviderConfig").or(shared.get("CapacityProviderConfig"));
     Function {
         id: id.to_owned(),
-        variables: variables(&[&of_all, &own]),
-        timeout_s: or_global("Timeout"),
-        memory_mb: or_global("MemorySize"),
-        is_on_managed_instances: Setting::Known(is_managed),
+        variables: variables(&[shared, &own]),
+        timeout_s: or_shared("Timeout"),
+        memory_mb: or_shared("MemorySize"),
+        is_on_managed_instances: Setting::Known(capacity_provider.is_some()),
     }
 }
 
-/// Returns the variables, later ones first in rank.
+/// Returns the environment variables of these properties. Later ones replace earlier ones.
 fn variables(sources: &[&Value]) -> Setting<BTreeMap<String, Setting<String>>> {
     let mut all = BTreeMap::new();
     for properties in sources {

@@ -2,6 +2,7 @@
 
 mod destination;
 mod function;
+mod index;
 mod not_judged;
 mod properties;
 mod role;
@@ -15,10 +16,12 @@ use super::{
     setting::Setting,
     template::{Template, spell},
 };
+use index::Index;
 use properties::{boolean, express, list, member, number, raw, text};
 
 /// Returns what the rules judge in a template: mappings that are resources, and those that are events of SAM functions.
 pub(super) fn subject(template: &Template) -> Subject {
+    let index = Index::new(template);
     let mut subject = Subject { findings: not_judged::findings(template), ..Subject::default() };
     for (id, kind, properties) in template.resources() {
         match kind {
@@ -26,8 +29,8 @@ pub(super) fn subject(template: &Template) -> Subject {
                 let Some(properties) = template.evaluate(properties) else { continue };
                 match source::is_kinesis(template, &properties) {
                     Some(true) => {
-                        let function = function::of_mapping(template, &properties);
-                        subject.mappings.push(mapping(template, id, &properties, "EventSourceArn", function));
+                        let function = function::of_mapping(&index, &properties);
+                        subject.mappings.push(mapping(&index, id, &properties, "EventSourceArn", function));
                     }
                     Some(false) => {}
                     None => subject.findings.push(unread(id, "EventSourceArn", &properties)),
@@ -35,7 +38,7 @@ pub(super) fn subject(template: &Template) -> Subject {
             }
             "AWS::Serverless::Function" => {
                 let Some(properties) = template.evaluate(properties) else { continue };
-                add_events(template, id, &properties, &mut subject);
+                add_events(&index, id, &properties, &mut subject);
             }
             "AWS::CloudWatch::Alarm" => {
                 let Some(properties) = template.evaluate(properties) else { continue };
@@ -51,7 +54,7 @@ pub(super) fn subject(template: &Template) -> Subject {
 }
 
 /// Adds the Kinesis events of a SAM function.
-fn add_events(template: &Template, id: &str, properties: &Value, subject: &mut Subject) {
+fn add_events(index: &Index<'_>, id: &str, properties: &Value, subject: &mut Subject) {
     let events = match raw(properties, "Events") {
         Setting::Absent => return,
         Setting::Known(Value::Object(events)) => events,
@@ -63,11 +66,11 @@ fn add_events(template: &Template, id: &str, properties: &Value, subject: &mut S
         match text(event, "Type") {
             _ if is_hidden => subject.findings.push(unread(id, "Events", event)),
             Setting::Known(kind) if kind == "Kinesis" => {
-                let function = Setting::Known(function::of_resource(template, id));
+                let function = Setting::Known(function::of_resource(index, id));
                 let event = &event["Properties"];
                 // The logical ID that SAM generates.
                 let id = format!("{id}{name}");
-                subject.mappings.push(mapping(template, &id, event, "Stream", function));
+                subject.mappings.push(mapping(index, &id, event, "Stream", function));
             }
             Setting::Known(_) | Setting::Absent => {}
             Setting::Unknown(_) => subject.findings.push(unread(id, "Events", event)),
@@ -86,14 +89,15 @@ fn unread(id: &str, setting: &str, value: &Value) -> super::finding::Finding {
 }
 
 fn mapping(
-    template: &Template,
+    index: &Index<'_>,
     id: &str,
     properties: &Value,
     source: &str,
     function: Setting<Function>,
 ) -> Mapping {
+    let template = index.template;
     let event_source = raw(properties, source);
-    let destination = destination::of_mapping(template, properties, function.known(), source == "Stream");
+    let destination = destination::of_mapping(index, properties, function.known(), source == "Stream");
     Mapping {
         id: id.to_owned(),
         stream: source::stream(template, &event_source),

@@ -7,6 +7,7 @@ use super::{
         setting::Setting,
         template::{Template, scalar, spell},
     },
+    index::Index,
     properties::{express, raw},
     source::{id_of, tokens},
 };
@@ -90,10 +91,7 @@ impl Role {
                 Some("SNS") => ("sns:Publish", ""),
                 _ => continue,
             };
-            match spell(&on_failure["Destination"]) {
-                Some(destination) => self.allow(action, &format!("{destination}{suffix}")),
-                None => self.unknown = Some(express(&on_failure["Destination"])),
-            }
+            self.allow(action, &format!("{}{suffix}", spell_any(&on_failure["Destination"])));
         }
     }
 
@@ -125,25 +123,7 @@ impl Role {
                 Setting::Unknown(expression) => self.unknown = Some(expression),
             }
         }
-        self.add_attached(template, &id);
         self.id = Some(id);
-    }
-
-    /// Adds the policies that name the role, and the resource policies that allow it something.
-    fn add_attached(&mut self, template: &Template, id: &str) {
-        for (_, kind, properties) in template.resources() {
-            if !kind.starts_with("AWS::IAM::") || kind == "AWS::IAM::Role" {
-                continue;
-            }
-            let properties = template.evaluate(properties).unwrap_or_default();
-            let roles =
-                properties["Roles"].as_array().into_iter().flatten().chain(properties.get("RoleName"));
-            let names =
-                |role: &Value| spell(role).is_some_and(|text| tokens(&text).any(|token| names(token, id)));
-            if roles.into_iter().any(names) {
-                self.add_document(&properties["PolicyDocument"]);
-            }
-        }
     }
 
     fn add_policy(&mut self, template: &Template, policy: &Value) {
@@ -187,23 +167,32 @@ impl Role {
         }
     }
 
-    /// Returns whether the role may do this to a resource. A role without a statement for it may still be allowed by a
-    /// policy outside of the template.
-    pub(super) fn allows(&self, template: &Template, action: &str, arn: &str) -> Setting<bool> {
+    /// Returns whether the role may do this to a resource, or to what a suffix names in it. A role without a statement for
+    /// it may still be allowed by a policy outside of the template.
+    pub(super) fn allows(
+        &self,
+        index: &Index<'_>,
+        action: &str,
+        resource: &Value,
+        suffix: &str,
+    ) -> Setting<bool> {
         if !self.is_described {
             return Setting::Absent;
         }
-        let mut maybe = self.unknown.clone();
-        let of_resources = resource_statements(template, self.id.as_deref());
-        let statements: Vec<&Value> = self.statements.iter().chain(&of_resources).collect();
-        for statement in &statements {
-            let is_denied = statement["Effect"] == "Deny" && statement.get("Condition").is_none();
-            if is_denied && matches!(matches(template, statement, action, arn), Match::Yes) {
-                return Setting::Known(false);
-            }
+        let mut target = Arn::of(index.template, &spell_any(resource));
+        target.text.push_str(suffix);
+        let statements = || self.statements.iter().chain(index.grants(self.id.as_deref()));
+        let is_denied = |statement: &&Value| {
+            statement["Effect"] == "Deny"
+                && statement.get("Condition").is_none()
+                && matches!(matches(index.template, statement, action, &target), Match::Yes)
+        };
+        if statements().any(|statement| is_denied(&statement)) {
+            return Setting::Known(false);
         }
-        for statement in statements.iter().filter(|statement| statement["Effect"] != "Deny") {
-            match matches(template, statement, action, arn) {
+        let mut maybe = self.unknown.clone();
+        for statement in statements().filter(|statement| statement["Effect"] != "Deny") {
+            match matches(index.template, statement, action, &target) {
                 Match::Yes => return Setting::Known(true),
                 Match::Maybe(expression) => maybe = Some(expression),
                 Match::No => {}
@@ -213,78 +202,35 @@ impl Role {
     }
 }
 
-/// Whether a token stands for this resource or one of its attributes.
-fn names(token: &str, id: &str) -> bool {
-    token == id || token.strip_prefix(id).is_some_and(|rest| rest.starts_with('.'))
-}
-
-/// Returns the statements of bucket, queue, topic and key policies that name the role.
-fn resource_statements(template: &Template, role: Option<&str>) -> Vec<Value> {
-    let mut statements = Vec::new();
-    for (id, kind, properties) in template.resources() {
-        let (member, own) = match kind {
-            "AWS::S3::BucketPolicy" | "AWS::SQS::QueuePolicy" | "AWS::SNS::TopicPolicy" => {
-                ("PolicyDocument", None)
-            }
-            "AWS::KMS::Key" => ("KeyPolicy", Some(json!({ "Fn::GetAtt": [id, "Arn"] }))),
-            _ => continue,
-        };
-        let properties = template.evaluate(properties).unwrap_or_default();
-        let found = match &properties[member]["Statement"] {
-            Value::Array(found) => found.clone(),
-            Value::Object(_) => vec![properties[member]["Statement"].clone()],
-            _ => Vec::new(),
-        };
-        for mut statement in found {
-            let principal = statement["Principal"].to_string();
-            let is_anyone = statement["Principal"] == "*" || statement["Principal"]["AWS"] == "*";
-            let is_role = role.is_some_and(|role| {
-                principal.contains(&format!("\"{role}\"")) || principal.contains(&format!("{{{role}.Arn}}"))
-            });
-            if !is_anyone && !is_role {
-                continue;
-            }
-            // The only resource of a key policy is its key.
-            if let Some(own) = &own {
-                statement["Resource"] = own.clone();
-            }
-            statements.push(statement);
-        }
-    }
-    statements
-}
-
+/// Whether a statement is about an action and a resource.
 enum Match {
     Yes,
     Maybe(String),
     No,
 }
 
-fn matches(template: &Template, statement: &Value, action: &str, arn: &str) -> Match {
-    if statement.get("Effect").is_none() {
+fn matches(template: &Template, statement: &Value, action: &str, target: &Arn) -> Match {
+    let is_readable = ["NotAction", "NotResource"].iter().all(|name| statement.get(name).is_none());
+    if !is_readable || statement.get("Effect").is_none() {
         return Match::Maybe(express(statement));
     }
     let actions = items(&statement["Action"]);
-    if statement.get("NotAction").is_some() || statement.get("NotResource").is_some() {
-        return Match::Maybe(express(statement));
-    }
-    let has_action = actions.iter().any(|pattern| match scalar(pattern) {
-        Some(pattern) => glob(&pattern.to_ascii_lowercase(), &action.to_ascii_lowercase()),
-        None => false,
-    });
+    let has_action = actions
+        .iter()
+        .filter_map(scalar)
+        .any(|pattern| glob(&pattern.to_ascii_lowercase(), &action.to_ascii_lowercase()));
     if !has_action {
-        return match actions.into_iter().find(|action| scalar(action).is_none()) {
-            Some(unknown) => Match::Maybe(express(&unknown)),
-            None => Match::No,
-        };
+        let unknown = actions.iter().find(|action| scalar(action).is_none());
+        return unknown.map_or(Match::No, |unknown| Match::Maybe(express(unknown)));
     }
     let mut maybe = None;
     for resource in items(&statement["Resource"]) {
-        match spell(&resource).map(|spelled| (short_arn(template, &spelled), spelled)) {
-            Some(((pattern, _), _)) if glob(&pattern, arn) => return Match::Yes,
-            Some(((_, false), _)) => {}
-            Some(((_, true), spelled)) => maybe = Some(spelled),
-            None => maybe = Some(express(&resource)),
+        let pattern = Arn::of(template, &spell_any(&resource));
+        if glob(&pattern.text, &target.text) {
+            return Match::Yes;
+        }
+        if pattern.is_partly_unknown || target.is_partly_unknown {
+            maybe = Some(express(&resource));
         }
     }
     maybe.map_or(Match::No, Match::Maybe)
@@ -298,47 +244,56 @@ fn items(value: &Value) -> Vec<Value> {
     }
 }
 
-/// Returns service and resource of an expression's ARN, such as `s3:orders`, `None` if a part of it is unknown.
-pub(super) fn arn_of(template: &Template, value: &Value) -> Option<String> {
-    let spelled = spell(value)?;
-    let (arn, is_partly_unknown) = short_arn(template, &spelled);
-    if is_partly_unknown {
-        return None;
+/// Spells any expression, one that [`spell`] cannot as a token of its own.
+fn spell_any(value: &Value) -> String {
+    if let Some(spelled) = spell(value) {
+        return spelled;
     }
-    // A key may be named by its ID, or by an alias that the template does not resolve.
-    match arn.split_once(':') {
-        Some((_, resource)) => (!resource.starts_with("alias/")).then_some(arn),
-        None if arn.starts_with("alias/") => None,
-        None => Some(format!("kms:key/{arn}")),
+    match value["Fn::Join"].as_array().map(Vec::as_slice) {
+        Some([Value::String(delimiter), Value::Array(items)]) => {
+            items.iter().map(spell_any).collect::<Vec<_>>().join(delimiter)
+        }
+        _ => format!("${{{}}}", value.to_string().replace(['{', '}'], "|")),
     }
 }
 
-/// Returns service and resource of a spelled ARN, with the names of resources put in, and whether a part is unknown.
+/// Service and resource of an ARN, such as `s3:orders`, with the names of resources put in.
+///
 /// Partition, region and account are left out: a template seldom names others than its own.
-fn short_arn(template: &Template, spelled: &str) -> (String, bool) {
-    let mut arn = String::new();
-    let mut is_partly_unknown = spelled.contains("{{resolve:");
-    let mut parts = spelled.split("${");
-    arn.push_str(parts.next().unwrap_or_default());
-    for part in parts {
-        let (token, rest) = part.split_once('}').unwrap_or((part, ""));
-        match token {
-            "AWS::Partition" | "AWS::Region" | "AWS::AccountId" => arn.push('x'),
-            token if token.starts_with("AWS::") => arn.push_str(&literal(token)),
-            token => match id_of(template, token) {
-                Some(id) => arn.push_str(&of_resource(template, &id, token)),
-                None => {
-                    is_partly_unknown = true;
-                    arn.push_str(&literal(token));
-                }
-            },
+struct Arn {
+    text: String,
+    is_partly_unknown: bool,
+}
+
+impl Arn {
+    /// Reads a spelled ARN.
+    fn of(template: &Template, spelled: &str) -> Self {
+        let mut parts = spelled.split("${");
+        let mut arn = parts.next().unwrap_or_default().to_owned();
+        let mut is_partly_unknown = spelled.contains("{{resolve:") || spelled.contains("alias/");
+        for part in parts {
+            let (token, rest) = part.split_once('}').unwrap_or((part, ""));
+            match token {
+                "AWS::Partition" | "AWS::Region" | "AWS::AccountId" => arn.push('x'),
+                token if token.starts_with("AWS::") => arn.push_str(&literal(token)),
+                token => match id_of(template, token) {
+                    Some(id) => arn.push_str(&of_resource(template, &id, token)),
+                    None => {
+                        is_partly_unknown = true;
+                        arn.push_str(&literal(token));
+                    }
+                },
+            }
+            arn.push_str(rest);
         }
-        arn.push_str(rest);
-    }
-    let parts: Vec<&str> = arn.splitn(6, ':').collect();
-    match parts.as_slice() {
-        ["arn", _, service, _, _, resource] => (format!("{service}:{resource}"), is_partly_unknown),
-        _ => (arn, is_partly_unknown),
+        let parts: Vec<&str> = arn.splitn(6, ':').collect();
+        let text = match parts.as_slice() {
+            ["arn", _, service, _, _, resource] => format!("{service}:{resource}"),
+            // A key may be named by its ID.
+            _ if !arn.contains([':', '*']) => format!("kms:key/{arn}"),
+            _ => arn,
+        };
+        Arn { text, is_partly_unknown }
     }
 }
 
@@ -366,18 +321,11 @@ fn of_resource(template: &Template, id: &str, token: &str) -> String {
         ("AWS::KMS::Key", "Arn") => format!("arn:x:kms:x:x:key/{}", literal(id)),
         ("AWS::KMS::Key", _) => literal(id),
         ("AWS::KMS::Alias", _) => match properties.get("TargetKeyId").and_then(spell) {
-            Some(target) => short_key(template, &target),
+            Some(target) => format!("arn:x:{}", Arn::of(template, &target).text.replacen(':', ":x:x:", 1)),
             None => literal(token),
         },
         _ => literal(token),
     }
-}
-
-/// Returns the ARN of the key that an alias stands for.
-fn short_key(template: &Template, target: &str) -> String {
-    let (arn, _) = short_arn(template, target);
-    let key = arn.strip_prefix("kms:key/").unwrap_or(&arn);
-    format!("arn:x:kms:x:x:key/{key}")
 }
 
 /// Whether a text matches a pattern in which `*` stands for any text and `?` for any character.

@@ -30,10 +30,19 @@ pub(super) fn is_kinesis(template: &Template, properties: &Value) -> Option<bool
     if spelled.starts_with("arn:") {
         return Some(spelled.contains(":kinesis:"));
     }
-    // A parameter or an expression. Only streams have a starting position, and those of other services have other names.
-    let is_other =
-        ["dynamodb", "table", "kafka", "msk", "docdb", "cluster"].iter().any(|other| spelled.contains(other));
-    Some(spelled.contains("kinesis") || (properties.get("StartingPosition").is_some() && !is_other))
+    if spelled.contains("kinesis") {
+        return Some(true);
+    }
+    if ["dynamodb", "kafka", "docdb"].iter().any(|other| spelled.contains(other)) {
+        return Some(false);
+    }
+    // A parameter or an expression. Only streams have a starting position, and tables and clusters have streams, too.
+    match raw(properties, "StartingPosition") {
+        Setting::Absent => Some(false),
+        Setting::Unknown(_) => None,
+        Setting::Known(_) if ["table", "msk", "cluster"].iter().any(|other| spelled.contains(other)) => None,
+        Setting::Known(_) => Some(true),
+    }
 }
 
 /// Returns logical ID, type and evaluated properties of the only resource that an expression refers to.

@@ -144,6 +144,13 @@ fn a_stream_that_cannot_be_described_hides_nothing_else() {
 }
 
 #[test]
+fn filters_that_lambda_cannot_decrypt_are_not_judged() {
+    let error = json!({ "ErrorCode": "KMSAccessDenied", "Message": "no kms:Decrypt" });
+    let run = judge(vec![with(&[("FilterCriteriaError", error)])]);
+    assert_eq!(findings(&run), ["not-judged FilterCriteria"], "{}", run.stderr);
+}
+
+#[test]
 fn a_stream_that_distributes_records_by_itself_is_known() {
     let run = deployed("orders", vec![mapping()], |_| {
         let (status, mut answer) = description("orders");

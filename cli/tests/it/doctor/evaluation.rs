@@ -38,8 +38,7 @@ fn a_value_that_only_cloudformation_knows_is_not_judged() {
     ] {
         check(TEMPLATE, from, to, &format!("not-judged {expected}"));
     }
-    // The template has one function: which other could it be?
-    check_clean(TEMPLATE, "!Ref Function\n      Event", "!ImportValue x\n      Event");
+    check(TEMPLATE, "!Ref Function\n      Event", "!ImportValue x\n      Event", "not-judged FunctionName");
     // The probable retention is known.
     for source in [
         "!ImportValue orders-stream",
@@ -49,6 +48,8 @@ fn a_value_that_only_cloudformation_knows_is_not_judged() {
         check(TEMPLATE, "!GetAtt Stream.Arn", source, "warning MaximumRecordAgeInSeconds");
     }
     check_clean(TEMPLATE, "Namespace: AWS/Lambda\n", "Namespace: Orders\n");
+    // It may be a stream of DynamoDB.
+    check(TEMPLATE, "!GetAtt Stream.Arn", "!ImportValue timetable", "not-judged EventSourceArn");
 }
 
 #[test]

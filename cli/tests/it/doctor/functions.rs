@@ -150,12 +150,9 @@ fn mappings_that_share_a_journal_are_errors() {
         check(&two_mappings(source), "Position", "Position", SHARED);
     }
     // Through an alias, the function is the same, and so is its name, the default application.
-    check(
-        &two_mappings("!GetAtt Consumer.ConsumerARN"),
-        "FunctionName: !Ref Function",
-        "FunctionName: !Ref Blue",
-        SHARED,
-    );
+    let through_alias = two_mappings("!GetAtt Consumer.ConsumerARN");
+    let mapping = "FunctionName: !Ref Function\n      Event";
+    check(&through_alias, mapping, "FunctionName: !Ref Blue\n      Event", SHARED);
     check_clean(
         &two_mappings("arn:aws:kinesis:eu-west-1:123456789012:stream/other").replace("86400", "82800"),
         "Position",

@@ -48,6 +48,21 @@ fn a_role_must_be_allowed_to_write_to_the_destination() {
 }
 
 #[test]
+fn a_destination_that_is_partly_unknown_is_compared_by_its_expression() {
+    for destination in ["!Sub \"arn:aws:sqs:us-east-1:123456789012:${Name}\"", "!ImportValue sqs"] {
+        let own = with_role(&allow("sqs:SendMessage", destination));
+        let other = with_role(&allow("sqs:SendMessage", "!GetAtt Queue.Arn"));
+        let from = "{ Destination: !GetAtt Failures.Arn }";
+        let to = format!("{{ Destination: {destination} }}");
+        let is_import = destination.starts_with("!Import");
+        let kind = if is_import { "not-judged DestinationConfig" } else { "warning DestinationConfig" };
+        check(&own, from, &to, kind);
+        let both = [kind, "not-judged Role"];
+        super::check_all(&other, from, &to, if is_import { &both[..1] } else { &both });
+    }
+}
+
+#[test]
 fn policies_of_other_resources_count() {
     let statement = "Effect: Allow, Action: s3:PutObject, Resource: !Sub \"${Failures.Arn}/*\"";
     for resource in [
