@@ -26,7 +26,7 @@ use crate::{
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 const QUIET: Duration = Duration::from_secs(60 * 60);
 
-/// Longest wait for the list of a stream's shards.
+/// Longest wait for the list of a stream's shards, or of a function's mappings.
 const LIST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Reason why the mapping no longer retries a record.
@@ -73,7 +73,8 @@ impl Retries {
         let (None, Some(name)) = (max_age, function) else {
             return Retries { max_age, ..Retries::default() };
         };
-        match limits(name).await {
+        let limits = timeout(LIST_TIMEOUT, limits(name)).await;
+        match limits.unwrap_or_else(|_| Err(no_answer())) {
             Ok(by_stream) => Retries { max_age, by_stream },
             Err(failure) => {
                 note(format_args!(
@@ -167,7 +168,11 @@ async fn closed_shards(stream_arn: &str) -> Result<HashSet<String>, String> {
         api.shards().await
     };
     let shards = timeout(LIST_TIMEOUT, list).await;
-    let shards = shards.map_err(|_| format!("no answer within {} seconds", LIST_TIMEOUT.as_secs()))?;
+    let shards = shards.map_err(|_| no_answer())?;
     let shards = shards.map_err(|error| chain(&error))?;
     Ok(shards.into_iter().filter(|shard| !shard.is_open).map(|shard| shard.id).collect())
+}
+
+fn no_answer() -> String {
+    format!("no answer within {} seconds", LIST_TIMEOUT.as_secs())
 }

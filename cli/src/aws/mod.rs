@@ -31,8 +31,8 @@ const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(10);
 
 const DYNAMODB_ATTEMPTS: u32 = 10;
 
-/// DynamoDB's requests and answers are small.
-const DYNAMODB_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time until an answer of DynamoDB begins: its requests are small.
+const DYNAMODB_READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The services that are used, credentials included, as the SDK names them.
 const SERVICES: [&str; 8] = ["Kinesis", "DynamoDB", "Lambda", "S3", "SQS", "STS", "SSO", "SSO OIDC"];
@@ -94,7 +94,8 @@ pub(crate) async fn dynamodb(region: Option<&str>) -> Result<aws_sdk_dynamodb::C
     let config = config(region).await?;
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
-        .operation_attempt_timeout(DYNAMODB_REQUEST_TIMEOUT)
+        .read_timeout(DYNAMODB_READ_TIMEOUT)
+        .operation_attempt_timeout(REQUEST_TIMEOUT)
         .build();
     let config = aws_sdk_dynamodb::config::Builder::from(&config)
         .retry_config(RetryConfig::standard().with_max_attempts(DYNAMODB_ATTEMPTS))
