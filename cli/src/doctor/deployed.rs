@@ -178,6 +178,8 @@ fn function(configuration: &GetFunctionConfigurationOutput) -> Function {
         },
         timeout_s: configuration.timeout.map(i64::from).into(),
         memory_mb: configuration.memory_size.map(i64::from).into(),
+        // Another request tells it.
+        reserved_concurrency: Setting::Absent,
         is_on_managed_instances: Setting::Known(configuration.capacity_provider_config.is_some()),
     }
 }

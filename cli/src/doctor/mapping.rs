@@ -74,6 +74,8 @@ pub(super) struct Function {
     pub(super) variables: Setting<BTreeMap<String, Setting<String>>>,
     pub(super) timeout_s: Setting<i64>,
     pub(super) memory_mb: Setting<i64>,
+    /// Concurrent executions that are reserved for it, and its limit.
+    pub(super) reserved_concurrency: Setting<i64>,
     /// Whether it runs on Lambda Managed Instances.
     pub(super) is_on_managed_instances: Setting<bool>,
 }

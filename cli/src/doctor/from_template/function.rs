@@ -93,6 +93,7 @@ pub(super) fn of_resource(index: &Index<'_>, id: &str) -> Function {
         variables: variables(&[shared, &own]),
         timeout_s: or_shared("Timeout"),
         memory_mb: or_shared("MemorySize"),
+        reserved_concurrency: or_shared("ReservedConcurrentExecutions"),
         is_on_managed_instances: Setting::Known(capacity_provider.is_some()),
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn subject(template: &Template) -> Subject {
                         subject.mappings.push(mapping(&index, id, &properties, "EventSourceArn", function));
                     }
                     Some(false) => {}
-                    None => subject.findings.push(unread(id, "EventSourceArn", &properties)),
+                    None => subject.findings.push(unread(id, "EventSourceArn", express(&properties))),
                 }
             }
             "AWS::Serverless::Function" => {
@@ -58,13 +58,13 @@ fn add_events(index: &Index<'_>, id: &str, properties: &Value, subject: &mut Sub
     let events = match raw(properties, "Events") {
         Setting::Absent => return,
         Setting::Known(Value::Object(events)) => events,
-        Setting::Known(other) => return subject.findings.push(unread(id, "Events", &other)),
-        Setting::Unknown(_) => return subject.findings.push(unread(id, "Events", &properties["Events"])),
+        Setting::Known(other) => return subject.findings.push(unread(id, "Events", express(&other))),
+        Setting::Unknown(expression) => return subject.findings.push(unread(id, "Events", expression)),
     };
     for (name, event) in &events {
         let is_hidden = name.starts_with("Fn::");
         match text(event, "Type") {
-            _ if is_hidden => subject.findings.push(unread(id, "Events", event)),
+            _ if is_hidden => subject.findings.push(unread(id, "Events", express(event))),
             Setting::Known(kind) if kind == "Kinesis" => {
                 let function = Setting::Known(function::of_resource(index, id));
                 let event = &event["Properties"];
@@ -73,15 +73,15 @@ fn add_events(index: &Index<'_>, id: &str, properties: &Value, subject: &mut Sub
                 subject.mappings.push(mapping(index, &id, event, "Stream", function));
             }
             Setting::Known(_) | Setting::Absent => {}
-            Setting::Unknown(_) => subject.findings.push(unread(id, "Events", event)),
+            Setting::Unknown(expression) => subject.findings.push(unread(id, "Events", expression)),
         }
     }
 }
 
-fn unread(id: &str, setting: &str, value: &Value) -> super::finding::Finding {
+fn unread(id: &str, setting: &str, expression: String) -> super::finding::Finding {
     not_judged(
         setting,
-        express(value),
+        expression,
         "it may hold a mapping from Kinesis that cannot be read here",
         "judge the transformed template, or check the deployed function with --function",
     )

@@ -145,6 +145,21 @@ pub(super) fn max_age(mapping: &Mapping) -> Judged {
     }))
 }
 
+/// A reserved concurrency of 0 stops a function, as a disabled mapping does.
+pub(super) fn reserved_concurrency(mapping: &Mapping) -> Judged {
+    const SETTING: &str = "ReservedConcurrentExecutions";
+    let Some(function) = mapping.function.get(FUNCTION)? else { return Ok(None) };
+    Ok((function.reserved_concurrency.get(SETTING)? == Some(&0)).then(|| {
+        warning(
+            SETTING,
+            "0",
+            "every invocation is throttled, and records expire from the stream in the meantime",
+            "at least the number of shards, or no reserved concurrency",
+        )
+        .of(&function.id)
+    }))
+}
+
 pub(super) fn timeout(mapping: &Mapping) -> Judged {
     limit(mapping, "Timeout", |function| &function.timeout_s, 1, 1_800, 5_400, "seconds")
 }

@@ -41,6 +41,7 @@ const RULES: &[fn(&Mapping) -> Judged] = &[
     function::concurrent_batches_variable,
     function::max_attempts,
     function::max_age,
+    function::reserved_concurrency,
     function::timeout,
     function::memory,
 ];

@@ -78,7 +78,7 @@ impl Template {
         self.document.get("Globals")?.get(kind)
     }
 
-    /// Returns the names of the template's macros (`Transform`).
+    /// Returns the names of the template's macros: those of `Transform`, and one at the top level (`Fn::Transform`).
     pub(super) fn transforms(&self) -> Vec<String> {
         let transforms = match self.document.get("Transform") {
             Some(Value::Array(transforms)) => transforms.as_slice(),
@@ -86,7 +86,8 @@ impl Template {
             None => &[],
         };
         let name = |transform: &Value| scalar(transform).or_else(|| scalar(&transform["Name"]));
-        transforms.iter().map(|transform| name(transform).unwrap_or_else(|| transform.to_string())).collect()
+        let transforms = transforms.iter().chain(self.document.get("Fn::Transform"));
+        transforms.map(|transform| name(transform).unwrap_or_else(|| transform.to_string())).collect()
     }
 
     /// Returns whether a condition holds, `None` if it depends on an unknown value.

@@ -105,6 +105,15 @@ fn parts_that_may_hold_mappings_are_not_judged() {
         "Transform: [AWS::Serverless-2016-10-31, Mine]",
         "not-judged Transform",
     );
+    check(
+        TEMPLATE,
+        "Parameters:",
+        "Fn::Transform: { Name: AWS::Include, Parameters: { Location: s3://b/t.yaml } }\nParameters:",
+        "not-judged Transform",
+    );
+    let include = "      Fn::Transform: { Name: AWS::Include }\n      Timeout: 9\n";
+    let function = format!("  Other:\n    Type: AWS::Serverless::Function\n    Properties:\n{include}");
+    check(SAM, "Resources:\n", &format!("Resources:\n{function}"), "not-judged Events");
     for events in [
         "!If [Missing, {}, { In: { Type: Kinesis } }]",
         "{ Fn::Transform: { Name: Mine } }",

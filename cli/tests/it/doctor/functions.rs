@@ -133,6 +133,17 @@ fn timeout_and_memory_have_higher_limits_on_managed_instances() {
     );
 }
 
+#[test]
+fn a_function_without_concurrency_is_a_warning() {
+    let from = "    Properties:\n      Environment";
+    let with = |value: &str| {
+        format!("    Properties:\n      ReservedConcurrentExecutions: {value}\n      Environment")
+    };
+    check(TEMPLATE, from, &with("0"), "warning ReservedConcurrentExecutions");
+    check_clean(TEMPLATE, from, &with("1"));
+    check(TEMPLATE, from, &with("!ImportValue x"), "not-judged ReservedConcurrentExecutions");
+}
+
 /// A second mapping of the same function and stream, with this event source.
 fn two_mappings(source: &str) -> String {
     let mapping =
