@@ -325,3 +325,38 @@ fn a_closed_output_ends_the_run_as_unfinished() {
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(stderr.contains("standard output does not take any more"), "{stderr}");
 }
+
+/// Sequence numbers as some emulators write them, of which the last is the largest.
+const PADDED: [&str; 3] = [
+    "00000000000000000000000000000000000000000000000000000009",
+    "00000000000000000000000000000000000000000000000000000010",
+    "00000000000000000000000000000000000000000000000000000011",
+];
+
+#[test]
+fn sequence_numbers_with_leading_zeros_are_repeated_as_they_are() {
+    let kinesis = ScriptedKinesis::start(|operation, number, _| match (operation, number) {
+        ("GetRecords", _) => records(&PADDED, None),
+        ("Invoke", 0) => (200, json!({ "batchItemFailures": [{ "itemIdentifier": PADDED[1] }] })),
+        _ => one_shard(operation),
+    });
+    let run = simulate(&kinesis, "--format json");
+    assert_eq!(run.exit_code, Some(0), "{}", run.stderr);
+    let events = kinesis.requests("Invoke");
+    let delivered: Vec<_> = events.iter().map(sequence_numbers).collect();
+    assert_eq!(delivered, [&PADDED[..], &PADDED[1..]]);
+    let invoked = &steps(&run, "invoked")[0];
+    assert_eq!((&invoked["outcome"], &invoked["reported"]), (&json!("partial"), &json!([PADDED[1]])));
+    assert_eq!(steps(&run, "acknowledged")[0]["firstSequenceNumber"], json!(PADDED[0]));
+
+    let url = kinesis.url();
+    let args = ["inspect", "--stream", "orders", "--format", "json"];
+    let run = kit_where(&variables(&url), args, "");
+    assert_eq!(run.exit_code, Some(0), "{}", run.stderr);
+    let shown: Vec<_> = run
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON")["sequenceNumber"].clone())
+        .collect();
+    assert_eq!(shown, PADDED);
+}
