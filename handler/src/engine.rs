@@ -1,7 +1,7 @@
 //! The way of one batch: Kinesis records are decoded, deaggregated, and their user records processed in order, until
-//! the end, the first failure or the deadline.
+//! the end, the first failure that the quarantine does not take, or the deadline.
 
-use std::{any::Any, future::Future, panic::AssertUnwindSafe};
+use std::{any::Any, future::Future, iter, panic::AssertUnwindSafe};
 
 use futures_util::FutureExt;
 use kpl_deaggregation::{Content, Deaggregator, InvalidFrame, InvalidFramePolicy, UserRecord};
@@ -12,6 +12,7 @@ use crate::{
     Counts, ProcessError, Record, RecordProcessor,
     deadline::DeadlineCheck,
     event::{KinesisRecord, UnreadableRecord},
+    failures::{Failures, Next},
     invocation::Invocation,
     journal::{ContentHash, UserRecordId},
     payloads::Payloads,
@@ -20,11 +21,11 @@ use crate::{
 
 /// What a batch is processed with.
 #[derive(Clone, Copy)]
-pub(crate) struct Batch<'b> {
+pub(crate) struct Batch<'b, 'p> {
     pub(crate) records: &'b [KinesisRecord<'b>],
     pub(crate) invalid_frame: InvalidFramePolicy,
     pub(crate) invocation: &'b Invocation<'b>,
-    pub(crate) prior: &'b Prior,
+    pub(crate) prior: &'p Prior,
 }
 
 /// How far a batch has come. It stays readable when the work on the batch panics or is cancelled.
@@ -55,12 +56,17 @@ impl Ledger {
         self.user_records_before = user_records;
     }
 
+    /// Whether the processor has not come to an end with the user record at the place.
+    pub(crate) fn is_in_flight(&self) -> bool {
+        self.is_in_flight
+    }
+
     /// Whether the user record at the place has used up all the time of the batch: it was the first one.
     pub(crate) fn has_used_all_time(&self) -> bool {
         self.is_in_flight && self.begun == 1
     }
 
-    /// Takes the user record at the place as done, although it has failed: it is kept elsewhere. The batch can go on.
+    /// Passes the user record at the place although it has failed, because the quarantine takes it.
     pub(crate) fn give_up(&mut self, stop: &Stop) {
         self.is_in_flight = false;
         let position = self.at.kinesis_record;
@@ -68,6 +74,12 @@ impl Ledger {
             (Stop::Failed(Failure::InvalidFrame(_)), _) | (_, None) => self.pass(position, 1),
             (_, Some(number)) => self.at.sub_sequence_number = Some(number + 1),
         }
+    }
+
+    /// Returns to the user record at an earlier place, which could not be put into the quarantine.
+    pub(crate) fn return_to(&mut self, at: Place, user_records_before: u64) {
+        self.at = at;
+        self.user_records_before = user_records_before;
     }
 }
 
@@ -105,20 +117,24 @@ impl Failure {
     }
 }
 
-/// Processes the batch from the ledger's place on.
-pub(crate) async fn process_batch<P: RecordProcessor>(
+/// Processes the batch from the ledger's place on: to its end, or until failures are due to be written.
+pub(crate) async fn process_batch<'b, P: RecordProcessor>(
     processor: &P,
-    batch: Batch<'_>,
-    payloads: &mut Payloads<'_>,
+    batch: Batch<'b, '_>,
+    payloads: &mut Payloads<'b>,
+    failures: &mut Failures<'b>,
     ledger: &mut Ledger,
-) -> Result<(), Stop> {
+) -> Result<Next, Stop> {
     let stop_at = batch.invocation.stop_at;
-    // One guard around the batch, not one around each record: that would cost as much as a small record itself.
-    let batch = AssertUnwindSafe(in_order(processor, batch, payloads, ledger)).catch_unwind();
-    match until(stop_at, batch).await {
-        Some(Ok(result)) => result,
-        Some(Err(panic)) => Err(Stop::Failed(Failure::Panic(panic_text(&*panic)))),
-        None => Err(Stop::Deadline),
+    loop {
+        // One guard around the batch, not one around each record: that would cost as much as a small record itself.
+        let work = in_order(processor, batch, payloads, failures, ledger);
+        let stop = match until(stop_at, AssertUnwindSafe(work).catch_unwind()).await {
+            Some(Ok(result)) => return result,
+            Some(Err(panic)) => Stop::Failed(Failure::Panic(panic_text(&*panic))),
+            None => Stop::Deadline,
+        };
+        failures.interrupted(stop, ledger)?;
     }
 }
 
@@ -135,18 +151,22 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
     text.unwrap_or("(no text)").to_owned()
 }
 
-async fn in_order<P: RecordProcessor>(
+async fn in_order<'b, P: RecordProcessor>(
     processor: &P,
-    batch: Batch<'_>,
-    payloads: &mut Payloads<'_>,
+    batch: Batch<'b, '_>,
+    payloads: &mut Payloads<'b>,
+    failures: &mut Failures<'b>,
     ledger: &mut Ledger,
-) -> Result<(), Stop> {
+) -> Result<Next, Stop> {
     let Batch { records, invalid_frame, invocation, prior } = batch;
     let mut deaggregator = Deaggregator::new(invalid_frame);
     let deadline = DeadlineCheck::new(invocation);
     let start = ledger.at;
     for (position, kinesis_record) in records.iter().enumerate().skip(start.kinesis_record) {
-        let data = payloads.get(position).map_err(|reason| Stop::Failed(Failure::Unreadable(reason)))?;
+        let data = match payloads.get(position) {
+            Ok(data) => data,
+            Err(reason) => return Err(failures.unreadable(reason)),
+        };
         // Where a batch goes on after it has stopped, a record is begun again.
         let is_new = ledger.counts.kinesis_records == position as u64;
         if is_new {
@@ -154,30 +174,44 @@ async fn in_order<P: RecordProcessor>(
             ledger.counts.bytes += data.len() as u64;
         }
         let progress = prior.progress(kinesis_record.sequence_number);
+        failures.enter(kinesis_record.sequence_number, progress);
         if kinesis_record.is_enhanced_fan_out() {
             // Lambda has deaggregated it, and the ordinals with it are gone.
             let record =
                 Record { sub_sequence_number: None, ..plain_record(kinesis_record, data, invocation) };
             // Its content is looked at only if there is something to look for.
-            let id = progress.map(|_| content_id(kinesis_record, data)).unwrap_or(UserRecordId::Sub(0));
-            if progress.is_some_and(|progress| progress.done.contains(&id)) {
+            let id = match progress.is_some() || failures.has_waiting() {
+                true => content_id(kinesis_record, data),
+                false => UserRecordId::Sub(0),
+            };
+            if progress.is_some_and(|progress| progress.done.contains(&id))
+                || failures.is_waiting(kinesis_record.sequence_number, &id)
+            {
                 ledger.counts.resumed += 1;
             } else {
                 let record = Record { attempt: prior.attempt(progress, &id), ..record };
-                process_one(processor, record, &deadline, ledger).await?;
+                if process_one(processor, record, &deadline, failures, ledger).await? == Next::WriteFailures {
+                    return Ok(Next::WriteFailures);
+                }
             }
             ledger.pass(position, 1);
             continue;
         }
-        let user_records = match deaggregator.deaggregate(kinesis_record.partition_key.as_bytes(), data) {
+        let mut user_records = match deaggregator.deaggregate(kinesis_record.partition_key.as_bytes(), data) {
             Ok(user_records) => user_records,
             Err(invalid) => {
                 ledger.counts.invalid_aggregates += u64::from(is_new);
-                if progress.is_none_or(|progress| !progress.done.contains_sub(0)) {
-                    return Err(Stop::Failed(Failure::InvalidFrame(invalid)));
+                if progress.is_some_and(|progress| progress.done.contains_sub(0)) {
+                    ledger.counts.resumed += 1;
+                    ledger.pass(position, 1);
+                    continue;
                 }
-                ledger.counts.resumed += 1;
-                ledger.pass(position, 1);
+                let attempt = prior.attempt(progress, &UserRecordId::Sub(0));
+                let record = Record { attempt, ..plain_record(kinesis_record, data, invocation) };
+                failures.give_up(Stop::Failed(Failure::InvalidFrame(invalid)), record, ledger)?;
+                if failures.are_due(record.partition_key) {
+                    return Ok(Next::WriteFailures);
+                }
                 continue;
             }
         };
@@ -194,7 +228,7 @@ async fn in_order<P: RecordProcessor>(
             _ => 0,
         };
         let whole = plain_record(kinesis_record, data, invocation);
-        for user_record in user_records {
+        while let Some(user_record) = user_records.next() {
             let UserRecord { data, partition_key, explicit_hash_key, sub_sequence_number, .. } = user_record;
             if sub_sequence_number < first {
                 continue;
@@ -202,6 +236,19 @@ async fn in_order<P: RecordProcessor>(
             if progress.is_some_and(|progress| progress.done.contains_sub(sub_sequence_number)) {
                 ledger.counts.resumed += 1;
                 continue;
+            }
+            if failures.takes_rest() {
+                let is_done = |record: &UserRecord<'_>| {
+                    progress.is_some_and(|progress| progress.done.contains_sub(record.sub_sequence_number))
+                };
+                let rest = user_records.by_ref().filter(|record| !is_done(record));
+                failures.give_up_rest(
+                    kinesis_record,
+                    iter::once(user_record).chain(rest),
+                    held as u64,
+                    ledger,
+                );
+                break;
             }
             let record = Record {
                 data,
@@ -212,11 +259,13 @@ async fn in_order<P: RecordProcessor>(
                 attempt: prior.attempt(progress, &UserRecordId::Sub(sub_sequence_number)),
                 ..whole
             };
-            process_one(processor, record, &deadline, ledger).await?;
+            if process_one(processor, record, &deadline, failures, ledger).await? == Next::WriteFailures {
+                return Ok(Next::WriteFailures);
+            }
         }
         ledger.pass(position, held as u64);
     }
-    Ok(())
+    Ok(Next::Proceed)
 }
 
 /// What the journal calls a member of an aggregate that Lambda has taken apart.
@@ -242,26 +291,37 @@ fn plain_record<'a>(
     }
 }
 
+/// Processes a user record, unless failures must be written before it. A failure is a stop if the quarantine does not
+/// take it.
 #[inline]
-async fn process_one<P: RecordProcessor>(
+async fn process_one<'b, P: RecordProcessor>(
     processor: &P,
-    record: Record<'_>,
+    record: Record<'b>,
     deadline: &DeadlineCheck<'_>,
+    failures: &mut Failures<'b>,
     ledger: &mut Ledger,
-) -> Result<(), Stop> {
+) -> Result<Next, Stop> {
     ledger.at.sub_sequence_number = record.sub_sequence_number;
     if deadline.is_over() {
         return Err(if ledger.begun > 0 { Stop::Deadline } else { Stop::DeadlineBeforeFirst });
     }
+    if failures.are_due(record.partition_key) {
+        return Ok(Next::WriteFailures);
+    }
     ledger.begun += 1;
     ledger.is_in_flight = true;
+    failures.begin(record);
     let is_retried = record.attempt.is_some_and(|attempt| attempt > 1);
     let result = processor.process(record).await;
     ledger.is_in_flight = false;
-    result.map_err(|error| Stop::Failed(Failure::Process(error)))?;
-    ledger.counts.user_records += 1;
-    ledger.counts.retried += u64::from(is_retried);
-    Ok(())
+    match result {
+        Ok(()) => {
+            ledger.counts.user_records += 1;
+            ledger.counts.retried += u64::from(is_retried);
+            Ok(Next::Proceed)
+        }
+        Err(error) => failures.give_up(Stop::Failed(Failure::Process(error)), record, ledger),
+    }
 }
 
 fn log_tolerated(

@@ -11,6 +11,7 @@ use crate::{
     buffer::BufferPool,
     engine::{self, Batch, Ledger, Stop},
     event::{Event, KinesisRecord},
+    failures::{Failures, Next},
     invocation::Invocation,
     metrics,
     mirror::{Mirror, Mirrored},
@@ -165,6 +166,8 @@ impl<P: RecordProcessor> Handler<P> {
             None => None,
         };
         let nothing = Prior::default();
+        let rules = self.shared.journal.as_ref().filter(|_| journal.is_some()).map(|journal| &journal.rules);
+        let mut failures = Failures::new(rules, &invocation);
         let stop = loop {
             let batch = Batch {
                 records: &event.records,
@@ -172,16 +175,18 @@ impl<P: RecordProcessor> Handler<P> {
                 invocation: &invocation,
                 prior: journal.as_ref().map_or(&nothing, |journal| journal.prior()),
             };
-            let process = engine::process_batch(processor, batch, &mut payloads, &mut ledger);
-            let Err(stop) = process.instrument(span!("process")).await else { break None };
-            match &mut journal {
-                Some(journal) => {
-                    let give_up = journal.give_up(&stop, &mut payloads, &mut ledger);
-                    if !give_up.instrument(span!("write quarantine")).await {
-                        break Some(stop);
-                    }
+            let process = engine::process_batch(processor, batch, &mut payloads, &mut failures, &mut ledger);
+            let result = process.instrument(span!("process")).await;
+            if let Some(journal) = journal.as_mut().filter(|_| failures.has_waiting()) {
+                let write = journal.write_failures(&mut failures, &mut ledger);
+                if let Err(stop) = write.instrument(span!("write quarantine")).await {
+                    break Some(stop);
                 }
-                None => break Some(stop),
+            }
+            match result {
+                Ok(Next::WriteFailures) => {}
+                Ok(Next::Proceed) => break None,
+                Err(stop) => break Some(stop),
             }
         };
         if let Some(Stop::DeadlineBeforeFirst) = stop {
@@ -207,7 +212,7 @@ impl<P: RecordProcessor> Handler<P> {
             failed = event.records.last().map(|last| last.sequence_number);
         }
         if let Some(journal) = &mut journal {
-            let finish = journal.finish(stop.as_ref(), failed, &mut payloads, &mut ledger);
+            let finish = journal.finish(stop.as_ref(), failed, &failures, &mut payloads, &mut ledger);
             finish.instrument(span!("write journal")).await;
         }
         log_batch(&event, failed, &ledger.counts, &invocation);

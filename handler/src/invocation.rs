@@ -1,9 +1,14 @@
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    error::Error,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use lambda_runtime::Context;
 use tokio::time::Instant;
 
-use crate::{Clock, Options};
+use crate::{Clock, Options, event::KinesisRecord, journal::JournalError};
 
 /// One call of the function: who it is and how much time it has.
 #[derive(Debug, Clone)]
@@ -15,6 +20,8 @@ pub(crate) struct Invocation<'a> {
     /// When Lambda ends the invocation. `None` as `stop_at`.
     pub(crate) deadline: Option<Instant>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Bound of all stores together, drawn once.
+    pub(crate) store_by: OnceLock<Option<Instant>>,
 }
 
 impl<'a> Invocation<'a> {
@@ -27,15 +34,49 @@ impl<'a> Invocation<'a> {
         let left = left.map(Duration::from_millis);
         let stop_at = left.map(|left| arrived + (left - options.deadline_margin.min(left / 2)));
         let deadline = left.map(|left| arrived + left);
-        Invocation { request_id: Cow::Borrowed(&context.request_id), arrived, stop_at, deadline, clock }
+        Invocation {
+            request_id: Cow::Borrowed(&context.request_id),
+            arrived,
+            stop_at,
+            deadline,
+            clock,
+            store_by: OnceLock::new(),
+        }
     }
 
-    /// Until when a store may be waited for when the records are through: as long as records could be processed, and if
-    /// that is nearly or quite over, half of what is left until Lambda ends the invocation.
+    /// Returns until when stores may be waited for after the last user record: all of them together, so the first call
+    /// draws it. As long as records could be processed, and if that is nearly or quite over, half of what is left until
+    /// Lambda ends the invocation.
     pub(crate) fn store_by(&self) -> Option<Instant> {
+        *self.store_by.get_or_init(|| self.store_by_from_now())
+    }
+
+    /// Returns the bound of one call of a store in the midst of a batch.
+    pub(crate) fn store_by_from_now(&self) -> Option<Instant> {
         let (stop_at, deadline) = (self.stop_at?, self.deadline?);
         let now = self.clock.instant();
         Some(stop_at.max(now + deadline.saturating_duration_since(now) / 2))
+    }
+
+    /// Logs what has gone wrong with the journal, and at which record.
+    pub(crate) fn log_journal_failure(
+        &self,
+        kinesis_record: &KinesisRecord<'_>,
+        what: &'static str,
+        error: &JournalError,
+    ) {
+        let text = match error.source() {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        };
+        tracing::error!(
+            request_id = &*self.request_id,
+            stream = kinesis_record.stream_arn(),
+            shard_id = kinesis_record.shard_id.as_deref(),
+            sequence_number = %kinesis_record.sequence_number,
+            error = text,
+            "{what}"
+        );
     }
 
     /// Until when a store may be waited for before the first record: a quarter of the time for records.
@@ -76,6 +117,7 @@ mod tests {
             stop_at: Some(arrived + Duration::from_secs(9)),
             deadline: Some(arrived + Duration::from_secs(10)),
             clock: Arc::new(FixedClock(now)),
+            store_by: OnceLock::new(),
         };
         assert_eq!(invocation.store_by(), Some(arrived + Duration::from_millis(expected_ms)));
     }

@@ -28,6 +28,10 @@ impl Prior {
         Prior { records, is_known: true }
     }
 
+    pub(crate) fn is_known(&self) -> bool {
+        self.is_known
+    }
+
     pub(crate) fn progress(&self, sequence_number: SequenceNumber) -> Option<&Progress> {
         self.records.get(&sequence_number).map(|record| &record.progress)
     }

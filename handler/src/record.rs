@@ -1,7 +1,7 @@
 use std::{
     borrow::Cow,
     fmt,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -189,6 +189,7 @@ impl OwnedRecord {
                 stop_at: None,
                 deadline: None,
                 clock: Arc::new(SystemClock),
+                store_by: OnceLock::new(),
             },
         }
     }

@@ -12,6 +12,10 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
+
+use crate::capacity::Capacity;
+
 /// What becomes of a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Fault {
@@ -23,6 +27,9 @@ pub(crate) enum Fault {
     Drop,
     /// The connection is closed after the server has done what it asks for.
     LoseAnswer,
+    /// It is answered as DynamoDB does if it has done the transaction with this token already, and does not reach the
+    /// server. With another token than the last transaction, it is refused.
+    SameToken,
     /// No answer comes, and it does not reach the server.
     Stall,
     /// No answer comes, after the server has done what it asks for.
@@ -45,6 +52,9 @@ struct Shared {
     /// For the requests to come, but for those that name no action.
     faults: Mutex<VecDeque<Fault>>,
     requests: Mutex<Vec<String>>,
+    /// The token of the last transaction.
+    token: Mutex<Option<String>>,
+    capacity: Mutex<Option<Capacity>>,
     stalls: AtomicU32,
 }
 
@@ -57,6 +67,8 @@ impl FaultProxy {
             turn: Mutex::default(),
             faults: Mutex::default(),
             requests: Mutex::default(),
+            token: Mutex::default(),
+            capacity: Mutex::default(),
             stalls: AtomicU32::new(0),
         });
         let for_thread = Arc::clone(&shared);
@@ -72,6 +84,17 @@ impl FaultProxy {
     /// What becomes of the next requests with an action.
     pub(crate) fn set_faults(&self, faults: impl IntoIterator<Item = Fault>) {
         *self.shared.faults.lock().expect("no panic while locked") = faults.into_iter().collect();
+    }
+
+    /// Throttles writes from now on.
+    pub(crate) fn set_capacity(&self, capacity: Capacity) {
+        *self.shared.capacity.lock().expect("no panic while locked") = Some(capacity);
+    }
+
+    /// The sort keys of all items whose writes were not throttled.
+    pub(crate) fn written(&self) -> Vec<String> {
+        let capacity = self.shared.capacity.lock().expect("no panic while locked");
+        capacity.as_ref().map_or_else(Vec::new, |capacity| capacity.written().to_vec())
     }
 
     /// The requests since the last call: their actions, or methods where they name none.
@@ -102,7 +125,30 @@ impl Shared {
                 Some(_) => self.faults.lock().expect("no panic while locked").pop_front(),
                 None => None,
             };
+            let body = body(&request);
+            let token_before = body.get("ClientRequestToken").and_then(Value::as_str).and_then(|token| {
+                self.token.lock().expect("no panic while locked").replace(token.to_owned())
+            });
+            let is_throttled = |capacity: &mut Option<Capacity>| {
+                capacity.as_mut().is_some_and(|capacity| !capacity.takes(&body))
+            };
+            if is_throttled(&mut self.capacity.lock().expect("no panic while locked")) {
+                let fault = match body.get("TransactItems") {
+                    Some(_) => cancelled("ThrottlingError"),
+                    None => failed(400, "ProvisionedThroughputExceededException"),
+                };
+                client.write_all(fault.as_bytes()).ok()?;
+                continue;
+            }
             match fault.unwrap_or(Fault::None) {
+                Fault::SameToken => {
+                    let token = body.get("ClientRequestToken").and_then(Value::as_str);
+                    let answer = match token.is_some() && token_before.as_deref() == token {
+                        true => message("200 OK", "{}"),
+                        false => failed(400, "IdempotentParameterMismatchException"),
+                    };
+                    client.write_all(answer.as_bytes()).ok()?;
+                }
                 Fault::None => client.write_all(&self.forward(&request)?).ok()?,
                 Fault::Drop => return None,
                 Fault::LoseAnswer => {
@@ -114,19 +160,8 @@ impl Shared {
                     self.forward(&request)?;
                     self.stall();
                 }
-                Fault::Error { status, code } => {
-                    let body = format!(
-                        r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"asked to"}}"#
-                    );
-                    client.write_all(error(status, &body).as_bytes()).ok()?;
-                }
-                Fault::Cancelled(reason) => {
-                    let body = format!(
-                        r#"{{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
-                        "Message":"asked to","CancellationReasons":[{{"Code":"None"}},{{"Code":"{reason}"}}]}}"#
-                    );
-                    client.write_all(error(400, &body).as_bytes()).ok()?;
-                }
+                Fault::Error { status, code } => client.write_all(failed(status, code).as_bytes()).ok()?,
+                Fault::Cancelled(reason) => client.write_all(cancelled(reason).as_bytes()).ok()?,
             }
         }
     }
@@ -152,11 +187,32 @@ impl Shared {
 }
 
 /// An error of DynamoDB as an HTTP message.
-fn error(status: u16, body: &str) -> String {
+fn failed(status: u16, code: &str) -> String {
+    let body = format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"asked to"}}"#);
+    message(&format!("{status} Error"), &body)
+}
+
+/// A cancelled transaction as an HTTP message.
+fn cancelled(reason: &str) -> String {
+    let body = format!(
+        r#"{{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+        "Message":"asked to","CancellationReasons":[{{"Code":"None"}},{{"Code":"{reason}"}}]}}"#
+    );
+    message("400 Error", &body)
+}
+
+fn message(status: &str, body: &str) -> String {
     format!(
-        "HTTP/1.1 {status} Error\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n\r\n{body}",
+        "HTTP/1.1 {status}\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     )
+}
+
+/// The JSON in a request; null if there is none.
+fn body(request: &[u8]) -> Value {
+    let start =
+        request.windows(4).position(|window| window == b"\r\n\r\n").map_or(request.len(), |at| at + 4);
+    serde_json::from_slice(&request[start..]).unwrap_or_default()
 }
 
 /// Head and body of an HTTP message. `None` at the end of the connection.

@@ -8,6 +8,7 @@ mod polling;
 mod end_to_end;
 mod streams;
 mod moto;
+mod capacity;
 mod fault_proxy;
 mod mirror_table;
 mod mirror_end_to_end;

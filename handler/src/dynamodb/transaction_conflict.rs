@@ -39,8 +39,8 @@ impl ClassifyRetry for TransactionConflicts {
     }
 }
 
-/// A condition that is not met stays so.
-fn is_cancelled_for_now(error: &TransactWriteItemsError) -> bool {
+/// Whether the reason for a transaction's cancellation passes. A condition that is not met stays so.
+pub(crate) fn is_cancelled_for_now(error: &TransactWriteItemsError) -> bool {
     let TransactWriteItemsError::TransactionCanceledException(cancelled) = error else { return false };
     let has = |code| cancelled.cancellation_reasons().iter().any(|reason| reason.code() == Some(code));
     !has("ConditionalCheckFailed") && PASSING_REASONS.into_iter().any(has)

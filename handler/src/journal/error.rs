@@ -26,4 +26,12 @@ pub enum JournalError {
     /// The event does not say which shard of which stream it comes from. Lambda's events always do.
     #[error("the event does not name its stream and shard")]
     NoShard,
+    /// A name cannot be part of a key, so nothing can be stored under it.
+    #[error("the {what} {found:?} is empty, or holds \"#\" or a control character")]
+    ShardName {
+        /// Name that is wrong.
+        what: &'static str,
+        /// Its value, shortened.
+        found: String,
+    },
 }

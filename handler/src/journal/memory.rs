@@ -57,17 +57,23 @@ impl MemoryJournal {
     }
 
     /// Does what [`write`](JournalStore::write) does.
-    pub fn write_now(&self, write: JournalWrite<'_>) -> WriteOutcome {
-        let JournalWrite { shard, state, expected_version, quarantined } = write;
-        let shard = shard.to_string();
+    pub fn write_now(&self, writes: &[JournalWrite<'_>]) -> WriteOutcome {
         let mut tables = self.tables();
-        let key = (shard.clone(), state.kind, state.sequence_number);
-        if tables.states.get(&key).map(|stored| stored.version) != expected_version {
+        let key = |write: &JournalWrite<'_>| {
+            (write.shard.to_string(), write.state.kind, write.state.sequence_number)
+        };
+        let is_expected = |write: &JournalWrite<'_>| {
+            tables.states.get(&key(write)).map(|stored| stored.version) == write.expected_version
+        };
+        if !writes.iter().all(is_expected) {
             return WriteOutcome::Conflict;
         }
-        tables.states.insert(key, state.clone());
-        if let Some(record) = quarantined {
-            tables.quarantine.insert((shard, record.sequence_number, record.id), record.clone());
+        for write in writes {
+            tables.states.insert(key(write), write.state.clone());
+            for record in write.quarantined {
+                let key = (write.shard.to_string(), record.sequence_number, record.id);
+                tables.quarantine.insert(key, record.clone());
+            }
         }
         WriteOutcome::Written
     }
@@ -89,8 +95,8 @@ impl JournalStore for MemoryJournal {
         )
     }
 
-    fn write<'a>(&'a self, write: JournalWrite<'a>) -> JournalFuture<'a, WriteOutcome> {
-        Box::pin(async move { Ok(self.write_now(write)) })
+    fn write<'a>(&'a self, writes: &'a [JournalWrite<'a>]) -> JournalFuture<'a, WriteOutcome> {
+        Box::pin(async move { Ok(self.write_now(writes)) })
     }
 
     fn delete<'a>(

@@ -27,6 +27,8 @@ pub use error::JournalError;
 pub use memory::MemoryJournal;
 pub use progress::Progress;
 pub(crate) use progress::shorten;
+#[cfg(feature = "dynamodb")]
+pub(crate) use quarantined::MAX_ITEM_PAYLOAD_BYTES;
 pub use quarantined::{QuarantineReason, QuarantinedContent, QuarantinedRecord};
 pub use shard::JournalShard;
 pub use state::{RecordState, StateKind};
@@ -59,25 +61,32 @@ pub struct JournalEntries {
     pub unreadable: Vec<UnreadableItem>,
 }
 
-/// One write.
+/// The new version of an entry, with the user records that go to the quarantine with it.
 #[derive(Debug, Clone, Copy)]
 pub struct JournalWrite<'a> {
-    /// Whose.
+    /// Shard of the Kinesis record.
     pub shard: JournalShard<'a>,
-    /// What takes the place of the version before.
+    /// Entry that takes the place of the version before.
     pub state: &'a RecordState,
-    /// The version before; `None` if there must be no state.
+    /// Version before; `None` if there must be no entry.
     pub expected_version: Option<u64>,
-    /// The user record that goes into the quarantine with this write.
-    pub quarantined: Option<&'a QuarantinedRecord>,
+    /// User records of this Kinesis record for the quarantine, which the entry has as done.
+    pub quarantined: &'a [QuarantinedRecord],
 }
+
+/// Largest number of items, entries and records of the quarantine together, that a write takes: what a transaction of
+/// DynamoDB holds.
+pub const MAX_WRITE_ITEMS: usize = 100;
+
+/// Size of the records of the quarantine from which on a write should be made: a transaction of DynamoDB holds 4 MB.
+pub(crate) const MAX_WRITE_BYTES: usize = 3 * 1024 * 1024;
 
 /// What became of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteOutcome {
-    /// It is stored.
+    /// All of it is stored.
     Written,
-    /// The state has another version by now. Nothing is stored.
+    /// An entry has another version by now. Nothing is stored.
     Conflict,
 }
 
@@ -96,13 +105,16 @@ pub trait JournalStore: fmt::Debug + Send + Sync {
     /// Any [`JournalError`]. An item that cannot be read is not an error but a part of the answer.
     fn read<'a>(&'a self, shard: JournalShard<'a>, range: StateRange) -> JournalFuture<'a, JournalEntries>;
 
-    /// Writes a state, if the version before is the expected one, and with it a user record into the quarantine: both or
-    /// neither. Whatever the quarantine has at the user record's position is replaced.
+    /// Writes entries, each if the version before is the expected one, and with them user records into the quarantine: all
+    /// or none. What the quarantine has at the position of a user record is replaced.
+    ///
+    /// The entries are of different Kinesis records, and there are at most [`MAX_WRITE_ITEMS`] of them and of user records
+    /// together.
     ///
     /// # Errors
     ///
-    /// Any [`JournalError`]; then both are written, or neither.
-    fn write<'a>(&'a self, write: JournalWrite<'a>) -> JournalFuture<'a, WriteOutcome>;
+    /// Any [`JournalError`]; then all are written, or none.
+    fn write<'a>(&'a self, writes: &'a [JournalWrite<'a>]) -> JournalFuture<'a, WriteOutcome>;
 
     /// Deletes the state of a Kinesis record, whatever its version. That there is none is no error.
     ///

@@ -16,6 +16,8 @@ pub struct Progress {
     pub last_error: Option<String>,
     /// When the stream received the Kinesis record, in milliseconds since 1970.
     pub arrival_ms: Option<u64>,
+    /// Number of its user records that went to the quarantine. One with long keys counts once for each KiB of them.
+    pub quarantined: u64,
 }
 
 /// Longer texts of errors are cut, in bytes.
@@ -52,6 +54,7 @@ impl Progress {
             self.last_error.clone_from(&other.last_error);
         }
         self.arrival_ms = self.arrival_ms.or(other.arrival_ms);
+        self.quarantined = self.quarantined.saturating_add(other.quarantined);
     }
 
     /// Takes in another account of the same invocations: the union of what is done, the larger number of attempts.
@@ -61,7 +64,8 @@ impl Progress {
             let ours = attempts.entry(*id).or_default();
             *ours = (*ours).max(*times);
         }
-        self.merge(&Progress { attempts, ..other });
+        let quarantined = std::mem::take(&mut self.quarantined).max(other.quarantined);
+        self.merge(&Progress { attempts, quarantined, ..other });
     }
 
     /// How often the user record has failed.

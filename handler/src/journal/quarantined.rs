@@ -15,9 +15,9 @@ pub struct QuarantinedRecord {
     pub id: UserRecordId,
     /// What it is.
     pub content: QuarantinedContent,
-    /// The payload; of an invalid aggregate, the Kinesis record's whole data.
+    /// The payload; of an invalid aggregate, the Kinesis record's whole data; of the rest of an aggregate, an aggregate.
     pub data: Vec<u8>,
-    /// The producer's partition key; of an invalid aggregate, that of the Kinesis record.
+    /// The producer's partition key; of an invalid aggregate and of the rest of one, that of the Kinesis record.
     pub partition_key: Vec<u8>,
     /// The producer's explicit hash key, if it gave one.
     pub explicit_hash_key: Option<Vec<u8>>,
@@ -35,6 +35,24 @@ pub struct QuarantinedRecord {
     pub request_id: String,
 }
 
+/// Bytes of payload and keys that an item holds. DynamoDB's limit is 400 KB, for names and all other attributes too.
+pub(crate) const MAX_ITEM_PAYLOAD_BYTES: usize = 350 * 1024;
+
+/// Size of the other attributes of an item, at most: the error and the request ID are the longest.
+const OTHER_BYTES: usize = 4 * 1024;
+
+impl QuarantinedRecord {
+    /// Number of bytes of payload and keys.
+    pub(crate) fn body_bytes(&self) -> usize {
+        self.data.len() + self.partition_key.len() + self.explicit_hash_key.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Largest size of the item that is written in a transaction. A larger body is written before it.
+    pub(crate) fn item_bytes_bound(&self) -> usize {
+        OTHER_BYTES + self.body_bytes().min(MAX_ITEM_PAYLOAD_BYTES)
+    }
+}
+
 /// What was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -45,6 +63,16 @@ pub enum QuarantinedContent {
     Aggregated,
     /// A Kinesis record that looks aggregated and has illegal content.
     InvalidAggregate,
+    /// An aggregate of the user records of one aggregate that come after those in the quarantine, because these are as
+    /// many as the options allow. Some of them may never have been processed. To be delivered as it is.
+    RestOfAggregate,
+}
+
+impl QuarantinedContent {
+    /// All of them.
+    #[cfg(feature = "dynamodb")]
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Plain, Self::Aggregated, Self::InvalidAggregate, Self::RestOfAggregate];
 }
 
 /// Why a user record was given up.
@@ -77,6 +105,7 @@ impl fmt::Display for QuarantinedContent {
             QuarantinedContent::Plain => "plain",
             QuarantinedContent::Aggregated => "aggregated",
             QuarantinedContent::InvalidAggregate => "invalidAggregate",
+            QuarantinedContent::RestOfAggregate => "restOfAggregate",
         })
     }
 }

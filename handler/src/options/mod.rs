@@ -37,7 +37,15 @@ pub struct Options {
     ///
     /// To be of use it must be less than the mapping's `MaximumRetryAttempts`.
     pub max_attempts: Option<NonZeroU32>,
-    /// How long after its arrival in the stream a retryable error gives a user record up. By default never.
+    /// Largest number of user records of one Kinesis record that go to the quarantine one by one. By default
+    /// [`DEFAULT_QUARANTINE_LIMIT`](Self::DEFAULT_QUARANTINE_LIMIT).
+    ///
+    /// At the next failure, the rest of the aggregate goes to the quarantine as one record, whether it would have failed
+    /// or not, so that a producer cannot flood the table. An enhanced fan-out consumer stops there instead. A user record
+    /// with keys of more than 1 KiB, which only an aggregate can hold, counts once for each KiB.
+    pub quarantine_limit: NonZeroU32,
+    /// How long after its arrival in the stream a retryable error gives a user record up, from its second failed attempt
+    /// on: after an outage, the first failure of an old record proves nothing. By default never.
     pub max_age: Option<Duration>,
     /// The mapping's `ParallelizationFactor`; nothing in an event tells. If it is 1, a state in the journal that lies
     /// before a batch is one that the mapping has discarded, and is kept as a hole. By default unknown.
@@ -51,6 +59,11 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
 }
 
+impl Options {
+    /// Default of [`quarantine_limit`](Self::quarantine_limit): about 5,000 write units.
+    pub const DEFAULT_QUARANTINE_LIMIT: NonZeroU32 = NonZeroU32::new(2_500).expect("not zero");
+}
+
 impl Default for Options {
     fn default() -> Self {
         Options {
@@ -59,6 +72,7 @@ impl Default for Options {
             checkpoint_strict: false,
             journal: None,
             quarantine: false,
+            quarantine_limit: Options::DEFAULT_QUARANTINE_LIMIT,
             max_attempts: None,
             max_age: None,
             parallelization_factor: None,

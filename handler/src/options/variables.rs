@@ -19,6 +19,7 @@ const MAX_AGE_SECONDS: &str = "KINESIS_HANDLER_MAX_AGE_SECONDS";
 const MAX_ATTEMPTS: &str = "KINESIS_HANDLER_MAX_ATTEMPTS";
 const PARALLELIZATION_FACTOR: &str = "KINESIS_HANDLER_PARALLELIZATION_FACTOR";
 const QUARANTINE: &str = "KINESIS_HANDLER_QUARANTINE";
+const QUARANTINE_LIMIT: &str = "KINESIS_HANDLER_QUARANTINE_LIMIT";
 
 /// A Lambda function runs for 90 minutes at most, on Lambda Managed Instances.
 const MAX_DEADLINE_MARGIN_MS: u64 = 90 * 60 * 1000;
@@ -29,12 +30,15 @@ const MAX_MAX_AGE_SECONDS: u64 = 365 * 24 * 60 * 60;
 /// The most that a mapping can retry.
 const MAX_MAX_ATTEMPTS: u32 = 10_000;
 
+/// More members of an aggregate in one entry could exceed DynamoDB's limit for an item.
+const MAX_QUARANTINE_LIMIT: NonZeroU32 = NonZeroU32::new(5_000).expect("not zero");
+
 /// The most lanes that a mapping can have.
 const MAX_PARALLELIZATION_FACTOR: u32 = 10;
 
 impl Options {
     /// The environment variables that [`from_env`](Self::from_env) reads.
-    pub const VARIABLES: [&'static str; 10] = [
+    pub const VARIABLES: [&'static str; 11] = [
         APPLICATION,
         CHECKPOINT_STRICT,
         CHECKPOINT_TABLE,
@@ -45,6 +49,7 @@ impl Options {
         MAX_ATTEMPTS,
         PARALLELIZATION_FACTOR,
         QUARANTINE,
+        QUARANTINE_LIMIT,
     ];
 
     /// The defaults, overridden by the environment variables whose names start with `KINESIS_HANDLER_`:
@@ -63,6 +68,7 @@ impl Options {
     /// - `KINESIS_HANDLER_PARALLELIZATION_FACTOR`: [`parallelization_factor`](Self::parallelization_factor), 1 to 10; with a
     ///   checkpoint mirror, 1
     /// - `KINESIS_HANDLER_QUARANTINE`: [`quarantine`](Self::quarantine), `on` or `off`
+    /// - `KINESIS_HANDLER_QUARANTINE_LIMIT`: [`quarantine_limit`](Self::quarantine_limit), 1 to 5000
     ///
     /// # Errors
     ///
@@ -83,6 +89,7 @@ impl Options {
         let mut function_name = None;
         let mut checkpoint_table = None;
         let mut journal_table = None;
+        let mut has_quarantine_limit = false;
         for (name, value) in variables {
             let (name, value) = (name.to_string_lossy(), value.to_string_lossy());
             match &*name {
@@ -128,6 +135,12 @@ impl Options {
                     options.parallelization_factor = NonZeroU32::new(factor);
                 }
                 QUARANTINE => options.quarantine = switch(QUARANTINE, &value)?,
+                QUARANTINE_LIMIT => {
+                    let expected = "a number from 1 to 5000";
+                    options.quarantine_limit =
+                        number(QUARANTINE_LIMIT, &value, NonZeroU32::MIN, MAX_QUARANTINE_LIMIT, expected)?;
+                    has_quarantine_limit = true;
+                }
                 unknown if unknown.starts_with(PREFIX) => {
                     return Err(OptionsError::Unknown { variable: unknown.to_owned() });
                 }
@@ -142,6 +155,7 @@ impl Options {
             (QUARANTINE, options.quarantine, JOURNAL_TABLE, journal_table.is_some()),
             (MAX_AGE_SECONDS, options.max_age.is_some(), QUARANTINE, options.quarantine),
             (MAX_ATTEMPTS, options.max_attempts.is_some(), QUARANTINE, options.quarantine),
+            (QUARANTINE_LIMIT, has_quarantine_limit, QUARANTINE, options.quarantine),
             (CHECKPOINT_TABLE, checkpoint_table.is_some(), APPLICATION, !options.application.is_empty()),
             (JOURNAL_TABLE, journal_table.is_some(), APPLICATION, !options.application.is_empty()),
         ] {
@@ -326,6 +340,7 @@ mod tests {
             (QUARANTINE, "on", JOURNAL_TABLE),
             (MAX_ATTEMPTS, "3", QUARANTINE),
             (MAX_AGE_SECONDS, "60", QUARANTINE),
+            (QUARANTINE_LIMIT, "10", QUARANTINE),
         ] {
             let expected = format!("environment variable {variable} needs {needed}, which is not set");
             check_refused(variable, value, &expected);
@@ -384,6 +399,11 @@ mod tests {
             check_refused(PARALLELIZATION_FACTOR, value, &format!("environment variable {expected}"));
         }
         check_refused(
+            QUARANTINE_LIMIT,
+            "5001",
+            "environment variable KINESIS_HANDLER_QUARANTINE_LIMIT: \"5001\" is not a number from 1 to 5000",
+        );
+        check_refused(
             MAX_AGE_SECONDS,
             "31536001",
             "environment variable KINESIS_HANDLER_MAX_AGE_SECONDS: \"31536001\" is not a number of seconds from 1 to \
@@ -417,7 +437,8 @@ mod tests {
              KINESIS_HANDLER_CHECKPOINT_STRICT, KINESIS_HANDLER_CHECKPOINT_TABLE, \
              KINESIS_HANDLER_DEADLINE_MARGIN_MS, KINESIS_HANDLER_INVALID_FRAME, KINESIS_HANDLER_JOURNAL_TABLE, \
              KINESIS_HANDLER_MAX_AGE_SECONDS, KINESIS_HANDLER_MAX_ATTEMPTS, \
-             KINESIS_HANDLER_PARALLELIZATION_FACTOR, KINESIS_HANDLER_QUARANTINE)",
+             KINESIS_HANDLER_PARALLELIZATION_FACTOR, KINESIS_HANDLER_QUARANTINE, \
+             KINESIS_HANDLER_QUARANTINE_LIMIT)",
         );
     }
 }

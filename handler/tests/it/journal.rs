@@ -263,6 +263,12 @@ async fn rule_5_a_retryable_error_goes_there_when_it_is_old() {
     let mut world = World::new();
     world.options.quarantine = true;
     world.options.max_age = Some(Duration::from_secs(60));
+    // After an outage, every record is old when it fails for the first time.
+    let mut record = plain(8, "fail");
+    record.approximate_arrival_ms = Some(now_ms() - 61_000);
+    assert_eq!(json(&world.handle(std::slice::from_ref(&record)).await), failure(8));
+    world.handle(&[plain(8, "fine")]).await;
+
     let mut record = plain(9, "fail");
     record.approximate_arrival_ms = Some(now_ms() - 30_000);
     assert_eq!(json(&world.handle(std::slice::from_ref(&record)).await), failure(9));

@@ -84,12 +84,13 @@ impl JournalStore for Store {
         }))
     }
 
-    fn write<'a>(&'a self, write: JournalWrite<'a>) -> JournalFuture<'a, WriteOutcome> {
-        let fault = self.next(if write.quarantined.is_some() { "quarantine" } else { "write" });
+    fn write<'a>(&'a self, writes: &'a [JournalWrite<'a>]) -> JournalFuture<'a, WriteOutcome> {
+        let is_entry = writes.iter().all(|write| write.quarantined.is_empty());
+        let fault = self.next(if is_entry { "write" } else { "quarantine" });
         if fault == Fault::Overtaken {
-            self.overtake(&write);
+            self.overtake(&writes[0]);
         }
-        Box::pin(with_fault(fault, move || self.journal.write_now(write)))
+        Box::pin(with_fault(fault, move || self.journal.write_now(writes)))
     }
 
     fn delete<'a>(
@@ -282,8 +283,8 @@ impl JournalStore for Deleting {
         })
     }
 
-    fn write<'a>(&'a self, write: JournalWrite<'a>) -> JournalFuture<'a, WriteOutcome> {
-        self.store.write(write)
+    fn write<'a>(&'a self, writes: &'a [JournalWrite<'a>]) -> JournalFuture<'a, WriteOutcome> {
+        self.store.write(writes)
     }
 
     fn delete<'a>(
@@ -323,10 +324,10 @@ impl JournalStore for Retrying {
         self.store.read(shard, range)
     }
 
-    fn write<'a>(&'a self, write: JournalWrite<'a>) -> JournalFuture<'a, WriteOutcome> {
+    fn write<'a>(&'a self, writes: &'a [JournalWrite<'a>]) -> JournalFuture<'a, WriteOutcome> {
         Box::pin(async move {
-            self.store.write(write).await?;
-            self.store.write(write).await
+            self.store.write(writes).await?;
+            self.store.write(writes).await
         })
     }
 

@@ -8,6 +8,8 @@ mod deadline;
 mod service;
 mod mirror;
 mod journal;
+mod journal_bounds;
 mod journal_faults;
+mod journal_quarantine;
 mod metrics;
 mod properties;

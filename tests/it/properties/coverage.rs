@@ -181,12 +181,16 @@ fn include_journal(plan: &Plan, history: &History, seen: &mut BTreeSet<&'static 
             seen.insert("journal call late");
         }
         match effect {
-            Effect::Write(StateKind::Hole, _, WriteOutcome::Written) => drop(seen.insert("hole moved")),
-            Effect::Write(_, number, WriteOutcome::Conflict) => {
-                conflicts.insert((invocation, number));
+            Effect::Write(written, WriteOutcome::Conflict) => {
+                conflicts.extend(written.iter().map(|(_, number)| (invocation, *number)));
             }
-            Effect::Write(_, number, WriteOutcome::Written) if conflicts.contains(&(invocation, number)) => {
-                seen.insert("journal conflict merged");
+            Effect::Write(written, WriteOutcome::Written) => {
+                if written.iter().any(|(kind, _)| *kind == StateKind::Hole) {
+                    seen.insert("hole moved");
+                }
+                if written.iter().any(|(_, number)| conflicts.contains(&(invocation, *number))) {
+                    seen.insert("journal conflict merged");
+                }
             }
             _ => {}
         }

@@ -1,6 +1,9 @@
 //! The retry journal's table, and what goes wrong with it.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard},
+};
 
 use kinesis_handler::{
     SequenceNumber,
@@ -30,7 +33,7 @@ pub(super) struct JournalCall {
 pub(super) enum Effect {
     /// So many states.
     Read(usize),
-    Write(StateKind, SequenceNumber, WriteOutcome),
+    Write(Vec<(StateKind, SequenceNumber)>, WriteOutcome),
     Deleted(StateKind, SequenceNumber),
     /// It has not arrived.
     Nothing,
@@ -59,6 +62,8 @@ struct Shared {
     progress: Arc<Progress>,
     calls: Mutex<Vec<JournalCall>>,
     quarantined: Mutex<Vec<Quarantined>>,
+    /// Invocations whose last write into the quarantine has not succeeded, as far as they know.
+    troubled: Mutex<HashSet<usize>>,
 }
 
 /// A [`JournalShard`] that lives on.
@@ -87,8 +92,8 @@ impl FaultyJournal {
         progress: Arc<Progress>,
     ) -> Self {
         let faults = FaultSchedule::new(faults);
-        let (calls, quarantined) = (Mutex::default(), Mutex::default());
-        let shared = Shared { table, faults, safety, progress, calls, quarantined };
+        let (calls, quarantined, troubled) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let shared = Shared { table, faults, safety, progress, calls, quarantined, troubled };
         FaultyJournal { shared: Arc::new(shared) }
     }
 
@@ -98,6 +103,11 @@ impl FaultyJournal {
 
     pub(super) fn quarantined(&self) -> MutexGuard<'_, Vec<Quarantined>> {
         self.shared.quarantined.lock().expect("nothing panics while it holds the lock")
+    }
+
+    /// Invocations that have returned to a user record which is not in the quarantine.
+    pub(super) fn troubled(&self) -> MutexGuard<'_, HashSet<usize>> {
+        self.shared.troubled.lock().expect("nothing panics while it holds the lock")
     }
 
     /// What the table has now.
@@ -171,23 +181,37 @@ impl Shared {
         states
     }
 
-    fn write(
-        &self,
-        shard: JournalShard<'_>,
-        state: &RecordState,
-        expected_version: Option<u64>,
-        quarantined: Option<&QuarantinedRecord>,
-    ) -> WriteOutcome {
-        let quarantined = quarantined.filter(|_| self.safety != Safety::QuarantinesNothing);
-        let outcome = self.table.write_now(JournalWrite { shard, state, expected_version, quarantined });
-        if let (WriteOutcome::Written, Some(record)) = (outcome, quarantined) {
-            let user_record = std::str::from_utf8(&record.data).ok().and_then(|text| text.parse().ok());
-            let (at, record) = (self.progress.now(), record.clone());
-            let quarantined = Quarantined { at, user_record, record };
-            self.quarantined.lock().expect("nothing panics while it holds the lock").push(quarantined);
+    fn write(&self, writes: &[OwnedWrite]) -> WriteOutcome {
+        let keeps = self.safety != Safety::QuarantinesNothing;
+        let of_table: Vec<_> = writes
+            .iter()
+            .map(|OwnedWrite { shard, state, expected_version, quarantined }| JournalWrite {
+                shard: shard.get(),
+                state,
+                expected_version: *expected_version,
+                quarantined: if keeps { quarantined } else { &[] },
+            })
+            .collect();
+        let outcome = self.table.write_now(&of_table);
+        if outcome == WriteOutcome::Written {
+            for record in of_table.iter().flat_map(|write| write.quarantined) {
+                let user_record = std::str::from_utf8(&record.data).ok().and_then(|text| text.parse().ok());
+                let quarantined =
+                    Quarantined { at: self.progress.now(), user_record, record: record.clone() };
+                self.quarantined.lock().expect("nothing panics while it holds the lock").push(quarantined);
+            }
         }
         outcome
     }
+}
+
+/// A [`JournalWrite`] that lives on.
+#[derive(Debug)]
+struct OwnedWrite {
+    shard: OwnedShard,
+    state: RecordState,
+    expected_version: Option<u64>,
+    quarantined: Vec<QuarantinedRecord>,
 }
 
 impl JournalStore for FaultyJournal {
@@ -200,13 +224,31 @@ impl JournalStore for FaultyJournal {
         })
     }
 
-    fn write<'a>(&'a self, write: JournalWrite<'a>) -> JournalFuture<'a, WriteOutcome> {
-        let shard = self.shared.key(write.shard);
-        let (state, quarantined) = (write.state.clone(), write.quarantined.cloned());
-        let expected_version = write.expected_version;
-        self.call(move |shared| {
-            let outcome = shared.write(shard.get(), &state, expected_version, quarantined.as_ref());
-            (outcome, Effect::Write(state.kind, state.sequence_number, outcome))
+    fn write<'a>(&'a self, writes: &'a [JournalWrite<'a>]) -> JournalFuture<'a, WriteOutcome> {
+        let owned = |write: &JournalWrite<'_>| OwnedWrite {
+            shard: self.shared.key(write.shard),
+            state: write.state.clone(),
+            expected_version: write.expected_version,
+            quarantined: write.quarantined.to_vec(),
+        };
+        let writes: Vec<_> = writes.iter().map(owned).collect();
+        let invocation = self.shared.progress.invocation();
+        let is_quarantine = writes.iter().any(|write| !write.quarantined.is_empty());
+        if is_quarantine {
+            self.troubled().insert(invocation);
+        }
+        let call = self.call(move |shared| {
+            let outcome = shared.write(&writes);
+            let written =
+                writes.iter().map(|write| (write.state.kind, write.state.sequence_number)).collect();
+            (outcome, Effect::Write(written, outcome))
+        });
+        Box::pin(async move {
+            let outcome = call.await?;
+            if is_quarantine && outcome == WriteOutcome::Written {
+                self.troubled().remove(&invocation);
+            }
+            Ok(outcome)
         })
     }
 

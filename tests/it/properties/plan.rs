@@ -343,7 +343,12 @@ fn behaviour() -> impl Strategy<Value = Behaviour> {
         1 => Just(BadEnd::Panic),
         1 => Just(BadEnd::Hang),
     ];
-    (delay_ms, failures, how).prop_map(|(delay_ms, failures, how)| Behaviour { delay_ms, failures, how })
+    (delay_ms, failures, how).prop_map(|(delay_ms, failures, how)| {
+        // A processor that says permanent says that no try will ever succeed.
+        let is_permanent = how == BadEnd::Permanent && failures != Some(0);
+        let failures = if is_permanent { None } else { failures };
+        Behaviour { delay_ms, failures, how }
+    })
 }
 
 fn fault() -> impl Strategy<Value = Fault> {

@@ -121,13 +121,17 @@ fn not_ahead(
 /// - the one that is at work, of which there is one for each shard, with one batch;
 /// - those that the mapping has given up on before they came to their write: they have crashed, or timed out, and may
 ///   still be at work beside their retries;
-/// - those whose write has failed, or has not arrived yet.
+/// - those whose write has failed, or has not arrived yet;
+/// - those that could not write a user record into the quarantine, and have returned to it from beyond.
 ///
 /// An invocation that has answered, and whose write had no fault, has nothing beyond the row.
 fn take_over(plan: &Plan, history: &History) -> Result<(), String> {
     let Some(mirror) = &history.mirror else { return Ok(()) };
     let (steps, done, calls) = (history.steps.borrow(), history.done.borrow(), history.calls.borrow());
-    let troubled: HashSet<usize> = mirror.troubled().iter().copied().collect();
+    let returned: HashSet<usize> =
+        history.journal.as_ref().map(|journal| journal.troubled().clone()).unwrap_or_default();
+    let troubled: HashSet<usize> =
+        mirror.troubled().iter().copied().chain(returned.iter().copied()).collect();
     // Where each user record is.
     let places: HashMap<usize, (&str, CheckpointPosition)> = history
         .records
@@ -176,6 +180,7 @@ fn take_over(plan: &Plan, history: &History) -> Result<(), String> {
                 beyond.retain(|&(place, _)| place > write.row);
                 if let Some((place, invocation)) =
                     beyond.iter().find(|&&(_, invocation)| invocation == write.invocation)
+                    && !returned.contains(invocation)
                 {
                     return Err(format!(
                         "I5: {place} was done by invocation {invocation}, whose write is beside it: {write:?}"

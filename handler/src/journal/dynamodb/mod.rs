@@ -35,8 +35,9 @@ pub use quarantine_reader::{QuarantinePage, QuarantineReader};
 /// It needs the permissions `Query`, `PutItem` and `DeleteItem` on the table. Connecting and each attempt take at most
 /// one second; there are at most three attempts. Nothing is read, made or connected before the first call.
 ///
-/// A payload of more than 350 KB spans items, which are written before the rest. If that fails then, or the state has
-/// another version, those items stay: the next write of the same user record takes their place, and nothing reads them.
+/// A payload and keys of more than 350 KB together span items, which are written before the rest. If that fails then,
+/// those items stay: the next write of the same user record uses them within an hour and replaces them later. After a day
+/// without their record, [`QuarantinePage::unreadable`] lists them.
 #[derive(Debug)]
 pub struct DynamoDbJournal {
     table: String,
@@ -148,8 +149,8 @@ impl JournalStore for DynamoDbJournal {
         Box::pin(read::states(&self.connection, &self.table, shard, range))
     }
 
-    fn write<'a>(&'a self, write: JournalWrite<'a>) -> JournalFuture<'a, WriteOutcome> {
-        Box::pin(async move { write::write(self.connection.client().await, &self.table, write).await })
+    fn write<'a>(&'a self, writes: &'a [JournalWrite<'a>]) -> JournalFuture<'a, WriteOutcome> {
+        Box::pin(write::write(&self.connection, &self.table, writes))
     }
 
     fn delete<'a>(

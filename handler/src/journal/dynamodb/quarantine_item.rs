@@ -10,12 +10,13 @@ use super::{
 use crate::{
     dynamodb::{Item, Unreadable, number, number_value, text, text_value, unreadable},
     journal::{
-        ItemKey, QuarantineReason, QuarantinedContent, QuarantinedRecord, UnreadableItem, UserRecordId,
+        ContentHash, ItemKey, MAX_ITEM_PAYLOAD_BYTES, QuarantineReason, QuarantinedContent,
+        QuarantinedRecord, UnreadableItem, UserRecordId,
     },
 };
 
-/// How much of a payload an item holds. DynamoDB's limit is 400 KB, for names and all other attributes too.
-pub(super) const MAX_ITEM_PAYLOAD_BYTES: usize = 350 * 1024;
+/// Bytes of keys that a head holds although its payload is in parts. Longer ones are in the parts as well.
+const MAX_HEAD_KEY_BYTES: usize = 2 * 1024;
 
 /// What the key of a part has digits for.
 const MAX_PARTS: u64 = 10_000;
@@ -24,13 +25,61 @@ const MAX_PARTS: u64 = 10_000;
 /// request ID it tells the parts of two writes from each other.
 pub(super) const WRITTEN_AT: &str = "writtenAt";
 
+/// Attribute of a part: hash of the whole user record, so that a part of another one is not taken for it.
+pub(super) const CONTENT_HASH: &str = "contentHash";
+
 /// Age up to which a part without its head may belong to a write that has not ended: far more than an invocation takes.
 const MAX_PENDING_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// The head, which holds the payload if that is not in [parts].
+/// Age up to which a part of an earlier try is used by the next one. By far less than [`MAX_PENDING_MS`], after which
+/// tools may delete it.
+pub(super) const MAX_RESUMED_MS: u64 = 60 * 60 * 1000;
+
+/// The bytes of a record that are not in its head, in this order. None if all of them are.
+struct PartBytes<'r> {
+    data: &'r [u8],
+    partition_key: &'r [u8],
+    explicit_hash_key: &'r [u8],
+}
+
+impl<'r> PartBytes<'r> {
+    fn new(record: &'r QuarantinedRecord) -> Self {
+        let none = PartBytes { data: &[], partition_key: &[], explicit_hash_key: &[] };
+        if record.body_bytes() <= MAX_ITEM_PAYLOAD_BYTES {
+            return none;
+        }
+        let in_head = PartBytes { data: &record.data, ..none };
+        if record.body_bytes() - record.data.len() <= MAX_HEAD_KEY_BYTES {
+            return in_head;
+        }
+        let explicit_hash_key = record.explicit_hash_key.as_deref().unwrap_or_default();
+        PartBytes { partition_key: &record.partition_key, explicit_hash_key, ..in_head }
+    }
+
+    fn has_keys(&self) -> bool {
+        self.partition_key.len() + self.explicit_hash_key.len() > 0
+    }
+
+    fn len(&self) -> usize {
+        self.data.len() + self.partition_key.len() + self.explicit_hash_key.len()
+    }
+
+    fn parts(&self) -> usize {
+        self.len().div_ceil(MAX_ITEM_PAYLOAD_BYTES)
+    }
+
+    /// Returns the bytes of one part.
+    fn part(&self, index: usize) -> Vec<u8> {
+        let all = self.data.iter().chain(self.partition_key).chain(self.explicit_hash_key);
+        all.skip(index * MAX_ITEM_PAYLOAD_BYTES).take(MAX_ITEM_PAYLOAD_BYTES).copied().collect()
+    }
+}
+
+/// The head, which holds what is not in [parts].
 ///
 /// It has no time to live: only people take a record out of the quarantine.
 pub(super) fn head(partition_key: &str, record: &QuarantinedRecord) -> Item {
+    let in_parts = PartBytes::new(record);
     let mut item = Item::from([
         (PARTITION_KEY.to_owned(), text_value(partition_key)),
         (SORT_KEY.to_owned(), text_value(key::head(record.sequence_number, &record.id))),
@@ -41,9 +90,8 @@ pub(super) fn head(partition_key: &str, record: &QuarantinedRecord) -> Item {
         ("attempts".to_owned(), number_value(record.attempts.into())),
         ("quarantinedAt".to_owned(), number_value(record.quarantined_ms)),
         ("requestId".to_owned(), text_value(&record.request_id)),
-        ("partitionKey".to_owned(), bytes_value(&record.partition_key)),
         ("bytes".to_owned(), number_value(record.data.len() as u64)),
-        ("parts".to_owned(), number_value(part_data(record).count() as u64)),
+        ("parts".to_owned(), number_value(in_parts.parts() as u64)),
     ]);
     let mut put = |name: &str, value| drop(item.insert(name.to_owned(), value));
     match &record.id {
@@ -53,40 +101,54 @@ pub(super) fn head(partition_key: &str, record: &QuarantinedRecord) -> Item {
     if let Some(arrival_ms) = record.arrival_ms {
         put("arrivalAt", number_value(arrival_ms));
     }
-    if let Some(explicit_hash_key) = &record.explicit_hash_key {
-        put("explicitHashKey", bytes_value(explicit_hash_key));
+    if in_parts.has_keys() {
+        put("partitionKeyBytes", number_value(record.partition_key.len() as u64));
+        if let Some(explicit_hash_key) = &record.explicit_hash_key {
+            put("explicitHashKeyBytes", number_value(explicit_hash_key.len() as u64));
+        }
+    } else {
+        put("partitionKey", bytes_value(&record.partition_key));
+        if let Some(explicit_hash_key) = &record.explicit_hash_key {
+            put("explicitHashKey", bytes_value(explicit_hash_key));
+        }
     }
-    if record.data.len() <= MAX_ITEM_PAYLOAD_BYTES {
+    if in_parts.parts() == 0 {
         put("data", bytes_value(&record.data));
     }
     item
 }
 
-/// The items that hold a large payload; none for others.
+/// The items that hold a large payload, and long keys; none for others. They are made one by one, as they are large.
 pub(super) fn parts(partition_key: &str, record: &QuarantinedRecord) -> impl Iterator<Item = Item> {
+    let in_parts = PartBytes::new(record);
     let head = key::head(record.sequence_number, &record.id);
-    part_data(record).enumerate().map(move |(index, data)| {
+    let hash = content_hash(record);
+    (0..in_parts.parts()).map(move |index| {
         Item::from([
             (PARTITION_KEY.to_owned(), text_value(partition_key)),
             (SORT_KEY.to_owned(), text_value(key::part(&head, index))),
-            ("data".to_owned(), bytes_value(data)),
+            ("data".to_owned(), bytes_value(&in_parts.part(index))),
+            (CONTENT_HASH.to_owned(), text_value(&*hash)),
             (WRITTEN_AT.to_owned(), number_value(record.quarantined_ms)),
             ("requestId".to_owned(), text_value(&record.request_id)),
         ])
     })
 }
 
+pub(super) fn content_hash(record: &QuarantinedRecord) -> String {
+    ContentHash::new(&record.partition_key, &record.data).to_string()
+}
+
+pub(super) fn has_parts(record: &QuarantinedRecord) -> bool {
+    PartBytes::new(record).parts() > 0
+}
+
 /// The sort keys of a record's items: the head's first.
 pub(super) fn sort_keys(record: &QuarantinedRecord) -> impl Iterator<Item = String> {
     let head = key::head(record.sequence_number, &record.id);
-    let parts = part_data(record).count();
-    let part_keys: Vec<String> = (0..parts).map(|index| key::part(&head, index)).collect();
+    let part_keys: Vec<String> =
+        (0..PartBytes::new(record).parts()).map(|index| key::part(&head, index)).collect();
     std::iter::once(head).chain(part_keys)
-}
-
-fn part_data(record: &QuarantinedRecord) -> impl Iterator<Item = &[u8]> {
-    let is_large = record.data.len() > MAX_ITEM_PAYLOAD_BYTES;
-    record.data.chunks(MAX_ITEM_PAYLOAD_BYTES).filter(move |_| is_large)
 }
 
 fn bytes_value(bytes: &[u8]) -> AttributeValue {
@@ -110,6 +172,8 @@ struct Open {
 struct OpenRecord {
     record: QuarantinedRecord,
     bytes: u64,
+    /// Lengths of the keys, if they are in the parts, too.
+    key_bytes: Option<(u64, Option<u64>)>,
     parts: u64,
     parts_read: u64,
 }
@@ -167,12 +231,20 @@ impl Assembly {
     /// Completes the open record: its parts, which follow it, have all been seen.
     pub(super) fn close(&mut self) {
         let Some(Open { key, record: Some(open) }) = self.open.take() else { return };
-        let OpenRecord { record, bytes, parts, parts_read } = open;
+        let OpenRecord { mut record, bytes, key_bytes, parts, parts_read } = open;
+        let (partition_key, explicit_hash_key) = key_bytes.unwrap_or_default();
+        let key_length = partition_key.saturating_add(explicit_hash_key.unwrap_or(0));
         let reason = if parts_read != parts {
             format!("parts is {parts}, of which {parts_read} are there")
-        } else if record.data.len() as u64 != bytes {
-            format!("bytes is {bytes}, and the payload has {}", record.data.len())
+        } else if record.data.len() as u64 != bytes.saturating_add(key_length) {
+            let found = (record.data.len() as u64).saturating_sub(key_length);
+            format!("bytes is {bytes}, and the payload has {found}")
         } else {
+            if key_bytes.is_some() {
+                let mut keys = record.data.split_off(bytes as usize);
+                record.explicit_hash_key = explicit_hash_key.map(|_| keys.split_off(partition_key as usize));
+                record.partition_key = keys;
+            }
             self.page.records.push(record);
             return;
         };
@@ -193,16 +265,20 @@ fn open(item: &Item, key: &QuarantineKey<'_>) -> Result<OpenRecord, Unreadable> 
         (_, Some(_)) => return Err(unreadable(item, "parts")),
         (_, None) => Vec::new(),
     };
+    let key_bytes = match bytes(item, "partitionKey")? {
+        Some(_) => None,
+        None => {
+            let partition_key =
+                number(item, "partitionKeyBytes")?.ok_or_else(|| unreadable(item, "partitionKey"))?;
+            Some((partition_key, number(item, "explicitHashKeyBytes")?))
+        }
+    };
     let record = QuarantinedRecord {
         sequence_number: key::padded(key.sequence_number, text(item, "sequenceNumber").unwrap_or(None)),
         id: key.id,
-        content: one_of(
-            item,
-            "content",
-            [QuarantinedContent::Plain, QuarantinedContent::Aggregated, QuarantinedContent::InvalidAggregate],
-        )?,
+        content: one_of(item, "content", QuarantinedContent::ALL)?,
         data,
-        partition_key: bytes(item, "partitionKey")?.ok_or_else(|| unreadable(item, "partitionKey"))?.to_vec(),
+        partition_key: bytes(item, "partitionKey")?.unwrap_or_default().to_vec(),
         explicit_hash_key: bytes(item, "explicitHashKey")?.map(<[u8]>::to_vec),
         arrival_ms: number(item, "arrivalAt")?,
         reason: one_of(
@@ -215,7 +291,7 @@ fn open(item: &Item, key: &QuarantineKey<'_>) -> Result<OpenRecord, Unreadable> 
         quarantined_ms: some_number("quarantinedAt")?,
         request_id: some_text("requestId")?.to_owned(),
     };
-    Ok(OpenRecord { record, bytes: some_number("bytes")?, parts, parts_read: 0 })
+    Ok(OpenRecord { record, bytes: some_number("bytes")?, key_bytes, parts, parts_read: 0 })
 }
 
 /// The one whose text stands in the attribute.
@@ -287,9 +363,7 @@ mod tests {
         fn a_record_reads_back(
             digits in "[1-9][0-9]{0,56}",
             sub_sequence_number in option::of(any::<u64>()),
-            content in prop::sample::select(vec![
-                QuarantinedContent::Plain, QuarantinedContent::Aggregated, QuarantinedContent::InvalidAggregate,
-            ]),
+            content in prop::sample::select(QuarantinedContent::ALL.to_vec()),
             reason in prop::sample::select(vec![
                 QuarantineReason::Permanent, QuarantineReason::MaxAttempts, QuarantineReason::MaxAge,
             ]),
@@ -332,6 +406,43 @@ mod tests {
             assert_eq!(items.len(), 1 + expected_parts, "{bytes}");
             assert_eq!(items[0]["parts"], number_value(expected_parts as u64));
             assert!(assemble(&items) == (vec![record], vec![]), "{bytes}");
+        }
+    }
+
+    #[test]
+    fn long_keys_are_in_the_parts_as_well() {
+        const KB: usize = 1024;
+        for (key, explicit_hash_key, data, expected_parts) in [
+            (300 * KB, None, 50 * KB, 0),
+            (300 * KB, None, 50 * KB + 1, 2),
+            (130 * KB, None, 300 * KB, 2),
+            (130 * KB, Some(130 * KB), 300 * KB, 2),
+            (400 * KB, Some(0), 0, 2),
+            (2 * KB, None, 350 * KB, 1),
+            (1, Some(900 * KB), 0, 3),
+        ] {
+            let record = QuarantinedRecord {
+                partition_key: vec![b'k'; key],
+                explicit_hash_key: explicit_hash_key.map(|bytes| vec![b'h'; bytes]),
+                ..record(0, vec![b'd'; data])
+            };
+            let items = items(&record);
+            assert_eq!(items.len(), 1 + expected_parts, "{key} {data}");
+            for item in &items {
+                let bytes: usize = item
+                    .iter()
+                    .map(|(name, value)| {
+                        name.len()
+                            + match value {
+                                AttributeValue::B(bytes) => bytes.as_ref().len(),
+                                AttributeValue::S(text) | AttributeValue::N(text) => text.len(),
+                                other => panic!("{other:?}"),
+                            }
+                    })
+                    .sum();
+                assert!(bytes < 400 * KB, "{key} {data}: {bytes}");
+            }
+            assert!(assemble(&items) == (vec![record], vec![]), "{key} {data}");
         }
     }
 

@@ -1,4 +1,4 @@
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -12,11 +12,14 @@ use aws_sdk_dynamodb::{
 use super::{
     TableKeys, failure, key,
     key_attributes::{self, PARTITION_KEY, SORT_KEY, sort_key, unreadable_item},
+    quarantine_item::{self, CONTENT_HASH, MAX_RESUMED_MS, WRITTEN_AT},
     state_item,
 };
 use crate::{
-    dynamodb::{Connection, Item, text_value, unreadable},
-    journal::{ItemKey, JournalEntries, JournalError, JournalShard, StateKind, StateRange},
+    dynamodb::{Connection, Item, number, text, text_value, unreadable},
+    journal::{
+        ItemKey, JournalEntries, JournalError, JournalShard, QuarantinedRecord, StateKind, StateRange,
+    },
 };
 
 pub(super) async fn states(
@@ -133,6 +136,43 @@ pub(super) async fn part_keys(
         match next {
             Some(_) => start = next,
             None => return Ok(keys),
+        }
+    }
+}
+
+/// Reads which parts of a record an earlier try has written, not too long ago. None if the record has a head: then it is
+/// in the quarantine, and may be taken out of it at any moment.
+pub(super) async fn written_parts(
+    connection: &Connection,
+    table: &str,
+    partition_key: &str,
+    record: &QuarantinedRecord,
+) -> Result<HashSet<String>, JournalError> {
+    let head = key::head(record.sequence_number, &record.id);
+    let hash = quarantine_item::content_hash(record);
+    let query = query(connection.client().await, table, partition_key)
+        .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
+        .expression_attribute_values(":prefix", text_value(&*head))
+        .projection_expression("pk, sk, contentHash, writtenAt");
+    let mut written = HashSet::new();
+    let mut start = None;
+    loop {
+        let (items, next) = page(connection, query.clone().set_exclusive_start_key(start)).await?;
+        for item in &items {
+            let sort_key = key_attributes::key(item).sort_key;
+            if sort_key == head {
+                return Ok(HashSet::new());
+            }
+            let is_fresh = number(item, WRITTEN_AT).is_ok_and(|ms| {
+                ms.is_some_and(|ms| record.quarantined_ms < ms.saturating_add(MAX_RESUMED_MS))
+            });
+            if is_fresh && text(item, CONTENT_HASH).is_ok_and(|found| found == Some(&*hash)) {
+                written.insert(sort_key);
+            }
+        }
+        match next {
+            Some(_) => start = next,
+            None => return Ok(written),
         }
     }
 }

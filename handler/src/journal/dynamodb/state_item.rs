@@ -20,7 +20,7 @@ pub(super) fn from_state(partition_key: &str, state: &RecordState) -> Item {
     let RecordState {
         kind,
         sequence_number,
-        progress: Progress { done, attempts, first_failure_ms, last_error, arrival_ms },
+        progress: Progress { done, attempts, first_failure_ms, last_error, arrival_ms, quarantined },
         version,
         written_by,
         updated_ms,
@@ -59,6 +59,9 @@ pub(super) fn from_state(partition_key: &str, state: &RecordState) -> Item {
     if let Some(arrival_ms) = arrival_ms {
         put("arrivalAt", number_value(*arrival_ms));
     }
+    if *quarantined > 0 {
+        put("quarantined", number_value(*quarantined));
+    }
     item
 }
 
@@ -81,6 +84,7 @@ pub(super) fn to_state(item: &Item) -> Result<RecordState, Unreadable> {
             first_failure_ms: number(item, "firstFailureAt")?,
             last_error: text(item, "lastError")?.map(str::to_owned),
             arrival_ms: number(item, "arrivalAt")?,
+            quarantined: number(item, "quarantined")?.unwrap_or(0),
         },
         version: some("version")?,
         written_by: text(item, "writtenBy")?.ok_or_else(|| unreadable(item, "writtenBy"))?.to_owned(),
@@ -177,13 +181,14 @@ mod tests {
         });
         let times = option::of(any::<u64>());
         let attempts = btree_map(id(), any::<u32>(), 0..4);
-        (done, attempts, times.clone(), option::of(".{0,9}"), times).prop_map(
-            |(done, attempts, first_failure_ms, last_error, arrival_ms)| Progress {
+        (done, attempts, times.clone(), option::of(".{0,9}"), times, any::<u64>()).prop_map(
+            |(done, attempts, first_failure_ms, last_error, arrival_ms, quarantined)| Progress {
                 done,
                 attempts,
                 first_failure_ms,
                 last_error,
                 arrival_ms,
+                quarantined,
             },
         )
     }

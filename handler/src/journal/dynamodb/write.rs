@@ -10,12 +10,12 @@ use aws_sdk_dynamodb::{
 
 use super::{
     failure, key,
-    key_attributes::{PARTITION_KEY, SORT_KEY},
+    key_attributes::{self, PARTITION_KEY, SORT_KEY},
     quarantine_item, read, state_item,
 };
 use crate::{
     SequenceNumber,
-    dynamodb::{Connection, number_value, text_value},
+    dynamodb::{Connection, is_cancelled_for_now, number_value, text_value, until_not_throttled},
     journal::{
         ItemKey, JournalError, JournalShard, JournalWrite, QuarantinedRecord, RecordState, StateKind,
         WriteOutcome,
@@ -23,17 +23,22 @@ use crate::{
 };
 
 pub(super) async fn write(
-    client: &Client,
+    connection: &Connection,
     table: &str,
-    write: JournalWrite<'_>,
+    writes: &[JournalWrite<'_>],
 ) -> Result<WriteOutcome, JournalError> {
-    let JournalWrite { shard, state, expected_version, quarantined } = write;
-    let condition = Condition::new(expected_version);
-    let partition_key = shard.to_string();
-    match quarantined {
-        None => write_state(client, table, &partition_key, state, condition).await,
-        Some(record) => write_both(client, table, &partition_key, state, condition, record).await,
+    let client = connection.client().await;
+    if let [JournalWrite { shard, state, expected_version, quarantined: [] }] = writes {
+        let condition = Condition::new(*expected_version);
+        return write_state(client, table, &shard.to_string(), state, condition).await;
     }
+    // Large payloads go first: a transaction holds 4 MB, and parts without a head are nothing.
+    for JournalWrite { shard, quarantined, .. } in writes {
+        for record in quarantined.iter().filter(|record| quarantine_item::has_parts(record)) {
+            write_parts(connection, table, &shard.to_string(), record).await?;
+        }
+    }
+    write_together(client, table, writes).await
 }
 
 /// What must be true of the stored state.
@@ -81,31 +86,54 @@ async fn write_state(
     }
 }
 
-/// A large payload goes first: a transaction holds 4 MB, and parts without a head are nothing.
-async fn write_both(
-    client: &Client,
+/// Writes the parts of a payload, but for those that an earlier try has written not long ago: so a payload that is too
+/// large for the time of one invocation gets further with each.
+async fn write_parts(
+    connection: &Connection,
     table: &str,
     partition_key: &str,
-    state: &RecordState,
-    condition: Condition,
     record: &QuarantinedRecord,
-) -> Result<WriteOutcome, JournalError> {
+) -> Result<(), JournalError> {
+    let client = connection.client().await;
+    let written = read::written_parts(connection, table, partition_key, record).await?;
     for part in quarantine_item::parts(partition_key, record) {
+        if key_attributes::sort_key(&part).is_ok_and(|key| written.contains(key)) {
+            continue;
+        }
         let put = client.put_item().table_name(table).set_item(Some(part));
-        put.send().await.map_err(failure::<PutItemError>)?;
+        let put = until_not_throttled(|_| false, || put.clone().send());
+        put.await.map_err(failure::<PutItemError>)?;
     }
-    let state = Put::builder()
-        .table_name(table)
-        .set_item(Some(state_item::from_state(partition_key, state)))
-        .condition_expression(condition.expression)
-        .set_expression_attribute_names(condition.names)
-        .set_expression_attribute_values(condition.values);
-    let head = Put::builder().table_name(table).set_item(Some(quarantine_item::head(partition_key, record)));
-    let items = [state, head].map(|put| {
+    Ok(())
+}
+
+/// Writes all entries and the heads of all records in one transaction.
+async fn write_together(
+    client: &Client,
+    table: &str,
+    writes: &[JournalWrite<'_>],
+) -> Result<WriteOutcome, JournalError> {
+    let mut puts = Vec::new();
+    for JournalWrite { shard, state, expected_version, quarantined } in writes {
+        let partition_key = shard.to_string();
+        let condition = Condition::new(*expected_version);
+        puts.push(
+            Put::builder()
+                .table_name(table)
+                .set_item(Some(state_item::from_state(&partition_key, state)))
+                .condition_expression(condition.expression)
+                .set_expression_attribute_names(condition.names)
+                .set_expression_attribute_values(condition.values),
+        );
+        let heads = quarantined.iter().map(|record| quarantine_item::head(&partition_key, record));
+        puts.extend(heads.map(|head| Put::builder().table_name(table).set_item(Some(head))));
+    }
+    let items = puts.into_iter().map(|put| {
         let put = put.build().expect("a put with a table and an item is whole");
         TransactWriteItem::builder().put(put).build()
     });
-    let error = match client.transact_write_items().set_transact_items(Some(items.into())).send().await {
+    let write = client.transact_write_items().set_transact_items(Some(items.collect()));
+    let error = match until_not_throttled(is_cancelled_for_now, || write.clone().send()).await {
         Ok(_) => return Ok(WriteOutcome::Written),
         Err(error) => error,
     };
@@ -169,12 +197,13 @@ pub(super) async fn delete_quarantined(
     // The head first: without it nothing reads the parts, and a head without its parts cannot be read.
     for (index, sort_key) in quarantine_item::sort_keys(record).enumerate() {
         let is_head = index == 0;
-        // The record may be quarantined again at any time, and its parts are written before its head. Parts of earlier
-        // versions do not say when they were written.
+        // The record may be quarantined again at any time, and its parts are written before its head. Some of them may be
+        // of an earlier try than the head. Parts of earlier versions do not say when they were written.
         let condition = match is_head {
             true => "attribute_not_exists(pk) OR (quarantinedAt = :at AND requestId = :request)".to_owned(),
             false => format!(
-                "attribute_not_exists({WRITTEN_AT}) OR ({WRITTEN_AT} = :at AND requestId = :request)",
+                "attribute_not_exists({WRITTEN_AT}) OR {WRITTEN_AT} < :at OR \
+                 ({WRITTEN_AT} = :at AND requestId = :request)",
                 WRITTEN_AT = quarantine_item::WRITTEN_AT
             ),
         };

@@ -1,0 +1,541 @@
+//! What a batch writes to the retry journal: failures that the quarantine takes, what the next invocation must know when
+//! the batch has stopped, and what none must know when it has passed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    pin::Pin,
+};
+
+use futures_util::{StreamExt, stream};
+use tokio::time::Instant;
+
+use crate::{
+    SequenceNumber,
+    engine::{Ledger, Place, Stop, content_id},
+    event::KinesisRecord,
+    failures::{Failures, Waiting},
+    invocation::Invocation,
+    journal::{
+        DoneSet, JournalError, JournalShard, JournalWrite, Progress, QuarantinedRecord, RecordState,
+        StateKind, StateRange, UserRecordId, WriteOutcome,
+    },
+    payloads::Payloads,
+    prior::{Prior, PriorRecord},
+    retry_journal::{RetryJournal, in_time, is_stored, write_id},
+};
+
+/// Who else writes an entry: one zombie, or a few. Each of them writes a batch's stop once.
+const MAX_TRIES: u32 = 8;
+
+/// How many entries are cleared at the same time.
+const CONCURRENCY: usize = 16;
+
+/// The journal, as far as one batch goes.
+pub(crate) struct BatchJournal<'b> {
+    journal: &'b RetryJournal,
+    shard: JournalShard<'b>,
+    records: &'b [KinesisRecord<'b>],
+    invocation: &'b Invocation<'b>,
+    /// Kind of the entries that are written.
+    kind: StateKind,
+    prior: Prior,
+    /// Entries before the batch, of records that the mapping has discarded.
+    discarded: Vec<RecordState>,
+    /// Records before the batch that are processed and still have an entry.
+    left: BTreeSet<SequenceNumber>,
+    /// Whether a call after the batch has run out of time: no other one is made then.
+    is_out_of_time: bool,
+}
+
+/// A call of the store, and what it is about.
+type Call<'c, K> = Pin<Box<dyn Future<Output = (K, Result<(), JournalError>)> + Send + 'c>>;
+
+impl<'b> BatchJournal<'b> {
+    /// A journal of which nothing is read.
+    pub(crate) fn new(
+        journal: &'b RetryJournal,
+        shard: JournalShard<'b>,
+        records: &'b [KinesisRecord<'b>],
+        invocation: &'b Invocation<'b>,
+        kind: StateKind,
+    ) -> Self {
+        BatchJournal {
+            journal,
+            shard,
+            records,
+            invocation,
+            kind,
+            prior: Prior::default(),
+            discarded: Vec::new(),
+            left: BTreeSet::new(),
+            is_out_of_time: false,
+        }
+    }
+
+    pub(crate) fn prior(&self) -> &Prior {
+        &self.prior
+    }
+
+    /// Takes what was read.
+    pub(crate) fn take_in(
+        &mut self,
+        states: Vec<RecordState>,
+        first: SequenceNumber,
+        left: BTreeSet<SequenceNumber>,
+    ) {
+        let now_ms = self.invocation.clock.epoch_ms();
+        let mut known: BTreeMap<SequenceNumber, PriorRecord> = BTreeMap::new();
+        let batch: HashSet<_> = match states.is_empty() {
+            true => HashSet::new(),
+            false => self.records.iter().map(|record| record.sequence_number).collect(),
+        };
+        for state in states {
+            if state.sequence_number < first {
+                if !state.is_expired(now_ms) && !left.contains(&state.sequence_number) {
+                    self.discarded.push(state);
+                }
+                continue;
+            }
+            // Others belong to batches that run beside this one.
+            if !batch.contains(&state.sequence_number) {
+                continue;
+            }
+            let record = known.entry(state.sequence_number).or_default();
+            record.stored.push(state.kind);
+            if state.kind == self.kind {
+                record.version = Some(state.version);
+            }
+            if !state.is_expired(now_ms) {
+                // Two entries are of one Kinesis record only in a redrive: a hole, and what it came from.
+                record.progress.include(state.progress);
+            }
+        }
+        self.prior = Prior::known(known);
+        self.left = left;
+    }
+
+    /// Writes the failures that the quarantine takes, each together with the entry that has it as done.
+    ///
+    /// # Errors
+    ///
+    /// The stop at the first one that could not be written; the ledger has returned to it.
+    pub(crate) async fn write_failures(
+        &mut self,
+        failures: &mut Failures<'b>,
+        ledger: &mut Ledger,
+    ) -> Result<(), Stop> {
+        let mut waiting = failures.take();
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let by = self.invocation.store_by_from_now();
+        let is_written = match by_kinesis_record(&waiting).nth(1) {
+            Some(_) => self.write_together(&waiting, ledger.at, by).await,
+            None => Ok(false),
+        };
+        let written = match is_written {
+            Ok(true) => Ok(waiting.len()),
+            // Another invocation may write as well, so each entry has to be merged with what that one knows.
+            Ok(false) => self.write_one_by_one(&waiting, ledger.at, by).await,
+            Err(error) => Err((0, error)),
+        };
+        let (written, error) = match written {
+            Ok(written) => (written, None),
+            Err((written, error)) => (written, Some(error)),
+        };
+        let rest = waiting.split_off(written);
+        for Waiting { record, user_records, .. } in &waiting {
+            ledger.counts.quarantined += user_records;
+            self.log_quarantined(record);
+        }
+        let Some(error) = error else { return Ok(()) };
+        ledger.counts.journal_write_failed += 1;
+        if let Some(stop) = failures.not_written(rest, ledger) {
+            let kinesis_record = &self.records[ledger.at.kinesis_record];
+            self.invocation.log_journal_failure(kinesis_record, "user record not quarantined", &error);
+            return Err(stop);
+        }
+        Ok(())
+    }
+
+    /// Writes all of them at once. Returns whether no entry has another version by now.
+    async fn write_together(
+        &mut self,
+        waiting: &[Waiting],
+        at: Place,
+        by: Option<Instant>,
+    ) -> Result<bool, JournalError> {
+        let mut states = Vec::new();
+        let mut expected = Vec::new();
+        let mut records = Vec::new();
+        for of_record in by_kinesis_record(waiting) {
+            let sequence_number = of_record[0].record.sequence_number;
+            let prior = self.prior.get(sequence_number);
+            let version = prior.and_then(|prior| prior.version);
+            let mut progress = prior.map(|prior| prior.progress.clone()).unwrap_or_default();
+            progress.merge(&self.quarantine_change(of_record, at));
+            states.push(self.state(self.kind, sequence_number, progress, version));
+            expected.push(version);
+            records.push(of_record.iter().map(|waiting| waiting.record.clone()).collect::<Vec<_>>());
+        }
+        let writes: Vec<_> = states
+            .iter()
+            .zip(expected)
+            .zip(&records)
+            .map(|((state, expected_version), quarantined)| JournalWrite {
+                shard: self.shard,
+                state,
+                expected_version,
+                quarantined,
+            })
+            .collect();
+        if in_time(by, self.journal.store.write(&writes)).await? == WriteOutcome::Conflict {
+            return Ok(false);
+        }
+        for state in states {
+            self.note_written(state);
+        }
+        Ok(true)
+    }
+
+    /// Writes those of one Kinesis record after those of another. An error comes with the number of those before.
+    async fn write_one_by_one(
+        &mut self,
+        waiting: &[Waiting],
+        at: Place,
+        by: Option<Instant>,
+    ) -> Result<usize, (usize, JournalError)> {
+        let mut written = 0;
+        for of_record in by_kinesis_record(waiting) {
+            let sequence_number = of_record[0].record.sequence_number;
+            let records: Vec<_> = of_record.iter().map(|waiting| waiting.record.clone()).collect();
+            let change = self.quarantine_change(of_record, at);
+            self.write(sequence_number, &change, &records, by).await.map_err(|error| (written, error))?;
+            written += of_record.len();
+        }
+        Ok(written)
+    }
+
+    /// Returns what the entry of a Kinesis record gains with these in the quarantine. All before them is done as well, and
+    /// in the Kinesis record where the batch is, all before its place.
+    fn quarantine_change(&self, of_record: &[Waiting], at: Place) -> Progress {
+        let mut done = DoneSet::default();
+        for Waiting { record, passed, .. } in of_record {
+            match record.id {
+                UserRecordId::Sub(_) => done.merge(&DoneSet::before(*passed)),
+                UserRecordId::Content(_) => done.insert(record.id),
+            }
+        }
+        let first = of_record.first().map(|waiting| &waiting.record);
+        let here = self.records.get(at.kinesis_record).filter(|here| !here.is_enhanced_fan_out());
+        if here.map(|here| here.sequence_number) == first.map(|first| first.sequence_number) {
+            done.merge(&DoneSet::before(at.sub_sequence_number.unwrap_or(0)));
+        }
+        Progress {
+            arrival_ms: first.and_then(|first| first.arrival_ms),
+            quarantined: of_record.iter().map(|waiting| waiting.units).sum(),
+            ..Progress::done(done)
+        }
+    }
+
+    /// Writes what the next invocation must know, and deletes what none must. `failed` is the Kinesis record that the
+    /// response names.
+    pub(crate) async fn finish(
+        &mut self,
+        stop: Option<&Stop>,
+        failed: Option<SequenceNumber>,
+        failures: &Failures<'b>,
+        payloads: &mut Payloads<'_>,
+        ledger: &mut Ledger,
+    ) {
+        let by = self.invocation.store_by();
+        if let Some((kinesis_record, change)) = self.change(stop, failed, failures, ledger) {
+            let written = self.write(kinesis_record.sequence_number, &change, &[], by).await;
+            self.count(written, "journal not written", ledger);
+        }
+        let is_passed = |number: SequenceNumber| failed.is_none_or(|failed| number < failed);
+        if !self.prior.is_known() {
+            let numbers = self.records.iter().map(|record| record.sequence_number);
+            self.remember(numbers.filter(|number| is_passed(*number)));
+        }
+        self.clear(is_passed, payloads, by, ledger).await;
+        self.move_discarded(by, ledger).await;
+    }
+
+    /// Deletes the entries of all Kinesis records that are processed.
+    async fn clear(
+        &mut self,
+        is_passed: impl Fn(SequenceNumber) -> bool,
+        payloads: &mut Payloads<'_>,
+        by: Option<Instant>,
+        ledger: &mut Ledger,
+    ) {
+        let this = &*self;
+        let nothing = PriorRecord::default();
+        let left = this.left.iter().map(|&number| (number, &nothing));
+        let of_batch = this.prior.iter().filter(|(_, record)| !record.stored.is_empty());
+        let passed: Vec<_> = of_batch.filter(|&(number, _)| is_passed(number)).chain(left).collect();
+        if passed.is_empty() {
+            return;
+        }
+        let mut members = this.members(payloads);
+        let mut calls: Vec<Call<'_, SequenceNumber>> = Vec::new();
+        for &(number, record) in &passed {
+            let members = members.remove(&number);
+            calls.push(Box::pin(
+                async move { (number, in_time(by, this.pass(number, record, members)).await) },
+            ));
+        }
+        let results = this.some_at_a_time(calls).await;
+        let mut kept: BTreeSet<_> = passed.iter().map(|&(number, _)| number).collect();
+        for (number, result) in results {
+            if result.is_ok() {
+                kept.remove(&number);
+                self.journal.passed.forget(self.shard, [number]);
+            }
+            self.count(result, "journal not cleared", ledger);
+        }
+        self.remember(kept);
+    }
+
+    /// Remembers Kinesis records that are processed and may have an entry all the same.
+    fn remember(&self, passed: impl IntoIterator<Item = SequenceNumber>) {
+        let is_fan_out = self.records.iter().any(KinesisRecord::is_enhanced_fan_out);
+        // An entry of a redrive is deleted by the tool. With more than one lane, a fan-out consumer may have other
+        // members of the same Kinesis record in another batch.
+        if self.kind == StateKind::Retry && (!is_fan_out || self.journal.has_one_lane) {
+            self.journal.passed.remember(self.shard, passed);
+        }
+    }
+
+    /// Moves the entries of Kinesis records that the mapping has discarded to the holes.
+    async fn move_discarded(&mut self, by: Option<Instant>, ledger: &mut Ledger) {
+        let this = &*self;
+        let mut calls: Vec<Call<'_, RecordState>> = Vec::new();
+        for state in &this.discarded {
+            calls
+                .push(Box::pin(async move { (state.clone(), in_time(by, this.move_to_holes(state)).await) }));
+        }
+        for (state, moved) in this.some_at_a_time(calls).await {
+            if moved.is_ok() {
+                ledger.counts.discarded += 1;
+                tracing::warn!(
+                    request_id = &*self.invocation.request_id,
+                    stream = self.shard.stream_arn,
+                    shard_id = self.shard.shard_id,
+                    sequence_number = %state.sequence_number,
+                    error = state.progress.last_error,
+                    "Kinesis record was discarded by the mapping before it was done"
+                );
+            }
+            self.count(moved, "journal not cleared", ledger);
+        }
+    }
+
+    /// Makes calls, some of them at the same time, up to the first one that runs out of time. Returns the results.
+    async fn some_at_a_time<K>(&self, calls: Vec<Call<'_, K>>) -> Vec<(K, Result<(), JournalError>)> {
+        let mut results = Vec::new();
+        if self.is_out_of_time {
+            return results;
+        }
+        let mut calls = stream::iter(calls).buffer_unordered(CONCURRENCY);
+        while let Some((key, result)) = calls.next().await {
+            let is_over = matches!(result, Err(JournalError::OutOfTime));
+            results.push((key, result));
+            if is_over {
+                break;
+            }
+        }
+        results
+    }
+
+    /// Returns what this invocation adds to the record that the response names. `None` if that is nothing.
+    fn change(
+        &self,
+        stop: Option<&Stop>,
+        failed: Option<SequenceNumber>,
+        failures: &Failures<'b>,
+        ledger: &Ledger,
+    ) -> Option<(&'b KinesisRecord<'b>, Progress)> {
+        failed?;
+        let (kinesis_record, done_before) = match stop {
+            Some(_) => (&self.records[ledger.at.kinesis_record], ledger.at.sub_sequence_number.unwrap_or(0)),
+            // It is done, and named only because its checkpoint could not be written.
+            None => (self.records.last()?, ledger.user_records_before),
+        };
+        let done = match kinesis_record.is_enhanced_fan_out() {
+            true => DoneSet::default(),
+            false => DoneSet::before(done_before),
+        };
+        let mut change = Progress::done(done);
+        change.arrival_ms = kinesis_record.approximate_arrival_ms;
+        if let Some(attempt) = failures.attempt().filter(|_| stop.is_some()) {
+            change.fail(attempt.id, &attempt.error, self.invocation.clock.epoch_ms());
+        } else if let Some(progress) = self.prior.progress(kinesis_record.sequence_number)
+            && progress.done.covers(&change.done)
+        {
+            return None;
+        }
+        (!change.is_empty()).then_some((kinesis_record, change))
+    }
+
+    /// Returns the user records of Kinesis records that Lambda has taken apart, as far as they are in the batch: other
+    /// members may be in another one.
+    fn members(&self, payloads: &mut Payloads<'_>) -> HashMap<SequenceNumber, Vec<UserRecordId>> {
+        let mut members: HashMap<_, Vec<_>> = HashMap::new();
+        for (position, record) in self.records.iter().enumerate() {
+            let has_entry = || self.prior.get(record.sequence_number).is_some_and(|of| !of.stored.is_empty());
+            if record.is_enhanced_fan_out()
+                && has_entry()
+                && let Ok(data) = payloads.get(position)
+            {
+                members.entry(record.sequence_number).or_default().push(content_id(record, data));
+            }
+        }
+        members
+    }
+
+    /// Clears the entries of a Kinesis record that the batch has passed, but for what they say of members that are not in
+    /// the batch.
+    async fn pass(
+        &self,
+        sequence_number: SequenceNumber,
+        record: &PriorRecord,
+        members: Option<Vec<UserRecordId>>,
+    ) -> Result<(), JournalError> {
+        let store = &self.journal.store;
+        let mut rest = members.as_ref().map(|_| record.progress.clone()).unwrap_or_default();
+        members.iter().flatten().for_each(|member| rest.forget(member));
+        if !rest.is_empty() {
+            let state = self.state(self.kind, sequence_number, rest, record.version);
+            let write = JournalWrite {
+                shard: self.shard,
+                state: &state,
+                expected_version: record.version,
+                quarantined: &[],
+            };
+            // If another invocation has written it, it knows better.
+            return store.write(&[write]).await.map(drop);
+        }
+        // What is left of an earlier batch was not read with this one.
+        let stored = if record.stored.is_empty() { &[StateKind::Retry][..] } else { &record.stored };
+        for &kind in stored {
+            store.delete(self.shard, kind, sequence_number).await?;
+        }
+        Ok(())
+    }
+
+    async fn move_to_holes(&self, state: &RecordState) -> Result<(), JournalError> {
+        let sequence_number = state.sequence_number;
+        let none = PriorRecord::default();
+        self.merge(StateKind::Hole, sequence_number, &none, &state.progress, &[]).await?;
+        // Only then: a crash in between leaves it twice, not nowhere.
+        self.journal.store.delete(self.shard, state.kind, sequence_number).await
+    }
+
+    /// Adds to what is known of a Kinesis record, here and in the store.
+    async fn write(
+        &mut self,
+        sequence_number: SequenceNumber,
+        change: &Progress,
+        quarantined: &[QuarantinedRecord],
+        by: Option<Instant>,
+    ) -> Result<(), JournalError> {
+        if self.is_out_of_time {
+            return Err(JournalError::OutOfTime);
+        }
+        let none = PriorRecord::default();
+        let prior = self.prior.get(sequence_number).unwrap_or(&none);
+        let write = self.merge(self.kind, sequence_number, prior, change, quarantined);
+        let state = in_time(by, write).await?;
+        self.note_written(state);
+        Ok(())
+    }
+
+    /// Writes what is known together with a change. If another invocation has written in the meantime, together with
+    /// what that one knows, too.
+    async fn merge(
+        &self,
+        kind: StateKind,
+        sequence_number: SequenceNumber,
+        prior: &PriorRecord,
+        change: &Progress,
+        quarantined: &[QuarantinedRecord],
+    ) -> Result<RecordState, JournalError> {
+        let (store, shard) = (&self.journal.store, self.shard);
+        let (mut progress, mut version) = (prior.progress.clone(), prior.version);
+        for _ in 0..MAX_TRIES {
+            progress.merge(change);
+            let state = self.state(kind, sequence_number, progress, version);
+            let write = JournalWrite { shard, state: &state, expected_version: version, quarantined };
+            if store.write(&[write]).await? == WriteOutcome::Written {
+                return Ok(state);
+            }
+            let range = StateRange { kind, from: sequence_number, through: sequence_number, earlier: 0 };
+            let stored = store.read(shard, range).await?.states.pop();
+            version = stored.as_ref().map(|state| state.version);
+            progress = match stored {
+                // Ours, whose answer was lost on the way.
+                Some(stored) if is_stored(&stored, &state) => return Ok(state),
+                Some(stored) if !stored.is_expired(self.invocation.clock.epoch_ms()) => stored.progress,
+                Some(_) => Progress::default(),
+                // Another invocation has passed the record.
+                None => prior.progress.clone(),
+            };
+            progress.done.merge(&prior.progress.done);
+        }
+        Err(JournalError::Contended { sequence_number, times: MAX_TRIES })
+    }
+
+    fn state(
+        &self,
+        kind: StateKind,
+        sequence_number: SequenceNumber,
+        progress: Progress,
+        before: Option<u64>,
+    ) -> RecordState {
+        let now_ms = self.invocation.clock.epoch_ms();
+        let mut state =
+            RecordState::first(kind, sequence_number, progress, write_id(self.invocation), now_ms);
+        state.version += before.unwrap_or(0);
+        state
+    }
+
+    fn note_written(&mut self, state: RecordState) {
+        let sequence_number = state.sequence_number;
+        let mut stored =
+            self.prior.get(sequence_number).map(|prior| prior.stored.clone()).unwrap_or_default();
+        if !stored.contains(&state.kind) {
+            stored.push(state.kind);
+        }
+        let record = PriorRecord { progress: state.progress, version: Some(state.version), stored };
+        self.prior.insert(sequence_number, record);
+    }
+
+    fn count(&mut self, written: Result<(), JournalError>, what: &'static str, ledger: &mut Ledger) {
+        if let Err(error) = written {
+            ledger.counts.journal_write_failed += 1;
+            self.is_out_of_time |= matches!(error, JournalError::OutOfTime);
+            self.invocation.log_journal_failure(&self.records[0], what, &error);
+        }
+    }
+
+    fn log_quarantined(&self, record: &QuarantinedRecord) {
+        tracing::warn!(
+            request_id = &*self.invocation.request_id,
+            stream = self.shard.stream_arn,
+            shard_id = self.shard.shard_id,
+            sequence_number = %record.sequence_number,
+            id = %record.id,
+            reason = %record.reason,
+            attempts = record.attempts,
+            error = record.error,
+            "user record quarantined"
+        );
+    }
+}
+
+/// Splits what waits into that of one Kinesis record and that of the next.
+fn by_kinesis_record(waiting: &[Waiting]) -> impl Iterator<Item = &[Waiting]> {
+    waiting.chunk_by(|one, next| one.record.sequence_number == next.record.sequence_number)
+}
