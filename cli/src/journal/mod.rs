@@ -29,7 +29,7 @@ pub(crate) fn run(args: &JournalArgs) -> Result<Outcome, Error> {
 /// Something that the journal's table has.
 enum Entry<'a> {
     /// A state, and why the mapping no longer retries its record, if that is so.
-    State(JournalShard<'a>, RecordState, Option<Stranded>),
+    State(JournalShard<'a>, Box<RecordState>, Option<Stranded>),
     Unreadable(UnreadableItem),
 }
 
@@ -179,7 +179,7 @@ async fn for_each(
                     Kind::Hole | Kind::All => true,
                 };
                 if is_wanted {
-                    each(Entry::State(shard, state, stranded)).await?;
+                    each(Entry::State(shard, Box::new(state), stranded)).await?;
                 }
             }
             for item in entries.unreadable {
