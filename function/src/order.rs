@@ -38,7 +38,6 @@ pub(crate) async fn process(record: Record<'_>) -> Result<(), ProcessError> {
     tracing::info!(
         order = &*order.id,
         total_cents,
-        partition_key = &*record.partition_key_text(),
         sequence_number = %record.position().sequence_number,
         sub_sequence_number = record.position().sub_sequence_number,
         "order reserved"

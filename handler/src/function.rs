@@ -1,8 +1,9 @@
-use std::pin::Pin;
+use std::{env, fmt, panic, pin::Pin};
 
 use lambda_runtime::{Error, Runtime, layers::TracingLayer};
+use thiserror::Error;
 
-use crate::{Handler, Options, RawEventLayer, RecordProcessor, init_logs, metrics};
+use crate::{Handler, Options, RawEventLayer, RecordProcessor, engine::panic_text, init_logs, metrics};
 
 /// Runs a processor as a Lambda function, without hooks. See [`Function::run`].
 ///
@@ -27,7 +28,7 @@ pub async fn run<P: RecordProcessor + 'static>(processor: P) -> Result<(), Error
 /// # async fn main() -> Result<(), kinesis_handler::Error> {
 /// Function::new(process)
 ///     .on_start(|| async { Ok(()) })
-///     .on_shutdown(|| async { println!("flushed") })
+///     .on_shutdown(|| async { kinesis_handler::tracing::info!("flushed") })
 ///     .run()
 ///     .await
 /// # }
@@ -81,14 +82,20 @@ impl<P: RecordProcessor + 'static> Function<P> {
     ///
     /// # Errors
     ///
-    /// A wrong variable, the start hook's error, or a failure of the Runtime API.
+    /// A program that was started by hand instead of by Lambda, a wrong variable, the start hook's error, or a failure of
+    /// the Runtime API.
     ///
     /// # Panics
     ///
-    /// Outside of Lambda ([`Runtime::new`] needs its variables), or if the extension for the shutdown hook cannot be
-    /// registered.
+    /// If the extension for the shutdown hook cannot be registered.
     pub async fn run(self) -> Result<(), Error> {
+        check_environment(|name| env::var(name).ok())?;
         init_logs();
+        // The default hook writes lines of text, which a payload in the panic's message could continue with lines of its own.
+        panic::set_hook(Box::new(|panic| {
+            let location = panic.location().map(ToString::to_string);
+            tracing::error!(location, panic = shortened(panic_text(panic.payload())), "panic");
+        }));
         let result = self.start_and_run().await;
         if let Err(error) = &result {
             // What `main` prints is the error's debug form.
@@ -114,5 +121,84 @@ impl<P: RecordProcessor + 'static> Function<P> {
         }
         let handler = Handler::with_options(self.processor, options);
         Runtime::new(handler).layer(RawEventLayer).layer(TracingLayer::new()).run().await
+    }
+}
+
+/// The longest text of a panic in the log, in characters.
+const MAX_PANIC_CHARS: usize = 1_000;
+
+fn shortened(text: String) -> String {
+    match text.char_indices().nth(MAX_PANIC_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+/// The program was started by hand: neither by Lambda nor by a stand-in for it.
+#[derive(Error)]
+#[error(
+    "this program is a Lambda function and cannot be run by itself ({reason}): invoke it with `cargo lambda watch` and `cargo \
+     lambda invoke`, or simulate a stream with `kinesis-kit simulate --scenario FILE -- PROGRAM`"
+)]
+struct NotInLambda {
+    reason: String,
+}
+
+/// A `main` that returns the error prints this.
+impl fmt::Debug for NotInLambda {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Checks the variables without which `lambda_runtime` panics.
+///
+/// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime>
+fn check_environment(variable: impl Fn(&str) -> Option<String>) -> Result<(), NotInLambda> {
+    const MEMORY: &str = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE";
+    for name in ["AWS_LAMBDA_RUNTIME_API", "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_VERSION", MEMORY]
+    {
+        if variable(name).is_none_or(|value| value.is_empty()) {
+            return Err(NotInLambda { reason: format!("{name} is not set") });
+        }
+    }
+    match variable(MEMORY).is_some_and(|megabytes| megabytes.parse::<i32>().is_ok()) {
+        true => Ok(()),
+        false => Err(NotInLambda { reason: format!("{MEMORY} is not a number of megabytes") }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_that_is_run_by_hand_says_how_it_is_meant_to_be_run() {
+        let lambda = |name: &str| Some(if name.ends_with("SIZE") { "512" } else { "text" }.to_owned());
+        assert!(check_environment(lambda).is_ok());
+        let advice = "invoke it with `cargo lambda watch` and `cargo lambda invoke`, or simulate a stream with `kinesis-kit \
+                      simulate --scenario FILE -- PROGRAM`";
+        let check = |variable: &dyn Fn(&str) -> Option<String>, reason: &str| {
+            let error = check_environment(variable).expect_err("not in Lambda");
+            let expected =
+                format!("this program is a Lambda function and cannot be run by itself ({reason}): {advice}");
+            assert_eq!((error.to_string(), format!("{error:?}")), (expected.clone(), expected));
+        };
+        check(&|_| None, "AWS_LAMBDA_RUNTIME_API is not set");
+        for missing in [
+            "AWS_LAMBDA_RUNTIME_API",
+            "AWS_LAMBDA_FUNCTION_NAME",
+            "AWS_LAMBDA_FUNCTION_VERSION",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+        ] {
+            check(&|name| lambda(name).filter(|_| name != missing), &format!("{missing} is not set"));
+        }
+        check(&|_| Some("text".to_owned()), "AWS_LAMBDA_FUNCTION_MEMORY_SIZE is not a number of megabytes");
+    }
+
+    #[test]
+    fn a_long_panic_is_shortened() {
+        assert_eq!(shortened("é".repeat(1_000)), "é".repeat(1_000));
+        assert_eq!(shortened("é".repeat(1_001)), "é".repeat(1_000) + "…");
     }
 }

@@ -10,6 +10,9 @@ use tokio::time::Instant;
 
 use crate::{Clock, Options, event::KinesisRecord, journal::JournalError};
 
+/// The longest time that an invocation is taken to have; Lambda's own limit is 90 minutes.
+const MAX_LEFT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 /// One call of the function: who it is and how much time it has.
 #[derive(Debug, Clone)]
 pub(crate) struct Invocation<'a> {
@@ -31,7 +34,8 @@ impl<'a> Invocation<'a> {
         // Lambda never delivers an event whose deadline has passed. Contexts of unit tests have the deadline 0, and
         // `cargo lambda watch` gives all the same deadline, ten minutes after the start of 1970.
         let left = context.deadline.checked_sub(clock.epoch_ms()).filter(|&left| left > 0);
-        let left = left.map(Duration::from_millis);
+        // Instants cannot hold every deadline that a stand-in for Lambda may send.
+        let left = left.map(|left| Duration::from_millis(left).min(MAX_LEFT));
         let stop_at = left.map(|left| arrived + (left - options.deadline_margin.min(left / 2)));
         let deadline = left.map(|left| arrived + left);
         Invocation {
@@ -150,6 +154,11 @@ mod tests {
         check(1_010_000, 1_000, Some(9_000));
         check(1_001_000, 1_000, Some(500));
         check(1_010_000, 0, Some(10_000));
+    }
+
+    #[test]
+    fn a_deadline_in_the_far_future_is_shortened() {
+        check(u64::MAX, 1_000, Some(30 * 24 * 60 * 60 * 1_000 - 1_000));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! AWS Lambda consumers of Kinesis Data Streams: one async function for one user record.
 //!
 //! ```no_run
-//! use kinesis_handler::{ProcessError, Record, run};
+//! use kinesis_handler::{ProcessError, Record, run, tracing};
 //! use serde::Deserialize;
 //!
 //! #[derive(Deserialize)]
@@ -12,7 +12,7 @@
 //!
 //! async fn process(record: Record<'_>) -> Result<(), ProcessError> {
 //!     let order: Order = record.json()?;
-//!     println!("order {} over {} cents", order.id, order.cents);
+//!     tracing::info!(order = order.id, cents = order.cents, "order received");
 //!     Ok(())
 //! }
 //!

@@ -1,6 +1,9 @@
 //! Real binaries over the Lambda Runtime API.
 
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use kinesis_handler::{Event, KinesisRecord};
 use serde_json::{Value, json};
@@ -182,7 +185,14 @@ fn the_environment_survives_errors_and_panics() {
     ] {
         assert_eq!(response(&function.invoke_with(&event(&data))), expected);
     }
-    assert!(function.log().contains("processor panicked: asked to"));
+    let log = function.log();
+    assert!(log.contains("processor panicked: asked to"));
+    // No line of text, which a payload in the panic's message could continue with a line of its own.
+    let panic = lines(&log, "panic").remove(0);
+    assert_eq!((&panic["level"], &panic["panic"]), (&json!("ERROR"), &json!("asked to")));
+    let location = panic["location"].as_str().expect("the panic has a location");
+    assert!(location.contains("misbehaving_function.rs"), "{location}");
+    assert!(!log.contains("panicked at"), "{log}");
 }
 
 #[test]
@@ -253,4 +263,13 @@ fn registers_an_extension(function: &Function) -> bool {
     let requests = function.requests();
     assert!(requests.iter().any(|line| line.contains("/runtime/invocation/next")), "{requests:?}");
     requests.iter().any(|line| line.contains("/extension/register"))
+}
+
+#[test]
+fn a_function_that_is_run_by_hand_says_so_in_one_line() {
+    let output = Command::new(misbehaving_function()).env_clear().output().expect("the function starts");
+    let stderr = String::from_utf8(output.stderr).expect("text");
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]), "{stderr}");
+    assert!(stderr.starts_with("Error: this program is a Lambda function"), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
 }
