@@ -121,7 +121,11 @@ fn objects_are_deleted_when_their_records_are_processed() {
         "{}",
         run.stderr
     );
-    assert_eq!(processed_since(&operator, before), ["before", "permanent", "behind", "kept"]);
+    // Both shards are redriven at once.
+    let mut processed = processed_since(&operator, before);
+    processed.retain(|order| order != "kept");
+    assert_eq!(processed, ["before", "permanent", "behind"]);
+    assert_eq!(operator.processed().len(), before + 4);
     let left =
         operator.runtime.block_on(s3.list_objects_v2().bucket("failures").send()).expect("moto answers");
     let keys: Vec<_> = left.contents().iter().filter_map(|object| object.key()).collect();

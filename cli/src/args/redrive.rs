@@ -109,7 +109,9 @@ belong to an event source mapping of --function or to --stream (--any-stream del
 of another shard or range. Without --function and --stream, failure records of all streams are redelivered.
 
 If a run is interrupted or killed, the same command resumes. Messages of a queue become visible again a minute after \
-their reader was killed.
+their reader was killed. A queue can be redriven by several runs at once. Objects in S3 and a journal's table cannot: a \
+run does not see another one of another user or machine, and both deliver everything. A lock in the bucket would need \
+the permission to write failure records.
 
 Permissions: kinesis:GetShardIterator, GetRecords; lambda:InvokeFunction, ListEventSourceMappings; for the source \
 sqs:GetQueueUrl, GetQueueAttributes, ReceiveMessage, ChangeMessageVisibility, DeleteMessage, or s3:ListBucket, \

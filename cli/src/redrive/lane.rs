@@ -421,11 +421,9 @@ impl<'l, 'r> LaneWork<'l, 'r> {
         if self.shard.as_ref().is_some_and(|shard| shard.stream == *stream && shard.id == *shard_id) {
             return Ok(());
         }
-        let reader = match attempt(self.run, self.run.api(stream)).await? {
-            Ok(api) => Ok(RangeReader::new(api, self.run.pace(stream, shard_id), shard_id)),
-            Err(unread) => Err(unread),
-        };
-        self.shard = Some(Shard { stream: stream.clone(), id: shard_id.clone(), reader });
+        let api = self.run.api(stream).await?;
+        let reader = RangeReader::new(api, self.run.pace(stream, shard_id), shard_id);
+        self.shard = Some(Shard { stream: stream.clone(), id: shard_id.clone(), reader: Ok(reader) });
         Ok(())
     }
 

@@ -24,3 +24,6 @@ mod quarantine;
 mod journal;
 mod killed;
 mod stranded;
+mod scripted_bucket;
+mod redrive_sources;
+mod redrive_killed;

@@ -1,43 +1,61 @@
 //! `redrive` against APIs that misbehave as told. Whole APIs are in the tests of the kit.
 
-use std::fs;
+use std::{fs, process::Child};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    kit::{Run, kit_where},
+    kit::{Run, kit_where, start},
     scripted_kinesis::{Answer, ScriptedKinesis, error, variables},
     scripted_stream::{ARN, SHARD, ScriptedStream, delivered, failing},
 };
 
-const RECORDS: [(u64, &[u8]); 7] =
+pub(crate) const RECORDS: [(u64, &[u8]); 7] =
     [(10, b"a"), (11, b"b"), (12, b"c"), (13, b"d"), (14, b"e"), (15, b"f"), (16, b"g")];
 
 /// A place for files, and what answers.
-struct World {
-    kinesis: ScriptedKinesis,
-    folder: TempDir,
+pub(crate) struct World {
+    pub(crate) kinesis: ScriptedKinesis,
+    pub(crate) folder: TempDir,
 }
 
 impl World {
-    fn new(answer: impl Fn(&str, usize, &Value) -> Answer + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(answer: impl Fn(&str, usize, &Value) -> Answer + Send + Sync + 'static) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         World { kinesis: ScriptedKinesis::start(answer), folder }
     }
 
-    /// Runs `redrive` with JSON as output.
-    fn redrive(&self, args: &str) -> Run {
+    /// Runs `redrive` with JSON as output, and the server as function.
+    pub(crate) fn redrive(&self, args: &str) -> Run {
+        self.run(&format!("--url {} {args}", self.kinesis.url()))
+    }
+
+    pub(crate) fn run(&self, args: &str) -> Run {
+        self.with_variables(|variables| {
+            let args = format!("redrive --format json --reads-per-second 1000 {args}");
+            kit_where(variables, args.split_whitespace(), "")
+        })
+    }
+
+    /// Starts `redrive` with JSON as output, unless the arguments name another format.
+    pub(crate) fn start(&self, args: &str) -> Child {
+        let format = if args.contains("--format") { "" } else { "--format json" };
+        self.with_variables(|variables| {
+            let url = self.kinesis.url();
+            start(variables, &format!("redrive --reads-per-second 1000 --url {url} {format} {args}"))
+        })
+    }
+
+    fn with_variables<T>(&self, run: impl FnOnce(&[(&str, &str)]) -> T) -> T {
         let url = self.kinesis.url();
-        let state = self.folder.path().to_str().expect("a plain path");
         let mut variables = variables(&url);
-        variables.push(("XDG_STATE_HOME", state));
-        let args = format!("redrive --format json --reads-per-second 1000 --url {url} {args}");
-        kit_where(&variables, args.split_whitespace(), "")
+        variables.push(("XDG_STATE_HOME", self.folder.path().to_str().expect("a plain path")));
+        run(&variables)
     }
 
     /// A file with these failure records, as an argument.
-    fn file(&self, failures: &[Value]) -> String {
+    pub(crate) fn file(&self, failures: &[Value]) -> String {
         let path = self.folder.path().join("failures.jsonl");
         let lines: Vec<String> = failures.iter().map(Value::to_string).collect();
         fs::write(&path, lines.join("\n")).expect("a writable folder");
@@ -45,12 +63,12 @@ impl World {
     }
 
     /// What was delivered, event by event.
-    fn events(&self) -> Vec<Vec<String>> {
+    pub(crate) fn events(&self) -> Vec<Vec<String>> {
         self.kinesis.requests("Invoke").iter().map(delivered).collect()
     }
 }
 
-fn failure(first: u64, last: u64, batch_size: u64) -> Value {
+pub(crate) fn failure(first: u64, last: u64, batch_size: u64) -> Value {
     json!({
         "version": "1.0",
         "KinesisBatchInfo": { "shardId": SHARD, "startSequenceNumber": first.to_string(),
@@ -59,7 +77,7 @@ fn failure(first: u64, last: u64, batch_size: u64) -> Value {
 }
 
 /// The lines of JSON, cut to what matters.
-fn outcomes(run: &Run) -> Vec<Value> {
+pub(crate) fn outcomes(run: &Run) -> Vec<Value> {
     let line = |line: &str| {
         let line: Value = serde_json::from_str(line).expect("JSON lines");
         json!([line["outcome"], line["delivered"], line["failedSequenceNumber"], line["lost"]])
@@ -67,7 +85,7 @@ fn outcomes(run: &Run) -> Vec<Value> {
     run.stdout.lines().map(line).collect()
 }
 
-fn processes_all(stream: ScriptedStream) -> impl Fn(&str, usize, &Value) -> Answer {
+pub(crate) fn processes_all(stream: ScriptedStream) -> impl Fn(&str, usize, &Value) -> Answer {
     move |operation, _, request| match operation {
         "Invoke" => (200, json!({ "batchItemFailures": [] })),
         other => stream.answer(other, request),
@@ -225,7 +243,7 @@ fn a_run_that_goes_on_sees_what_was_dropped_meanwhile() {
 }
 
 /// The event that S3 keeps.
-fn payload(numbers: &[u64]) -> Value {
+pub(crate) fn payload(numbers: &[u64]) -> Value {
     let record = |number: &u64| {
         json!({
             "kinesis": { "kinesisSchemaVersion": "1.0", "partitionKey": "k", "sequenceNumber": number.to_string(),
@@ -416,7 +434,7 @@ fn a_dry_run_reads_and_invokes_nothing() {
 }
 
 /// A queue with these messages, which are deleted by their number.
-fn queue(messages: Vec<Value>, stream: ScriptedStream) -> impl Fn(&str, usize, &Value) -> Answer {
+pub(crate) fn queue(messages: Vec<Value>, stream: ScriptedStream) -> impl Fn(&str, usize, &Value) -> Answer {
     move |operation, number, request| match operation {
         "GetQueueUrl" => (200, json!({ "QueueUrl": "http://127.0.0.1/123456789012/failures" })),
         "GetQueueAttributes" => {

@@ -9,7 +9,8 @@ use std::{
 use serde_json::{Value, json};
 
 /// A server that answers as a test says: requests of JSON APIs such as that of Kinesis by the operation's name, those that
-/// get something by their path, and anything else as an invocation, by the name `Invoke`. It lives as long as the test's process.
+/// get something by their path, those of other methods such as `DELETE /path` by both, and a POST as an invocation, by the
+/// name `Invoke`. An answer to a path that is text is sent as it is. The server lives as long as the test's process.
 pub(crate) struct ScriptedKinesis {
     port: u16,
     requests: Arc<Mutex<Vec<(String, Value)>>>,
@@ -114,17 +115,26 @@ fn serve(client: TcpStream, answer: impl Fn(&str, &Value) -> Answer) -> Option<(
             headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
         }
     }
-    let path = first_line.strip_prefix("GET ").and_then(|rest| rest.split(['?', ' ']).next());
+    let (method, rest) = first_line.split_once(' ')?;
+    let path = rest.split(['?', ' ']).next()?;
+    let by_path = match method {
+        "GET" => path.to_owned(),
+        "POST" => "Invoke".to_owned(),
+        method => format!("{method} {path}"),
+    };
     let mut body = match headers.get("content-length") {
         Some(length) => vec![0; length.parse().ok()?],
         None => Vec::new(),
     };
     reader.read_exact(&mut body).ok()?;
     let target = headers.get("x-amz-target").and_then(|target| target.split('.').nth(1));
-    let operation = target.or(path).unwrap_or("Invoke");
+    let operation = target.unwrap_or(&by_path);
     let request = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).ok()? };
     let (status, body) = answer(operation, &request);
-    let body = body.to_string();
+    let body = match body {
+        Value::String(text) if operation.contains('/') => text,
+        json => json.to_string(),
+    };
     let head = format!(
         "HTTP/1.1 {status} Scripted\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
