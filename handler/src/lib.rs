@@ -61,6 +61,7 @@ mod mirror;
 mod passed_records;
 mod retry_journal;
 mod batch_journal;
+mod emf;
 mod metrics;
 mod handler;
 mod logs;

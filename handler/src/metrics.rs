@@ -5,17 +5,18 @@
 //! function has set another before.
 
 use std::{
-    env, io,
+    env,
+    io::{self, Write},
     sync::{LazyLock, OnceLock},
 };
 
 use chrono::DateTime;
 use metrics::{Label, SharedString, Unit, counter, describe_counter, describe_histogram, histogram};
-use metrics_cloudwatch_embedded::{Builder, Collector};
 
 use crate::{
     Counts,
-    event::{Event, KinesisRecord},
+    emf::EmbeddedMetrics,
+    event::{Event, EventMode, KinesisRecord},
     invocation::Invocation,
 };
 
@@ -49,31 +50,38 @@ const COUNTERS: [Counter; 18] = [
 const AGGREGATION_RATIO: &str = "AggregationRatio";
 const BEHIND_LATEST: &str = "BehindLatestMs";
 
-/// Writes the embedded metric format. Empty if the process has a recorder of its own.
-static EMBEDDED: OnceLock<&'static Collector> = OnceLock::new();
+/// The recorder of a process that has no other.
+static EMBEDDED: LazyLock<EmbeddedMetrics> = LazyLock::new(|| EmbeddedMetrics::new(NAMESPACE));
 
-/// The level of the lines, if Lambda filters what is below: they are not to be lost with the log.
+/// Whether the process has no other recorder.
+static IS_INSTALLED: OnceLock<()> = OnceLock::new();
+
+/// The level of the lines, if Lambda drops those below a level: metrics must not be lost with the log. It is never `ERROR`,
+/// because filters that count errors would find every line.
 static LEVEL: LazyLock<Option<&str>> = LazyLock::new(|| {
     let level = env::var("AWS_LAMBDA_LOG_LEVEL").ok()?;
-    ["WARN", "ERROR", "FATAL"].into_iter().find(|of| level.eq_ignore_ascii_case(of))
+    let levels = [("WARN", "WARN"), ("ERROR", "FATAL"), ("FATAL", "FATAL")];
+    levels.into_iter().find(|(of, _)| level.eq_ignore_ascii_case(of)).map(|(_, written)| written)
 });
 
 /// Makes standard output the place for metrics, if there is no other yet.
 pub(crate) fn install() {
-    let Ok(collector) = Builder::new().cloudwatch_namespace(NAMESPACE).init() else { return };
+    if metrics::set_global_recorder(&*EMBEDDED).is_err() {
+        return;
+    }
     for (name, unit, _) in COUNTERS {
         describe_counter!(name, unit, "");
     }
     describe_histogram!(AGGREGATION_RATIO, Unit::Count, "");
     describe_histogram!(BEHIND_LATEST, Unit::Milliseconds, "");
-    // An error means that another thread has come first.
-    let _ = EMBEDDED.set(collector);
+    // An error means that it is set already.
+    let _ = IS_INSTALLED.set(());
 }
 
 /// Records what a batch has come to. What has not moved is left out.
 pub(crate) fn record(event: &Event<'_>, counts: &Counts, invocation: &Invocation<'_>) {
     let Some(last) = event.records.last() else { return };
-    let labels = labels(last);
+    let labels = labels(last, event.mode);
     for (name, _, value) in COUNTERS {
         let value = value(counts);
         if value > 0 {
@@ -89,30 +97,39 @@ pub(crate) fn record(event: &Event<'_>, counts: &Counts, invocation: &Invocation
         let behind_ms = invocation.clock.epoch_ms().saturating_sub(arrival_ms);
         histogram!(BEHIND_LATEST, labels.iter()).record(behind_ms as f64);
     }
-    if let Some(collector) = EMBEDDED.get() {
-        if let Some(level) = *LEVEL {
-            // Lambda takes a line without both for one of the level INFO, and drops it.
-            collector.set_property("level", level);
-            let now =
-                i64::try_from(invocation.clock.epoch_ms()).ok().and_then(DateTime::from_timestamp_millis);
-            collector.set_property("timestamp", now.unwrap_or_default().to_rfc3339());
-        }
-        collector.set_property("requestId", &*invocation.request_id);
-        // No dimension: each value of one is a metric of its own, and shards come and go.
-        collector.set_property("shardId", last.shard_id.as_deref().unwrap_or_default());
-        if let Err(error) = collector.flush(io::stdout().lock()) {
-            tracing::error!(%error, "metrics could not be written");
-        }
+    if IS_INSTALLED.get().is_some()
+        && let Err(error) = write(last, invocation)
+    {
+        tracing::error!(%error, "metrics could not be written");
     }
 }
 
-/// The dimensions.
-fn labels(record: &KinesisRecord<'_>) -> [Label; 2] {
+/// Writes what has been recorded to standard output.
+fn write(last: &KinesisRecord<'_>, invocation: &Invocation<'_>) -> io::Result<()> {
+    let now_ms = invocation.clock.epoch_ms();
+    let now = i64::try_from(now_ms).ok().and_then(DateTime::from_timestamp_millis).unwrap_or_default();
+    let timestamp = now.to_rfc3339();
+    // No dimension: each value of one is a metric of its own, and shards come and go.
+    let shard_id = last.shard_id.as_deref().unwrap_or_default();
+    let mut properties = vec![("requestId", &*invocation.request_id), ("shardId", shard_id)];
+    if let Some(level) = *LEVEL {
+        // Lambda takes a line without both for one of the level INFO, and drops it.
+        properties.extend([("level", level), ("timestamp", &timestamp)]);
+    }
+    let mut lines = Vec::new();
+    EMBEDDED.write(now_ms, &properties, &mut lines)?;
+    io::stdout().lock().write_all(&lines)
+}
+
+/// The dimensions. Events of an operator have one more, so that they move no metric of the mapping's, and no alarm on one.
+fn labels(record: &KinesisRecord<'_>, mode: EventMode) -> Vec<Label> {
     static FUNCTION: OnceLock<SharedString> = OnceLock::new();
     let function = FUNCTION.get_or_init(|| {
         let name = env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| "unknown".to_owned());
         SharedString::from(name)
     });
     let stream = record.stream_arn().and_then(|arn| arn.rsplit_once('/')).map_or("unknown", |(_, name)| name);
-    [Label::new("function", function.clone()), Label::new("stream", stream.to_owned())]
+    let mode = mode.name().map(|mode| Label::new("mode", mode));
+    let labels = [Label::new("function", function.clone()), Label::new("stream", stream.to_owned())];
+    labels.into_iter().chain(mode).collect()
 }

@@ -107,7 +107,7 @@ fn metrics_are_not_lost_with_the_lines_below_a_level() {
     response(&function.invoke(&events::path("plain.json")));
     let log = function.log();
     let line: Value = serde_json::from_str(log.trim()).expect("the metrics are all that is left");
-    assert_eq!((&line["level"], &line["UserRecords"]), (&json!("ERROR"), &json!(3)));
+    assert_eq!((&line["level"], &line["UserRecords"]), (&json!("FATAL"), &json!(3)));
     assert!(
         line["timestamp"].as_str().is_some_and(|time| time.starts_with("20") && time.contains('T')),
         "{line}"

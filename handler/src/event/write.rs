@@ -49,7 +49,7 @@ struct KinesisKit {
 }
 
 impl EventMode {
-    fn name(self) -> Option<&'static str> {
+    pub(crate) fn name(self) -> Option<&'static str> {
         match self {
             EventMode::Mapping => None,
             EventMode::Replay => Some("replay"),

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 
 use kinesis_handler::{
-    Clock, Context, Event, Handler, KinesisRecord, Options, ProcessError, Record, SystemClock,
+    Clock, Context, Event, EventMode, Handler, KinesisRecord, Options, ProcessError, Record, SystemClock,
     journal::MemoryJournal, permanent, retryable,
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
@@ -23,6 +23,16 @@ async fn process(record: Record<'_>) -> Result<(), ProcessError> {
 
 /// The metrics of a batch, which has 200 ms, handled so many times.
 fn metrics(journal: bool, times: usize, records: &[KinesisRecord<'_>]) -> BTreeMap<String, f64> {
+    metrics_of(journal, times, Event::new(records.to_vec()), &[])
+}
+
+/// The same of any event, whose metrics have these labels more.
+fn metrics_of(
+    journal: bool,
+    times: usize,
+    event: Event<'_>,
+    more_labels: &[(&str, &str)],
+) -> BTreeMap<String, f64> {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let mut options = Options::default();
@@ -33,7 +43,7 @@ fn metrics(journal: bool, times: usize, records: &[KinesisRecord<'_>]) -> BTreeM
         options.parallelization_factor = NonZeroU32::new(1);
     }
     let handler = Handler::with_options(process, options);
-    let event = Event::new(records.to_vec()).to_json();
+    let event = event.to_json();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     metrics::with_local_recorder(&recorder, || {
         for _ in 0..times {
@@ -45,7 +55,7 @@ fn metrics(journal: bool, times: usize, records: &[KinesisRecord<'_>]) -> BTreeM
     let values = snapshotter.snapshot().into_vec().into_iter().map(|(key, _, _, value)| {
         let key = key.key();
         let labels: Vec<_> = key.labels().map(|label| (label.key(), label.value())).collect();
-        assert_eq!(labels, [("function", "unknown"), ("stream", "orders")]);
+        assert_eq!(labels, [&[("function", "unknown"), ("stream", "orders")], more_labels].concat());
         let value = match value {
             DebugValue::Counter(value) => value as f64,
             DebugValue::Histogram(values) => values.last().map_or(f64::NAN, |value| value.into_inner()),
@@ -120,4 +130,13 @@ fn how_far_behind_it_is_shows() {
     record.approximate_arrival_ms = Some(SystemClock.epoch_ms() - 90_000);
     let behind_ms = metrics(false, 1, &[record])["BehindLatestMs"];
     assert!((90_000.0..100_000.0).contains(&behind_ms), "{behind_ms}");
+}
+
+#[test]
+fn what_an_operator_sends_moves_no_metric_of_the_mapping() {
+    for (mode, name) in [(EventMode::Replay, "replay"), (EventMode::Redrive, "redrive")] {
+        let mut event = Event::new(vec![plain(1, "fail")]);
+        event.mode = mode;
+        assert_eq!(metrics_of(false, 1, event, &[("mode", name)])["Failed"], 1.0);
+    }
 }
