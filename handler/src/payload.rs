@@ -61,7 +61,13 @@ impl From<&serde_json::Error> for PayloadError {
 }
 
 impl<'a> Record<'a> {
-    /// The data as JSON. The value may borrow from the record.
+    /// Reads the data as JSON. The value may borrow from the record.
+    ///
+    /// Only what the type reads is checked to be UTF-8: a member that it ignores may hold any bytes. Call
+    /// [`text`](Self::text) first if the whole payload must be valid.
+    ///
+    /// The error names a line and a column, but no value of the payload. In contrast, an error of `serde_json` that a
+    /// processor makes by itself quotes values. [`ProcessError`](crate::ProcessError) leaves out what it recognizes.
     ///
     /// # Errors
     ///
@@ -117,6 +123,13 @@ mod tests {
         );
         check_json(r#"{"id":"7""#, Err("payload is incomplete JSON (line 1, column 9)"));
         check_json("secret", Err("payload is not JSON (line 1, column 1)"));
+    }
+
+    #[test]
+    fn an_ignored_member_may_hold_any_bytes() {
+        let record = OwnedRecord::new(b"{\"id\":\"7\",\"cents\":5,\"note\":\"\xff\"}");
+        assert_eq!(record.as_record().json::<Order<'_>>(), Ok(Order { id: "7", cents: 5 }));
+        assert!(record.as_record().text().is_err());
     }
 
     #[test]

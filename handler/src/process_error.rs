@@ -1,4 +1,4 @@
-use std::{error::Error, fmt};
+use std::{borrow::Cow, error::Error, fmt};
 
 use crate::PayloadError;
 
@@ -96,7 +96,10 @@ impl<T, E: Into<BoxError>> Classify<T> for Result<T, E> {
     }
 }
 
-/// The error and its sources, on one line. Where `serde_json` would quote the payload, only the place is shown.
+/// The error and its sources, on one line. Values that `serde_json` and other readers of serde quote from the payload are left
+/// out, also where another error repeats their text: a transparent or formatting wrapper, `anyhow`, [`std::io::Error`].
+///
+/// What an error type quotes in words of its own cannot be recognized, so it should not.
 impl fmt::Display for ProcessError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (depth, error) in chain(&*self.error).enumerate() {
@@ -105,7 +108,7 @@ impl fmt::Display for ProcessError {
             }
             match error.downcast_ref::<serde_json::Error>() {
                 Some(error) if !error.is_io() => write!(f, "{}", PayloadError::from(error))?,
-                _ => write!(f, "{error}")?,
+                _ => f.write_str(&without_quoted_values(&error.to_string()))?,
             }
         }
         Ok(())
@@ -116,6 +119,40 @@ impl fmt::Debug for ProcessError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}({self})", if self.permanent { "permanent" } else { "retryable" })
     }
+}
+
+/// Beginnings of serde's messages that go on with a value of the payload.
+const QUOTING: [&str; 5] =
+    ["invalid type: ", "invalid value: ", "invalid length ", "unknown variant ", "unknown field "];
+
+/// Returns the text of an error without the values that serde's messages in it quote: each is replaced, from its beginning
+/// to the position that `serde_json` puts at its end, or to the end of the text.
+///
+/// A message of `serde_json` whose beginning is not known is one that a type's own reader has made. It may quote anything,
+/// so all of the text before its position is left out.
+pub(crate) fn without_quoted_values(text: &str) -> Cow<'_, str> {
+    let quoting = QUOTING.iter().filter_map(|beginning| text.find(beginning)).min();
+    let position = position(text);
+    let (start, end, shown) = match (quoting, position) {
+        (None, None) => return Cow::Borrowed(text),
+        (quoting, Some((end, line, column))) => {
+            let start = quoting.filter(|&start| start < end).unwrap_or(0);
+            (start, end, format!("payload is not the expected JSON (line {line}, column {column})"))
+        }
+        (Some(start), None) => (start, text.len(), "payload has another shape than expected".to_owned()),
+    };
+    Cow::Owned(format!("{}{shown}{}", &text[..start], without_quoted_values(&text[end..])))
+}
+
+/// Finds the last position that `serde_json` gives, as ` at line 1 column 8`, and returns where it ends, and line and column.
+fn position(text: &str) -> Option<(usize, u64, u64)> {
+    const LINE: &str = " at line ";
+    const COLUMN: &str = " column ";
+    text.rmatch_indices(LINE).find_map(|(start, _)| {
+        let (line, rest) = text[start + LINE.len()..].split_once(COLUMN)?;
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        Some((text.len() - rest.len() + digits, line.parse().ok()?, rest[..digits].parse().ok()?))
+    })
 }
 
 /// An error and its sources, outermost first.
@@ -166,6 +203,60 @@ mod tests {
         let record = OwnedRecord::new(b"\xff");
         let payload = record.as_record().text();
         check(payload.retryable().expect_err("an error"), "retryable(payload is not UTF-8 (byte 0))");
+    }
+
+    #[derive(Debug, Error)]
+    enum WrappedError {
+        #[error(transparent)]
+        Transparent(serde_json::Error),
+        #[error("order 7: {0}, dropped")]
+        Formatted(serde_json::Error),
+        #[error("order 8")]
+        Sourced(#[source] io::Error),
+    }
+
+    #[test]
+    fn a_wrapper_of_a_json_error_does_not_quote_the_payload() {
+        let shape = || serde_json::from_str::<u32>("\"secret\"").expect_err("text is no number");
+        let place = "payload is not the expected JSON (line 1, column 8)";
+        check(WrappedError::Transparent(shape()).into(), &format!("retryable({place})"));
+        check(WrappedError::Formatted(shape()).into(), &format!("retryable(order 7: {place}, dropped)"));
+        check(io::Error::other(shape()).into(), &format!("retryable({place})"));
+        check(
+            WrappedError::Sourced(io::Error::other(shape())).into(),
+            &format!("retryable(order 8: {place})"),
+        );
+        check(retryable(shape().to_string()), &format!("retryable({place})"));
+        // As plain `anyhow` and `format!("{error:?}")` do.
+        check(
+            permanent(format!("{:?}", shape())),
+            "permanent(Error(\"payload has another shape than expected)",
+        );
+    }
+
+    #[test]
+    fn no_message_of_serde_quotes_the_payload() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields, rename_all = "lowercase")]
+        enum Kind {
+            Order,
+        }
+
+        let unknown = serde_json::from_str::<Kind>("\"secret\"").expect_err("unknown").to_string();
+        check(retryable(unknown), "retryable(payload is not the expected JSON (line 1, column 8))");
+        // Without a position.
+        let value = serde_json::from_value::<u32>("secret".into()).expect_err("text is no number");
+        check(
+            retryable(format!("order 9: {value}")),
+            "retryable(order 9: payload has another shape than expected)",
+        );
+        // A reader of the payload's own, and a value that looks like a position.
+        let custom: serde_json::Error = serde::de::Error::custom("secret at line 3 column 4");
+        for text in ["secret at line 1 column 8", &format!("{custom} at line 1 column 8")] {
+            check(retryable(text), "retryable(payload is not the expected JSON (line 1, column 8))");
+        }
+        check(retryable("meet me at line 4"), "retryable(meet me at line 4)");
+        check(retryable("no table at line x column 7"), "retryable(no table at line x column 7)");
     }
 
     #[test]

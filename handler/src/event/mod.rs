@@ -47,8 +47,8 @@ pub enum EventMode {
     Redrive,
 }
 
-/// One Kinesis record of an event, its data not decoded yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One Kinesis record of an event, its data not decoded yet. Its `Debug` shows neither data nor partition key.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KinesisRecord<'a> {
     /// What a partial batch failure names.
@@ -233,6 +233,22 @@ impl<'a> RecordData<'a> {
     }
 }
 
+/// Shows the lengths of data and partition key.
+impl std::fmt::Debug for KinesisRecord<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KinesisRecord")
+            .field("sequence_number", &format_args!("{}", self.sequence_number))
+            .field("partition_key", &format_args!("{} bytes", self.partition_key.len()))
+            .field("data", &self.data)
+            .field("approximate_arrival_ms", &self.approximate_arrival_ms)
+            .field("encryption_type", &self.encryption_type)
+            .field("shard_id", &self.shard_id)
+            .field("event_source_arn", &self.event_source_arn)
+            .field("invoke_identity_arn", &self.invoke_identity_arn)
+            .finish()
+    }
+}
+
 /// Shows the length, not the data.
 impl std::fmt::Debug for RecordData<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -281,5 +297,18 @@ impl<'a> TumblingWindow<'a> {
             is_final_invoke: false,
             is_terminated_early: false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_neither_data_nor_keys() {
+        let record = KinesisRecord::new("7".parse().expect("digits"), "alice", b"secret");
+        let text = format!("{:?}", Event::new(vec![record]));
+        assert!(text.contains("partition_key: 5 bytes") && text.contains("Base64(8 characters)"), "{text}");
+        assert!(!text.contains("alice") && !text.contains("c2Vj"), "{text}");
     }
 }
