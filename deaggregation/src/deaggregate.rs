@@ -50,16 +50,39 @@ pub enum Content {
 /// assert_eq!(user_records.map(|user_record| user_record.data).collect::<Vec<_>>(), [b"not aggregated"]);
 /// # Ok::<(), kpl_deaggregation::InvalidFrame>(())
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Deaggregator {
     policy: InvalidFramePolicy,
+    max_key_bytes: u64,
     tables: KeyTables,
+}
+
+/// The default of [`Deaggregator::with_max_key_bytes`]: 1 GiB.
+///
+/// Kinesis limits a key to 256 characters, and an event of 6 MB holds at most 790,000 user records, so legal keys stay below
+/// 810 MB.
+pub const DEFAULT_MAX_KEY_BYTES: u64 = 1 << 30;
+
+impl Default for Deaggregator {
+    fn default() -> Self {
+        Deaggregator::new(InvalidFramePolicy::default())
+    }
 }
 
 impl Deaggregator {
     /// A deaggregator that treats invalid frames as `policy` says.
     pub fn new(policy: InvalidFramePolicy) -> Self {
-        Deaggregator { policy, tables: KeyTables::default() }
+        Deaggregator { policy, max_key_bytes: DEFAULT_MAX_KEY_BYTES, tables: KeyTables::default() }
+    }
+
+    /// Sets how many bytes the partition keys and explicit hash keys of all user records of a frame may have together. A frame
+    /// with more is invalid.
+    ///
+    /// A frame holds each key once, but every user record may refer to a long one, so a small frame can make a consumer that
+    /// copies or logs keys write gigabytes.
+    pub fn with_max_key_bytes(mut self, max_key_bytes: u64) -> Self {
+        self.max_key_bytes = max_key_bytes;
+        self
     }
 
     /// The user records of one Kinesis record, given its partition key (which a plain user record keeps) and its data.
@@ -86,7 +109,7 @@ impl Deaggregator {
         if !frame.digest_matches() {
             return plain(Content::BadDigest);
         }
-        match (walk::check(frame.message, &mut self.tables), self.policy) {
+        match (walk::check(frame.message, &mut self.tables, self.max_key_bytes), self.policy) {
             (Ok(count), _) => Ok(UserRecords {
                 content: Content::Aggregated,
                 remaining: count,

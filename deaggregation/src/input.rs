@@ -1,7 +1,9 @@
 //! What goes into the aggregator and what comes out of it.
 
+use std::fmt;
+
 /// A user record to be aggregated. Borrowed: what is refused is still the caller's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct UserRecordInput<'a> {
     /// 1 to 256 Unicode code points.
     pub partition_key: &'a str,
@@ -19,7 +21,7 @@ impl<'a> UserRecordInput<'a> {
 }
 
 /// A Kinesis record to be put into a stream, in the terms of `PutRecord`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct KinesisRecordInput {
     /// `PartitionKey`
     pub partition_key: String,
@@ -29,4 +31,30 @@ pub struct KinesisRecordInput {
     pub data: Vec<u8>,
     /// How many user records it holds, at least one.
     pub user_records: usize,
+}
+
+/// Shows lengths, neither data nor keys.
+impl fmt::Debug for UserRecordInput<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UserRecordInput")
+            .field("partition_key", &format_args!("{} bytes", self.partition_key.len()))
+            .field("explicit_hash_key", &self.explicit_hash_key.map(|key| format!("{} bytes", key.len())))
+            .field("data", &format_args!("{} bytes", self.data.len()))
+            .finish()
+    }
+}
+
+/// Shows lengths, neither data nor keys.
+impl fmt::Debug for KinesisRecordInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KinesisRecordInput")
+            .field("partition_key", &format_args!("{} bytes", self.partition_key.len()))
+            .field(
+                "explicit_hash_key",
+                &self.explicit_hash_key.as_ref().map(|key| format!("{} bytes", key.len())),
+            )
+            .field("data", &format_args!("{} bytes", self.data.len()))
+            .field("user_records", &self.user_records)
+            .finish()
+    }
 }

@@ -87,6 +87,12 @@ pub enum InvalidFrame {
         /// Position in the frame.
         user_record: u64,
     },
+    /// The keys of all user records together have more bytes than the deaggregator allows, because many refer to a long one.
+    #[error("keys of the user records have more than {limit} bytes in all")]
+    TooManyKeyBytes {
+        /// The limit.
+        limit: u64,
+    },
     /// A user record refers to a key that the frame does not have.
     #[error("user record {user_record}: {table}_index {index} is out of range (keys in the table: {length})")]
     IndexOutOfRange {

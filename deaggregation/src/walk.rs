@@ -58,6 +58,12 @@ impl KeyTables {
         }
     }
 
+    /// Returns the length of the longest partition key and the longest explicit hash key together, in bytes.
+    fn longest_keys(&self) -> u64 {
+        let longest = |keys: &[KeySpan]| keys.iter().map(|key| u64::from(key.length)).max().unwrap_or(0);
+        longest(&self.partition_keys) + longest(&self.explicit_hash_keys)
+    }
+
     fn resolve<'a>(&self, record: &IndexedRecord<'a>, message: &'a [u8]) -> Option<ResolvedRecord<'a>> {
         let explicit_hash_key = match record.explicit_hash_key_index {
             Some(index) => Some(key(&self.explicit_hash_keys, index, message)?),
@@ -79,7 +85,9 @@ fn key<'a>(table: &[KeySpan], index: u64, message: &'a [u8]) -> Option<&'a [u8]>
 }
 
 /// Reads the whole message, fills the key tables and returns the number of user records.
-pub(crate) fn check(message: &[u8], tables: &mut KeyTables) -> Result<u64, InvalidFrame> {
+///
+/// More than `max_key_bytes` in the keys of all user records together make the message invalid.
+pub(crate) fn check(message: &[u8], tables: &mut KeyTables, max_key_bytes: u64) -> Result<u64, InvalidFrame> {
     tables.clear();
     if u32::try_from(message.len()).is_err() {
         return Err(InvalidFrame::TooLong { length: message.len() });
@@ -101,7 +109,26 @@ pub(crate) fn check(message: &[u8], tables: &mut KeyTables) -> Result<u64, Inval
         }
     }
     // Tables may stand behind the records that use them, so indices can be judged only now.
-    if largest.fit(tables) { Ok(user_records) } else { Err(first_out_of_range(message, tables)) }
+    if !largest.fit(tables) {
+        return Err(first_out_of_range(message, tables));
+    }
+    // In nearly every frame the longest keys are short enough for all user records, so nothing is added up.
+    let longest = tables.longest_keys();
+    if user_records.saturating_mul(longest) > max_key_bytes && key_bytes(message, tables) > max_key_bytes {
+        return Err(InvalidFrame::TooManyKeyBytes { limit: max_key_bytes });
+    }
+    Ok(user_records)
+}
+
+/// Adds up the keys of all user records, in bytes.
+#[cold]
+fn key_bytes(message: &[u8], tables: &KeyTables) -> u64 {
+    let mut records = ResolvedRecords::new(message, tables);
+    let mut bytes = 0;
+    while let Some(record) = records.next() {
+        bytes += (record.partition_key.len() + record.explicit_hash_key.map_or(0, <[u8]>::len)) as u64;
+    }
+    bytes
 }
 
 fn key_span(key: Span<'_>) -> KeySpan {
@@ -221,14 +248,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn keys_that_many_user_records_refer_to_are_bounded() {
+        // Keys of 1 and 4 bytes; two user records with the short one, one with the long one.
+        let key = |key: &[u8]| [&[0x0a, key.len() as u8], key].concat();
+        let record = |index| vec![0x1a, 0x04, 0x08, index, 0x1a, 0x00];
+        let message = [key(b"a"), key(b"long"), record(0), record(1), record(0)].concat();
+        let mut tables = KeyTables::default();
+        assert_eq!(check(&message, &mut tables, 6), Ok(3), "the longest key three times would be too much");
+        assert_eq!(check(&message, &mut tables, 5), Err(InvalidFrame::TooManyKeyBytes { limit: 5 }));
+    }
+
+    #[test]
     fn the_memory_of_a_huge_key_table_is_given_back() {
         let mut tables = KeyTables::default();
         let huge = [0x0a, 0x00].repeat(2 * MAX_KEPT_KEYS);
-        assert_eq!(check(&huge, &mut tables), Ok(0));
+        assert_eq!(check(&huge, &mut tables, u64::MAX), Ok(0));
         assert!(tables.partition_keys.capacity() >= 2 * MAX_KEPT_KEYS);
 
         let usual = [0x0a, 0x00].repeat(1000);
-        assert_eq!(check(&usual, &mut tables), Ok(0));
+        assert_eq!(check(&usual, &mut tables, u64::MAX), Ok(0));
         assert_eq!(tables.partition_keys.len(), 1000);
         assert!((1000..=MAX_KEPT_KEYS).contains(&tables.partition_keys.capacity()));
     }

@@ -17,6 +17,7 @@ use crate::{
     journal::{ContentHash, UserRecordId},
     payloads::Payloads,
     prior::Prior,
+    process_error::without_quoted_values,
 };
 
 /// What a batch is processed with.
@@ -24,6 +25,7 @@ use crate::{
 pub(crate) struct Batch<'b, 'p> {
     pub(crate) records: &'b [KinesisRecord<'b>],
     pub(crate) invalid_frame: InvalidFramePolicy,
+    pub(crate) max_key_bytes: u64,
     pub(crate) invocation: &'b Invocation<'b>,
     pub(crate) prior: &'p Prior,
 }
@@ -99,7 +101,7 @@ pub(crate) enum Stop {
 pub(crate) enum Failure {
     #[error("{0}")]
     Process(ProcessError),
-    #[error("processor panicked: {0}")]
+    #[error("processor panicked: {}", without_quoted_values(.0))]
     Panic(String),
     #[error("Kinesis record cannot be read: {0}")]
     Unreadable(UnreadableRecord),
@@ -158,8 +160,8 @@ async fn in_order<'b, P: RecordProcessor>(
     failures: &mut Failures<'b>,
     ledger: &mut Ledger,
 ) -> Result<Next, Stop> {
-    let Batch { records, invalid_frame, invocation, prior } = batch;
-    let mut deaggregator = Deaggregator::new(invalid_frame);
+    let Batch { records, invalid_frame, max_key_bytes, invocation, prior } = batch;
+    let mut deaggregator = Deaggregator::new(invalid_frame).with_max_key_bytes(max_key_bytes);
     let deadline = DeadlineCheck::new(invocation);
     let start = ledger.at;
     for (position, kinesis_record) in records.iter().enumerate().skip(start.kinesis_record) {

@@ -172,6 +172,7 @@ impl<P: RecordProcessor> Handler<P> {
             let batch = Batch {
                 records: &event.records,
                 invalid_frame: options.invalid_frame,
+                max_key_bytes: options.max_key_bytes,
                 invocation: &invocation,
                 prior: journal.as_ref().map_or(&nothing, |journal| journal.prior()),
             };

@@ -6,6 +6,7 @@ mod variables;
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 pub use error::OptionsError;
+use kpl_deaggregation::DEFAULT_MAX_KEY_BYTES;
 
 use crate::{Clock, InvalidFramePolicy, SystemClock, checkpoint::CheckpointStore, journal::JournalStore};
 
@@ -55,6 +56,9 @@ pub struct Options {
     pub deadline_margin: Duration,
     /// What becomes of a Kinesis record that looks aggregated and has illegal content. By default it fails.
     pub invalid_frame: InvalidFramePolicy,
+    /// The most bytes that the keys of all user records of an aggregate may have together; with more it is invalid. By default
+    /// 1 GiB, which no event with legal keys reaches.
+    pub max_key_bytes: u64,
     /// Where time comes from. By default the system.
     pub clock: Arc<dyn Clock>,
 }
@@ -78,6 +82,7 @@ impl Default for Options {
             parallelization_factor: None,
             deadline_margin: Duration::from_secs(1),
             invalid_frame: InvalidFramePolicy::default(),
+            max_key_bytes: DEFAULT_MAX_KEY_BYTES,
             clock: Arc::new(SystemClock),
         }
     }

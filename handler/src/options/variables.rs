@@ -1,5 +1,7 @@
 use std::{env, ffi::OsString, num::NonZeroU32, str::FromStr, sync::Arc, time::Duration};
 
+use kpl_deaggregation::DEFAULT_MAX_KEY_BYTES;
+
 use super::{Options, OptionsError};
 use crate::{InvalidFramePolicy, checkpoint::CheckpointStore, journal::JournalStore};
 
@@ -17,6 +19,7 @@ const INVALID_FRAME: &str = "KINESIS_HANDLER_INVALID_FRAME";
 const JOURNAL_TABLE: &str = "KINESIS_HANDLER_JOURNAL_TABLE";
 const MAX_AGE_SECONDS: &str = "KINESIS_HANDLER_MAX_AGE_SECONDS";
 const MAX_ATTEMPTS: &str = "KINESIS_HANDLER_MAX_ATTEMPTS";
+const MAX_KEY_BYTES: &str = "KINESIS_HANDLER_MAX_KEY_BYTES";
 const PARALLELIZATION_FACTOR: &str = "KINESIS_HANDLER_PARALLELIZATION_FACTOR";
 const QUARANTINE: &str = "KINESIS_HANDLER_QUARANTINE";
 const QUARANTINE_LIMIT: &str = "KINESIS_HANDLER_QUARANTINE_LIMIT";
@@ -38,7 +41,7 @@ const MAX_PARALLELIZATION_FACTOR: u32 = 10;
 
 impl Options {
     /// The environment variables that [`from_env`](Self::from_env) reads.
-    pub const VARIABLES: [&'static str; 11] = [
+    pub const VARIABLES: [&'static str; 12] = [
         APPLICATION,
         CHECKPOINT_STRICT,
         CHECKPOINT_TABLE,
@@ -47,6 +50,7 @@ impl Options {
         JOURNAL_TABLE,
         MAX_AGE_SECONDS,
         MAX_ATTEMPTS,
+        MAX_KEY_BYTES,
         PARALLELIZATION_FACTOR,
         QUARANTINE,
         QUARANTINE_LIMIT,
@@ -65,6 +69,7 @@ impl Options {
     ///   `dynamodb`. Nothing connects before the first event.
     /// - `KINESIS_HANDLER_MAX_AGE_SECONDS`: [`max_age`](Self::max_age), 1 to 31536000 seconds
     /// - `KINESIS_HANDLER_MAX_ATTEMPTS`: [`max_attempts`](Self::max_attempts), 1 to 10000
+    /// - `KINESIS_HANDLER_MAX_KEY_BYTES`: [`max_key_bytes`](Self::max_key_bytes), 1 to 1073741824
     /// - `KINESIS_HANDLER_PARALLELIZATION_FACTOR`: [`parallelization_factor`](Self::parallelization_factor), 1 to 10; with a
     ///   checkpoint mirror, 1
     /// - `KINESIS_HANDLER_QUARANTINE`: [`quarantine`](Self::quarantine), `on` or `off`
@@ -127,6 +132,11 @@ impl Options {
                     let expected = "a number from 1 to 10000";
                     let attempts = number(MAX_ATTEMPTS, &value, 1, MAX_MAX_ATTEMPTS, expected)?;
                     options.max_attempts = NonZeroU32::new(attempts);
+                }
+                MAX_KEY_BYTES => {
+                    let expected = "a number of bytes from 1 to 1073741824";
+                    options.max_key_bytes =
+                        number(MAX_KEY_BYTES, &value, 1, DEFAULT_MAX_KEY_BYTES, expected)?;
                 }
                 PARALLELIZATION_FACTOR => {
                     let expected = "a number from 1 to 10";
@@ -398,6 +408,11 @@ mod tests {
             let expected = format!("{PARALLELIZATION_FACTOR}: {value:?} is not a number from 1 to 10");
             check_refused(PARALLELIZATION_FACTOR, value, &format!("environment variable {expected}"));
         }
+        for value in ["0", "1073741825", "1 GiB"] {
+            let expected =
+                format!("{MAX_KEY_BYTES}: {value:?} is not a number of bytes from 1 to 1073741824");
+            check_refused(MAX_KEY_BYTES, value, &format!("environment variable {expected}"));
+        }
         check_refused(
             QUARANTINE_LIMIT,
             "5001",
@@ -437,7 +452,7 @@ mod tests {
              KINESIS_HANDLER_CHECKPOINT_STRICT, KINESIS_HANDLER_CHECKPOINT_TABLE, \
              KINESIS_HANDLER_DEADLINE_MARGIN_MS, KINESIS_HANDLER_INVALID_FRAME, KINESIS_HANDLER_JOURNAL_TABLE, \
              KINESIS_HANDLER_MAX_AGE_SECONDS, KINESIS_HANDLER_MAX_ATTEMPTS, \
-             KINESIS_HANDLER_PARALLELIZATION_FACTOR, KINESIS_HANDLER_QUARANTINE, \
+             KINESIS_HANDLER_MAX_KEY_BYTES, KINESIS_HANDLER_PARALLELIZATION_FACTOR, KINESIS_HANDLER_QUARANTINE, \
              KINESIS_HANDLER_QUARANTINE_LIMIT)",
         );
     }
