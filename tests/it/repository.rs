@@ -123,3 +123,36 @@ tokio = {{ version = "1", features = ["macros", "rt-multi-thread"] }}
         .expect("a writable folder");
     cargo(consumer.path(), &["test", "--quiet"]);
 }
+
+/// The text of all Rust files of a folder and below.
+fn rust_files(folder: &Path, text: &mut String) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
+            rust_files(&path, text);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text.push_str(&fs::read_to_string(&path).expect("UTF-8"));
+        }
+    }
+}
+
+#[test]
+fn each_line_of_the_threat_model_points_to_a_test() {
+    let mut code = String::new();
+    for folder in ["deaggregation", "handler", "simulator", "cli", "tests"] {
+        rust_files(&repository().join(folder), &mut code);
+    }
+    let document = read("docs/threat-model.md");
+    let rows = document.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| attack"));
+    let mut tests = 0;
+    for row in rows {
+        let column = row.split('|').nth(3).unwrap_or_default();
+        let names: Vec<_> = column.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "no test: {row}");
+        for name in names {
+            assert!(code.contains(&format!("fn {name}(")), "{name} is not a test: {row}");
+            tests += 1;
+        }
+    }
+    assert!(tests > 30, "{tests} tests");
+}
