@@ -75,11 +75,10 @@ impl Ledger {
     fn note_rest(&self) {
         let (settled, read) = (self.settled.get(), self.read.get());
         if read > settled {
+            let first = settled + 1;
             note(format_args!(
-                "line {settled} is the last one up to which everything is put; of lines {} to {read} some may be put, \
-                 too: put the input again from line {} on",
-                settled + 1,
-                settled + 1
+                "some of the lines {first} to {read} may be put, and those before are: put the input again from line \
+                 {first} on"
             ));
         } else if read > 0 {
             note(format_args!("everything up to line {read} is put: go on with line {}", read + 1));
