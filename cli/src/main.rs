@@ -11,6 +11,7 @@ mod note;
 mod table;
 mod arrival;
 mod function_name;
+mod private_file;
 mod stream_arn;
 mod stream_name;
 mod record_position;

@@ -31,7 +31,7 @@ pub(crate) use replay::ReplayArgs;
 pub(crate) use shards::ShardArgs;
 pub(crate) use shell::{CompletionsArgs, ManArgs};
 pub(crate) use simulate::SimulateArgs;
-pub(crate) use target::{DeliveryArgs, PaceArgs, TargetArgs};
+pub(crate) use target::{DeliveryArgs, EnvironmentArgs, PaceArgs, TargetArgs};
 
 use crate::{arrival::Arrival, stream_arn::StreamArn, stream_name::StreamName};
 

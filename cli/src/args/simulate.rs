@@ -2,7 +2,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::ArgGroup;
 
-use super::Format;
+use super::{EnvironmentArgs, Format};
 use crate::stream_name::StreamName;
 
 /// Runs the event source mapping between a Kinesis stream and a Lambda function, without an AWS account.
@@ -46,9 +46,12 @@ pub(crate) struct SimulateArgs {
     /// Where the function takes events, instead of COMMAND
     #[arg(long, value_name = "INVOKE_URL", requires = "stream", help_heading = "Options for a stream")]
     pub(crate) url: Option<String>,
-    /// The function, a program and its arguments, instead of the scenario's
+    /// The function, a program and its arguments, instead of the scenario's. It gets the environment of this command, AWS
+    /// credentials included, unless --clean-env
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
+    #[command(flatten)]
+    pub(crate) environment: EnvironmentArgs,
 }
 
 const AFTER_HELP: &str = "\

@@ -2,7 +2,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, builder::RangedU64ValueParser};
 
-use crate::target::TargetOptions;
+use crate::target::{Environment, TargetOptions};
 
 // No doc comment: it would become that of the command.
 #[derive(Debug, clap::Args)]
@@ -17,9 +17,12 @@ pub(crate) struct TargetArgs {
     /// A directory that gets each event as a file, for `cargo lambda invoke --data-file`; nothing counts as processed
     #[arg(long, value_name = "DIR", help_heading = "Where events go")]
     events: Option<PathBuf>,
-    /// The function, a program and its arguments, started as Lambda would do it
+    /// The function, a program and its arguments, started as Lambda would do it. It gets the environment of this command,
+    /// AWS credentials included, unless --clean-env
     #[arg(last = true, value_name = "COMMAND", help_heading = "Where events go")]
     command: Vec<OsString>,
+    #[command(flatten)]
+    environment: EnvironmentArgs,
     /// The timeout of a function behind --url, or of COMMAND
     #[arg(
         long,
@@ -37,13 +40,43 @@ impl TargetArgs {
     }
 
     pub(crate) fn options(&self) -> TargetOptions {
-        let TargetArgs { function, url, events, command, .. } = self;
+        let TargetArgs { function, url, events, command, environment, .. } = self;
         match (function, url, events) {
             (Some(name), ..) => TargetOptions::Function(name.clone()),
             (_, Some(url), _) => TargetOptions::Url(url.clone()),
             (.., Some(path)) => TargetOptions::Directory(path.clone()),
-            _ => TargetOptions::Command(command.clone()),
+            _ => TargetOptions::Command(command.clone(), environment.environment()),
         }
+    }
+}
+
+// As above.
+#[derive(Debug, clap::Args)]
+pub(crate) struct EnvironmentArgs {
+    /// Start COMMAND without the environment of this command, but for PATH and HOME; credentials and settings that it needs
+    /// are given with --env
+    #[arg(long, requires = "command", help_heading = "Where events go")]
+    clean_env: bool,
+    /// A variable for COMMAND: NAME=VALUE, or NAME to pass on the one of this command
+    #[arg(long, value_name = "NAME[=VALUE]", requires = "command", value_parser = variable, help_heading = "Where events go")]
+    env: Vec<(OsString, OsString)>,
+}
+
+impl EnvironmentArgs {
+    pub(crate) fn environment(&self) -> Environment {
+        Environment { is_clean: self.clean_env, variables: self.env.clone() }
+    }
+}
+
+fn variable(text: &str) -> Result<(OsString, OsString), String> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value.into())),
+        None => (text, std::env::var_os(text)),
+    };
+    match value {
+        _ if name.is_empty() => Err("expected NAME=VALUE or NAME".to_owned()),
+        Some(value) => Ok((name.into(), value)),
+        None => Err(format!("{name} is not in the environment: expected NAME=VALUE")),
     }
 }
 

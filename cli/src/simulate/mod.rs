@@ -51,7 +51,7 @@ fn run_stream(args: &SimulateArgs, stream: &StreamName) -> Result<Outcome, Error
         target: match (&args.function, &args.url) {
             (Some(name), _) => StreamTarget::Function(name.clone()),
             (None, Some(url)) => StreamTarget::Url(url.clone()),
-            (None, None) => StreamTarget::Command(args.command.clone()),
+            (None, None) => StreamTarget::Command(args.command.clone(), args.environment.environment()),
         },
     };
     run::block_on(stream::run(options))

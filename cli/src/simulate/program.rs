@@ -5,11 +5,16 @@ use kinesis_esm_simulator::{
     Simulation,
 };
 
-use crate::note::count;
+use crate::{note::count, target::Environment};
 
 /// How the command is started as the function of this simulation.
-pub(super) fn options(command: &[OsString], simulation: &Simulation) -> BinaryOptions {
+pub(super) fn options(
+    command: &[OsString],
+    environment: Environment,
+    simulation: &Simulation,
+) -> BinaryOptions {
     let mut options = BinaryOptions::new(command);
+    environment.apply(&mut options);
     options.timeout = simulation.function_timeout;
     let arn = &simulation.mapping.function_arn;
     // arn:PARTITION:lambda:REGION:ACCOUNT:function:NAME
@@ -28,8 +33,8 @@ pub(super) struct Program {
 
 impl Program {
     /// The command as the function of this scenario.
-    pub(super) fn new(command: &[OsString], scenario: &Scenario) -> Self {
-        let function = BinaryFunction::new(options(command, &scenario.simulation));
+    pub(super) fn new(command: &[OsString], environment: Environment, scenario: &Scenario) -> Self {
+        let function = BinaryFunction::new(options(command, environment, &scenario.simulation));
         Program { function: InTurn::new(function, scenario.function.duration) }
     }
 

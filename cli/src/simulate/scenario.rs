@@ -16,7 +16,7 @@ pub(super) fn run(scenario: Scenario, args: &SimulateArgs) -> Result<Report, Err
             let simulation = simulate(scenario, seed, None::<&Program>);
             return simulation.await.map_err(Error::Simulation);
         }
-        let program = Program::new(&args.command, &scenario);
+        let program = Program::new(&args.command, args.environment.environment(), &scenario);
         let work = async {
             let report = simulate(scenario, seed, Some(&program)).await?;
             note(program.end().await);

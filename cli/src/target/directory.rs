@@ -1,6 +1,5 @@
 use std::{
     cell::Cell,
-    fs::{self, OpenOptions},
     io::{self, Write},
     path::PathBuf,
 };
@@ -9,6 +8,7 @@ use bytes::Bytes;
 use kinesis_esm_simulator::Answer;
 
 use super::TargetError;
+use crate::private_file;
 
 /// A directory that gets each event as a file, for `cargo lambda invoke --data-file`.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(crate) struct EventDirectory {
 
 impl EventDirectory {
     pub(super) fn open(path: PathBuf) -> Result<Self, TargetError> {
-        match fs::create_dir_all(&path) {
+        match private_file::create_folder(&path) {
             Ok(()) => Ok(EventDirectory { path, number: Cell::new(0) }),
             Err(source) => Err(TargetError::Directory { path, source }),
         }
@@ -33,7 +33,7 @@ impl EventDirectory {
             self.number.set(number);
             let path = self.path.join(format!("{number:06}-{shard_id}.json"));
             // What an earlier run has written stays.
-            let written = match OpenOptions::new().write(true).create_new(true).open(&path) {
+            let written = match private_file::options().write(true).create_new(true).open(&path) {
                 Ok(mut file) => file.write_all(event),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(error) => Err(error),
@@ -57,6 +57,8 @@ fn file_name(id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
     use super::*;
 
     #[test]
@@ -81,6 +83,9 @@ mod tests {
             let directory = EventDirectory::open(path.clone()).expect("a writable folder");
             directory.write(event, "shardId-000000000000").expect("a writable folder");
         }
+        let mode =
+            |path: &std::path::Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(&path.join("000001-shardId-000000000000.json"))), (0o700, 0o600));
         let read = |name: &str| fs::read(path.join(name)).expect("the event is there");
         assert_eq!(read("000001-shardId-000000000000.json"), b"one");
         assert_eq!(read("000002-shardId-000000000000.json"), b"two");

@@ -23,9 +23,25 @@ pub(crate) enum TargetOptions {
     /// Whatever takes events at this URL.
     Url(String),
     /// A program and its arguments, over the Lambda Runtime API.
-    Command(Vec<OsString>),
+    Command(Vec<OsString>, Environment),
     /// A directory that gets each event as a file.
     Directory(PathBuf),
+}
+
+/// The environment of a program.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Environment {
+    /// Whether it gets nothing of this command's but `PATH` and `HOME`.
+    pub(crate) is_clean: bool,
+    pub(crate) variables: Vec<(OsString, OsString)>,
+}
+
+impl Environment {
+    /// Sets it for a program.
+    pub(crate) fn apply(self, options: &mut BinaryOptions) {
+        options.clean_environment = self.is_clean;
+        options.variables.extend(self.variables);
+    }
 }
 
 /// Names the target in progress files. Queries of URLs and command lines may hold secrets, so they are hashed.
@@ -37,7 +53,7 @@ impl fmt::Display for TargetOptions {
                 Some((url, query)) => write!(f, "{url}?{}", ContentHash::new(b"query", query.as_bytes())),
                 None => f.write_str(url),
             },
-            TargetOptions::Command(command) => {
+            TargetOptions::Command(command, _) => {
                 // No argument contains a zero byte.
                 let words: Vec<&[u8]> = command.iter().map(|word| word.as_encoded_bytes()).collect();
                 write!(f, "command {}", ContentHash::new(b"command", &words.join(&0)))
@@ -68,8 +84,9 @@ impl Target {
                 LambdaFunction::connect(name, region).await.map(Target::Function)
             }
             TargetOptions::Url(url) => Self::url(&url, timeout),
-            TargetOptions::Command(command) => {
+            TargetOptions::Command(command, environment) => {
                 let mut options = BinaryOptions::new(command);
+                environment.apply(&mut options);
                 options.timeout = timeout;
                 if let Some(region) = region {
                     options.region = region.to_owned();
@@ -147,7 +164,9 @@ mod tests {
     fn a_progress_file_holds_no_secrets_of_a_target() {
         let shown = |options: TargetOptions| options.to_string();
         let url = |url: &str| shown(TargetOptions::Url(url.to_owned()));
-        let command = |words: &[&str]| shown(TargetOptions::Command(words.iter().map(Into::into).collect()));
+        let command = |words: &[&str]| {
+            shown(TargetOptions::Command(words.iter().map(Into::into).collect(), Environment::default()))
+        };
         assert_eq!(url("http://127.0.0.1:9000/orders"), "http://127.0.0.1:9000/orders");
         let with_query = url("http://127.0.0.1:9000/orders?token=secret");
         assert!(with_query.starts_with("http://127.0.0.1:9000/orders?") && !with_query.contains("secret"));

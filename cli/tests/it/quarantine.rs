@@ -1,6 +1,6 @@
 //! `quarantine` against a table and a function that behave as told.
 
-use std::sync::Arc;
+use std::{fs, sync::Arc};
 
 use serde_json::{Value, json};
 
@@ -339,4 +339,30 @@ fn a_record_that_cannot_be_read_hides_no_other() {
     let pk = quarantined(7, None, "a")["pk"]["S"].as_str().expect("text").to_owned();
     let clear = world.run(&format!("journal clear --table journal --item {pk} Q#017#010 --yes"));
     assert_eq!((clear.exit_code, world.table.sort_keys()), (Some(0), vec![]), "{}", clear.stderr);
+}
+
+#[test]
+fn a_program_gets_the_whole_environment_or_only_what_is_named() {
+    let variables_of = |args: &[&str]| {
+        let world = World::new([quarantined(7, None, "a")], processes_all);
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("environment");
+        let script = format!("env > {}", path.display());
+        let start = ["quarantine", "redrive", "--table", "journal", "--attempts", "1"];
+        let command = ["--", "sh", "-c", &script];
+        let url = world.server.url();
+        let mut variables = variables(&url);
+        variables.extend([("PASSED", "on"), ("KEPT_BACK", "x")]);
+        let run = kit_where(&variables, start.iter().chain(args).chain(&command).copied(), "");
+        assert_eq!(run.exit_code, Some(1), "{}", run.stderr);
+        fs::read_to_string(path).expect("the program has run")
+    };
+    let whole = variables_of(&[]);
+    assert!(whole.contains("AWS_SECRET_ACCESS_KEY=b\n") && whole.contains("KEPT_BACK=x\n"), "{whole}");
+    let named = variables_of(&["--clean-env", "--env", "PASSED", "--env", "NEW=a=b"]);
+    for expected in ["PASSED=on\n", "NEW=a=b\n", "PATH=", "AWS_LAMBDA_RUNTIME_API=127.0.0.1:", "AWS_REGION="]
+    {
+        assert!(named.contains(expected), "{expected}: {named}");
+    }
+    assert!(!named.contains("AWS_SECRET_ACCESS_KEY") && !named.contains("KEPT_BACK"), "{named}");
 }

@@ -27,6 +27,9 @@ pub struct BinaryOptions {
     /// `AWS_REGION` and `AWS_DEFAULT_REGION` of the function, where the caller's environment lacks them. Default
     /// `us-east-1`.
     pub region: String,
+    /// Whether the function gets nothing of the caller's environment but `PATH` and `HOME`. By default it gets all of it,
+    /// the caller's AWS credentials included.
+    pub clean_environment: bool,
     /// Further variables of the function's environment. They take precedence over Lambda's and the caller's.
     pub variables: Vec<(OsString, OsString)>,
 }
@@ -43,11 +46,12 @@ impl BinaryOptions {
             invoked_function_arn: "arn:aws:lambda:us-east-1:123456789012:function:simulated-function"
                 .to_owned(),
             region: "us-east-1".to_owned(),
+            clean_environment: false,
             variables: Vec::new(),
         }
     }
 
-    /// What is set in the environment of the process with this number; the rest is the caller's.
+    /// What is set in the environment of the process with this number; the rest is the caller's, unless that is left out.
     pub(super) fn process_variables(
         &self,
         runtime_api: SocketAddr,
@@ -70,9 +74,13 @@ impl BinaryOptions {
             variables.push(("LAMBDA_TASK_ROOT".into(), directory.into()));
         }
         for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
-            if env::var_os(name).is_none() {
+            if self.clean_environment || env::var_os(name).is_none() {
                 variables.push((name.into(), self.region.clone().into()));
             }
+        }
+        if self.clean_environment {
+            let kept = |name: &str| Some((OsString::from(name), env::var_os(name)?));
+            variables.extend(["PATH", "HOME"].into_iter().filter_map(kept));
         }
         variables.extend(self.variables.iter().cloned());
         // Without a scheme: that is what Lambda gives. The last word, as nothing works with another value.

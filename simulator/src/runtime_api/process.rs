@@ -24,7 +24,11 @@ impl Process {
     ) -> Result<Self, StartError> {
         let (program, arguments) = options.command.split_first().ok_or(StartError::NoCommand)?;
         let start = || -> io::Result<Child> {
-            Command::new(program)
+            let mut command = Command::new(program);
+            if options.clean_environment {
+                command.env_clear();
+            }
+            command
                 .args(arguments)
                 .envs(options.process_variables(runtime_api, number))
                 .stdin(Stdio::null())

@@ -1,9 +1,12 @@
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, net::Ipv4Addr, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::{
-    HeaderMap, Request, Response, StatusCode, body::Incoming, header::CONTENT_TYPE, server::conn::http1,
+    HeaderMap, Request, Response, StatusCode,
+    body::Incoming,
+    header::{CONTENT_TYPE, HOST, ORIGIN},
+    server::conn::http1,
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
@@ -14,6 +17,7 @@ use super::{
     BinaryOptions,
     error_report::reported_error,
     extensions,
+    peer::is_foreign,
     state::{Offer, Report, State},
 };
 use crate::{Answer, FunctionError};
@@ -32,6 +36,7 @@ pub(super) async fn serve(listener: TcpListener, options: Arc<BinaryOptions>, st
     loop {
         let connection = tokio::select! {
             accepted = listener.accept() => match accepted {
+                Ok((_, peer)) if listener.local_addr().is_ok_and(|server| is_foreign(peer, server)) => continue,
                 Ok((connection, _)) => connection,
                 // The connection was gone before it was accepted.
                 Err(_) => continue,
@@ -53,6 +58,13 @@ pub(super) async fn serve(listener: TcpListener, options: Arc<BinaryOptions>, st
 
 async fn reply(request: Request<Incoming>, options: &BinaryOptions, state: &State) -> Reply {
     let (head, body) = request.into_parts();
+    if !is_from_program(&head.headers) {
+        return error(
+            StatusCode::FORBIDDEN,
+            "Forbidden",
+            "this is for the function's program, not for web pages",
+        );
+    }
     let path = head.uri.path();
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     let Ok(body) = read(body).await else {
@@ -89,6 +101,18 @@ async fn reply(request: Request<Incoming>, options: &BinaryOptions, state: &Stat
             &format!("there is no {method} {path} in the Runtime API or the Extensions API"),
         ),
     }
+}
+
+/// Whether a request comes from a program. A web page may send requests to the loopback interface, too, in the name of
+/// the user, and under a host name of its own.
+fn is_from_program(headers: &HeaderMap) -> bool {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    // Simple clients send none.
+    let is_loopback = host.is_none_or(|host| {
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        name.eq_ignore_ascii_case("localhost") || name.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
+    });
+    is_loopback && !headers.contains_key(ORIGIN) && !headers.contains_key("sec-fetch-site")
 }
 
 /// All of the body, or nothing of one that is longer than a response may be. That one, too, is read to its end: many

@@ -289,3 +289,36 @@ async fn what_cannot_be_started_is_an_error() {
         );
     }
 }
+
+#[tokio::test]
+async fn web_pages_get_no_event() {
+    let pages = r#"
+pages = [{"Origin": "https://example.com"}, {"Sec-Fetch-Site": "cross-site"}, {"Host": "rebound.example:80"}]
+statuses = [call("GET", RUNTIME + "invocation/next", None, page)[0] for page in pages]
+serve(lambda *_: statuses)
+"#;
+    check(pages, response("[403, 403, 403]")).await;
+}
+
+/// Only root can be another user.
+#[tokio::test]
+async fn a_program_of_another_user_gets_no_event() {
+    let other = r#"
+def is_refused():
+    # Loaded now, because the other user may not read Python's library.
+    "host".encode("idna")
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setuid(65534)
+            next_event()
+            os._exit(1)
+        except (http.client.RemoteDisconnected, ConnectionResetError):
+            os._exit(0)
+    return os.waitpid(child, 0)[1] == 0
+
+refused = os.getuid() != 0 or is_refused()
+serve(lambda *_: refused)
+"#;
+    check(other, response("true")).await;
+}

@@ -1,5 +1,5 @@
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -7,6 +7,7 @@ use std::{
 use kinesis_esm_simulator::FailureRecord;
 
 use super::StreamError;
+use crate::private_file;
 
 /// A file in the place of an on-failure destination: a failure record a line, behind what the file has already.
 #[derive(Debug)]
@@ -19,7 +20,7 @@ pub(super) struct FailureFile {
 
 impl FailureFile {
     pub(super) fn open(path: PathBuf) -> Result<Self, StreamError> {
-        match OpenOptions::new().create(true).append(true).open(&path) {
+        match private_file::options().create(true).append(true).open(&path) {
             Ok(file) => Ok(FailureFile { path, file, is_torn: false }),
             Err(source) => Err(StreamError::Failures { path, source }),
         }

@@ -1,6 +1,6 @@
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use crate::{args::Format, stream_name::StreamName};
+use crate::{args::Format, stream_name::StreamName, target::Environment};
 
 /// What the command line says about a run against a stream.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(crate) struct StreamOptions {
 #[derive(Debug)]
 pub(crate) enum StreamTarget {
     /// A program and its arguments, over the Lambda Runtime API.
-    Command(Vec<OsString>),
+    Command(Vec<OsString>, Environment),
     /// A deployed function, by name or ARN.
     Function(String),
     /// Whatever takes events at this URL.

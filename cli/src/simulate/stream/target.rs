@@ -18,8 +18,8 @@ pub(super) async fn new(options: StreamTarget, simulation: &Simulation) -> Resul
             Ok(Target::new(options, None, simulation.function_timeout).await?)
         }
         StreamTarget::Url(url) => Ok(Target::url(&url, simulation.function_timeout)?),
-        StreamTarget::Command(command) => {
-            let mut options = program::options(&command, simulation);
+        StreamTarget::Command(command, environment) => {
+            let mut options = program::options(&command, environment, simulation);
             // What it calls is more likely beside the stream than where the function's default name is.
             if let Ok(stream) = simulation.mapping.event_source_arn.parse::<StreamArn>() {
                 options.region = stream.region().to_owned();
