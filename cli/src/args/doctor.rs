@@ -47,7 +47,7 @@ Errors and warnings are about mappings from Kinesis that
   - do not report partial failures (FunctionResponseTypes), or do not bisect
   - retry without a limit, or let records expire from the stream (MaximumRecordAgeInSeconds)
   - have no on-failure destination, one that gets no data (SQS, SNS: a warning), or one to which the role may not write
-  - are disabled, start at LATEST, or drop aggregated records by a filter
+  - are disabled or throttled (ReservedConcurrentExecutions: 0), start at LATEST, or drop aggregated records by a filter
   - have concurrent batches (a warning; an error with the checkpoint mirror), or tumbling windows that the handler does not \
 support
   - read a stream that distributes records automatically

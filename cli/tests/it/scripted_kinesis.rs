@@ -20,7 +20,7 @@ pub(crate) struct ScriptedKinesis {
 pub(crate) type Answer = (u16, Value);
 
 impl ScriptedKinesis {
-    /// `answer` gets the operation, how many requests for it came before, and the request.
+    /// `answer` gets the operation, how many requests for it came before, and the request: its body, or else its query.
     pub(crate) fn start(answer: impl Fn(&str, usize, &Value) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = listener.local_addr().expect("a bound port").port();
@@ -116,7 +116,8 @@ fn serve(client: TcpStream, answer: impl Fn(&str, &Value) -> Answer) -> Option<(
         }
     }
     let (method, rest) = first_line.split_once(' ')?;
-    let path = rest.split(['?', ' ']).next()?;
+    let path_and_query = rest.split(' ').next()?;
+    let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
     let by_path = match method {
         "GET" => path.to_owned(),
         "POST" => "Invoke".to_owned(),
@@ -129,7 +130,11 @@ fn serve(client: TcpStream, answer: impl Fn(&str, &Value) -> Answer) -> Option<(
     reader.read_exact(&mut body).ok()?;
     let target = headers.get("x-amz-target").and_then(|target| target.split('.').nth(1));
     let operation = target.unwrap_or(&by_path);
-    let request = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).ok()? };
+    let request = match (body.is_empty(), query) {
+        (true, "") => Value::Null,
+        (true, query) => Value::from(query),
+        (false, _) => serde_json::from_slice(&body).ok()?,
+    };
     let (status, body) = answer(operation, &request);
     let body = match body {
         Value::String(text) if operation.contains('/') => text,

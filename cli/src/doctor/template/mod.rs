@@ -191,19 +191,19 @@ Resources:
     #[test]
     fn loops_are_unrolled() {
         let text = r#"
-Parameters: { Names: { Type: CommaDelimitedList, Default: "Orders,Clicks" } }
+Parameters: { Names: { Type: CommaDelimitedList, Default: "Orders,Cli-cks" } }
 Resources:
   Fn::ForEach::Each:
     - Name
     - !Ref Names
-    - "${Name}Function":
+    - "&{Name}Function":
         Type: T
         Properties: { Text: !Sub "${Name}-${AWS::Region}", Plain: !Ref Name, Joined: "a-${Name}" }
   Fn::ForEach::Unknown: [Name, !Ref Missing, { "${Name}": { Type: T } }]
 "#;
         let template = Template::parse(text, &[]).expect("a template");
         let (_, properties) = template.resource("ClicksFunction").expect("an iteration");
-        let expected = json!({ "Text": { "Fn::Sub": "Clicks-${AWS::Region}" }, "Plain": "Clicks", "Joined": "a-Clicks" });
+        let expected = json!({ "Text": { "Fn::Sub": "Cli-cks-${AWS::Region}" }, "Plain": "Cli-cks", "Joined": "a-Cli-cks" });
         assert_eq!(template.evaluate(properties), Some(expected));
         let ids: Vec<_> = template.all_resources().map(|(id, ..)| id).collect();
         assert_eq!(ids, ["ClicksFunction", "Fn::ForEach::Unknown", "OrdersFunction"]);

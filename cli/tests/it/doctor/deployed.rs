@@ -50,7 +50,7 @@ fn deployed(
         // One mapping a page; emulators and the API list those of an alias by the alias only.
         path if path.starts_with("/2015-03-31/event-source-mappings") => {
             let queue = json!({ "UUID": "q", "EventSourceArn": "arn:aws:sqs:eu-west-1:123456789012:q" });
-            let named = path.contains("FunctionName=");
+            let named = request.as_str().is_some_and(|query| query.contains("FunctionName="));
             let listed = mappings.iter().filter(|mapping| !named || mapping["FunctionArn"] == FUNCTION_ARN);
             let mut listed: Vec<Value> = listed.cloned().collect();
             listed.push(queue);
