@@ -6,15 +6,16 @@ use super::Format;
 
 /// Checks event source mappings for settings that silently lose records.
 ///
-/// Reads a CloudFormation or SAM template, in YAML or JSON, with the defaults of its parameters; or the mappings of a
-/// deployed function, its aliases and its versions.
+/// Reads a CloudFormation or SAM template, in YAML or JSON, with the defaults of its parameters; a plan or state of
+/// Terraform (`terraform show -json`); all stacks of the AWS CDK (`cdk.out`); or the mappings of a deployed function, its
+/// aliases and its versions.
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = AFTER_HELP,
     group = ArgGroup::new("what").required(true).args(["template", "function"]),
 )]
 pub(crate) struct DoctorArgs {
-    /// Template to check (- for standard input)
+    /// Template, plan, or folder of the CDK to check (- for standard input)
     pub(crate) template: Option<PathBuf>,
     /// Value of a parameter, instead of its default: NAME=VALUE
     #[arg(long = "parameter", value_name = "NAME=VALUE", requires = "template", value_parser = parameter)]
@@ -60,6 +61,10 @@ A part of a template that cannot be judged, such as a value that only CloudForma
 listed as \"not judged\". Streams, keys and functions outside of the template are taken to have the API's defaults. With \
 --function, roles and alarms are not judged.
 
+The kind of a file is found by its content. Resources are named as in their tool: by logical ID, address of Terraform, or \
+path of the CDK. Values that are known only after a plan has been applied, tokens and imports of other stacks are not \
+judged. Nested stacks of the CDK are read if their templates are in the same folder.
+
 JSON output is one line for each finding: severity (error, warning, not-judged), resource, setting, found, reason, fix.
 
 Permissions, with --function: lambda:ListEventSourceMappings, lambda:GetFunctionConfiguration, \
@@ -74,4 +79,6 @@ Examples:
   kinesis-kit doctor template.yaml
   kinesis-kit doctor template.yaml --parameter ParallelizationFactor=4
   git show HEAD~1:template.yaml > old.yaml && kinesis-kit doctor template.yaml --baseline old.yaml
+  terraform plan -out=plan && terraform show -json plan > plan.json && kinesis-kit doctor plan.json
+  cdk synth && kinesis-kit doctor cdk.out
   kinesis-kit doctor --function orders";

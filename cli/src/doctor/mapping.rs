@@ -163,3 +163,28 @@ pub(super) struct Subject {
     /// Findings of the source itself: parts that it cannot judge, and values that it does not allow.
     pub(super) findings: Vec<Finding>,
 }
+
+impl Subject {
+    /// Replaces the logical IDs of resources.
+    pub(super) fn rename(&mut self, name: impl Fn(&str) -> String) {
+        for mapping in &mut self.mappings {
+            mapping.id = name(&mapping.id);
+            if let Setting::Known(function) = &mut mapping.function {
+                function.id = name(&function.id);
+            }
+        }
+        for metric in &mut self.metrics {
+            metric.alarm = name(&metric.alarm);
+        }
+        for finding in &mut self.findings {
+            finding.resource = name(&finding.resource);
+        }
+    }
+
+    /// Adds the parts of another subject.
+    pub(super) fn extend(&mut self, other: Subject) {
+        self.mappings.extend(other.mappings);
+        self.metrics.extend(other.metrics);
+        self.findings.extend(other.findings);
+    }
+}

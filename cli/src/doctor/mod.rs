@@ -4,6 +4,8 @@ mod setting;
 mod finding;
 mod mapping;
 mod template;
+mod terraform;
+mod source;
 mod rules;
 mod from_template;
 mod deployed;
@@ -17,13 +19,13 @@ use crate::{
     args::{DoctorArgs, Format},
     cell,
     error::{Error, Outcome},
-    input::Input,
     note::{count, note},
     run,
 };
 use finding::{Finding, Severity};
 use mapping::Subject;
 use setting::Setting;
+use source::Source;
 use template::Template;
 
 pub(crate) fn run(args: &DoctorArgs) -> Result<Outcome, Error> {
@@ -75,14 +77,29 @@ fn of_template(path: &Path, args: &DoctorArgs) -> Result<Vec<Finding>, Error> {
     Ok(findings)
 }
 
-/// Reads a template and evaluates it with these values of its parameters.
+/// Reads templates and evaluates them with these values of their parameters. Resources get the names that users know: paths
+/// of the CDK and addresses of Terraform.
 fn read(path: &Path, parameters: &[(String, String)]) -> Result<Subject, Error> {
-    let Input { name, bytes } = Input::read(path)?;
-    let template = String::from_utf8(bytes)
-        .map_err(|error| format!("byte {} is not UTF-8", error.utf8_error().valid_up_to()))
-        .and_then(|text| Template::new(template::parse(&text)?, parameters))
-        .map_err(|reason| Error::Usage(format!("{name} cannot be read as a template: {reason}")))?;
-    Ok(from_template::subject(&template))
+    let sources = source::read(path)?;
+    let declares = |source: &Source, name: &str| source.document["Parameters"].get(name).is_some();
+    let mut subject = Subject::default();
+    for source in &sources {
+        // A parameter of one stack need not be one of the others.
+        let of_others =
+            |name: &str| sources.iter().any(|other| declares(other, name)) && !declares(source, name);
+        let parameters: Vec<_> = parameters.iter().filter(|(name, _)| !of_others(name)).cloned().collect();
+        let template = Template::new(source.document.clone(), &parameters).map_err(|reason| {
+            Error::Usage(format!("{} cannot be read as a template: {reason}", source.name))
+        })?;
+        let mut stack = from_template::subject(&template);
+        stack.rename(|id| match template.path(id) {
+            Some(path) => path.to_owned(),
+            None if sources.len() > 1 => format!("{}/{id}", source.file_name()),
+            None => id.to_owned(),
+        });
+        subject.extend(stack);
+    }
+    Ok(subject)
 }
 
 fn show(findings: &[Finding], format: Format) -> io::Result<()> {

@@ -7,6 +7,7 @@ mod functions;
 mod mappings;
 mod replacements;
 mod roles;
+mod sources;
 
 use std::fs;
 
