@@ -69,7 +69,7 @@ fn generated_for(index: &Index<'_>, token: &str) -> Option<String> {
             }
             let (_, properties) = index.template.resource(function)?;
             let properties = index.template.evaluate(properties).unwrap_or_default();
-            let alias = properties.get("AutoPublishAlias").or(index.globals.get("AutoPublishAlias"));
+            let alias = properties.get("AutoPublishAlias");
             if alias.and_then(spell).is_some_and(|alias| kind == "version" || alias == name) {
                 return Some(function.to_owned());
             }
@@ -78,50 +78,38 @@ fn generated_for(index: &Index<'_>, token: &str) -> Option<String> {
     None
 }
 
-/// Returns a function of the template; in a SAM template, properties that all functions share are defaults.
+/// Returns a function of the template.
 pub(super) fn of_resource(index: &Index<'_>, id: &str) -> Function {
-    let (kind, properties) = index.template.resource(id).unwrap_or(("", &Value::Null));
-    let own = index.template.evaluate(properties).unwrap_or_default();
-    let shared = if kind == "AWS::Serverless::Function" { &index.globals } else { &Value::Null };
-    let or_shared = |name: &str| match number(&own, name) {
-        Setting::Absent => number(shared, name),
-        found => found,
-    };
-    let capacity_provider = own.get("CapacityProviderConfig").or(shared.get("CapacityProviderConfig"));
+    let (_, properties) = index.template.resource(id).unwrap_or(("", &Value::Null));
+    let properties = index.template.evaluate(properties).unwrap_or_default();
     Function {
         id: id.to_owned(),
-        variables: variables(&[shared, &own]),
-        timeout_s: or_shared("Timeout"),
-        memory_mb: or_shared("MemorySize"),
-        reserved_concurrency: or_shared("ReservedConcurrentExecutions"),
-        is_on_managed_instances: Setting::Known(capacity_provider.is_some()),
+        variables: variables(&properties),
+        timeout_s: number(&properties, "Timeout"),
+        memory_mb: number(&properties, "MemorySize"),
+        reserved_concurrency: number(&properties, "ReservedConcurrentExecutions"),
+        is_on_managed_instances: Setting::Known(properties.get("CapacityProviderConfig").is_some()),
     }
 }
 
-/// Returns the environment variables of these properties. Later ones replace earlier ones.
-fn variables(sources: &[&Value]) -> Setting<BTreeMap<String, Setting<String>>> {
+fn variables(properties: &Value) -> Setting<BTreeMap<String, Setting<String>>> {
+    let variables = raw(properties, "Environment").and_then(|environment| raw(&environment, "Variables"));
+    let variables = match variables {
+        Setting::Absent => return Setting::Known(BTreeMap::new()),
+        Setting::Unknown(expression) => return Setting::Unknown(expression),
+        Setting::Known(Value::Object(variables)) => variables,
+        Setting::Known(other) => return Setting::Unknown(express(&other)),
+    };
     let mut all = BTreeMap::new();
-    for properties in sources {
-        let variables = raw(properties, "Environment").and_then(|environment| raw(&environment, "Variables"));
-        match variables {
-            Setting::Absent => {}
-            Setting::Unknown(expression) => return Setting::Unknown(expression),
-            Setting::Known(Value::Object(variables)) => {
-                for (name, value) in variables {
-                    if name.starts_with("Fn::") {
-                        return Setting::Unknown(express(&value));
-                    }
-                    let setting = match &value {
-                        Value::String(text) if text.contains("{{resolve:") => Setting::Unknown(text.clone()),
-                        value => {
-                            scalar(value).map_or_else(|| Setting::Unknown(express(value)), Setting::Known)
-                        }
-                    };
-                    all.insert(name, setting);
-                }
-            }
-            Setting::Known(other) => return Setting::Unknown(express(&other)),
+    for (name, value) in variables {
+        if name.starts_with("Fn::") {
+            return Setting::Unknown(express(&value));
         }
+        let setting = match &value {
+            Value::String(text) if text.contains("{{resolve:") => Setting::Unknown(text.clone()),
+            value => scalar(value).map_or_else(|| Setting::Unknown(express(value)), Setting::Known),
+        };
+        all.insert(name, setting);
     }
     Setting::Known(all)
 }

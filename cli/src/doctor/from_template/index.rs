@@ -12,8 +12,6 @@ use super::{
 /// of resources.
 pub(super) struct Index<'a> {
     pub(super) template: &'a Template,
-    /// Properties that all SAM functions have in common, evaluated.
-    pub(super) globals: Value,
     /// Logical IDs of functions by their spelled names.
     functions: HashMap<String, String>,
     pub(super) has_functions: bool,
@@ -27,10 +25,8 @@ pub(super) struct Index<'a> {
 
 impl<'a> Index<'a> {
     pub(super) fn new(template: &'a Template) -> Self {
-        let globals = template.globals("Function").and_then(|globals| template.evaluate(globals));
         let mut index = Index {
             template,
-            globals: globals.unwrap_or_default(),
             functions: HashMap::new(),
             has_functions: false,
             grants: HashMap::new(),

@@ -9,6 +9,7 @@ use super::{
         template::Template,
     },
     properties::express,
+    source::is_kinesis,
 };
 
 /// Transforms that add no mappings, or whose effect the doctor knows.
@@ -67,25 +68,29 @@ pub(super) fn switched_off(template: &Template) -> Vec<Finding> {
         if exists != Some(false) {
             continue;
         }
-        let has_mapping = match resource["Type"].as_str() {
-            Some("AWS::Lambda::EventSourceMapping") => true,
-            Some("AWS::Serverless::Function") => {
-                let events = resource["Properties"]["Events"].as_object();
-                events.into_iter().flatten().any(|(_, event)| event["Type"] == "Kinesis")
+        let properties = template.evaluate(&resource["Properties"]).unwrap_or_default();
+        let mappings = match resource["Type"].as_str() {
+            Some("AWS::Lambda::EventSourceMapping") if is_kinesis(template, &properties) != Some(false) => {
+                vec![id.to_owned()]
             }
-            _ => false,
+            Some("AWS::Serverless::Function") => {
+                let events = properties["Events"].as_object().into_iter().flatten();
+                events
+                    .filter(|(_, event)| event["Type"] == "Kinesis")
+                    .map(|(name, _)| format!("{id}{name}"))
+                    .collect()
+            }
+            _ => Vec::new(),
         };
-        if has_mapping {
-            findings.push(
-                not_judged(
-                    "Condition",
-                    express(&resource["Condition"]),
-                    "the condition is false with these parameters, so the mapping does not exist",
-                    "judge it with the values that create it: --parameter",
-                )
-                .of(id),
-            );
-        }
+        findings.extend(mappings.iter().map(|mapping| {
+            not_judged(
+                "Condition",
+                express(&resource["Condition"]),
+                "the condition is false with these parameters, so the mapping does not exist",
+                "judge it with the values that create it: --parameter",
+            )
+            .of(mapping)
+        }));
     }
     findings
 }

@@ -91,7 +91,10 @@ impl Role {
                 Some("SNS") => ("sns:Publish", ""),
                 _ => continue,
             };
-            self.allow(action, &format!("{}{suffix}", spell_any(&on_failure["Destination"])));
+            // SAM makes no destination for a type alone, so there is nothing to allow.
+            if !on_failure["Destination"].is_null() {
+                self.allow(action, &format!("{}{suffix}", spell_any(&on_failure["Destination"])));
+            }
         }
     }
 

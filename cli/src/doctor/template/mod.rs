@@ -3,6 +3,7 @@
 mod document;
 mod evaluate;
 mod for_each;
+mod globals;
 mod parameters;
 
 use std::{
@@ -17,7 +18,8 @@ pub(super) use evaluate::{function, scalar, spell};
 pub(super) use parameters::ParameterFault;
 use parameters::Parameters;
 
-/// A template as JSON, its short forms (`!Ref`) written out and its loops (`Fn::ForEach`) unrolled.
+/// A template as JSON, its short forms (`!Ref`) written out, its loops (`Fn::ForEach`) unrolled, and SAM's globals added to
+/// the functions.
 #[derive(Debug)]
 pub(super) struct Template {
     document: Value,
@@ -38,6 +40,7 @@ impl Template {
         let parameters = Parameters::new(&document["Parameters"], values)?;
         let mut template = Template { document, parameters, conditions: RefCell::default() };
         template.document = for_each::unroll(&template)?;
+        globals::apply(&mut template.document);
         Ok(template)
     }
 
@@ -73,9 +76,9 @@ impl Template {
         Some((resource.get("Type")?.as_str()?, resource.get("Properties").unwrap_or(&Value::Null)))
     }
 
-    /// Returns the properties that all resources of a kind have in common, in a SAM template.
-    pub(super) fn globals(&self, kind: &str) -> Option<&Value> {
-        self.document.get("Globals")?.get(kind)
+    /// Returns the path that the AWS CDK gives a resource.
+    pub(super) fn path(&self, id: &str) -> Option<&str> {
+        self.document["Resources"][id]["Metadata"]["aws:cdk:path"].as_str()
     }
 
     /// Returns the names of the template's macros: those of `Transform`, and one at the top level (`Fn::Transform`).

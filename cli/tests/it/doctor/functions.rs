@@ -190,3 +190,28 @@ fn mappings_that_share_a_journal_are_errors() {
         "KINESIS_HANDLER_APPLICATION: !Ref AWS::StackName\n          KINESIS_HANDLER_QUARANTINE";
     check_all(&green, "KINESIS_HANDLER_QUARANTINE", application, &[SHARED]);
 }
+
+#[test]
+fn a_function_that_ignores_the_globals_has_its_own_variables_only() {
+    let function = "Type: AWS::Serverless::Function\n";
+    let weak = SAM.replace("MaximumRetryAttempts: 10", "MaximumRetryAttempts: 3");
+    check(&weak, function, function, "error MaximumRetryAttempts");
+    check(
+        &weak,
+        function,
+        &format!("{function}    IgnoreGlobals: [Timeout]\n"),
+        "error MaximumRetryAttempts",
+    );
+    check_clean(&weak, function, &format!("{function}    IgnoreGlobals: [Environment]\n"));
+    check_clean(&weak, function, &format!("{function}    IgnoreGlobals: \"*\"\n"));
+}
+
+#[test]
+fn a_variable_that_a_condition_removes_is_not_one_of_the_globals() {
+    let properties = "    Properties:\n      Events:";
+    let variables =
+        "Environment: { Variables: { KINESIS_HANDLER_MAX_ATTEMPTS: !If [No, 1, !Ref AWS::NoValue] } }";
+    let weak = SAM.replace("MaximumRetryAttempts: 10", "MaximumRetryAttempts: 3");
+    let weak = weak.replace("Globals:", "Conditions: { No: !Equals [a, b] }\nGlobals:");
+    check_clean(&weak, properties, &format!("    Properties:\n      {variables}\n      Events:"));
+}

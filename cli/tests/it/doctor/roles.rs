@@ -1,6 +1,6 @@
 //! The permissions of the function's role for the on-failure destination.
 
-use super::{SAM, TEMPLATE, check, check_clean};
+use super::{SAM, TEMPLATE, check, check_clean, doctor, findings};
 
 const DENIED: &str = "warning Role";
 
@@ -161,4 +161,19 @@ fn a_role_that_sam_generates_has_the_policies_of_its_function() {
             None => check_clean(&untyped, "    Properties:\n      Events", &to),
         }
     }
+}
+
+#[test]
+fn a_type_without_a_destination_allows_nothing() {
+    let destination = "OnFailure: { Type: S3, Destination: arn:aws:s3:::failures }";
+    assert!(SAM.contains(destination));
+    let stream =
+        "Stream: arn:aws:kinesis:us-east-1:123456789012:stream/clicks, StartingPosition: TRIM_HORIZON";
+    let config = "DestinationConfig: { OnFailure: { Type: SQS } }";
+    let other = format!("Other: {{ Type: Kinesis, Properties: {{ {stream}, {config} }} }}");
+    let template = SAM.replace(destination, "OnFailure: { Destination: arn:aws:s3:::failures }");
+    let template = template.replace("        Http:", &format!("        {other}\n        Http:"));
+    let found = findings(&doctor(&template, ""));
+    let of_role: Vec<_> = found.iter().filter(|finding| finding.ends_with(" Role")).collect();
+    assert_eq!(of_role, ["warning Role"], "{found:?}");
 }
