@@ -25,4 +25,5 @@ mod replay;
 mod scale;
 mod repository;
 mod template;
+mod random_sam;
 mod live;
