@@ -7,7 +7,7 @@ use base64::prelude::*;
 use kpl_deaggregation::{UserRecord, reframe};
 use serde_json::{Value, json};
 
-use crate::kit::{check, kit};
+use crate::kit::{check, kit, kit_with};
 
 /// An aggregate of two user records with the key `k`: `one` and `two`.
 const AGGREGATE: &str = "84mawgoBaxoHCAAaA29uZRoHCAAaA3R3b0s8vQwjbuq1OM6wBLyAHeA=";
@@ -112,6 +112,15 @@ fn what_cannot_be_read_is_named() {
         2,
         "",
         "kinesis-kit: cannot read no/such/file: No such file or directory (os error 2)\n",
+    );
+}
+
+#[test]
+fn nothing_on_standard_error_acts_on_the_terminal() {
+    let run = kit_with(["inspect", "no\u{1b}[2J\nsuch\u{202e}file"], "");
+    assert_eq!(
+        run.stderr,
+        "kinesis-kit: cannot read no\\u{1b}[2J\\nsuch\\u{202e}file: No such file or directory (os error 2)\n"
     );
 }
 
