@@ -3,7 +3,10 @@ use std::{env, fmt, panic, pin::Pin};
 use lambda_runtime::{Error, Runtime, layers::TracingLayer};
 use thiserror::Error;
 
-use crate::{Handler, Options, RawEventLayer, RecordProcessor, engine::panic_text, init_logs, metrics};
+use crate::{
+    Handler, Options, RawEventLayer, RecordProcessor, engine::panic_text, init_logs, metrics,
+    process_error::without_quoted_values,
+};
 
 /// Runs a processor as a Lambda function, without hooks. See [`Function::run`].
 ///
@@ -94,7 +97,7 @@ impl<P: RecordProcessor + 'static> Function<P> {
         // The default hook writes lines of text, which a payload in the panic's message could continue with lines of its own.
         panic::set_hook(Box::new(|panic| {
             let location = panic.location().map(ToString::to_string);
-            tracing::error!(location, panic = shortened(panic_text(panic.payload())), "panic");
+            tracing::error!(location, panic = shortened(&panic_text(panic.payload())), "panic");
         }));
         let result = self.start_and_run().await;
         if let Err(error) = &result {
@@ -127,10 +130,12 @@ impl<P: RecordProcessor + 'static> Function<P> {
 /// The longest text of a panic in the log, in characters.
 const MAX_PANIC_CHARS: usize = 1_000;
 
-fn shortened(text: String) -> String {
+/// Returns the text of a panic for the log, without values of a payload that an unwrapped error of serde quotes.
+fn shortened(text: &str) -> String {
+    let text = without_quoted_values(text);
     match text.char_indices().nth(MAX_PANIC_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
+        None => text.into_owned(),
     }
 }
 
@@ -198,7 +203,14 @@ mod tests {
 
     #[test]
     fn a_long_panic_is_shortened() {
-        assert_eq!(shortened("é".repeat(1_000)), "é".repeat(1_000));
-        assert_eq!(shortened("é".repeat(1_001)), "é".repeat(1_000) + "…");
+        assert_eq!(shortened(&"é".repeat(1_000)), "é".repeat(1_000));
+        assert_eq!(shortened(&"é".repeat(1_001)), "é".repeat(1_000) + "…");
+    }
+
+    #[test]
+    fn a_panic_about_a_payload_does_not_quote_it() {
+        let error = serde_json::from_str::<u32>("\"secret\"").expect_err("text is no number");
+        let text = shortened(&format!("called `Result::unwrap()` on an `Err` value: {error:?}"));
+        assert!(text.starts_with("called `Result::unwrap()`") && !text.contains("secret"), "{text}");
     }
 }

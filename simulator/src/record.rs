@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use kinesis_handler::{KinesisRecord, SequenceNumber};
@@ -7,7 +7,7 @@ use kinesis_handler::{KinesisRecord, SequenceNumber};
 pub type SharedRecord = Arc<StreamRecord>;
 
 /// What a stream has of a Kinesis record, or, on an enhanced fan-out consumer, what Lambda has made of a user record.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct StreamRecord {
     /// Increasing in its shard. The user records that Lambda has taken out of one aggregate share it.
     pub sequence_number: SequenceNumber,
@@ -19,6 +19,19 @@ pub struct StreamRecord {
     pub arrival_ms: u64,
     /// `NONE` or `KMS`.
     pub encryption_type: &'static str,
+}
+
+/// Shows the lengths of data and key, not what they hold.
+impl fmt::Debug for StreamRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamRecord")
+            .field("sequence_number", &self.sequence_number)
+            .field("partition_key", &format_args!("{} bytes", self.partition_key.len()))
+            .field("data", &format_args!("{} bytes", self.data.len()))
+            .field("arrival_ms", &self.arrival_ms)
+            .field("encryption_type", &self.encryption_type)
+            .finish()
+    }
 }
 
 /// What all records of a shard have in common in the events.

@@ -156,6 +156,14 @@ fn every_parameter_reaches_its_property() {
             function("MAX_AGE_SECONDS"),
             json!("7"),
         ),
+        (
+            "QuarantineLimit",
+            "7",
+            &[("RetryJournal", "quarantine")],
+            "OrderFunction",
+            function("QUARANTINE_LIMIT"),
+            json!("7"),
+        ),
         ("DataKeyArn", KEY, &[], "OrderFunction", "/KmsKeyArn".into(), json!(KEY)),
         ("AlarmTopicArn", topic, &[], "ErrorsAlarm", "/AlarmActions/0".into(), json!(topic)),
         (
