@@ -77,14 +77,22 @@ fn key(item: &Value) -> (String, String) {
     (text("pk"), text("sk"))
 }
 
-/// Whether the item meets the request's condition, which has `OR`, `AND`, `=` and `attribute_not_exists`.
+/// Whether the item meets the request's condition, which has `OR`, `AND`, `=`, `<` and `attribute_not_exists`.
 fn holds(request: &Value, item: &Value) -> bool {
     let Some(condition) = request["ConditionExpression"].as_str() else { return true };
     let name = |name: &str| match name.strip_prefix('#') {
         Some(_) => request["ExpressionAttributeNames"][name].as_str().expect("a name").to_owned(),
         None => name.to_owned(),
     };
+    let number = |value: &Value| value["N"].as_str().and_then(|digits| digits.parse::<u64>().ok());
+    let is_less = |left: &str, right: &str| {
+        let value = number(&request["ExpressionAttributeValues"][right.trim_matches([')', ' '])]);
+        number(&item[name(left)]).zip(value).is_some_and(|(left, right)| left < right)
+    };
     let term = |term: &str| match term.trim_matches(['(', ' ']).split_once(" = ") {
+        None if term.contains(" < ") => {
+            term.trim_matches(['(', ' ']).split_once(" < ").is_some_and(|(left, right)| is_less(left, right))
+        }
         Some((left, right)) => {
             item[name(left)] == request["ExpressionAttributeValues"][right.trim_matches([')', ' '])]
         }
