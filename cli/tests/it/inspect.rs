@@ -270,25 +270,23 @@ fn wrong_usage_is_told_from_failed_work() {
     assert_eq!(kit("--version", "").stdout, concat!("kinesis-kit ", env!("CARGO_PKG_VERSION"), "\n"));
 }
 
-/// An event of 1.2 MB with an aggregate in which every user record has one key of 300 KB.
-fn event_with_a_huge_key() -> (Value, usize) {
+/// An event with an aggregate in which every user record has one key of 300 KB.
+fn event_with_a_huge_key(user_records: usize) -> String {
     let key = "k".repeat(300_000);
-    let user_records = 60_000;
     let user_record = UserRecord::new(key.as_bytes(), b"data");
     let data = reframe(std::iter::repeat_n(user_record, user_records)).expect("user records");
     let data = BASE64_STANDARD.encode(data);
-    (
-        json!({ "Records": [{ "kinesis": { "sequenceNumber": "1", "partitionKey": "p", "data": data } }] }),
-        user_records,
-    )
+    json!({ "Records": [{ "kinesis": { "sequenceNumber": "1", "partitionKey": "p", "data": data } }] })
+        .to_string()
 }
 
 #[test]
 fn one_huge_key_does_not_make_the_output_huge() {
-    let (event, user_records) = event_with_a_huge_key();
-    let event = event.to_string();
-    assert!(event.len() < 1_300_000);
-    let shortened = "kinesis-kit: 60000 lines with a key of more than 1024 bytes, which is shortened: \
+    // About as many as there may be before the keys are more than 1 GiB together.
+    let user_records = 3_500;
+    let event = event_with_a_huge_key(user_records);
+    assert!(event.len() < 500_000);
+    let shortened = "kinesis-kit: 3500 lines with a key of more than 1024 bytes, which is shortened: \
                      --full-keys shows it whole\n";
     for (format, bytes_per_line) in [("json", 300), ("table", 120)] {
         let run = kit(&format!("inspect --input event --format {format}"), &event);
@@ -297,6 +295,10 @@ fn one_huge_key_does_not_make_the_output_huge() {
         assert!(run.stdout.len() < user_records * bytes_per_line, "{} bytes as {format}", run.stdout.len());
         assert!(run.stdout.lines().count() >= user_records);
     }
+    let run = kit("inspect --input event", &event_with_a_huge_key(60_000));
+    assert_eq!(run.exit_code, Some(1));
+    assert!(run.stdout.contains("invalid"), "{}", run.stdout);
+    assert!(run.stdout.len() < 1_000, "{} bytes", run.stdout.len());
     let one = json!({ "Records": [{ "Data": "", "PartitionKey": "é".repeat(600), "ExplicitHashKey": "5" }] })
         .to_string();
     let shown = |args: &str| -> Value {
