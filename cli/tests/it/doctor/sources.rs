@@ -197,6 +197,57 @@ fn a_state_and_known_arns_are_read() {
 }
 
 #[test]
+fn an_instance_reads_the_stream_with_its_own_key() {
+    let stream = |key: &str, hours: i64| {
+        resource(&format!("aws_kinesis_stream.orders[\"{key}\"]"), &json!({ "retention_period": hours }))
+    };
+    for (key, expected) in [("a", &["error MaximumRecordAgeInSeconds"][..]), ("b", &[])] {
+        let address = format!("aws_lambda_event_source_mapping.this[\"{key}\"]");
+        let values = with(mapping(), "maximum_record_age_in_seconds", json!(90_000));
+        let values = with(values, "function_name", json!("worker"));
+        let destination = json!([{ "on_failure": [{ "destination_arn": "arn:aws:s3:::failures" }] }]);
+        let values = with(values, "destination_config", destination);
+        let expressions =
+            json!({ "event_source_arn": references(&["aws_kinesis_stream.orders", "each.key"]) });
+        let configured =
+            json!([{ "address": "aws_lambda_event_source_mapping.this", "expressions": expressions }]);
+        let plan = json!({
+            "format_version": "1.2",
+            "planned_values": { "root_module": {
+                "resources": [stream("a", 24), stream("b", 48), resource(&address, &values)] } },
+            "resource_changes": [
+                { "address": address, "change": { "after_unknown": { "event_source_arn": true } } }],
+            "configuration": { "root_module": { "resources": configured } },
+        });
+        let run = doctor(&plan.to_string(), "");
+        assert_eq!(findings(&run), expected, "{key}: {}{}", run.stdout, run.stderr);
+    }
+}
+
+#[test]
+fn a_stream_that_is_a_data_source_has_its_retention() {
+    let arn = "arn:aws:kinesis:eu-west-1:111122223333:stream/orders";
+    let mut data = resource("aws_kinesis_stream.orders", &json!({ "arn": arn, "retention_period": 48 }));
+    data["address"] = json!("data.aws_kinesis_stream.orders");
+    data["mode"] = json!("data");
+    for (age, expected) in [(90_000, &[][..]), (172_800, &["error MaximumRecordAgeInSeconds"])] {
+        let values = with(mapping(), "event_source_arn", json!(arn));
+        let values = with(values, "maximum_record_age_in_seconds", json!(age));
+        let values = with(values, "function_name", json!("worker"));
+        let destination = json!([{ "on_failure": [{ "destination_arn": "arn:aws:s3:::failures" }] }]);
+        let values = with(values, "destination_config", destination);
+        let mapping = resource("aws_lambda_event_source_mapping.this", &values);
+        let plan = json!({
+            "format_version": "1.2",
+            "planned_values": { "root_module": { "resources": [mapping] } },
+            "prior_state": { "values": { "root_module": { "resources": [data] } } },
+        });
+        let run = doctor(&plan.to_string(), "");
+        assert_eq!(findings(&run), expected, "{age}: {}{}", run.stdout, run.stderr);
+    }
+}
+
+#[test]
 fn alarms_of_terraform_are_judged() {
     let mut plan = plan(&planned(), &unknown());
     let alarm = json!({ "namespace": "AWS/Lambda", "metric_name": "IteratorAge", "metric_query": [] });
