@@ -6,6 +6,7 @@ Usage: bench/redrive.py KINESIS_KIT [queue|bucket] [FAILURE_RECORDS] [MILLISECON
 """
 
 import asyncio
+import itertools
 import json
 import os
 import re
@@ -106,7 +107,7 @@ class Servers:
         if operation == "GetQueueAttributes":
             return {"Attributes": {"ApproximateNumberOfMessagesNotVisible": "0"}}
         if operation == "ReceiveMessage":
-            taken = [place for place, _ in zip(self.places, range(10))]
+            taken = list(itertools.islice(self.places, 10))
             return {
                 "Messages": [
                     {"MessageId": str(at), "ReceiptHandle": str(at), "Body": failure_record(shard, index, False)}
