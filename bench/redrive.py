@@ -182,7 +182,8 @@ async def main():
     if status:
         sys.exit(f"kinesis-kit failed: {status}")
     assert (servers.deleted, servers.delivered) == (failure_records, failure_records), (servers.deleted, servers.delivered)
-    assert servers.is_ordered, "records of a shard were delivered out of order"
+    # A queue has no order; 10,000 of its messages are sorted at once.
+    assert source == "queue" or servers.is_ordered, "records of a shard were delivered out of order"
     cpu = usage.ru_utime + usage.ru_stime
     print(f"{failure_records} failure records of {SHARDS} shards in a {source}; {service_ms:g} ms a request, {function_ms:g} ms an event")
     print(f"{servers.events} events, {servers.reads} reads of the stream")
