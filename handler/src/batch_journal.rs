@@ -43,8 +43,8 @@ pub(crate) struct BatchJournal<'b> {
     discarded: Vec<RecordState>,
     /// Records before the batch that are processed and still have an entry.
     left: BTreeSet<SequenceNumber>,
-    /// Whether a call after the batch has run out of time: no other one is made then.
-    is_out_of_time: bool,
+    /// Whether a call after the batch has failed: no other one is made then, because each may take some seconds to fail.
+    has_failed: bool,
 }
 
 /// A call of the store, and what it is about.
@@ -68,7 +68,7 @@ impl<'b> BatchJournal<'b> {
             prior: Prior::default(),
             discarded: Vec::new(),
             left: BTreeSet::new(),
-            is_out_of_time: false,
+            has_failed: false,
         }
     }
 
@@ -173,10 +173,10 @@ impl<'b> BatchJournal<'b> {
             let prior = self.prior.get(sequence_number);
             let version = prior.and_then(|prior| prior.version);
             let mut progress = prior.map(|prior| prior.progress.clone()).unwrap_or_default();
+            records.push(add_quarantined(&mut progress, of_record));
             progress.merge(&self.quarantine_change(of_record, at));
             states.push(self.state(self.kind, sequence_number, progress, version));
             expected.push(version);
-            records.push(of_record.iter().map(|waiting| waiting.record.clone()).collect::<Vec<_>>());
         }
         let writes: Vec<_> = states
             .iter()
@@ -208,9 +208,8 @@ impl<'b> BatchJournal<'b> {
         let mut written = 0;
         for of_record in by_kinesis_record(waiting) {
             let sequence_number = of_record[0].record.sequence_number;
-            let records: Vec<_> = of_record.iter().map(|waiting| waiting.record.clone()).collect();
             let change = self.quarantine_change(of_record, at);
-            self.write(sequence_number, &change, &records, by).await.map_err(|error| (written, error))?;
+            self.write(sequence_number, &change, of_record, by).await.map_err(|error| (written, error))?;
             written += of_record.len();
         }
         Ok(written)
@@ -220,9 +219,9 @@ impl<'b> BatchJournal<'b> {
     /// in the Kinesis record where the batch is, all before its place.
     fn quarantine_change(&self, of_record: &[Waiting], at: Place) -> Progress {
         let mut done = DoneSet::default();
-        for Waiting { record, passed, .. } in of_record {
+        for Waiting { record, held, .. } in of_record {
             match record.id {
-                UserRecordId::Sub(_) => done.merge(&DoneSet::before(*passed)),
+                UserRecordId::Sub(_) => done.insert_range(0, *held.end()),
                 UserRecordId::Content(_) => done.insert(record.id),
             }
         }
@@ -231,11 +230,7 @@ impl<'b> BatchJournal<'b> {
         if here.map(|here| here.sequence_number) == first.map(|first| first.sequence_number) {
             done.merge(&DoneSet::before(at.sub_sequence_number.unwrap_or(0)));
         }
-        Progress {
-            arrival_ms: first.and_then(|first| first.arrival_ms),
-            quarantined: of_record.iter().map(|waiting| waiting.units).sum(),
-            ..Progress::done(done)
-        }
+        Progress { arrival_ms: first.and_then(|first| first.arrival_ms), ..Progress::done(done) }
     }
 
     /// Writes what the next invocation must know, and deletes what none must. `failed` is the Kinesis record that the
@@ -332,17 +327,17 @@ impl<'b> BatchJournal<'b> {
         }
     }
 
-    /// Makes calls, some of them at the same time, up to the first one that runs out of time. Returns the results.
+    /// Makes calls, some of them at the same time, up to the first one that fails. Returns the results.
     async fn some_at_a_time<K>(&self, calls: Vec<Call<'_, K>>) -> Vec<(K, Result<(), JournalError>)> {
         let mut results = Vec::new();
-        if self.is_out_of_time {
+        if self.has_failed {
             return results;
         }
         let mut calls = stream::iter(calls).buffer_unordered(CONCURRENCY);
         while let Some((key, result)) = calls.next().await {
-            let is_over = matches!(result, Err(JournalError::OutOfTime));
+            let has_failed = result.is_err();
             results.push((key, result));
-            if is_over {
+            if has_failed {
                 break;
             }
         }
@@ -438,36 +433,35 @@ impl<'b> BatchJournal<'b> {
         &mut self,
         sequence_number: SequenceNumber,
         change: &Progress,
-        quarantined: &[QuarantinedRecord],
+        waiting: &[Waiting],
         by: Option<Instant>,
     ) -> Result<(), JournalError> {
-        if self.is_out_of_time {
-            return Err(JournalError::OutOfTime);
-        }
         let none = PriorRecord::default();
         let prior = self.prior.get(sequence_number).unwrap_or(&none);
-        let write = self.merge(self.kind, sequence_number, prior, change, quarantined);
+        let write = self.merge(self.kind, sequence_number, prior, change, waiting);
         let state = in_time(by, write).await?;
         self.note_written(state);
         Ok(())
     }
 
-    /// Writes what is known together with a change. If another invocation has written in the meantime, together with
-    /// what that one knows, too.
+    /// Writes what is known together with a change, and what waits for the quarantine. If another invocation has written
+    /// in the meantime, together with what that one knows, too, and without what is done by that.
     async fn merge(
         &self,
         kind: StateKind,
         sequence_number: SequenceNumber,
         prior: &PriorRecord,
         change: &Progress,
-        quarantined: &[QuarantinedRecord],
+        waiting: &[Waiting],
     ) -> Result<RecordState, JournalError> {
         let (store, shard) = (&self.journal.store, self.shard);
         let (mut progress, mut version) = (prior.progress.clone(), prior.version);
         for _ in 0..MAX_TRIES {
+            let quarantined = add_quarantined(&mut progress, waiting);
             progress.merge(change);
             let state = self.state(kind, sequence_number, progress, version);
-            let write = JournalWrite { shard, state: &state, expected_version: version, quarantined };
+            let write =
+                JournalWrite { shard, state: &state, expected_version: version, quarantined: &quarantined };
             if store.write(&[write]).await? == WriteOutcome::Written {
                 return Ok(state);
             }
@@ -515,7 +509,7 @@ impl<'b> BatchJournal<'b> {
     fn count(&mut self, written: Result<(), JournalError>, what: &'static str, ledger: &mut Ledger) {
         if let Err(error) = written {
             ledger.counts.journal_write_failed += 1;
-            self.is_out_of_time |= matches!(error, JournalError::OutOfTime);
+            self.has_failed = true;
             self.invocation.log_journal_failure(&self.records[0], what, &error);
         }
     }
@@ -538,4 +532,17 @@ impl<'b> BatchJournal<'b> {
 /// Splits what waits into that of one Kinesis record and that of the next.
 fn by_kinesis_record(waiting: &[Waiting]) -> impl Iterator<Item = &[Waiting]> {
     waiting.chunk_by(|one, next| one.record.sequence_number == next.record.sequence_number)
+}
+
+/// Counts those that are not done yet, and returns them. The others are not written again: where another invocation has
+/// put the rest of an aggregate, a single user record would take its place.
+fn add_quarantined(progress: &mut Progress, waiting: &[Waiting]) -> Vec<QuarantinedRecord> {
+    let is_done = |Waiting { record, held, .. }: &Waiting| match record.id {
+        UserRecordId::Sub(_) => progress.done.contains_range(held.clone()),
+        UserRecordId::Content(_) => progress.done.contains(&record.id),
+    };
+    let new: Vec<_> = waiting.iter().filter(|waiting| !is_done(waiting)).collect();
+    let units = new.iter().map(|waiting| waiting.units).sum();
+    progress.quarantined = progress.quarantined.saturating_add(units);
+    new.into_iter().map(|waiting| waiting.record.clone()).collect()
 }

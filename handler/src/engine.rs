@@ -12,7 +12,7 @@ use crate::{
     Counts, ProcessError, Record, RecordProcessor,
     deadline::DeadlineCheck,
     event::{KinesisRecord, UnreadableRecord},
-    failures::{Failures, Next},
+    failures::{Failures, Next, WHOLE_KINESIS_RECORD},
     invocation::Invocation,
     journal::{ContentHash, UserRecordId},
     payloads::Payloads,
@@ -203,17 +203,18 @@ async fn in_order<'b, P: RecordProcessor>(
             Ok(user_records) => user_records,
             Err(invalid) => {
                 ledger.counts.invalid_aggregates += u64::from(is_new);
-                if progress.is_some_and(|progress| progress.done.contains_sub(0)) {
+                // The first user records may be done by themselves: the aggregate was valid under other options.
+                if progress.is_some_and(|progress| progress.done.contains_range(WHOLE_KINESIS_RECORD)) {
                     ledger.counts.resumed += 1;
                     ledger.pass(position, 1);
                     continue;
                 }
                 let attempt = prior.attempt(progress, &UserRecordId::Sub(0));
                 let record = Record { attempt, ..plain_record(kinesis_record, data, invocation) };
-                failures.give_up(Stop::Failed(Failure::InvalidFrame(invalid)), record, ledger)?;
                 if failures.are_due(record.partition_key) {
                     return Ok(Next::WriteFailures);
                 }
+                failures.give_up(Stop::Failed(Failure::InvalidFrame(invalid)), record, ledger)?;
                 continue;
             }
         };
@@ -239,7 +240,7 @@ async fn in_order<'b, P: RecordProcessor>(
                 ledger.counts.resumed += 1;
                 continue;
             }
-            if failures.takes_rest() {
+            if failures.takes_rest_from(kinesis_record.sequence_number, sub_sequence_number) {
                 let is_done = |record: &UserRecord<'_>| {
                     progress.is_some_and(|progress| progress.done.contains_sub(record.sub_sequence_number))
                 };
@@ -247,10 +248,12 @@ async fn in_order<'b, P: RecordProcessor>(
                 failures.give_up_rest(
                     kinesis_record,
                     iter::once(user_record).chain(rest),
-                    held as u64,
+                    held as u64 - 1,
                     ledger,
                 );
-                break;
+                ledger.pass(position, held as u64);
+                // It holds keys that it is not known by.
+                return Ok(Next::WriteFailures);
             }
             let record = Record {
                 data,

@@ -1,6 +1,6 @@
 //! What becomes of the user records of a batch that fail: they wait for the quarantine, or stop the batch.
 
-use std::{collections::HashSet, num::NonZeroU32, time::Duration};
+use std::{collections::HashSet, num::NonZeroU32, ops::RangeInclusive, time::Duration};
 
 use kpl_deaggregation::{UserRecord, reframe};
 
@@ -18,6 +18,9 @@ use crate::{
 /// Longest partition key that Kinesis takes, in bytes: 256 characters of UTF-8. A longer one, which only an aggregate can
 /// hold, counts more than once towards the quarantine's limit.
 const KEY_BYTES: usize = 1024;
+
+/// User records of a Kinesis record that is in the quarantine as a whole, whatever their number is.
+pub(crate) const WHOLE_KINESIS_RECORD: RangeInclusive<u64> = 0..=u64::MAX;
 
 /// Failures before a record's age can send it to the quarantine: a single one after an outage proves nothing.
 const MIN_ATTEMPTS_FOR_AGE: u32 = 2;
@@ -61,8 +64,9 @@ pub(crate) struct Waiting {
     pub(crate) record: QuarantinedRecord,
     /// Number of user records in it.
     pub(crate) user_records: u64,
-    /// Number of user records of its Kinesis record up to its last one.
-    pub(crate) passed: u64,
+    /// User records of its Kinesis record that it holds: more than one of the rest of an aggregate, and all that there
+    /// can be of an invalid aggregate. Not used for a fan-out consumer, whose user records have no numbers.
+    pub(crate) held: RangeInclusive<u64>,
     /// Share of the quarantine's limit.
     pub(crate) units: u64,
     /// The stop that it is if it cannot be written.
@@ -136,7 +140,15 @@ impl<'b> Failures<'b> {
     pub(crate) fn enter(&mut self, sequence_number: SequenceNumber, progress: Option<&Progress>) {
         if self.entered != Some(sequence_number) {
             self.entered = Some(sequence_number);
-            self.used = progress.map_or(0, |progress| progress.quarantined);
+            self.used = 0;
+            self.beyond_limit = None;
+        }
+        let Some(progress) = progress else { return };
+        // A write may have found what another invocation has put there.
+        self.used = self.used.max(progress.quarantined);
+        let is_done = |(_, record, _): &(Stop, QuarantinedRecord, bool)| progress.done.contains(&record.id);
+        if self.beyond_limit.as_ref().is_some_and(is_done) {
+            self.beyond_limit = None;
         }
     }
 
@@ -230,12 +242,13 @@ impl<'b> Failures<'b> {
             }
         }
         self.used += units;
-        let passed = record.sub_sequence_number.map_or(0, |number| number + 1);
+        let first = record.sub_sequence_number.unwrap_or(0);
+        let held = if is_invalid { WHOLE_KINESIS_RECORD } else { first..=first };
         self.wait(
             Waiting {
                 record: quarantined,
                 user_records: 1,
-                passed,
+                held,
                 units,
                 is_permanent,
                 at: ledger.at,
@@ -271,9 +284,11 @@ impl<'b> Failures<'b> {
         Stop::Failed(failure)
     }
 
-    /// Whether the rest of the aggregate, from the user record at the ledger's place on, goes to the quarantine.
-    pub(crate) fn takes_rest(&self) -> bool {
-        self.beyond_limit.is_some()
+    /// Whether the rest of the aggregate, from this user record on, goes to the quarantine.
+    pub(crate) fn takes_rest_from(&self, sequence_number: SequenceNumber, sub_sequence_number: u64) -> bool {
+        self.beyond_limit.as_ref().is_some_and(|(_, record, _)| {
+            record.sequence_number == sequence_number && record.id == UserRecordId::Sub(sub_sequence_number)
+        })
     }
 
     /// Passes the rest of an aggregate, which is one record of the quarantine: an aggregate again, so that it holds each
@@ -282,10 +297,11 @@ impl<'b> Failures<'b> {
         &mut self,
         kinesis_record: &KinesisRecord<'_>,
         rest: impl Iterator<Item = UserRecord<'r>>,
-        held: u64,
+        last_number: u64,
         ledger: &mut Ledger,
     ) {
         let Some((stop, record, is_permanent)) = self.beyond_limit.take() else { return };
+        let first = ledger.at.sub_sequence_number.unwrap_or(0);
         let limit = self.rules.map_or(0, |rules| rules.limit);
         self.log_limit(kinesis_record, limit);
         let mut user_records = 0;
@@ -301,7 +317,7 @@ impl<'b> Failures<'b> {
             Waiting {
                 record,
                 user_records,
-                passed: held,
+                held: first..=last_number,
                 units: 1,
                 stop,
                 is_permanent,

@@ -1,4 +1,7 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+};
 
 use super::{ContentHash, UserRecordId};
 
@@ -32,7 +35,13 @@ impl DoneSet {
     }
 
     pub(crate) fn contains_sub(&self, number: u64) -> bool {
-        self.ranges.range(..=number).next_back().is_some_and(|(_, &last)| number <= last)
+        self.contains_range(number..=number)
+    }
+
+    /// Whether all user records with these sub-sequence numbers are done.
+    pub(crate) fn contains_range(&self, numbers: RangeInclusive<u64>) -> bool {
+        let range = self.ranges.range(..=numbers.start()).next_back();
+        range.is_some_and(|(_, last)| numbers.end() <= last)
     }
 
     /// Adds a user record.

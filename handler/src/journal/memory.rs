@@ -1,11 +1,11 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard},
 };
 
 use super::{
-    JournalEntries, JournalFuture, JournalShard, JournalStore, JournalWrite, QuarantinedRecord, RecordState,
-    StateKind, StateRange, UserRecordId, WriteOutcome,
+    JournalEntries, JournalFuture, JournalShard, JournalStore, JournalWrite, MAX_WRITE_ITEMS,
+    QuarantinedRecord, RecordState, StateKind, StateRange, UserRecordId, WriteOutcome,
 };
 use crate::SequenceNumber;
 
@@ -57,7 +57,13 @@ impl MemoryJournal {
     }
 
     /// Does what [`write`](JournalStore::write) does.
+    ///
+    /// # Panics
+    ///
+    /// If there are more items than [`MAX_WRITE_ITEMS`], or two with the same key: DynamoDB refuses such a write, and so
+    /// it must not be made.
     pub fn write_now(&self, writes: &[JournalWrite<'_>]) -> WriteOutcome {
+        check_items(writes);
         let mut tables = self.tables();
         let key = |write: &JournalWrite<'_>| {
             (write.shard.to_string(), write.state.kind, write.state.sequence_number)
@@ -86,6 +92,19 @@ impl MemoryJournal {
     fn tables(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().expect("nothing panics while it holds the lock")
     }
+}
+
+#[track_caller]
+fn check_items(writes: &[JournalWrite<'_>]) {
+    let mut keys = BTreeSet::new();
+    let mut items = 0;
+    for JournalWrite { shard, state, quarantined, .. } in writes {
+        items += 1 + quarantined.len();
+        keys.insert((shard, state.sequence_number, Err(state.kind)));
+        keys.extend(quarantined.iter().map(|record| (shard, record.sequence_number, Ok(record.id))));
+    }
+    assert!(items <= MAX_WRITE_ITEMS, "a write of {items} items, and DynamoDB takes {MAX_WRITE_ITEMS}");
+    assert_eq!(keys.len(), items, "a write with two items of the same key");
 }
 
 impl JournalStore for MemoryJournal {

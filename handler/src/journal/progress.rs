@@ -38,6 +38,8 @@ impl Progress {
 
     /// Adds what an invocation has done: the union of what is done, the sum of attempts. The order of two does not matter,
     /// but for the error that counts as the last.
+    ///
+    /// What both have in the quarantine may be the same user records, so the larger number counts.
     pub fn merge(&mut self, other: &Progress) {
         self.done.merge(&other.done);
         for (id, times) in &other.attempts {
@@ -54,7 +56,7 @@ impl Progress {
             self.last_error.clone_from(&other.last_error);
         }
         self.arrival_ms = self.arrival_ms.or(other.arrival_ms);
-        self.quarantined = self.quarantined.saturating_add(other.quarantined);
+        self.quarantined = self.quarantined.max(other.quarantined);
     }
 
     /// Takes in another account of the same invocations: the union of what is done, the larger number of attempts.
@@ -64,8 +66,7 @@ impl Progress {
             let ours = attempts.entry(*id).or_default();
             *ours = (*ours).max(*times);
         }
-        let quarantined = std::mem::take(&mut self.quarantined).max(other.quarantined);
-        self.merge(&Progress { attempts, quarantined, ..other });
+        self.merge(&Progress { attempts, ..other });
     }
 
     /// How often the user record has failed.

@@ -31,6 +31,8 @@ enum Fate {
     Fails,
     Stalls,
     Takes(Duration),
+    /// As a call of the real client does that gets no answer.
+    FailsAfter(Duration),
     /// Another write is there, which has our name and none of what we wanted.
     Impostor,
 }
@@ -89,6 +91,10 @@ impl Store {
 async fn meet(fate: Option<Fate>) -> Result<(), JournalError> {
     match fate {
         Some(Fate::Fails) => Err(JournalError::Store { source: "asked to".into() }),
+        Some(Fate::FailsAfter(time)) => {
+            sleep(time).await;
+            Err(JournalError::Store { source: "asked to".into() })
+        }
         Some(Fate::Stalls) => pending().await,
         Some(Fate::Takes(time)) => {
             sleep(time).await;
@@ -199,6 +205,31 @@ async fn entries_of_a_good_batch_are_cleared_within_one_bound() {
     assert_eq!((json(&response), response.counts().journal_write_failed), (SUCCESS.to_owned(), 1));
     assert!(started.elapsed() < Duration::from_millis(9_100), "{:?}", started.elapsed());
     assert_eq!(store.calls().len(), 1 + 16);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_gives_up_is_not_asked_again_after_a_good_batch() {
+    let records: Vec<_> = (10..310).map(|number| plain(number, "fine")).collect();
+    let store = Arc::new(Store::default());
+    (10..310).for_each(|number| store.put(number, Progress::done(DoneSet::before(0))));
+    // Of records that were discarded.
+    (1..10).for_each(|number| store.put(number, Progress::done(DoneSet::before(0))));
+    store.set_deletes(Some(Fate::FailsAfter(Duration::from_secs(3))));
+    let handle = environment(&store);
+    let started = Instant::now();
+    assert_eq!(discarded(&handle(&records).await), (SUCCESS.to_owned(), 0));
+    assert_eq!((started.elapsed(), store.calls().len()), (Duration::from_secs(3), 1 + 16));
+
+    // What is left is remembered.
+    store.set_deletes(None);
+    for (next, expected_discarded) in [(400, 0), (401, 9)] {
+        assert_eq!(
+            discarded(&handle(&[plain(next, "fine")]).await),
+            (SUCCESS.to_owned(), expected_discarded)
+        );
+    }
+    let left = store.entries();
+    assert!(left.iter().all(|entry| entry.starts_with('H')), "{left:?}");
 }
 
 #[tokio::test]

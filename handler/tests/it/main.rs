@@ -9,6 +9,7 @@ mod service;
 mod mirror;
 mod journal;
 mod journal_bounds;
+mod journal_conflicts;
 mod journal_faults;
 mod journal_quarantine;
 mod metrics;

@@ -130,10 +130,12 @@ impl History {
                     }
                     None => ContentHash::new(AGGREGATE_KEY.as_bytes(), &INVALID_FRAME),
                 };
-                done.insert(match is_enhanced_fan_out {
-                    true => UserRecordId::Content(content),
-                    false => UserRecordId::Sub(member as u64),
-                });
+                match is_enhanced_fan_out {
+                    true => done.insert(UserRecordId::Content(content)),
+                    // As the handler marks one that is in the quarantine.
+                    false if record.is_invalid => done.insert_range(0, u64::MAX),
+                    false => done.insert(UserRecordId::Sub(member as u64)),
+                }
             }
             (record, JournalProgress::done(done))
         })
