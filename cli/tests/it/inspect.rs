@@ -295,7 +295,7 @@ fn one_huge_key_does_not_make_the_output_huge() {
         assert!(run.stdout.len() < user_records * bytes_per_line, "{} bytes as {format}", run.stdout.len());
         assert!(run.stdout.lines().count() >= user_records);
     }
-    let run = kit("inspect --input event", &event_with_a_huge_key(60_000));
+    let run = kit("inspect --input event", event_with_a_huge_key(60_000));
     assert_eq!(run.exit_code, Some(1));
     assert!(run.stdout.contains("invalid"), "{}", run.stdout);
     assert!(run.stdout.len() < 1_000, "{} bytes", run.stdout.len());
