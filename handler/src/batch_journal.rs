@@ -515,12 +515,18 @@ impl<'b> BatchJournal<'b> {
     }
 
     fn log_quarantined(&self, record: &QuarantinedRecord) {
+        let (sub_sequence_number, content_hash) = match &record.id {
+            UserRecordId::Sub(number) => (Some(*number), None),
+            // Of an enhanced fan-out consumer.
+            UserRecordId::Content(hash) => (None, Some(tracing::field::display(hash))),
+        };
         tracing::warn!(
             request_id = &*self.invocation.request_id,
             stream = self.shard.stream_arn,
             shard_id = self.shard.shard_id,
             sequence_number = %record.sequence_number,
-            id = %record.id,
+            sub_sequence_number,
+            content_hash,
             reason = %record.reason,
             attempts = record.attempts,
             error = record.error,
