@@ -13,6 +13,10 @@ use crate::{Clock, Options, event::KinesisRecord, journal::JournalError};
 /// The longest time that an invocation is taken to have; Lambda's own limit is 90 minutes.
 const MAX_LEFT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
+/// The margin before the deadline if there is a store, at least: without any, what a batch has done up to then could not
+/// be written.
+const MIN_STORE_TIME: Duration = Duration::from_millis(100);
+
 /// One call of the function: who it is and how much time it has.
 #[derive(Debug, Clone)]
 pub(crate) struct Invocation<'a> {
@@ -36,7 +40,9 @@ impl<'a> Invocation<'a> {
         let left = context.deadline.checked_sub(clock.epoch_ms()).filter(|&left| left > 0);
         // Instants cannot hold every deadline that a stand-in for Lambda may send.
         let left = left.map(|left| Duration::from_millis(left).min(MAX_LEFT));
-        let stop_at = left.map(|left| arrived + (left - options.deadline_margin.min(left / 2)));
+        let has_store = options.journal.is_some() || options.checkpoints.is_some();
+        let margin = options.deadline_margin.max(if has_store { MIN_STORE_TIME } else { Duration::ZERO });
+        let stop_at = left.map(|left| arrived + (left - margin.min(left / 2)));
         let deadline = left.map(|left| arrived + left);
         Invocation {
             request_id: Cow::Borrowed(&context.request_id),
@@ -97,6 +103,7 @@ impl<'a> Invocation<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{checkpoint::MemoryCheckpoints, journal::MemoryJournal};
 
     #[derive(Debug)]
     struct FixedClock(Instant);
@@ -138,12 +145,17 @@ mod tests {
 
     #[track_caller]
     fn check(deadline: u64, margin_ms: u64, expected_ms: Option<u64>) {
+        check_with(Options::default(), deadline, margin_ms, expected_ms);
+    }
+
+    #[track_caller]
+    fn check_with(options: Options, deadline: u64, margin_ms: u64, expected_ms: Option<u64>) {
         let mut context = Context::default();
         context.deadline = deadline;
         let options = Options {
             deadline_margin: Duration::from_millis(margin_ms),
             clock: Arc::new(FixedClock(Instant::now())),
-            ..Options::default()
+            ..options
         };
         let remaining = Invocation::arrive(&context, &options).remaining_time();
         assert_eq!(remaining, expected_ms.map(Duration::from_millis));
@@ -154,6 +166,18 @@ mod tests {
         check(1_010_000, 1_000, Some(9_000));
         check(1_001_000, 1_000, Some(500));
         check(1_010_000, 0, Some(10_000));
+    }
+
+    #[test]
+    fn a_store_has_a_tenth_of_a_second_whatever_the_margin_is() {
+        let journal = Options { journal: Some(Arc::new(MemoryJournal::default())), ..Options::default() };
+        let mirror =
+            Options { checkpoints: Some(Arc::new(MemoryCheckpoints::default())), ..Options::default() };
+        for options in [journal, mirror] {
+            check_with(options.clone(), 1_010_000, 0, Some(9_900));
+            check_with(options.clone(), 1_010_000, 200, Some(9_800));
+            check_with(options, 1_000_100, 0, Some(50));
+        }
     }
 
     #[test]

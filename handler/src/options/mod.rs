@@ -52,7 +52,8 @@ pub struct Options {
     /// before a batch is one that the mapping has discarded, and is kept as a hole. By default unknown.
     pub parallelization_factor: Option<NonZeroU32>,
     /// How long before the function's deadline the handler stops and reports the first unfinished record; at most half
-    /// of the time that is left when an event arrives. Default one second.
+    /// of the time that is left when an event arrives; with a journal or a mirror at least 100 ms, in which they write.
+    /// Default one second.
     pub deadline_margin: Duration,
     /// What becomes of a Kinesis record that looks aggregated and has illegal content. By default it fails.
     pub invalid_frame: InvalidFramePolicy,
