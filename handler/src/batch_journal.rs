@@ -135,9 +135,10 @@ impl<'b> BatchJournal<'b> {
         };
         let written = match is_written {
             Ok(true) => Ok(waiting.len()),
-            // Another invocation may write as well, so each entry has to be merged with what that one knows.
-            Ok(false) => self.write_one_by_one(&waiting, ledger.at, by).await,
-            Err(error) => Err((0, error)),
+            Err(error @ JournalError::OutOfTime) => Err((0, error)),
+            // Another invocation may write as well, so each entry has to be merged with what that one knows. And what the
+            // store refuses of one Kinesis record must not hold up the others.
+            Ok(false) | Err(_) => self.write_one_by_one(&waiting, ledger.at, by).await,
         };
         let (written, error) = match written {
             Ok(written) => (written, None),

@@ -78,8 +78,9 @@ pub struct JournalWrite<'a> {
 /// DynamoDB holds.
 pub const MAX_WRITE_ITEMS: usize = 100;
 
-/// Size of the records of the quarantine from which on a write should be made: a transaction of DynamoDB holds 4 MB.
-pub(crate) const MAX_WRITE_BYTES: usize = 3 * 1024 * 1024;
+/// Size of the records of the quarantine from which on a write should be made. A transaction of DynamoDB holds 4 MB, but it
+/// also has to be sent in the time of one attempt of the client.
+pub(crate) const MAX_WRITE_BYTES: usize = 512 * 1024;
 
 /// What became of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -244,6 +244,22 @@ async fn no_record_is_processed_before_the_rest_of_an_aggregate_is_written() {
 }
 
 #[tokio::test]
+async fn a_write_of_many_that_is_refused_is_made_one_kinesis_record_at_a_time() {
+    for (what, fault) in [("refused", Fault::Fails), ("answer lost", Fault::LosesAnswer)] {
+        let world = World::with_limit(9);
+        let records = [plain(9, "bad 0"), plain(10, "bad 1"), plain(11, "fine")];
+        let response = world.handle(&[Fault::None, fault], &records).await;
+        assert_eq!((json(&response), response.counts().quarantined), (SUCCESS.to_owned(), 2), "{what}");
+        assert_eq!(world.quarantine(), ["9/0 one: bad 0", "10/0 one: bad 1"], "{what}");
+    }
+    // Up to the first that is refused by itself.
+    let world = World::with_limit(9);
+    let records = [plain(9, "bad 0"), plain(10, "bad 1"), plain(11, "fine")];
+    let response = world.handle(&[Fault::None, Fault::Fails, Fault::None, Fault::Fails], &records).await;
+    assert_eq!((json(&response), world.quarantine()), (failure(10), vec!["9/0 one: bad 0".to_owned()]));
+}
+
+#[tokio::test]
 async fn an_invalid_aggregate_fits_into_the_write_with_those_before_it() {
     let plains = |count| (0..count).map(|number| plain(number, "bad")).collect::<Vec<_>>();
     let aggregate = aggregate(1, &["bad"; 98]);
