@@ -300,7 +300,7 @@ impl<'b> BatchJournal<'b> {
         // An entry of a redrive is deleted by the tool. With more than one lane, a fan-out consumer may have other
         // members of the same Kinesis record in another batch.
         if self.kind == StateKind::Retry && (!is_fan_out || self.journal.has_one_lane) {
-            self.journal.passed.remember(self.shard, passed);
+            self.journal.passed.remember(self.shard, passed, self.invocation.clock.epoch_ms());
         }
     }
 

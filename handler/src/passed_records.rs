@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::{Mutex, MutexGuard},
 };
 
@@ -15,15 +15,24 @@ const MAX_REMEMBERED: usize = 30_000;
 /// entries are cleared instead. Another environment does not know of them.
 #[derive(Debug, Default)]
 pub(crate) struct PassedRecords {
-    /// By the shard's partition key.
-    shards: Mutex<HashMap<String, BTreeSet<SequenceNumber>>>,
+    /// By the shard's partition key. With the time when each was passed, in milliseconds since 1970: an entry that was
+    /// written later is not of that time.
+    shards: Mutex<HashMap<String, BTreeMap<SequenceNumber, u64>>>,
 }
 
 impl PassedRecords {
-    pub(crate) fn remember(&self, shard: JournalShard<'_>, passed: impl IntoIterator<Item = SequenceNumber>) {
+    pub(crate) fn remember(
+        &self,
+        shard: JournalShard<'_>,
+        passed: impl IntoIterator<Item = SequenceNumber>,
+        now_ms: u64,
+    ) {
         let mut shards = self.shards();
         let remembered = shards.entry(shard.to_string()).or_default();
-        remembered.extend(passed);
+        for number in passed {
+            // What an earlier batch has passed may be older than an entry.
+            remembered.entry(number).or_insert(now_ms);
+        }
         while remembered.len() > MAX_REMEMBERED {
             remembered.pop_first();
         }
@@ -46,12 +55,12 @@ impl PassedRecords {
         }
     }
 
-    /// Returns those of a shard, in order.
-    pub(crate) fn of(&self, shard: JournalShard<'_>) -> BTreeSet<SequenceNumber> {
+    /// Returns those of a shard, in order, with the time when each was passed.
+    pub(crate) fn of(&self, shard: JournalShard<'_>) -> BTreeMap<SequenceNumber, u64> {
         self.shards().get(&shard.to_string()).cloned().unwrap_or_default()
     }
 
-    fn shards(&self) -> MutexGuard<'_, HashMap<String, BTreeSet<SequenceNumber>>> {
+    fn shards(&self) -> MutexGuard<'_, HashMap<String, BTreeMap<SequenceNumber, u64>>> {
         self.shards.lock().expect("nothing panics while it holds the lock")
     }
 }
@@ -69,10 +78,14 @@ mod tests {
         let passed = PassedRecords::default();
         let shard = |shard_id| JournalShard { application: "a", stream_arn: "b", shard_id };
         let (a, b) = (shard("a"), shard("b"));
-        passed.remember(a, (0..MAX_REMEMBERED + 2).map(number));
-        assert_eq!((passed.of(a).len(), passed.of(a).first()), (MAX_REMEMBERED, Some(&number(2))));
+        passed.remember(a, (0..MAX_REMEMBERED + 2).map(number), 5);
+        assert_eq!(
+            (passed.of(a).len(), passed.of(a).first_key_value()),
+            (MAX_REMEMBERED, Some((&number(2), &5)))
+        );
         passed.forget(a, (0..MAX_REMEMBERED + 1).map(number));
-        assert_eq!(passed.of(a), BTreeSet::from([number(MAX_REMEMBERED + 1)]));
-        assert_eq!(passed.of(b), BTreeSet::new());
+        passed.remember(a, [number(MAX_REMEMBERED + 1)], 6);
+        assert_eq!(passed.of(a), BTreeMap::from([(number(MAX_REMEMBERED + 1), 5)]));
+        assert_eq!(passed.of(b), BTreeMap::new());
     }
 }

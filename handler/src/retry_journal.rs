@@ -118,12 +118,19 @@ impl RetryJournal {
         before: SequenceNumber,
     ) -> Result<BTreeSet<SequenceNumber>, JournalError> {
         let passed = self.passed.of(shard);
-        let (Some(&from), Some(&through)) = (passed.first(), passed.last()) else { return Ok(passed) };
+        let (Some((&from, _)), Some((&through, _))) = (passed.first_key_value(), passed.last_key_value())
+        else {
+            return Ok(BTreeSet::new());
+        };
         let range = StateRange { kind: StateKind::Retry, from, through, earlier: 0 };
         let states = self.store.read(shard, range).await?.states;
-        let stored: BTreeSet<_> = states.iter().map(|state| state.sequence_number).collect();
-        self.passed.forget(shard, passed.difference(&stored).copied());
-        Ok(passed.intersection(&stored).copied().filter(|number| *number < before).collect())
+        // What another invocation has written later is of a record that was delivered again.
+        let is_left = |state: &&RecordState| {
+            passed.get(&state.sequence_number).is_some_and(|&passed_ms| state.updated_ms <= passed_ms)
+        };
+        let left: BTreeSet<_> = states.iter().filter(is_left).map(|state| state.sequence_number).collect();
+        self.passed.forget(shard, passed.into_keys().filter(|number| !left.contains(number)));
+        Ok(left.into_iter().filter(|number| *number < before).collect())
     }
 }
 

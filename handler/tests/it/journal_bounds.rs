@@ -266,6 +266,26 @@ async fn a_record_that_comes_again_and_fails_is_not_cleared() {
 }
 
 #[tokio::test]
+async fn an_entry_that_was_written_after_a_record_has_passed_is_a_discard() {
+    let store = Arc::new(Store::default());
+    let handle = environment(&store);
+    store.set_next("read", Fate::Fails);
+    assert_eq!(discarded(&handle(&[plain(9, "fine")]).await), (SUCCESS.to_owned(), 0));
+    // The answer was lost, and another environment stops at it when it comes again.
+    let mut state = RecordState::first(
+        StateKind::Retry,
+        number(9),
+        Progress::done(DoneSet::before(1)),
+        "another",
+        SystemClock.epoch_ms(),
+    );
+    state.updated_ms += 1_000;
+    store.journal.put(SHARD, state);
+    assert_eq!(discarded(&handle(&[plain(10, "fine")]).await), (SUCCESS.to_owned(), 1));
+    assert_eq!(store.entries(), ["H 9"]);
+}
+
+#[tokio::test]
 async fn an_entry_that_cannot_be_deleted_is_no_discard() {
     for fate in [Fate::Fails, Fate::Takes(Duration::ZERO)] {
         let store = Arc::new(Store::default());
