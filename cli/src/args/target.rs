@@ -60,11 +60,23 @@ pub(crate) struct EnvironmentArgs {
     /// A variable for COMMAND: NAME=VALUE, or NAME to pass on the one of this command
     #[arg(long, value_name = "NAME[=VALUE]", requires = "command", value_parser = variable, help_heading = "Where events go")]
     env: Vec<(OsString, OsString)>,
+    /// Give COMMAND the credentials of this IAM role, such as the function's own, instead of those of this command, so that
+    /// missing permissions show. They last for an hour; some SDKs prefer AWS_PROFILE, which --clean-env leaves out
+    #[arg(long, value_name = "ROLE_ARN", requires = "command", value_parser = role_arn, help_heading = "Where events go")]
+    assume_role: Option<String>,
 }
 
 impl EnvironmentArgs {
     pub(crate) fn environment(&self) -> Environment {
-        Environment { is_clean: self.clean_env, variables: self.env.clone() }
+        let EnvironmentArgs { clean_env, env, assume_role } = self;
+        Environment { is_clean: *clean_env, variables: env.clone(), role_arn: assume_role.clone() }
+    }
+}
+
+fn role_arn(text: &str) -> Result<String, &'static str> {
+    match text.starts_with("arn:") && text.contains(":role/") {
+        true => Ok(text.to_owned()),
+        false => Err("expected arn:PARTITION:iam::ACCOUNT:role/NAME"),
     }
 }
 

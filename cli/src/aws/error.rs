@@ -15,6 +15,8 @@ pub(crate) enum AwsError {
     EmptyEndpoint,
     #[error("no AWS credentials")]
     NoCredentials(#[source] BoxError),
+    #[error("role {role_arn} cannot be assumed")]
+    Role { role_arn: String, source: BoxError },
     /// The first request of all did not get through: the command line or the configuration is likely wrong.
     #[error("{resource} cannot be used: {operation}")]
     Unusable { resource: String, operation: &'static str, source: ApiFailure },
@@ -31,6 +33,7 @@ impl AwsError {
             AwsError::NoRegion
             | AwsError::EmptyEndpoint
             | AwsError::NoCredentials(_)
+            | AwsError::Role { .. }
             | AwsError::Unusable { .. } => 2,
             AwsError::Request { .. } | AwsError::Answer { .. } => 1,
         }

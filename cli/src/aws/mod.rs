@@ -8,9 +8,12 @@ mod first_answer;
 
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
-use aws_sdk_kinesis::config::ProvideCredentials;
+use aws_config::{
+    BehaviorVersion, Region, SdkConfig, retry::RetryConfig, sts::AssumeRoleProvider, timeout::TimeoutConfig,
+};
+use aws_sdk_kinesis::config::{Credentials, ProvideCredentials};
 use aws_types::service_config::ServiceConfigKey;
+use kinesis_esm_simulator::BoxError;
 use tokio::time::timeout;
 
 use first_answer::FirstAnswer;
@@ -87,6 +90,18 @@ async fn check_credentials(config: &SdkConfig) -> Result<(), AwsError> {
         return Err(AwsError::NoCredentials("the access key ID contains a control character".into()));
     }
     Ok(())
+}
+
+/// Returns credentials of an IAM role, for an hour.
+pub(crate) async fn assume_role(role_arn: &str) -> Result<Credentials, AwsError> {
+    let config = config(None).await?;
+    let role =
+        AssumeRoleProvider::builder(role_arn).configure(&config).session_name("kinesis-kit").build().await;
+    let refused = |source: BoxError| AwsError::Role { role_arn: role_arn.to_owned(), source };
+    match timeout(CREDENTIALS_TIMEOUT, role.provide_credentials()).await {
+        Ok(credentials) => credentials.map_err(|error| refused(error.into())),
+        Err(_) => Err(refused(format!("no answer within {} seconds", CREDENTIALS_TIMEOUT.as_secs()).into())),
+    }
 }
 
 /// A client of DynamoDB that repeats requests by itself, and longer than a function would.

@@ -4,19 +4,21 @@ use kinesis_esm_simulator::{BoxError, Function, Report, SCENARIO_START_MS, Scena
 use tokio::{runtime, select, signal::unix};
 
 use super::{program::Program, progress::Progress};
-use crate::{args::SimulateArgs, error::Error, note::note};
+use crate::{args::SimulateArgs, error::Error, note::note, run};
 
 /// Runs a scenario to its end, in virtual time.
 pub(super) fn run(scenario: Scenario, args: &SimulateArgs) -> Result<Report, Error> {
     // Always the same, unless asked otherwise.
     let seed = args.seed.unwrap_or(0);
+    // Not in virtual time, in which a request to AWS would time out at once.
+    let environment = run::block_on(async { Ok(args.environment.environment().with_credentials().await?) })?;
     let runtime = runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
     runtime.map_err(Error::Start)?.block_on(async {
         if args.command.is_empty() {
             let simulation = simulate(scenario, seed, None::<&Program>);
             return simulation.await.map_err(Error::Simulation);
         }
-        let program = Program::new(&args.command, args.environment.environment(), &scenario);
+        let program = Program::new(&args.command, environment, &scenario);
         let work = async {
             let report = simulate(scenario, seed, Some(&program)).await?;
             note(program.end().await);

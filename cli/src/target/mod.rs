@@ -14,6 +14,7 @@ use kinesis_handler::journal::ContentHash;
 pub(crate) use error::TargetError;
 
 use self::{directory::EventDirectory, lambda::LambdaFunction};
+use crate::aws::{self, AwsError};
 
 /// What the command line says about it.
 #[derive(Debug, Clone)]
@@ -34,9 +35,26 @@ pub(crate) struct Environment {
     /// Whether it gets nothing of this command's but `PATH` and `HOME`.
     pub(crate) is_clean: bool,
     pub(crate) variables: Vec<(OsString, OsString)>,
+    /// ARN of the IAM role whose credentials it gets.
+    pub(crate) role_arn: Option<String>,
 }
 
 impl Environment {
+    /// Assumes the role, if there is one, and puts its credentials before the other variables, which may replace them.
+    pub(crate) async fn with_credentials(mut self) -> Result<Self, AwsError> {
+        if let Some(role_arn) = self.role_arn.take() {
+            let credentials = aws::assume_role(&role_arn).await?;
+            let values = [
+                ("AWS_ACCESS_KEY_ID", credentials.access_key_id()),
+                ("AWS_SECRET_ACCESS_KEY", credentials.secret_access_key()),
+                ("AWS_SESSION_TOKEN", credentials.session_token().unwrap_or_default()),
+            ];
+            let values = values.map(|(name, value)| (name.into(), value.into()));
+            self.variables.splice(..0, values);
+        }
+        Ok(self)
+    }
+
     /// Sets it for a program.
     pub(crate) fn apply(self, options: &mut BinaryOptions) {
         options.clean_environment = self.is_clean;
@@ -86,7 +104,7 @@ impl Target {
             TargetOptions::Url(url) => Self::url(&url, timeout),
             TargetOptions::Command(command, environment) => {
                 let mut options = BinaryOptions::new(command);
-                environment.apply(&mut options);
+                environment.with_credentials().await?.apply(&mut options);
                 options.timeout = timeout;
                 if let Some(region) = region {
                     options.region = region.to_owned();

@@ -1,11 +1,17 @@
 //! `quarantine` against a table and a function that behave as told.
 
-use std::{fs, sync::Arc};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{Ipv4Addr, TcpListener},
+    sync::{Arc, mpsc},
+    thread,
+};
 
 use serde_json::{Value, json};
 
 use crate::{
-    kit::{Run, kit_where, start},
+    kit::{Run, kit, kit_where, start},
     scripted_kinesis::{Answer, ScriptedKinesis, error, variables},
     scripted_stream::{delivered, failing},
     scripted_table::{ScriptedTable, quarantined},
@@ -365,4 +371,61 @@ fn a_program_gets_the_whole_environment_or_only_what_is_named() {
         assert!(named.contains(expected), "{expected}: {named}");
     }
     assert!(!named.contains("AWS_SECRET_ACCESS_KEY") && !named.contains("KEPT_BACK"), "{named}");
+}
+
+/// Answers one request to STS with credentials, at the URL that is returned. What was asked for is sent.
+fn sts() -> (String, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let (asked, requests) = mpsc::channel();
+    thread::spawn(move || {
+        let (mut connection, _) = listener.accept().expect("a connection");
+        let mut request = String::new();
+        while !request.contains("RoleSessionName") {
+            let mut buffer = [0; 4096];
+            let length = connection.read(&mut buffer).expect("a request");
+            request.push_str(&String::from_utf8_lossy(&buffer[..length]));
+        }
+        let body = "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult>\
+            <AssumedRoleUser><AssumedRoleId>r:kinesis-kit</AssumedRoleId><Arn>arn:aws:sts::123456789012:assumed-role/orders/kinesis-kit</Arn></AssumedRoleUser><Credentials>\
+            <AccessKeyId>role-key</AccessKeyId><SecretAccessKey>role-secret</SecretAccessKey>\
+            <SessionToken>role-token</SessionToken><Expiration>2999-01-01T00:00:00Z</Expiration></Credentials>\
+            </AssumeRoleResult></AssumeRoleResponse>";
+        let length = body.len();
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: text/xml\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        );
+        connection.write_all(answer.as_bytes()).expect("an answer");
+        asked.send(request).expect("the test waits");
+    });
+    (url, requests)
+}
+
+#[test]
+fn a_program_gets_the_credentials_of_a_role_instead_of_the_operators() {
+    let world = World::new([quarantined(7, None, "a")], processes_all);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("environment");
+    let script = format!("env > {}", path.display());
+    let role = "arn:aws:iam::123456789012:role/orders";
+    let (sts_url, requests) = sts();
+    let url = world.server.url();
+    let mut variables = variables(&url);
+    variables.push(("AWS_ENDPOINT_URL_STS", &sts_url));
+    let args = ["quarantine", "redrive", "--table", "journal", "--attempts", "1", "--assume-role", role];
+    let run = kit_where(&variables, args.into_iter().chain(["--", "sh", "-c", &script]), "");
+    assert_eq!(run.exit_code, Some(1), "{}", run.stderr);
+    let asked = requests.recv().expect("STS was asked");
+    assert!(asked.contains("RoleArn=arn%3Aaws%3Aiam%3A%3A123456789012%3Arole%2Forders"), "{asked}");
+    let environment = fs::read_to_string(path).expect("the program has run");
+    for expected in [
+        "AWS_ACCESS_KEY_ID=role-key\n",
+        "AWS_SECRET_ACCESS_KEY=role-secret\n",
+        "AWS_SESSION_TOKEN=role-token\n",
+    ] {
+        assert!(environment.contains(expected), "{expected}: {environment}");
+    }
+    let run = kit("quarantine redrive --table t --assume-role orders -- function", "");
+    assert_eq!(run.exit_code, Some(2));
+    assert!(run.stderr.contains("expected arn:PARTITION:iam::ACCOUNT:role/NAME"), "{}", run.stderr);
 }

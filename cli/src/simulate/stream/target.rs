@@ -7,7 +7,7 @@ use crate::{
     halt::Halt,
     simulate::program,
     stream_arn::StreamArn,
-    target::{Target, TargetOptions},
+    target::{Target, TargetError, TargetOptions},
 };
 
 /// The function that the stream's records go to.
@@ -19,6 +19,7 @@ pub(super) async fn new(options: StreamTarget, simulation: &Simulation) -> Resul
         }
         StreamTarget::Url(url) => Ok(Target::url(&url, simulation.function_timeout)?),
         StreamTarget::Command(command, environment) => {
+            let environment = environment.with_credentials().await.map_err(TargetError::from)?;
             let mut options = program::options(&command, environment, simulation);
             // What it calls is more likely beside the stream than where the function's default name is.
             if let Ok(stream) = simulation.mapping.event_source_arn.parse::<StreamArn>() {
