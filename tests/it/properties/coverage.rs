@@ -25,7 +25,7 @@ pub(super) struct Coverage {
 }
 
 /// All that must have been seen.
-const EXPECTED: [&str; 31] = [
+const EXPECTED: [&str; 32] = [
     "mirror written",
     "mirror written late",
     "mirror ahead",
@@ -50,6 +50,7 @@ const EXPECTED: [&str; 31] = [
     "quarantined: deadline",
     "quarantined: panic",
     "quarantined: invalid aggregate",
+    "quarantined: rest of an aggregate",
     "quarantined: fan-out",
     "journal conflict merged",
     "journal call late",
@@ -170,6 +171,9 @@ fn include_journal(plan: &Plan, history: &History, seen: &mut BTreeSet<&'static 
         }
         if record.content == QuarantinedContent::InvalidAggregate {
             seen.insert("quarantined: invalid aggregate");
+        }
+        if record.content == QuarantinedContent::RestOfAggregate {
+            seen.insert("quarantined: rest of an aggregate");
         }
         if let UserRecordId::Content(_) = record.id {
             seen.insert("quarantined: fan-out");

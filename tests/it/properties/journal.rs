@@ -9,12 +9,15 @@ use kinesis_handler::{
     SequenceNumber,
     journal::{
         JournalEntries, JournalError, JournalFuture, JournalShard, JournalStore, JournalWrite, MemoryJournal,
-        QuarantinedRecord, RecordState, StateKind, StateRange, UserRecordId, WriteOutcome,
+        QuarantinedContent, QuarantinedRecord, RecordState, StateKind, StateRange, UserRecordId,
+        WriteOutcome,
     },
 };
+use kpl_deaggregation::Deaggregator;
 
 use super::{
     faults::{self, FaultSchedule, Moment, Progress},
+    invariants::number,
     plan::StoreFault,
     world::Safety,
 };
@@ -39,7 +42,7 @@ pub(super) enum Effect {
     Nothing,
 }
 
-/// A user record has been put into the quarantine.
+/// A user record has been put into the quarantine, by itself or in the rest of an aggregate.
 #[derive(Debug, Clone)]
 pub(super) struct Quarantined {
     pub(super) at: Moment,
@@ -194,14 +197,35 @@ impl Shared {
             .collect();
         let outcome = self.table.write_now(&of_table);
         if outcome == WriteOutcome::Written {
+            let mut quarantined = self.quarantined.lock().expect("nothing panics while it holds the lock");
             for record in of_table.iter().flat_map(|write| write.quarantined) {
-                let user_record = std::str::from_utf8(&record.data).ok().and_then(|text| text.parse().ok());
-                let quarantined =
-                    Quarantined { at: self.progress.now(), user_record, record: record.clone() };
-                self.quarantined.lock().expect("nothing panics while it holds the lock").push(quarantined);
+                let user_records = user_records(record);
+                // What is at the same position is replaced, and lost if it is not in there.
+                quarantined.retain(|Quarantined { record: before, user_record, .. }| {
+                    (before.sequence_number, before.id) != (record.sequence_number, record.id)
+                        || user_records.contains(user_record)
+                });
+                let at = self.progress.now();
+                let new = user_records.into_iter();
+                quarantined.extend(new.map(|user_record| Quarantined {
+                    at,
+                    user_record,
+                    record: record.clone(),
+                }));
             }
         }
         outcome
+    }
+}
+
+/// The numbers of the user records that a record of the quarantine holds.
+fn user_records(record: &QuarantinedRecord) -> Vec<Option<usize>> {
+    if record.content != QuarantinedContent::RestOfAggregate {
+        return vec![number(&record.data)];
+    }
+    match Deaggregator::default().deaggregate(&record.partition_key, &record.data) {
+        Ok(user_records) => user_records.map(|user_record| number(user_record.data)).collect(),
+        Err(_) => vec![None],
     }
 }
 

@@ -104,9 +104,10 @@ fn i1_to_i6_hold_in_every_world() {
 /// The tests can fail: each of these handlers lacks a safety, and some seed tells.
 #[track_caller]
 fn check_noticed(safety: Safety, invariant: &str) {
-    let found = (0..500).find_map(|seed| violation(seed, safety));
-    let (text, shrunk) = found.expect("a violation");
-    assert!(text.starts_with(invariant), "{safety:?}: {text}\n\n{shrunk}");
+    // It may break others as well.
+    let is_it = |(text, _): &(String, String)| text.starts_with(invariant);
+    let found = (0..500).find_map(|seed| violation(seed, safety).filter(is_it));
+    assert!(found.is_some(), "{safety:?}: no violation of {invariant}");
 }
 
 #[test]

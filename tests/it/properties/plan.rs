@@ -34,6 +34,8 @@ pub(super) struct JournalPlan {
     /// What becomes of one call after the other, over and over. None at all: nothing goes wrong.
     pub(super) faults: Vec<StoreFault>,
     pub(super) quarantine: bool,
+    /// `None` for the default.
+    pub(super) quarantine_limit: Option<u32>,
     pub(super) max_attempts: Option<u32>,
     pub(super) max_age_secs: Option<u64>,
     /// Whether the handler is told the number of lanes.
@@ -242,7 +244,7 @@ fn journal() -> impl Strategy<Value = JournalPlan> {
     let index = any::<prop::sample::Index>;
     (
         prop_oneof![1 => Just(Vec::new()), 1 => vec(store_fault(), 1..8)],
-        prop::bool::weighted(0.7),
+        (prop::bool::weighted(0.7), option::weighted(0.6, 1..5u32)),
         option::weighted(0.6, 1..5u32),
         option::weighted(0.3, 1..400u64),
         any::<bool>(),
@@ -252,7 +254,7 @@ fn journal() -> impl Strategy<Value = JournalPlan> {
         .prop_map(
             |(
                 faults,
-                quarantine,
+                (quarantine, quarantine_limit),
                 max_attempts,
                 max_age_secs,
                 says_parallelization_factor,
@@ -262,6 +264,7 @@ fn journal() -> impl Strategy<Value = JournalPlan> {
                 JournalPlan {
                     faults,
                     quarantine,
+                    quarantine_limit,
                     max_attempts,
                     max_age_secs,
                     says_parallelization_factor,
@@ -323,11 +326,21 @@ fn record() -> impl Strategy<Value = KinesisRecordPlan> {
     let content = prop_oneof![
         6 => user_record().prop_map(Content::Plain),
         6 => vec(user_record(), 2..6).prop_map(Content::Aggregate),
+        1 => bad_aggregate(),
         1 => Just(Content::Invalid),
     ];
     let after_ms = prop_oneof![3 => Just(0), 3 => 0..100u64, 1 => 0..20_000u64];
     (after_ms, content, any::<prop::sample::Index>())
         .prop_map(|(after_ms, content, shard)| KinesisRecordPlan { after_ms, content, shard })
+}
+
+/// An aggregate of which nothing succeeds: it goes beyond a low limit of the quarantine.
+fn bad_aggregate() -> impl Strategy<Value = Content> {
+    let how = prop_oneof![1 => Just(BadEnd::Error), 2 => Just(BadEnd::Permanent)];
+    (how, vec(0..5u8, 3..8)).prop_map(|(how, keys)| {
+        let behaviour = Behaviour { delay_ms: 0, failures: None, how };
+        Content::Aggregate(keys.into_iter().map(|key| UserRecordPlan { key, behaviour }).collect())
+    })
 }
 
 fn user_record() -> impl Strategy<Value = UserRecordPlan> {

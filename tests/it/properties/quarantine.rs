@@ -21,7 +21,9 @@ pub(super) fn check(plan: &Plan, history: &History) -> Result<(), String> {
     contents(plan, history)?;
     reasons(journal, history)?;
     if once::is_calm(plan, history) {
-        if journal.quarantine {
+        // Beyond the limit, a fan-out consumer stops.
+        let stops = plan.mapping.is_enhanced_fan_out() && journal.quarantine_limit.is_some();
+        if journal.quarantine && !stops {
             permanent_ones(history)?;
         }
         left_over(plan, history)?;
@@ -46,8 +48,12 @@ fn contents(plan: &Plan, history: &History) -> Result<(), String> {
             (None, _) => of_stream.is_invalid && plan.mapping.is_enhanced_fan_out(),
             (Some(number), UserRecordId::Sub(sub)) => {
                 let members = &of_stream.user_records;
-                members.get(sub as usize).is_some_and(|member| member.number == number)
-                    && (content == QuarantinedContent::Aggregated || members.len() == 1)
+                let position = members.iter().position(|member| member.number == number);
+                match content {
+                    QuarantinedContent::RestOfAggregate => position >= Some(sub as usize),
+                    QuarantinedContent::Aggregated => position == Some(sub as usize),
+                    _ => position == Some(sub as usize) && members.len() == 1,
+                }
             }
             (Some(number), UserRecordId::Content(_)) => {
                 plan.mapping.is_enhanced_fan_out()
@@ -61,9 +67,13 @@ fn contents(plan: &Plan, history: &History) -> Result<(), String> {
     let Some(journal) = &history.journal else { return Ok(()) };
     for shard_id in shard_ids(history) {
         let mut positions = HashSet::new();
-        for QuarantinedRecord { sequence_number, data, .. } in
+        for QuarantinedRecord { sequence_number, data, content, .. } in
             journal.quarantine(history.journal_shard(shard_id))
         {
+            // Two invocations may have come to the limit at different user records.
+            if content == QuarantinedContent::RestOfAggregate {
+                continue;
+            }
             if !positions.insert((sequence_number, number(&data))) {
                 return Err(format!("quarantine: {sequence_number} has {:?} twice", number(&data)));
             }
@@ -75,6 +85,8 @@ fn contents(plan: &Plan, history: &History) -> Result<(), String> {
 /// None is given up before its time: failures may go uncounted if the journal is not written, and never count twice.
 fn reasons(plan: &JournalPlan, history: &History) -> Result<(), String> {
     for Quarantined { record, user_record, .. } in history.quarantined() {
+        // In the rest of an aggregate there are some that have never failed.
+        let user_record = user_record.filter(|_| record.content != QuarantinedContent::RestOfAggregate);
         let failures = user_record.map(|number| history.tries.borrow().failures(number));
         let is_due = match record.reason {
             QuarantineReason::Permanent => user_record

@@ -126,6 +126,9 @@ async fn application(
         history.journal = Some(journal.clone());
         options.journal = Some(Arc::new(journal));
         options.quarantine = of_plan.quarantine;
+        if let Some(limit) = of_plan.quarantine_limit.and_then(NonZeroU32::new) {
+            options.quarantine_limit = limit;
+        }
         options.max_attempts = of_plan.max_attempts.and_then(NonZeroU32::new);
         options.max_age = of_plan.max_age_secs.map(Duration::from_secs);
         if of_plan.says_parallelization_factor {
