@@ -329,7 +329,7 @@ impl<'l, 'r> LaneWork<'l, 'r> {
         let mut queue: VecDeque<Queued> = batch.records.into_iter().zip(batch.known).collect();
         loop {
             queue.retain(|(_, mark)| {
-                let is_wanted = true;
+                let is_wanted = !mark.job.is_stopped();
                 if !is_wanted {
                     mark.leave();
                 }
