@@ -311,7 +311,7 @@ mod tests {
         let key = |payload: Value| {
             let mut json = failure(ARN, "7", "7");
             json["payload"] = payload;
-            parse(&json).expect("a failure record").key()
+            parse(&json).expect("a failure record").key(None)
         };
         assert_eq!(key(json!("{\"a\":1}")), key(json!("{\"a\":1}")));
         assert_ne!(key(json!("{\"a\":1}")), key(json!("{\"a\":2}")));

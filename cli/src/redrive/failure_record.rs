@@ -122,11 +122,15 @@ impl FailureRecord {
     /// Returns the text that identifies the discarded records in the progress file.
     ///
     /// The user records of an aggregate share a sequence number, so failure records of an enhanced fan-out consumer may
-    /// have the same range and different payloads.
-    pub(crate) fn key(&self) -> String {
+    /// have the same range and different payloads, or even equal ones. `name` tells those apart: that of the object or
+    /// message. Without a payload the whole range is delivered, so one of several is enough.
+    pub(crate) fn key(&self, name: Option<&str>) -> String {
         let FailureRecord { owner, stream, shard_id, first, last, payload, .. } = self;
         let (Owner::Function(owner) | Owner::Journal(owner)) = owner;
-        let range = format!("{owner} {} {shard_id} {first}-{last}", stream.as_str());
+        let mut range = format!("{owner} {} {shard_id} {first}-{last}", stream.as_str());
+        if let Some(name) = name.filter(|_| payload.is_some()) {
+            range = format!("{range} {name}");
+        }
         // Short, because a run may have a hundred thousand of them.
         ContentHash::new(range.as_bytes(), payload.as_deref().unwrap_or_default()).to_string()
     }

@@ -15,6 +15,8 @@ pub(super) struct Job {
     pub(super) waiting: Cell<u64>,
     /// Whether all of its Kinesis records have been handed over for delivery.
     pub(super) is_read: Cell<bool>,
+    /// The text that identifies it in the progress file, if it is a failure record.
+    key: Option<String>,
     counts: Cell<Counts>,
     /// What is wrong with it.
     problem: RefCell<Option<Fate>>,
@@ -23,6 +25,7 @@ pub(super) struct Job {
 impl Job {
     pub(super) fn new(found: Found) -> Self {
         Job {
+            key: found.key(),
             found,
             number: Cell::new(0),
             waiting: Cell::new(0),
@@ -43,6 +46,21 @@ impl Job {
     /// Whether nothing more of it is delivered.
     pub(super) fn is_stopped(&self) -> bool {
         !matches!(*self.problem.borrow(), None | Some(Fate::Lost { .. }))
+    }
+
+    /// Whether records of it are gone, and nothing else is wrong.
+    pub(super) fn has_lost(&self) -> bool {
+        matches!(*self.problem.borrow(), Some(Fate::Lost { .. }))
+    }
+
+    /// Returns the text by which the progress file knows how far it is processed.
+    pub(super) fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
+    /// Returns the text by which the progress file knows that records of it are gone.
+    pub(super) fn loss_key(&self) -> Option<String> {
+        self.key.as_ref().map(|key| format!("lost {key}"))
     }
 
     pub(super) fn is_finished(&self) -> bool {

@@ -77,10 +77,12 @@ enum Unread {
 
 /// What was read of a range.
 struct ReadRange {
-    /// Number of Kinesis records of the failure record.
+    /// Number of records of the failure record, in the stream or only in its payload.
     found: u64,
     has_start: bool,
     has_end: bool,
+    /// Whether the stream or its shard does not exist.
+    is_gone: bool,
 }
 
 impl<'l, 'r> LaneWork<'l, 'r> {
@@ -119,8 +121,11 @@ impl<'l, 'r> LaneWork<'l, 'r> {
     }
 
     async fn read(&mut self, job: &Rc<Job>, record: &FailureRecord) -> Result<(), Error> {
-        let done = self.run.progress.borrow().as_ref().and_then(|progress| progress.through(&record.key()));
-        let done = done.map(|place| place.sequence_number);
+        let done = self.through(job);
+        if self.is_loss_noted(job) {
+            let why = "some of them were gone when it was delivered before".to_owned();
+            job.fail(Fate::Lost { records: None, why });
+        }
         if done == Some(record.last) {
             return Ok(());
         }
@@ -140,45 +145,36 @@ impl<'l, 'r> LaneWork<'l, 'r> {
                 None
             }
         };
-        if let Some(payload) = payload.as_ref().filter(|payload| record.is_complete(payload)) {
-            return self.deliver_payload(job, payload.clone(), done).await;
+        match payload {
+            Some(payload) if record.is_complete(&payload) => self.deliver_payload(job, payload, done).await,
+            payload => self.deliver_range(job, record, payload, done).await,
         }
-        let only = payload.as_ref().map(|records| numbers(records).collect::<HashSet<_>>());
-        let read = self.deliver_range(job, record, only, payload.is_none(), done).await?;
-        match (read, payload) {
-            (Ok(range), None) => self.note_loss(job, record, &range, done),
-            (Ok(range), Some(_)) if range.has_start => self.note_loss(job, record, &range, done),
-            (Err(Unread::Halted), _) => job.fail(Fate::Halted),
-            // It is incomplete, but all that there is.
-            (_, Some(payload)) => {
-                let found = payload.len() as u64;
-                self.deliver_payload(job, payload, done).await?;
-                if let Some(missing) = record.batch_size.and_then(|size| size.checked_sub(found))
-                    && missing > 0
-                    && done.is_none()
-                {
-                    let why =
-                        "the stream or its first records are gone, and the payload is incomplete".to_owned();
-                    job.fail(Fate::Lost { records: Some(missing), why });
-                }
-            }
-            (Err(Unread::Gone), None) => {
-                let why = "the stream or its shard is gone".to_owned();
-                job.fail(Fate::Lost { records: record.batch_size, why });
-            }
-            (Err(Unread::Failed(error)), None) => {
-                let at = self.next_number(record);
-                job.fail(Fate::Failed { at, error });
-            }
-        }
-        Ok(())
     }
 
-    /// The first record that is not known to be processed, or the last one that is.
-    fn next_number(&self, record: &FailureRecord) -> SequenceNumber {
+    /// Returns the number up to which a failure record is processed.
+    fn through(&self, job: &Job) -> Option<SequenceNumber> {
         let progress = self.run.progress.borrow();
-        let through = progress.as_ref().and_then(|progress| progress.through(&record.key()));
-        through.map_or(record.first, |place| place.sequence_number)
+        Some(progress.as_ref()?.through(job.key()?)?.sequence_number)
+    }
+
+    /// Whether records were gone when others of the failure record were delivered, in this run or an earlier one.
+    fn is_loss_noted(&self, job: &Job) -> bool {
+        let progress = self.run.progress.borrow();
+        progress.as_ref().zip(job.loss_key()).is_some_and(|(progress, key)| progress.through(&key).is_some())
+    }
+
+    /// Notes why a range is not read. Returns whether the stream may still have it.
+    fn note_unread(&self, job: &Job, record: &FailureRecord, unread: &Unread) -> bool {
+        match unread {
+            Unread::Gone => return false,
+            Unread::Halted => job.fail(Fate::Halted),
+            Unread::Failed(error) => {
+                // The first record that is not known to be processed, or the last one that is.
+                let at = self.through(job).unwrap_or(record.first);
+                job.fail(Fate::Failed { at, error: error.clone() });
+            }
+        }
+        true
     }
 
     fn note_loss(&self, job: &Job, record: &FailureRecord, range: &ReadRange, done: Option<SequenceNumber>) {
@@ -190,6 +186,10 @@ impl<'l, 'r> LaneWork<'l, 'r> {
         let missing = expected.map(|expected| expected.saturating_sub(range.found));
         let (records, why) = match (range.has_start, range.has_end, missing) {
             (true, true, None | Some(0)) => return,
+            (.., missing) if range.is_gone => {
+                let all = record.batch_size.filter(|_| range.found == 0);
+                (missing.or(all), "the stream or its shard is gone")
+            }
             (false, false, missing) if range.found == 0 => {
                 (missing.or(record.batch_size), "the stream has none of them any more")
             }
@@ -207,83 +207,128 @@ impl<'l, 'r> LaneWork<'l, 'r> {
         done: Option<SequenceNumber>,
     ) -> Result<(), Error> {
         job.count_found(records.len() as u64);
-        let wanted =
-            records.into_iter().filter(|record| done.is_none_or(|done| record.sequence_number > done));
-        let mut wanted = wanted.peekable();
-        while let Some(record) = wanted.next() {
-            let next = wanted.peek().map(|next| next.sequence_number);
-            let is_last = next != Some(record.sequence_number);
-            self.push(job, record, is_last).await?;
-        }
-        Ok(())
+        self.push_payload(job, &mut rest(records, done), None).await
     }
 
-    /// Delivers what the stream has of a failure record: only these records, if `only` names them. Without a payload,
-    /// records that the range does not begin with are delivered, too.
+    /// Delivers what the stream has of a failure record. If its first records are gone, an incomplete payload fills the gap.
     async fn deliver_range(
         &mut self,
         job: &Rc<Job>,
         record: &FailureRecord,
-        only: Option<HashSet<SequenceNumber>>,
-        is_without_payload: bool,
+        payload: Option<Vec<KinesisRecord<'static>>>,
         done: Option<SequenceNumber>,
-    ) -> Result<Result<ReadRange, Unread>, Error> {
+    ) -> Result<(), Error> {
         self.use_shard(record).await?;
         let is_checked = !self.run.args.all_in_range;
-        // A payload names the records, and a fan-out consumer counts user records.
-        let is_counted = is_checked && only.is_none() && !record.is_fan_out();
+        // A fan-out consumer counts user records.
+        let is_counted = is_checked && !record.is_fan_out();
         let max_records = if is_counted { record.batch_size.unwrap_or(0) } else { u64::MAX };
         let max_bytes = if is_checked { MAX_UNCHECKED_BYTES } else { usize::MAX };
         let mut range = match self.begin(record, done).await? {
-            Ok(range) => range,
-            Err(unread) => return Ok(Err(unread)),
+            Ok(range) => Some(range),
+            Err(unread) if self.note_unread(job, record, &unread) => return Ok(()),
+            Err(_) => None,
         };
-        let mut read = ReadRange { found: 0, has_start: range.has_start(), has_end: false };
-        if !range.has_start() && !is_without_payload {
-            return Ok(Ok(read));
+        let has_start = range.as_ref().is_some_and(Range::has_start);
+        let has_payload = payload.is_some();
+        // The stream has all records after the first one that it has.
+        let mut payload = rest(payload.filter(|_| !has_start).unwrap_or_default(), done);
+        let in_payload: HashSet<_> = payload.iter().map(|record| record.sequence_number).collect();
+        // Only their number can tell that none is missing between the payload and the stream.
+        let is_measured = record.batch_size.is_some() && !record.is_fan_out() && done.is_none();
+        let mut read = ReadRange {
+            found: payload.len() as u64,
+            has_start: has_start || (is_measured && in_payload.contains(&record.first)),
+            has_end: in_payload.contains(&record.last),
+            is_gone: range.is_none(),
+        };
+        if read.found > 0 {
+            job.count_found(read.found);
         }
         let origin = Origin::new(&record.shard_id, record.stream.as_str());
-        let (mut unchecked, mut bytes): (Vec<SharedRecord>, _) = (Vec::new(), 0);
-        loop {
-            let mut records = match self.next(&mut range).await? {
+        let (mut waiting, mut bytes): (Vec<SharedRecord>, _) = (Vec::new(), 0);
+        while let Some(open) = &mut range {
+            let mut records = match self.next(open).await? {
                 Ok(Some(records)) => records,
                 Ok(None) => break,
-                Err(unread) => return Ok(Err(unread)),
+                Err(unread) if self.note_unread(job, record, &unread) => return Ok(()),
+                Err(_) => {
+                    read.is_gone = true;
+                    break;
+                }
             };
-            records.retain(|record| only.as_ref().is_none_or(|only| only.contains(&record.sequence_number)));
+            records.retain(|record| !in_payload.contains(&record.sequence_number));
             read.found += records.len() as u64;
             job.count_found(read.found);
             bytes += records.iter().map(|record| record.data.len()).sum::<usize>();
             if self.run.args.dry_run {
                 continue;
             }
-            // A payload takes their place if the others cannot be read.
-            if is_checked || only.is_some() {
-                unchecked.append(&mut records);
-            } else {
-                self.push_all(job, records, &origin).await?;
-            }
+            waiting.append(&mut records);
             if job.is_stopped() || read.found > max_records || bytes > max_bytes {
                 break;
             }
+            // A loss must be known before the first delivery, and the number of records shows one.
+            let is_countless = record.is_fan_out() || record.batch_size.is_none_or(|size| read.found >= size);
+            if !is_checked && (is_countless || bytes > MAX_UNCHECKED_BYTES) {
+                if !read.has_start {
+                    let why = "the stream has dropped the first of them".to_owned();
+                    job.fail(Fate::Lost { records: None, why });
+                }
+                self.push_all(job, &mut payload, std::mem::take(&mut waiting), &origin).await?;
+            }
         }
-        read.has_end = range.has_end();
+        read.has_end |= range.as_ref().is_some_and(Range::has_end);
         if read.found > max_records || bytes > max_bytes {
             job.fail(Fate::Refused { why: refusal(record, read.found) });
-            return Ok(Ok(read));
+            return Ok(());
         }
-        self.push_all(job, unchecked, &origin).await?;
-        Ok(Ok(read))
+        let is_whole = has_start && read.has_end;
+        if has_payload
+            && is_checked
+            && record.is_fan_out()
+            && is_whole
+            && record.batch_size != Some(read.found)
+        {
+            let why =
+                "its payload is incomplete: confirm with --all-in-range that all in its range is delivered";
+            job.fail(Fate::Refused { why: why.to_owned() });
+            return Ok(());
+        }
+        self.note_loss(job, record, &read, done);
+        self.push_all(job, &mut payload, waiting, &origin).await?;
+        self.push_payload(job, &mut payload, None).await
     }
 
+    /// Pushes records of the stream, and those of the payload that precede them.
     async fn push_all(
         &mut self,
         job: &Rc<Job>,
+        payload: &mut VecDeque<KinesisRecord<'static>>,
         records: Vec<SharedRecord>,
         origin: &Origin,
     ) -> Result<(), Error> {
         for record in records {
+            self.push_payload(job, payload, Some(record.sequence_number)).await?;
             self.push(job, record.in_event(origin).into_owned(), true).await?;
+        }
+        Ok(())
+    }
+
+    /// Pushes the records of a payload that precede this number, or all.
+    async fn push_payload(
+        &mut self,
+        job: &Rc<Job>,
+        payload: &mut VecDeque<KinesisRecord<'static>>,
+        before: Option<SequenceNumber>,
+    ) -> Result<(), Error> {
+        while let Some(record) = payload.pop_front() {
+            if before.is_some_and(|before| record.sequence_number >= before) {
+                payload.push_front(record);
+                break;
+            }
+            let is_last = payload.front().is_none_or(|next| next.sequence_number != record.sequence_number);
+            self.push(job, record, is_last).await?;
         }
         Ok(())
     }
@@ -302,10 +347,9 @@ impl<'l, 'r> LaneWork<'l, 'r> {
         let origins = (text(&record.event_source_arn), text(&record.shard_id));
         if let Some((last_job, last_origins)) = &self.last_pushed
             && let Some(last) = self.batcher.last()
-            && !Rc::ptr_eq(last_job, job)
             // An event is of one shard, and in order. If records of two failure records had the same number, the response
             // could not tell them apart.
-            && (*last_origins != origins || record.sequence_number <= last)
+            && (*last_origins != origins || (!Rc::ptr_eq(last_job, job) && record.sequence_number <= last))
         {
             self.flush().await?;
         }
@@ -398,11 +442,14 @@ impl<'l, 'r> LaneWork<'l, 'r> {
 
     /// Notes that a failure record is processed up to this number.
     fn note(&self, job: &Job, through: SequenceNumber, noted: &mut Result<(), ProgressError>) {
-        if let (Some(progress), Ok(record)) = (self.run.progress.borrow_mut().as_mut(), &job.found.record)
-            && noted.is_ok()
-        {
-            *noted = progress.note(&record.key(), Place::whole(through));
-        }
+        let mut progress = self.run.progress.borrow_mut();
+        let Some((progress, key)) = progress.as_mut().zip(job.key()).filter(|_| noted.is_ok()) else {
+            return;
+        };
+        let loss = job.loss_key().filter(|key| job.has_lost() && progress.through(key).is_none());
+        // First, because the next run reads only what follows.
+        let loss = loss.map_or(Ok(()), |key| progress.note(&key, Place::nowhere()));
+        *noted = loss.and_then(|()| progress.note(key, Place::whole(through)));
     }
 
     /// Reports the failure records that are finished, and deletes those that are processed.
@@ -512,6 +559,11 @@ fn refusal(record: &FailureRecord, found: u64) -> String {
     }
 }
 
-fn numbers(records: &[KinesisRecord<'_>]) -> impl Iterator<Item = SequenceNumber> {
-    records.iter().map(|record| record.sequence_number)
+/// Returns the records that are not processed yet.
+fn rest(
+    mut records: Vec<KinesisRecord<'static>>,
+    done: Option<SequenceNumber>,
+) -> VecDeque<KinesisRecord<'static>> {
+    records.retain(|record| done.is_none_or(|done| record.sequence_number > done));
+    records.into()
 }

@@ -287,9 +287,12 @@ impl Redrive<'_> {
         if let Err(error) = deleted {
             return Ok(Fate::Kept { error: chain(&error) });
         }
-        if let (Some(progress), Ok(record)) = (self.progress.borrow_mut().as_mut(), &job.found.record) {
-            // The mapping may discard the same records again, in another failure record.
-            progress.forget(&record.key())?;
+        if let Some(progress) = self.progress.borrow_mut().as_mut() {
+            // The mapping may discard the same records again, in another failure record. The loss is forgotten last: if the
+            // run is killed in between, no failure record counts as processed that is not.
+            for key in job.key().map(str::to_owned).into_iter().chain(job.loss_key()) {
+                progress.forget(&key)?;
+            }
         }
         Ok(fate)
     }

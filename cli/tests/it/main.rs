@@ -27,3 +27,4 @@ mod stranded;
 mod scripted_bucket;
 mod redrive_sources;
 mod redrive_killed;
+mod redrive_losses;

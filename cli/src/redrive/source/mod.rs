@@ -38,6 +38,17 @@ pub(super) struct Found {
     handle: Handle,
 }
 
+impl Found {
+    /// Returns the text that identifies the failure record in the progress file.
+    pub(super) fn key(&self) -> Option<String> {
+        let copy = match &self.handle {
+            Handle::Message(name) | Handle::Object(name) => Some(name.as_str()),
+            Handle::None | Handle::Entries(_) => None,
+        };
+        self.record.as_ref().ok().map(|record| record.key(copy))
+    }
+}
+
 /// The name of a failure record in its source.
 #[derive(Debug)]
 enum Handle {
