@@ -90,21 +90,23 @@ batchItemFailures as a list or null, {}, null, or an empty body. Any other respo
 because what was delivered is deleted.
 
 OUTCOME (`outcome` in JSON):
-  done        all records are processed; the failure record is deleted, unless --keep
-  kept        all records are processed, but the failure record cannot be deleted; the next run only deletes it
+  done        all records are processed or quarantined; the failure record is deleted, unless --keep
+  kept        as done, but the failure record cannot be deleted; the next run only deletes it
   failed      records from this one on are not processed; the next run resumes there
-  lost        the stream no longer has some records, and there is no payload; all others are processed
+  lost        neither the stream nor the payload has some records; all others are processed or quarantined
   refused     it may be forged, and nothing was delivered: see below
   unreadable  it is not a failure record of a Kinesis stream, or its source does not return it
   halted      the run ended before all of its records were processed
   found       with --dry-run: its records can be delivered
   written     with --events: its records are in event files
 RECORDS (`batchSize`) is the number of records that the failure record counts, FOUND (`found`) that of the Kinesis \
-records in its range or payload. They differ on an enhanced fan-out consumer, which counts user records.
+records in its range or payload. They differ on an enhanced fan-out consumer, which counts user records. \
+A function with a quarantine reports what it put there as processed: see kinesis-kit quarantine.
 
 Anyone who may write to the queue or bucket could have any range of any stream redelivered. Therefore these failure \
 records are refused: those whose range holds more Kinesis records than they count (a mapping with filters or \
-concurrent batches leaves such ranges; --all-in-range delivers them), those of a function or stream that do not \
+concurrent batches leaves such ranges), or whose payload lacks records of an enhanced fan-out consumer \
+(--all-in-range delivers both), those of a function or stream that do not \
 belong to an event source mapping of --function or to --stream (--any-stream delivers them), and those whose payload is \
 of another shard or range. Without --function and --stream, failure records of all streams are redelivered.
 

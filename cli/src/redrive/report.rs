@@ -14,9 +14,9 @@ use crate::{
 /// The outcome of one failure record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// Everything in it is processed.
+    /// Everything in it is processed or in the function's quarantine: its response does not tell them apart.
     Done,
-    /// Everything in it is processed, but its source does not delete it.
+    /// The same as done, but its source does not delete it.
     Kept { error: String },
     /// From this record on nothing is processed.
     Failed { at: SequenceNumber, error: String },
