@@ -10,10 +10,12 @@ pub(crate) struct FunctionName {
 impl FunctionName {
     /// Reads any form that Lambda takes.
     pub(crate) fn parse(text: &str) -> Self {
-        let (head, rest) = match text.split_once("function:") {
-            Some((head, rest)) => (format!("{head}function:"), rest),
-            None => (String::new(), text),
+        // A name may itself end in "function".
+        let rest = match text.split_once(":function:") {
+            Some((_, rest)) => rest,
+            None => text.strip_prefix("function:").unwrap_or(text),
         };
+        let head = &text[..text.len() - rest.len()];
         let (name, qualifier) = rest.split_once(':').unwrap_or((rest, ""));
         FunctionName { base: format!("{head}{name}"), name: name.to_owned(), qualifier: qualifier.to_owned() }
     }
@@ -42,6 +44,20 @@ mod tests {
         }
         for other in ["order", "live", "", "arn:aws:lambda:eu-west-1:210987654321:function:orders"] {
             assert!(!FunctionName::parse(other).is_same_function(&name), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_name_may_end_in_function() {
+        for head in
+            ["", "function:", "123456789012:function:", "arn:aws:lambda:eu-west-1:123456789012:function:"]
+        {
+            for qualifier in ["", "live", "7"] {
+                let base = format!("{head}order-function");
+                let text = if qualifier.is_empty() { base.clone() } else { format!("{base}:{qualifier}") };
+                let (name, qualifier) = ("order-function".to_owned(), qualifier.to_owned());
+                assert_eq!(FunctionName::parse(&text), FunctionName { base, name, qualifier }, "{text}");
+            }
         }
     }
 }
