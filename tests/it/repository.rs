@@ -128,8 +128,11 @@ tokio = {{ version = "1", features = ["macros", "rt-multi-thread"] }}
 fn rust_files(folder: &Path, text: &mut String) {
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
-        if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
-            rust_files(&path, text);
+        if path.is_dir() {
+            // What cargo builds into has this file.
+            if !path.join("CACHEDIR.TAG").exists() {
+                rust_files(&path, text);
+            }
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             text.push_str(&fs::read_to_string(&path).expect("UTF-8"));
         }
