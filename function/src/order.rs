@@ -69,7 +69,7 @@ mod tests {
     async fn a_malformed_order_is_a_permanent_error() {
         assert_eq!(
             outcome(r#"{"id":"A-1","quantity":"two","cents":2550}"#).await,
-            Err("permanent(payload is JSON of another shape (line 1, column 28))".into())
+            Err("permanent(payload does not match the expected type: quantity: expected u32, found string (line 1, column 28))".into())
         );
         assert_eq!(
             outcome(r#"{"id":"A-1","quantity":2,"cents":18446744073709551615}"#).await,

@@ -1,19 +1,21 @@
+use std::str::FromStr;
+
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::Record;
+use crate::{Record, json_mismatch::JsonMismatch};
 
-/// A payload that is not what the processor expects. Trying again will not help, so it is a permanent error.
+/// A payload that is not what the processor expects: a permanent error, because no retry changes a payload.
 ///
-/// The texts say what is wrong and where, never what the payload holds: they end up in logs.
+/// The texts name the place and the kind of the fault and hold nothing of the payload, because they end up in logs.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PayloadError {
-    /// The payload is not JSON, or not of the expected shape.
-    #[error("payload is {fault} (line {line}, column {column})")]
+    /// The payload is not JSON, or does not match the expected type.
+    #[error("payload {kind} (line {line}, column {column})")]
     Json {
-        /// In which way.
-        fault: JsonFault,
+        /// Kind of the fault.
+        kind: JsonErrorKind,
         /// Line, from one.
         line: usize,
         /// Column, from one.
@@ -22,41 +24,62 @@ pub enum PayloadError {
     /// The payload is not UTF-8.
     #[error("payload is not UTF-8 (byte {offset})")]
     Text {
-        /// Zero-based position of the first byte that is not.
+        /// Zero-based position of the first byte that is not UTF-8.
         offset: usize,
+    },
+    /// The payload is text that the expected type cannot be parsed from.
+    ///
+    /// The type's own error is left out, because it may quote the text.
+    #[error("payload cannot be parsed as {expected}")]
+    Parse {
+        /// Name of the expected type, such as `u32`.
+        expected: &'static str,
     },
     /// The payload is not a protobuf message of the expected type.
     #[cfg(feature = "protobuf")]
     #[error("payload is not the expected protobuf message: {description}")]
     Protobuf {
-        /// What prost says: names of messages and fields, and wire types.
+        /// Description by prost: names of messages and fields, and wire types.
         description: String,
     },
 }
 
-/// In which way a payload is not the expected JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum JsonFault {
-    /// It ends too early.
-    #[error("incomplete JSON")]
+/// The kind of a fault in a JSON payload.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum JsonErrorKind {
+    /// The JSON ends too early.
+    #[error("is incomplete JSON")]
     Incomplete,
-    /// It is not JSON.
-    #[error("not JSON")]
+    /// The payload is not JSON.
+    #[error("is not JSON")]
     Syntax,
-    /// It is JSON, but a member is absent or has another type.
-    #[error("JSON of another shape")]
-    Shape,
+    /// The JSON does not match the expected type: a field is missing or has another type, for example.
+    #[error("does not match the expected type{}", detail(mismatch.as_deref()))]
+    Mismatch {
+        /// The place and the difference; `None` if only `serde_json` can read the type, as with
+        /// [`RawValue`](serde_json::value::RawValue).
+        mismatch: Option<Box<JsonMismatch>>,
+    },
 }
 
-impl From<&serde_json::Error> for PayloadError {
-    fn from(error: &serde_json::Error) -> Self {
+fn detail(mismatch: Option<&JsonMismatch>) -> String {
+    mismatch.map_or_else(String::new, |mismatch| format!(": {mismatch}"))
+}
+
+impl PayloadError {
+    /// Describes an error of `serde_json` without the values that its text quotes.
+    pub(crate) fn of_json(
+        error: &serde_json::Error,
+        mismatch: impl FnOnce() -> Option<JsonMismatch>,
+    ) -> Self {
         use serde_json::error::Category;
-        let fault = match error.classify() {
-            Category::Eof => JsonFault::Incomplete,
-            Category::Data => JsonFault::Shape,
-            Category::Syntax | Category::Io => JsonFault::Syntax,
+        let kind = match error.classify() {
+            Category::Eof => JsonErrorKind::Incomplete,
+            Category::Data => JsonErrorKind::Mismatch { mismatch: mismatch().map(Box::new) },
+            Category::Syntax | Category::Io => JsonErrorKind::Syntax,
         };
-        PayloadError::Json { fault, line: error.line(), column: error.column() }
+        PayloadError::Json { kind, line: error.line(), column: error.column() }
     }
 }
 
@@ -66,17 +89,23 @@ impl<'a> Record<'a> {
     /// Only what the type reads is checked to be UTF-8: a member that it ignores may hold any bytes. Call
     /// [`text`](Self::text) first if the whole payload must be valid.
     ///
-    /// The error names a line and a column, but no value of the payload. In contrast, an error of `serde_json` that a
-    /// processor makes by itself quotes values. [`ProcessError`](crate::ProcessError) leaves out what it recognizes.
+    /// The error names the field, such as `orders[2].quantity`, and the line and column, but no value of the payload. In
+    /// contrast, an error of `serde_json` itself quotes values; [`ProcessError`](crate::ProcessError) leaves out those that
+    /// it recognizes. To find the field, the payload is read a second time.
     ///
     /// # Errors
     ///
     /// [`PayloadError::Json`].
     pub fn json<T: Deserialize<'a>>(&self) -> Result<T, PayloadError> {
-        serde_json::from_slice(self.data()).map_err(|error| PayloadError::from(&error))
+        let data = self.data();
+        serde_json::from_slice(data)
+            .map_err(|error| PayloadError::of_json(&error, || JsonMismatch::find::<T>(data)))
     }
 
-    /// The data as UTF-8 text.
+    /// Returns the data as UTF-8 text.
+    ///
+    /// To parse a value out of it, use [`parse`](Self::parse): `record.text()?.parse::<u32>()?` compiles as well, but its
+    /// error is retryable, so a malformed payload blocks the shard until the mapping discards it.
     ///
     /// # Errors
     ///
@@ -85,7 +114,26 @@ impl<'a> Record<'a> {
         std::str::from_utf8(self.data()).map_err(|error| PayloadError::Text { offset: error.valid_up_to() })
     }
 
-    /// The data as a protobuf message.
+    /// Parses the data as text. A payload that cannot be parsed is a permanent error.
+    ///
+    /// ```
+    /// # use kinesis_handler::{ProcessError, Record};
+    /// async fn process(record: Record<'_>) -> Result<(), ProcessError> {
+    ///     let temperature: f64 = record.parse()?;
+    ///     kinesis_handler::tracing::info!(temperature, "measured");
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError::Text`] and [`PayloadError::Parse`].
+    pub fn parse<T: FromStr>(&self) -> Result<T, PayloadError> {
+        let expected = std::any::type_name::<T>();
+        self.text()?.parse().map_err(|_| PayloadError::Parse { expected })
+    }
+
+    /// Reads the data as a protobuf message.
     ///
     /// # Errors
     ///
@@ -119,7 +167,9 @@ mod tests {
         check_json(r#"{"id":"7","cents":5}"#, Ok(Order { id: "7", cents: 5 }));
         check_json(
             r#"{"id":"7","cents":"secret"}"#,
-            Err("payload is JSON of another shape (line 1, column 26)"),
+            Err(
+                "payload does not match the expected type: cents: expected u64, found string (line 1, column 26)",
+            ),
         );
         check_json(r#"{"id":"7""#, Err("payload is incomplete JSON (line 1, column 9)"));
         check_json("secret", Err("payload is not JSON (line 1, column 1)"));
@@ -137,6 +187,16 @@ mod tests {
         assert_eq!(OwnedRecord::new("été").as_record().text(), Ok("été"));
         let error = OwnedRecord::new(b"ab\xff").as_record().text().expect_err("not UTF-8");
         assert_eq!(error.to_string(), "payload is not UTF-8 (byte 2)");
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_parsed_is_named_by_its_type() {
+        assert_eq!(OwnedRecord::new("-17").as_record().parse::<i32>(), Ok(-17));
+        let error = OwnedRecord::new("secret").as_record().parse::<u32>().expect_err("not a number");
+        assert_eq!(error.to_string(), "payload cannot be parsed as u32");
+        assert!(crate::ProcessError::from(error).is_permanent());
+        let error = OwnedRecord::new(b"\xff").as_record().parse::<u32>().expect_err("not UTF-8");
+        assert_eq!(error.to_string(), "payload is not UTF-8 (byte 0)");
     }
 
     #[cfg(feature = "protobuf")]

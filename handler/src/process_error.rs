@@ -2,29 +2,70 @@ use std::{borrow::Cow, error::Error, fmt};
 
 use crate::PayloadError;
 
-/// Any error, boxed.
+/// A boxed error of any type.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Why a processor could not finish a record, and whether another try can help.
+/// An error of a processor, and whether a retry can help.
 ///
-/// `?` turns every error into a *retryable* one, except a [`PayloadError`] (alone or as another error's source), which
-/// is *permanent*. To say it yourself, use [`permanent`], [`retryable`] or [`Classify`].
+/// **By default an error is retryable**: `?` makes a retryable error of every error type, because only the processor knows
+/// which of its errors a retry cannot fix. The exception is a [`PayloadError`], alone or as the source of another error,
+/// which is permanent. To decide, use [`Classify`] on a result, or return [`permanent`] or [`retryable`]:
 ///
-/// A failed record is reported to Lambda in both cases: without a quarantine nothing else would keep it.
+/// | error | `?` makes it |
+/// |---|---|
+/// | [`record.json()`](crate::Record::json), [`text`](crate::Record::text), [`parse`](crate::Record::parse), `protobuf` | permanent |
+/// | any other type that implements [`std::error::Error`]: I/O, HTTP, AWS SDK, `ParseIntError` | retryable |
+/// | `anyhow::Error`, `Box<dyn Error + Send + Sync>`, `String`, `&str` | nothing: it does not compile without [`Classify`] |
 ///
-/// It is no [`std::error::Error`] itself; that is what allows the conversion from all of them.
+/// A retryable error of a record that can never succeed blocks its shard until the mapping discards the record. So make
+/// errors about the record's content permanent.
+///
+/// Both kinds are reported to Lambda as a batch item failure; they differ in the quarantine, which takes a record with a
+/// permanent error at once.
+///
+/// # Errors that `?` does not convert
+///
+/// `anyhow::Error`, boxed errors and text do not implement [`std::error::Error`], and Rust permits no further conversion
+/// next to the one from all types that do (E0119). `?` on such an error does not compile:
+///
+/// ```compile_fail,E0277
+/// # use kinesis_handler::{ProcessError, Record};
+/// # fn store(_: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> { Ok(()) }
+/// async fn process(record: Record<'_>) -> Result<(), ProcessError> {
+///     store(record.text()?)?;
+///     Ok(())
+/// }
+/// ```
+///
+/// ```text
+/// error[E0277]: `?` couldn't convert the error: `dyn std::error::Error + Send + Sync: Sized` is not satisfied
+/// ```
+///
+/// Say whether a retry can help, and it does:
+///
+/// ```
+/// use kinesis_handler::{Classify, ProcessError, Record};
+/// # fn store(_: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> { Ok(()) }
+///
+/// async fn process(record: Record<'_>) -> Result<(), ProcessError> {
+///     store(record.text()?).retryable()?;
+///     Ok(())
+/// }
+/// ```
+///
+/// `ProcessError` does not implement [`std::error::Error`] itself, because that would rule out the conversion.
 pub struct ProcessError {
     permanent: bool,
     error: BoxError,
 }
 
 impl ProcessError {
-    /// Whether another try is pointless.
+    /// Returns whether no retry can help.
     pub fn is_permanent(&self) -> bool {
         self.permanent
     }
 
-    /// The processor's error.
+    /// Returns the processor's error.
     pub fn error(&self) -> &(dyn Error + 'static) {
         &*self.error
     }
@@ -37,7 +78,7 @@ impl<E: Error + Send + Sync + 'static> From<E> for ProcessError {
     }
 }
 
-/// An error that no other try can mend.
+/// Makes an error that no retry can fix.
 ///
 /// ```
 /// # use kinesis_handler::{ProcessError, Record, permanent};
@@ -52,13 +93,13 @@ pub fn permanent(error: impl Into<BoxError>) -> ProcessError {
     ProcessError { permanent: true, error: error.into() }
 }
 
-/// An error that another try may mend.
+/// Makes an error that a retry may fix.
 pub fn retryable(error: impl Into<BoxError>) -> ProcessError {
     ProcessError { permanent: false, error: error.into() }
 }
 
-/// Says of a result's error whether another try can help. Also takes errors that `?` does not: text, boxed errors,
-/// `anyhow::Error`.
+/// Extends [`Result`] by a decision whether a retry can help. It also takes errors that `?` does not convert: text, boxed
+/// errors and `anyhow::Error`.
 ///
 /// ```
 /// # use kinesis_handler::{Classify, ProcessError, Record};
@@ -75,14 +116,14 @@ pub trait Classify<T> {
     ///
     /// # Errors
     ///
-    /// The error, permanent.
+    /// Returns the error, as a permanent one.
     fn permanent(self) -> Result<T, ProcessError>;
 
     /// Makes an error retryable.
     ///
     /// # Errors
     ///
-    /// The error, retryable.
+    /// Returns the error, as a retryable one.
     fn retryable(self) -> Result<T, ProcessError>;
 }
 
@@ -107,7 +148,7 @@ impl fmt::Display for ProcessError {
                 f.write_str(": ")?;
             }
             match error.downcast_ref::<serde_json::Error>() {
-                Some(error) if !error.is_io() => write!(f, "{}", PayloadError::from(error))?,
+                Some(error) if !error.is_io() => write!(f, "{}", PayloadError::of_json(error, || None))?,
                 _ => f.write_str(&without_quoted_values(&error.to_string()))?,
             }
         }
@@ -137,9 +178,9 @@ pub(crate) fn without_quoted_values(text: &str) -> Cow<'_, str> {
         (None, None) => return Cow::Borrowed(text),
         (quoting, Some((end, line, column))) => {
             let start = quoting.filter(|&start| start < end).unwrap_or(0);
-            (start, end, format!("payload is not the expected JSON (line {line}, column {column})"))
+            (start, end, format!("payload does not match the expected type (line {line}, column {column})"))
         }
-        (Some(start), None) => (start, text.len(), "payload has another shape than expected".to_owned()),
+        (Some(start), None) => (start, text.len(), "payload does not match the expected type".to_owned()),
     };
     Cow::Owned(format!("{}{shown}{}", &text[..start], without_quoted_values(&text[end..])))
 }
@@ -218,7 +259,7 @@ mod tests {
     #[test]
     fn a_wrapper_of_a_json_error_does_not_quote_the_payload() {
         let shape = || serde_json::from_str::<u32>("\"secret\"").expect_err("text is no number");
-        let place = "payload is not the expected JSON (line 1, column 8)";
+        let place = "payload does not match the expected type (line 1, column 8)";
         check(WrappedError::Transparent(shape()).into(), &format!("retryable({place})"));
         check(WrappedError::Formatted(shape()).into(), &format!("retryable(order 7: {place}, dropped)"));
         check(io::Error::other(shape()).into(), &format!("retryable({place})"));
@@ -230,7 +271,7 @@ mod tests {
         // As plain `anyhow` and `format!("{error:?}")` do.
         check(
             permanent(format!("{:?}", shape())),
-            "permanent(Error(\"payload has another shape than expected)",
+            "permanent(Error(\"payload does not match the expected type)",
         );
     }
 
@@ -243,17 +284,17 @@ mod tests {
         }
 
         let unknown = serde_json::from_str::<Kind>("\"secret\"").expect_err("unknown").to_string();
-        check(retryable(unknown), "retryable(payload is not the expected JSON (line 1, column 8))");
+        check(retryable(unknown), "retryable(payload does not match the expected type (line 1, column 8))");
         // Without a position.
         let value = serde_json::from_value::<u32>("secret".into()).expect_err("text is no number");
         check(
             retryable(format!("order 9: {value}")),
-            "retryable(order 9: payload has another shape than expected)",
+            "retryable(order 9: payload does not match the expected type)",
         );
         // A reader of the payload's own, and a value that looks like a position.
         let custom: serde_json::Error = serde::de::Error::custom("secret at line 3 column 4");
         for text in ["secret at line 1 column 8", &format!("{custom} at line 1 column 8")] {
-            check(retryable(text), "retryable(payload is not the expected JSON (line 1, column 8))");
+            check(retryable(text), "retryable(payload does not match the expected type (line 1, column 8))");
         }
         check(retryable("meet me at line 4"), "retryable(meet me at line 4)");
         check(retryable("no table at line x column 7"), "retryable(no table at line x column 7)");
@@ -263,6 +304,6 @@ mod tests {
     fn a_json_error_does_not_quote_the_payload() {
         let error = serde_json::from_str::<u32>("\"secret\"").expect_err("text is no number");
         assert!(error.to_string().contains("secret"));
-        check(error.into(), "retryable(payload is JSON of another shape (line 1, column 8))");
+        check(error.into(), "retryable(payload does not match the expected type (line 1, column 8))");
     }
 }

@@ -14,6 +14,6 @@ fn the_demo_shows_what_the_readme_says() {
     let readme = fs::read_to_string(repository().join("README.md")).expect("the README is there");
     let shown = readme.split_once("$ make demo\n").and_then(|(_, rest)| rest.split_once("```"));
     assert_eq!(stdout, shown.expect("the README has the demo").0);
-    assert!(stderr.contains(": payload is JSON of another shape"), "{stderr}");
+    assert!(stderr.contains(": payload does not match the expected type"), "{stderr}");
     assert!(stderr.contains("kinesis-kit: 5 invocations, 1 cold start"), "{stderr}");
 }
