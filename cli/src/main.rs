@@ -18,6 +18,7 @@ mod record_position;
 mod stream_point;
 mod object_prefix;
 mod aws;
+mod event_source_mappings;
 mod kinesis;
 mod halt;
 mod interrupts;

@@ -9,32 +9,35 @@ use std::{
     time::Duration,
 };
 
-use aws_sdk_lambda::Client;
+use aws_sdk_lambda::types::EventSourceMappingConfiguration;
 use kinesis_handler::journal::{JournalShard, RecordState};
 use tokio::time::timeout;
 
 use crate::{
-    aws::{self, ApiFailure, Attempts},
+    aws::Attempts,
     error::chain,
+    event_source_mappings,
+    function_name::FunctionName,
     kinesis::{Api, now_ms},
     note::note,
     stream_name::StreamName,
 };
 
-/// Time after which no invocation with the record of an entry is still running: twice the longest timeout of a function.
+/// Time after which no invocation with the record of an entry is still running: twice the longest timeout of a function,
+/// which is 5,400 s on Lambda Managed Instances.
 ///
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
-const QUIET: Duration = Duration::from_secs(60 * 60);
+const QUIET: Duration = Duration::from_secs(3 * 60 * 60);
 
-/// Longest wait for the list of a stream's shards, or of a function's mappings.
-const LIST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for the list of a stream's shards: longer than a request that is throttled is repeated.
+const LIST_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// Reason why the mapping no longer retries a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stranded {
     /// The record is older than the mapping's maximum record age.
     MaxAge,
-    /// The shard is closed, and nothing has written the entry for an hour.
+    /// The shard is closed, and nothing has written the entry for three hours.
     ClosedShard,
 }
 
@@ -48,70 +51,71 @@ impl Stranded {
     }
 }
 
-/// Settings of event source mappings that say how long they retry.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Retries {
-    /// The maximum record age for every stream, if it was given.
-    max_age: Option<Duration>,
-    /// The limits by stream ARN, if a function's mappings were read.
-    by_stream: HashMap<String, Limits>,
+/// A source of the limits that say how long the event source mappings retry.
+#[derive(Debug)]
+pub(crate) enum Retries {
+    /// Nothing is known: only entries of closed shards are stranded.
+    Unknown,
+    /// The maximum record age for every stream.
+    MaxAge(Duration),
+    /// The mappings from the stream to this function.
+    Mappings(FunctionName),
 }
 
 /// The limits of all mappings from one stream to a function.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Limits {
-    /// `None` if one of them has no maximum age.
+    /// `None` if one of them has no maximum age, or none is known.
     max_age: Option<Duration>,
     /// Whether one of them retries until the record leaves the stream.
     is_endless: bool,
 }
 
 impl Retries {
-    /// Takes the maximum age that was given, or else reads the mappings of the function. Without either, and if they
-    /// cannot be read, only entries of closed shards are stranded.
-    pub(crate) async fn new(max_age: Option<Duration>, function: Option<&str>) -> Self {
-        let (None, Some(name)) = (max_age, function) else {
-            return Retries { max_age, ..Retries::default() };
-        };
-        let limits = timeout(LIST_TIMEOUT, limits(name)).await;
-        match limits.unwrap_or_else(|_| Err(no_answer())) {
-            Ok(by_stream) => Retries { max_age, by_stream },
-            Err(failure) => {
-                note(format_args!(
-                    "the maximum record age of {name} is not known: {failure}; give it with --max-age, or entries of \
-                     open shards count as being retried"
-                ));
-                Retries::default()
-            }
+    /// Takes the maximum age that was given, or else the mappings of the function, which are read when they are needed.
+    pub(crate) fn new(max_age: Option<Duration>, function: Option<&str>) -> Self {
+        match (max_age, function) {
+            (Some(max_age), _) => Retries::MaxAge(max_age),
+            (None, Some(name)) => Retries::Mappings(FunctionName::parse(name)),
+            (None, None) => Retries::Unknown,
         }
     }
 
-    fn of(&self, stream_arn: &str) -> Limits {
-        let unknown = Limits { max_age: self.max_age, is_endless: false };
-        self.by_stream.get(stream_arn).copied().unwrap_or(unknown)
+    /// Returns the limits for a stream; if its mappings cannot be read, nothing is known.
+    async fn limits(&self, stream_arn: &str) -> Limits {
+        let function = match self {
+            Retries::Unknown => return Limits::default(),
+            Retries::MaxAge(max_age) => return Limits { max_age: Some(*max_age), is_endless: false },
+            Retries::Mappings(function) => function,
+        };
+        match event_source_mappings::to_function(function, stream_arn).await {
+            Ok(mappings) => limits(&mappings),
+            Err(error) => {
+                note(format_args!(
+                    "the maximum record age of the mappings from {stream_arn} to {} is not known: {}; give it with \
+                     --max-age, or entries of open shards count as being retried",
+                    function.name,
+                    chain(&error)
+                ));
+                Limits::default()
+            }
+        }
     }
 }
 
-/// Reads the limits of a function's mappings, by stream ARN.
-async fn limits(function: &str) -> Result<HashMap<String, Limits>, String> {
-    let region = function.strip_prefix("arn:").and_then(|rest| rest.split(':').nth(2));
-    let config = aws::config(region).await.map_err(|error| chain(&error))?;
-    let request = Client::new(&config).list_event_source_mappings().function_name(function);
-    let mut pages = request.into_paginator().items().send();
-    let mut by_stream: HashMap<String, Limits> = HashMap::new();
-    while let Some(mapping) = pages.next().await {
-        let mapping = mapping.map_err(|error| ApiFailure::from(error).to_string())?;
-        let Some(source_arn) = mapping.event_source_arn else { continue };
-        // A fan-out consumer's ARN has that of its stream in front.
-        let stream_arn = source_arn.split_once("/consumer/").map_or(&*source_arn, |(stream, _)| stream);
+/// Returns what all of these mappings keep: the longest age counts.
+fn limits(mappings: &[EventSourceMappingConfiguration]) -> Limits {
+    let limits = mappings.iter().map(|mapping| {
         let seconds = mapping.maximum_record_age_in_seconds.and_then(|seconds| u64::try_from(seconds).ok());
         let max_age = seconds.map(Duration::from_secs);
-        let is_endless = max_age.is_none() && mapping.maximum_retry_attempts.is_none_or(|times| times < 0);
-        let limits = by_stream.entry(stream_arn.to_owned()).or_insert(Limits { max_age, is_endless });
-        limits.max_age = limits.max_age.zip(max_age).map(|(one, other)| one.max(other));
-        limits.is_endless |= is_endless;
-    }
-    Ok(by_stream)
+        let retries_endlessly = mapping.maximum_retry_attempts.is_none_or(|times| times < 0);
+        Limits { max_age, is_endless: max_age.is_none() && retries_endlessly }
+    });
+    let longest = limits.reduce(|one, other| Limits {
+        max_age: one.max_age.zip(other.max_age).map(|(one, other)| one.max(other)),
+        is_endless: one.is_endless || other.is_endless,
+    });
+    longest.unwrap_or_default()
 }
 
 /// Tells stranded entries from those whose records the mapping still retries.
@@ -119,13 +123,15 @@ async fn limits(function: &str) -> Result<HashMap<String, Limits>, String> {
 pub(crate) struct StrandedEntries {
     retries: Retries,
     now_ms: u64,
+    /// The limits by stream ARN.
+    limits: RefCell<HashMap<String, Limits>>,
     /// The closed shards by stream ARN; none if they cannot be listed.
     closed: RefCell<HashMap<String, HashSet<String>>>,
 }
 
 impl StrandedEntries {
     pub(crate) fn new(retries: Retries) -> Self {
-        StrandedEntries { retries, now_ms: now_ms(), closed: RefCell::default() }
+        StrandedEntries { retries, now_ms: now_ms(), limits: RefCell::default(), closed: RefCell::default() }
     }
 
     /// Returns why the mapping no longer retries the record of a retry entry; `None` if it may.
@@ -133,14 +139,28 @@ impl StrandedEntries {
         let is_past = |since_ms: u64, time: Duration| {
             u128::from(self.now_ms.saturating_sub(since_ms)) > time.as_millis()
         };
-        let limits = self.retries.of(shard.stream_arn);
         let arrival_ms = entry.progress.arrival_ms.unwrap_or(entry.updated_ms);
+        // Nothing is asked for without need.
+        if !is_past(arrival_ms.min(entry.updated_ms), QUIET) {
+            return None;
+        }
+        let limits = self.limits(shard.stream_arn).await;
         // The mapping tests the age before each invocation, and the last invocation may take its time.
         if limits.max_age.is_some_and(|max_age| is_past(arrival_ms, max_age + QUIET)) {
             return Some(Stranded::MaxAge);
         }
         let may_be = !limits.is_endless && is_past(entry.updated_ms, QUIET);
         (may_be && self.is_closed(shard).await).then_some(Stranded::ClosedShard)
+    }
+
+    async fn limits(&self, stream_arn: &str) -> Limits {
+        let known = self.limits.borrow().get(stream_arn).copied();
+        if let Some(limits) = known {
+            return limits;
+        }
+        let limits = self.retries.limits(stream_arn).await;
+        self.limits.borrow_mut().insert(stream_arn.to_owned(), limits);
+        limits
     }
 
     async fn is_closed(&self, shard: JournalShard<'_>) -> bool {
@@ -168,11 +188,7 @@ async fn closed_shards(stream_arn: &str) -> Result<HashSet<String>, String> {
         api.shards().await
     };
     let shards = timeout(LIST_TIMEOUT, list).await;
-    let shards = shards.map_err(|_| no_answer())?;
-    let shards = shards.map_err(|error| chain(&error))?;
+    let no_answer = |_| format!("no answer within {} seconds", LIST_TIMEOUT.as_secs());
+    let shards = shards.map_err(no_answer)?.map_err(|error| chain(&error))?;
     Ok(shards.into_iter().filter(|shard| !shard.is_open).map(|shard| shard.id).collect())
-}
-
-fn no_answer() -> String {
-    format!("no answer within {} seconds", LIST_TIMEOUT.as_secs())
 }

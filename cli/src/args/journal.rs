@@ -12,17 +12,17 @@ first: otherwise the handler skips them.
 
 The function sees a discarded record when a later batch of its shard arrives. After the last record of a shard none \
 arrives, so its entry stays one of kind retry. It is shown as stranded if the record is older than the mapping's maximum \
-record age by an hour (--max-age, or --mapping-of), or if the shard is closed and nothing has written the entry for an \
-hour, unless the mapping is known to retry without a limit. The hour is twice the longest timeout of a function; on \
-Managed Instances add longer timeouts to --max-age.
+record age by three hours (--max-age, or --mapping-of), or if the shard is closed and nothing has written the entry for \
+three hours, unless the mapping is known to retry without a limit. Three hours are twice the longest timeout of a \
+function, that of Managed Instances.
 
 An item that cannot be read is listed with its keys, pk and sk: `journal clear --item PK SK --yes` deletes it.
 
 Without an application, a stream given by its ARN and a shard, the table is scanned for its shards, which costs as \
 much as reading all of it; with them, only that shard is queried.
 
-Permissions: dynamodb:Query, and Scan; for clear DeleteItem; kinesis:ListShards if an entry was not written for an hour; \
-lambda:ListEventSourceMappings for --mapping-of.
+Permissions: dynamodb:Query, and Scan; for clear DeleteItem; kinesis:ListShards if an entry was not written for three \
+hours; lambda:ListEventSourceMappings and kinesis:ListStreamConsumers for --mapping-of.
 
 Exit codes:
   0  done
@@ -97,7 +97,7 @@ pub(crate) struct RetriesArgs {
     /// The mapping's MaximumRecordAgeInSeconds: it no longer retries records that are older
     #[arg(long, value_name = "SECONDS", value_parser = max_age())]
     pub(crate) max_age: Option<u64>,
-    /// Read the maximum record age from the event source mappings of this function
+    /// Read the maximum record age from the event source mappings of this function, of its versions and its aliases
     #[arg(long, value_name = "FUNCTION", conflicts_with = "max_age")]
     pub(crate) mapping_of: Option<String>,
 }

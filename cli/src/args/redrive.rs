@@ -30,7 +30,8 @@ pub(crate) struct RedriveArgs {
     #[arg(long, value_name = "TABLE", help_heading = "Where failure records are")]
     pub(crate) holes: Option<String>,
     /// With --holes: the mapping's MaximumRecordAgeInSeconds, by default that of --function's mappings. Retry entries of
-    /// records that are an hour older are redriven, too, as are those of closed shards that were not written for an hour
+    /// records that are three hours older are redriven, too, as are those of closed shards that were not written for three
+    /// hours
     #[arg(long, value_name = "SECONDS", requires = "holes", value_parser = max_age(), help_heading = "Where failure records are")]
     pub(crate) max_age: Option<u64>,
     #[command(flatten)]
@@ -95,6 +96,8 @@ OUTCOME (`outcome` in JSON):
   failed      records from this one on are not processed; the next run resumes there
   lost        neither the stream nor the payload has some records; all others are processed or quarantined
   refused     it may be forged, and nothing was delivered: see below
+  unknown     Lambda does not list the event source mappings of --function, so nothing was delivered; the next run asks \
+again
   unreadable  it is not a failure record of a Kinesis stream, or its source does not return it
   halted      the run ended before all of its records were processed
   found       with --dry-run: its records can be delivered
@@ -117,7 +120,7 @@ the permission to write failure records.
 
 Permissions: kinesis:GetShardIterator, GetRecords; lambda:InvokeFunction, ListEventSourceMappings; for the source \
 sqs:GetQueueUrl, GetQueueAttributes, ReceiveMessage, ChangeMessageVisibility, DeleteMessage, or s3:ListBucket, \
-GetObject, DeleteObject, or dynamodb:Scan, Query, DeleteItem and kinesis:ListShards.
+GetObject, DeleteObject, or dynamodb:Scan, Query, DeleteItem and kinesis:ListShards, ListStreamConsumers.
 
 Exit codes:
   0    all done

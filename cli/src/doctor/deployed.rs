@@ -11,7 +11,9 @@ use super::{
 };
 use crate::{
     aws::{self, Attempts, AwsError, Repeater},
-    error::Error,
+    error::{Error, chain},
+    event_source_mappings::{MappingReader, invokes},
+    function_name::FunctionName,
     kinesis::Api,
     note::note,
     stream_name::StreamName,
@@ -30,34 +32,27 @@ pub(super) async fn subject(name: &str) -> Result<Subject, Error> {
         streams: BTreeMap::new(),
     };
     let configuration = account.configuration(name).await?;
-    let arn = configuration.function_arn.clone();
-    let function_name = configuration.function_name.clone();
-    let unqualified = arn.as_deref().map(unqualified).map(str::to_owned);
+    let function_arn = configuration.function_arn.as_deref().or(configuration.function_name.as_deref());
+    let invoked = FunctionName::parse(function_arn.unwrap_or(name));
     // A qualified name selects the mappings of that alias or version.
-    let qualifier = qualifier(name).map(str::to_owned);
+    let selected = FunctionName::parse(name).qualifier;
     account.functions.insert(name.to_owned(), Setting::Known(function(&configuration)));
 
     let mut mappings = Vec::new();
-    for found in account.mappings(name).await? {
+    // Those of the region, because the list of a function lacks those of its aliases and versions.
+    for found in MappingReader::connect(region).await?.list(None).await? {
         let Some(source) = found.event_source_arn.clone().filter(|arn| arn.contains(":kinesis:")) else {
             continue;
         };
-        let invoked = found.function_arn.clone();
-        let invokes = match (&invoked, &unqualified) {
-            (Some(invoked), Some(unqualified)) => self::unqualified(invoked) == unqualified,
-            (Some(invoked), None) => Some(self::name(invoked)) == function_name.as_deref(),
-            // Emulators leave it out.
-            (None, _) => true,
-        };
-        let is_selected =
-            qualifier.is_none() || invoked.as_deref().and_then(self::qualifier) == qualifier.as_deref();
-        if !invokes || !is_selected {
+        let arn = found.function_arn.clone().unwrap_or_default();
+        let qualifier = FunctionName::parse(&arn).qualifier;
+        if !invokes(&found, &invoked) || !(selected.is_empty() || qualifier == selected) {
             continue;
         }
-        // A mapping of an alias or version has the variables of that version.
-        let qualified = invoked.filter(|invoked| self::qualifier(invoked).is_some() && qualifier.is_none());
         let mut mapping = mapping(found);
-        mapping.function = account.function(qualified.as_deref().unwrap_or(name)).await;
+        // A mapping of an alias or version has the variables of that version.
+        let is_qualified = selected.is_empty() && !qualifier.is_empty();
+        mapping.function = account.function(if is_qualified { &arn } else { name }).await;
         mapping.stream = account.stream(&source).await;
         mappings.push(mapping);
     }
@@ -79,27 +74,11 @@ impl Account {
         self.repeater.request(&resource, "GetFunctionConfiguration", Attempts::Few, request).await
     }
 
-    /// Returns the mappings of the region: those of a function's name are not those of its aliases and versions.
-    async fn mappings(&self, name: &str) -> Result<Vec<EventSourceMappingConfiguration>, AwsError> {
-        let (mut mappings, mut marker) = (Vec::new(), None);
-        loop {
-            let request = || self.client.list_event_source_mappings().set_marker(marker.clone()).send();
-            let resource = format!("function {name}");
-            let page =
-                self.repeater.request(&resource, "ListEventSourceMappings", Attempts::Few, request).await?;
-            mappings.extend(page.event_source_mappings.unwrap_or_default());
-            match page.next_marker.filter(|marker| !marker.is_empty()) {
-                Some(next) => marker = Some(next),
-                None => return Ok(mappings),
-            }
-        }
-    }
-
     async fn function(&mut self, name: &str) -> Setting<Function> {
         if !self.functions.contains_key(name) {
             let setting = match self.configuration(name).await {
                 Ok(configuration) => Setting::Known(function(&configuration)),
-                Err(error) => Setting::Unknown(explain(&error)),
+                Err(error) => Setting::Unknown(chain(&error)),
             };
             self.functions.insert(name.to_owned(), setting);
         }
@@ -112,7 +91,7 @@ impl Account {
             let stream = match describe(arn).await {
                 Ok(stream) => stream,
                 Err(error) => {
-                    let error = explain(&error);
+                    let error = chain(&error);
                     note(format_args!("{error}"));
                     Stream {
                         retention_hours: Setting::Unknown(error.clone()),
@@ -127,17 +106,6 @@ impl Account {
     }
 }
 
-/// Returns an error with its causes.
-fn explain(error: &AwsError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
-}
-
 async fn describe(arn: &str) -> Result<Stream, AwsError> {
     let Ok(stream) = arn.parse::<StreamName>() else { return Ok(Stream::default()) };
     let description = Api::connect(stream).await?.describe().await?;
@@ -146,22 +114,6 @@ async fn describe(arn: &str) -> Result<Stream, AwsError> {
         distribution: description.distribution.into(),
         ..Stream::default()
     })
-}
-
-/// Returns a function's ARN without alias or version.
-fn unqualified(arn: &str) -> &str {
-    qualifier(arn).map_or(arn, |qualifier| &arn[..arn.len() - qualifier.len() - 1])
-}
-
-/// Returns alias or version of `NAME:QUALIFIER`, also in an ARN.
-fn qualifier(name: &str) -> Option<&str> {
-    let name = name.split_once(":function:").map_or(name, |(_, name)| name);
-    name.split_once(':').map(|(_, qualifier)| qualifier)
-}
-
-fn name(arn: &str) -> &str {
-    let name = arn.split_once(":function:").map_or(arn, |(_, name)| name);
-    name.split_once(':').map_or(name, |(name, _)| name)
 }
 
 fn function(configuration: &GetFunctionConfigurationOutput) -> Function {

@@ -164,7 +164,7 @@ async fn for_each(
         Kind::All => &[StateKind::Retry, StateKind::Hole],
     };
     let max_age = retries.max_age.map(Duration::from_secs);
-    let stranded_entries = StrandedEntries::new(Retries::new(max_age, retries.mapping_of.as_deref()).await);
+    let stranded_entries = StrandedEntries::new(Retries::new(max_age, retries.mapping_of.as_deref()));
     let visit = async |shard: JournalShard<'_>| {
         for &of_kind in kinds {
             let entries = table.states(shard, of_kind).await?;

@@ -129,8 +129,8 @@ impl<'l, 'r> LaneWork<'l, 'r> {
         if done == Some(record.last) {
             return Ok(());
         }
-        if let Some(why) = self.run.membership.refusal(record).await {
-            job.fail(Fate::Refused { why });
+        if let Some(objection) = self.run.membership.objection(record).await {
+            job.fail(objection.into());
             return Ok(());
         }
         let payload = match record.payload_records() {

@@ -1,11 +1,13 @@
-use std::{cell::RefCell, collections::HashMap};
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
-use aws_sdk_lambda::Client;
+use aws_sdk_lambda::types::EventSourceMappingConfiguration;
+use tokio::sync::OnceCell;
 
-use super::failure_record::{FailureRecord, Owner, stream_of};
+use super::failure_record::{FailureRecord, Owner};
 use crate::{
-    aws::{self, Attempts, AwsError, Repeater},
-    error::Error,
+    aws::AwsError,
+    error::{Error, chain},
+    event_source_mappings::{MappingReader, invokes},
     function_name::FunctionName,
     stream_name::StreamName,
 };
@@ -18,15 +20,26 @@ pub(super) enum Membership {
     Function(Box<Mappings>),
 }
 
+/// A reason not to deliver the records of a failure record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Objection {
+    /// It does not belong to the target.
+    Foreign { why: String },
+    /// The mappings of its event source cannot be listed.
+    Unknown { why: String },
+}
+
 /// The event source mappings of a function.
 #[derive(Debug)]
 pub(super) struct Mappings {
-    client: Client,
-    repeater: Repeater,
+    reader: MappingReader,
     function: FunctionName,
-    /// ARNs of event sources, by the version or alias that the mapping invokes; empty for none.
-    event_sources: RefCell<HashMap<String, Vec<String>>>,
+    /// The answers by event source. Asking again for each of many failure records would take hours.
+    event_sources: RefCell<HashMap<String, Rc<OnceCell<IsEventSource>>>>,
 }
+
+/// Whether a mapping delivers an event source to the function, or why that is not known.
+type IsEventSource = Result<bool, String>;
 
 impl Membership {
     pub(super) fn any() -> Self {
@@ -39,98 +52,102 @@ impl Membership {
 
     /// Asks for the mappings of the function, so that a missing permission shows before anything is done.
     pub(super) async fn of_function(name: &str) -> Result<Self, Error> {
+        let function = FunctionName::parse(name);
         let region = name.strip_prefix("arn:").and_then(|rest| rest.split(':').nth(2));
-        let mappings = Mappings {
-            client: Client::new(&aws::config(region).await?),
-            repeater: Repeater::default(),
-            function: FunctionName::parse(name),
-            event_sources: RefCell::default(),
-        };
-        mappings.event_sources(&mappings.function.qualifier).await.map_err(|error| {
-            let error = crate::error::chain(&error);
+        let reader = MappingReader::connect(region).await?;
+        reader.check(&function.base).await.map_err(|error| {
+            let error = chain(&error);
             Error::Usage(format!(
                 "the event source mappings of the function cannot be listed, so that failure records of other streams \
                  could be redriven: {error}; allow lambda:ListEventSourceMappings, or give --stream or --any-stream"
             ))
         })?;
-        Ok(Membership::Function(Box::new(mappings)))
+        Ok(Membership::Function(Box::new(Mappings { reader, function, event_sources: RefCell::default() })))
     }
 
-    /// Returns why a failure record does not belong to the target; `None` if it does.
-    pub(super) async fn refusal(&self, record: &FailureRecord) -> Option<String> {
+    /// Returns why the records of a failure record are not delivered; `None` if it belongs to the target.
+    pub(super) async fn objection(&self, record: &FailureRecord) -> Option<Objection> {
         let stream_arn = record.stream.as_str();
         match self {
             Membership::Any => None,
             Membership::Stream(StreamName::Arn(arn)) if arn.as_str() == stream_arn => None,
             Membership::Stream(StreamName::Name(name)) if name == record.stream.name() => None,
             Membership::Stream(stream) => {
-                Some(format!("it names the stream {stream_arn}, not {stream}: confirm with --any-stream"))
+                Some(Objection::foreign(format!("it names the stream {stream_arn}, not {stream}")))
             }
-            Membership::Function(mappings) => mappings.refusal(record).await,
+            Membership::Function(mappings) => mappings.objection(record).await,
         }
     }
 }
 
+impl Objection {
+    fn foreign(why: String) -> Self {
+        Objection::Foreign { why: format!("{why}: confirm with --any-stream") }
+    }
+}
+
 impl Mappings {
-    async fn refusal(&self, record: &FailureRecord) -> Option<String> {
+    async fn objection(&self, record: &FailureRecord) -> Option<Objection> {
         let of = &self.function.name;
-        let (qualifier, is_journal) = match &record.owner {
-            Owner::Function(arn) => {
-                let owner = FunctionName::parse(arn);
-                if !owner.is_same_function(&self.function) {
-                    return Some(format!(
-                        "it names the function {arn:?}, not {of}: confirm with --any-stream"
-                    ));
-                }
-                (owner.qualifier, false)
+        let (region, stream_region) = (self.reader.region(), record.stream.region());
+        // A mapping, its stream and its function are in one region.
+        if region != stream_region {
+            return Some(Objection::foreign(format!(
+                "its stream is in {stream_region}, and {of} in {region}"
+            )));
+        }
+        let source = &record.event_source_arn;
+        let is_of_function = match &record.owner {
+            Owner::Function(arn) if !FunctionName::parse(arn).is_same_function(&self.function) => {
+                return Some(Objection::foreign(format!("it names the function {arn:?}, not {of}")));
             }
-            Owner::Journal(_) => (self.function.qualifier.clone(), true),
-        };
-        // The function's own, and those of the version or alias that the failure record names.
-        for qualifier in [&self.function.qualifier, &qualifier] {
-            let sources = match self.event_sources(qualifier).await {
-                Ok(sources) => sources,
-                Err(error) if error.is("ResourceNotFoundException") => continue,
-                Err(error) => return Some(crate::error::chain(&error)),
-            };
+            Owner::Function(_) => self.is_event_source(source, Sources::One).await,
             // The journal names the stream of a fan-out consumer.
-            let is_of = |source: &String| match is_journal {
-                true => stream_of(source).0 == record.stream.as_str(),
-                false => *source == record.event_source_arn,
-            };
-            if sources.iter().any(is_of) {
-                return None;
+            Owner::Journal(_) => self.is_event_source(source, Sources::WithConsumers).await,
+        };
+        match is_of_function {
+            Ok(true) => None,
+            Ok(false) => Some(Objection::foreign(format!("no event source mapping of {of} reads {source}"))),
+            Err(error) => {
+                let why =
+                    format!("whether an event source mapping of {of} reads {source} is not known: {error}");
+                Some(Objection::Unknown { why })
             }
         }
-        let arn = &record.event_source_arn;
-        Some(format!("no event source mapping of {of} reads {arn}: confirm with --any-stream"))
     }
 
-    async fn event_sources(&self, qualifier: &str) -> Result<Vec<String>, AwsError> {
-        if let Some(known) = self.event_sources.borrow().get(qualifier) {
-            return Ok(known.clone());
-        }
-        let name = match qualifier {
-            "" => self.function.base.clone(),
-            _ => format!("{}:{qualifier}", self.function.base),
-        };
-        let resource = format!("function {name}");
-        let (mut sources, mut marker) = (Vec::new(), None::<String>);
-        loop {
-            let request = || {
-                let request = self.client.list_event_source_mappings().function_name(&name);
-                request.set_marker(marker.clone()).send()
+    /// Whether a mapping delivers the event source to the function, or to a version or alias of it.
+    async fn is_event_source(&self, arn: &str, sources: Sources) -> IsEventSource {
+        let cell = Rc::clone(self.event_sources.borrow_mut().entry(arn.to_owned()).or_default());
+        let list = async || {
+            let is_any = |mappings: Vec<EventSourceMappingConfiguration>| {
+                mappings.iter().any(|mapping| invokes(mapping, &self.function))
             };
-            let page =
-                self.repeater.request(&resource, "ListEventSourceMappings", Attempts::Few, request).await?;
-            let mappings = page.event_source_mappings.unwrap_or_default();
-            sources.extend(mappings.into_iter().filter_map(|mapping| mapping.event_source_arn));
-            match page.next_marker.filter(|next| !next.is_empty()) {
-                None => break,
-                next => marker = next,
+            let mut is_known = self.reader.list(Some(arn)).await.map(is_any);
+            if let (Ok(false), Sources::WithConsumers) = (&is_known, sources) {
+                is_known = self.reader.of_consumers(arn).await.map(is_any);
             }
-        }
-        self.event_sources.borrow_mut().insert(qualifier.to_owned(), sources.clone());
-        Ok(sources)
+            match is_known {
+                Err(error) if is_no_source(&error) => Ok(false),
+                is_known => is_known.map_err(|error| chain(&error)),
+            }
+        };
+        cell.get_or_init(list).await.clone()
     }
+}
+
+/// The event sources of a failure record.
+#[derive(Debug, Clone, Copy)]
+enum Sources {
+    /// The one that it names.
+    One,
+    /// A stream and its consumers with enhanced fan-out.
+    WithConsumers,
+}
+
+/// Whether Lambda or Kinesis has answered that there is no such event source.
+fn is_no_source(error: &AwsError) -> bool {
+    ["ResourceNotFoundException", "InvalidParameterValueException", "ValidationException"]
+        .iter()
+        .any(|code| error.is(code))
 }

@@ -148,7 +148,7 @@ async fn open(args: &RedriveArgs) -> Result<Source, Error> {
         TargetOptions::Function(name) => Some(name),
         _ => None,
     };
-    let retries = Retries::new(args.max_age.map(Duration::from_secs), function.as_deref()).await;
+    let retries = Retries::new(args.max_age.map(Duration::from_secs), function.as_deref());
     Source::holes(table, &filter, retries).await
 }
 

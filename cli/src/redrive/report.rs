@@ -3,7 +3,7 @@ use std::io::{self, Write};
 use kinesis_handler::SequenceNumber;
 use serde::Serialize;
 
-use super::{failure_record::FailureRecord, source::Found};
+use super::{failure_record::FailureRecord, membership::Objection, source::Found};
 use crate::{
     args::Format,
     cell,
@@ -24,6 +24,8 @@ pub(super) enum Fate {
     Lost { records: Option<u64>, why: String },
     /// Nothing is delivered, because it may be forged.
     Refused { why: String },
+    /// Nothing is delivered, because it is not known whether it belongs to the target.
+    Unknown { why: String },
     /// It is not a failure record.
     Unreadable { error: String },
     /// The run has ended before it was done.
@@ -35,10 +37,10 @@ pub(super) enum Fate {
 }
 
 /// The names of the outcomes. Only the first and those from `FIRST_SHOWN` on are good.
-const NAMES: [&str; 9] =
-    ["done", "kept", "failed", "lost", "refused", "unreadable", "halted", "found", "written"];
+const NAMES: [&str; 10] =
+    ["done", "kept", "failed", "lost", "refused", "unknown", "unreadable", "halted", "found", "written"];
 
-const FIRST_SHOWN: usize = 7;
+const FIRST_SHOWN: usize = 8;
 
 impl Fate {
     /// Position of the name.
@@ -49,10 +51,11 @@ impl Fate {
             Fate::Failed { .. } => 2,
             Fate::Lost { .. } => 3,
             Fate::Refused { .. } => 4,
-            Fate::Unreadable { .. } => 5,
-            Fate::Halted => 6,
+            Fate::Unknown { .. } => 5,
+            Fate::Unreadable { .. } => 6,
+            Fate::Halted => 7,
             Fate::Found => FIRST_SHOWN,
-            Fate::Written => 8,
+            Fate::Written => 9,
         }
     }
 
@@ -63,8 +66,17 @@ impl Fate {
     fn error(&self) -> Option<&str> {
         match self {
             Fate::Failed { error, .. } | Fate::Unreadable { error } | Fate::Kept { error } => Some(error),
-            Fate::Lost { why, .. } | Fate::Refused { why } => Some(why),
+            Fate::Lost { why, .. } | Fate::Refused { why } | Fate::Unknown { why } => Some(why),
             Fate::Done | Fate::Halted | Fate::Found | Fate::Written => None,
+        }
+    }
+}
+
+impl From<Objection> for Fate {
+    fn from(objection: Objection) -> Self {
+        match objection {
+            Objection::Foreign { why } => Fate::Refused { why },
+            Objection::Unknown { why } => Fate::Unknown { why },
         }
     }
 }
@@ -200,6 +212,7 @@ fn row(found: &Found, counts: Counts, fate: &Fate) -> Row {
         Fate::Failed { at, error } => format!("failed from {} on: {error}", number(*at)),
         Fate::Lost { why, .. } => format!("lost: {why}"),
         Fate::Refused { why } => format!("refused: {why}"),
+        Fate::Unknown { why } => format!("unknown: {why}"),
         Fate::Unreadable { error } => format!("unreadable: {}: {error}", found.name),
         Fate::Done | Fate::Halted | Fate::Found | Fate::Written => fate.name().to_owned(),
     };
@@ -229,6 +242,7 @@ mod tests {
             (Fate::Failed { at: "1".parse().expect("a digit"), error: text() }, "failed"),
             (Fate::Lost { records: None, why: text() }, "lost"),
             (Fate::Refused { why: text() }, "refused"),
+            (Fate::Unknown { why: text() }, "unknown"),
             (Fate::Unreadable { error: text() }, "unreadable"),
             (Fate::Halted, "halted"),
             (Fate::Found, "found"),

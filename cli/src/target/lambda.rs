@@ -12,8 +12,9 @@ use kinesis_esm_simulator::{Answer, FunctionError, reported_error};
 use super::TargetError;
 use crate::aws::{self, ApiFailure, AwsError};
 
-/// A function runs for 30 minutes at most; the response needs some time, too.
-const TIMEOUT: Duration = Duration::from_secs(31 * 60);
+/// Longest time for an invocation: a function runs for 5,400 s at most, on Lambda Managed Instances, and its response takes
+/// some time, too.
+const TIMEOUT: Duration = Duration::from_secs(91 * 60);
 
 /// A function behind Lambda's API, invoked synchronously.
 #[derive(Debug)]

@@ -195,56 +195,128 @@ fn an_object_that_cannot_be_read_or_deleted_does_not_end_the_run() {
     assert_eq!(world.events().len(), before);
 }
 
-/// Answers of Lambda for a function with mappings from these event sources.
-fn mappings(arns: &[&str]) -> Answer {
-    let mapping = |arn: &&str| json!({ "EventSourceArn": arn, "State": "Enabled" });
-    (200, json!({ "EventSourceMappings": arns.iter().map(mapping).collect::<Vec<_>>() }))
+/// Requests for the list of event source mappings.
+const MAPPINGS: &str = "/2015-03-31/event-source-mappings";
+
+const FUNCTION: &str = "arn:aws:lambda:eu-west-1:123456789012:function:orders";
+
+/// Answers of Lambda with these mappings of one event source: its ARN and the function that it invokes.
+fn listed(mappings: &[(&str, &str)], request: &Value) -> Answer {
+    let query = request.as_str().expect("a query").replace("%3A", ":").replace("%2F", "/");
+    let asked = query.split('&').find_map(|part| part.strip_prefix("EventSourceArn="));
+    let of_source = mappings.iter().filter(|(source, _)| Some(*source) == asked);
+    let mapping =
+        |(source, function): &(&str, &str)| json!({ "EventSourceArn": source, "FunctionArn": function });
+    (200, json!({ "EventSourceMappings": of_source.map(mapping).collect::<Vec<_>>() }))
+}
+
+fn by(mut failure: Value, function: &str) -> Value {
+    failure["requestContext"] = json!({ "functionArn": function });
+    failure
+}
+
+/// Redrives failure records to a Lambda function, with these answers to requests for mappings. Returns the outcomes in the
+/// order of the stream.
+fn redrive_to(
+    target: &str,
+    failures: &[Value],
+    mappings: impl Fn(usize, &Value) -> Answer + Send + Sync + 'static,
+) -> (Run, Vec<String>) {
+    let stream = ScriptedStream::of(&RECORDS);
+    let world = World::new(move |operation, number, request| match operation {
+        "Invoke" => (200, json!({ "batchItemFailures": [] })),
+        MAPPINGS => mappings(number, request),
+        other => stream.answer(other, request),
+    });
+    let run = world.run(&format!("{} {target}", world.file(failures)));
+    let mut rows: Vec<_> = run
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
+        .map(|row| (row["startSequenceNumber"].to_string(), row["outcome"].to_string()))
+        .collect();
+    rows.sort();
+    let outcomes = rows.into_iter().map(|(_, outcome)| outcome.trim_matches('"').to_owned()).collect();
+    (run, outcomes)
 }
 
 #[test]
 fn failure_records_of_other_streams_and_functions_are_refused() {
-    let function = "arn:aws:lambda:eu-west-1:123456789012:function:orders";
-    let by = |mut failure: Value, function: &str| {
-        failure["requestContext"] = json!({ "functionArn": function });
-        failure
-    };
     let failures = [
-        by(failure(10, 10, 1), &format!("{function}:live")),
-        by(of_stream(failure(11, 11, 1), OTHER), function),
-        by(of_stream(failure(12, 12, 9), &format!("{ARN}/consumer/forged:1")), function),
-        by(failure(13, 13, 1), &function.replace("orders", "billing")),
+        by(failure(10, 10, 1), &format!("{FUNCTION}:live")),
+        by(of_stream(failure(11, 11, 1), OTHER), FUNCTION),
+        by(of_stream(failure(12, 12, 9), &format!("{ARN}/consumer/forged:1")), FUNCTION),
+        by(failure(13, 13, 1), &FUNCTION.replace("orders", "billing")),
         failure(14, 14, 1),
     ];
-    let redrive = |target: &str, listed: Answer| {
-        let stream = ScriptedStream::of(&RECORDS);
-        let world = World::new(move |operation, _, request| match operation {
-            "Invoke" => (200, json!({ "batchItemFailures": [] })),
-            "/2015-03-31/event-source-mappings" => listed.clone(),
-            other => stream.answer(other, request),
-        });
-        let run = world.run(&format!("{} {target}", world.file(&failures)));
-        let mut rows: Vec<_> = run
-            .stdout
-            .lines()
-            .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
-            .map(|row| (row["startSequenceNumber"].to_string(), row["outcome"].to_string()))
-            .collect();
-        rows.sort();
-        let outcomes: Vec<_> =
-            rows.into_iter().map(|(_, outcome)| outcome.trim_matches('"').to_owned()).collect();
-        (run, outcomes)
-    };
-    let (run, rows) = redrive("--function orders", mappings(&[ARN]));
+    let denied = |_: usize, _: &Value| error(403, "AccessDeniedException");
+    let of_stream = |_: usize, request: &Value| listed(&[(ARN, FUNCTION)], request);
+    let (run, rows) = redrive_to("--function orders", &failures, of_stream);
     assert_eq!(rows, ["done", "refused", "refused", "refused", "refused"], "{}", run.stderr);
     assert!(run.stdout.contains("confirm with --any-stream"), "{}", run.stdout);
-    let (run, rows) = redrive("--function orders --any-stream", error(403, "AccessDeniedException"));
+    let (run, rows) = redrive_to("--function orders --any-stream", &failures, denied);
     assert_eq!(rows, ["done"; 5], "{}", run.stderr);
-    let (run, rows) = redrive("--function orders --stream orders", error(403, "AccessDeniedException"));
+    let (run, rows) = redrive_to("--function orders --stream orders", &failures, denied);
     assert_eq!(rows, ["done", "refused", "done", "done", "done"], "{}", run.stderr);
     // Whether they belong to the function cannot be told.
-    let (run, rows) = redrive("--function orders", error(403, "AccessDeniedException"));
+    let (run, rows) = redrive_to("--function orders", &failures, denied);
     assert_eq!((run.exit_code, rows.len()), (Some(2), 0), "{}", run.stderr);
     assert!(run.stderr.contains("allow lambda:ListEventSourceMappings"), "{}", run.stderr);
+}
+
+#[test]
+fn mappings_of_aliases_and_consumers_are_mappings_of_the_function() {
+    const CONSUMER: &str = "arn:aws:kinesis:eu-west-1:123456789012:stream/orders/consumer/c:1";
+    let live = format!("{FUNCTION}:live");
+    let failures = [
+        by(failure(10, 10, 1), FUNCTION),
+        by(failure(11, 11, 1), &live),
+        by(of_stream(failure(12, 12, 9), CONSUMER), &live),
+        by(of_stream(failure(13, 13, 1), OTHER), &live),
+    ];
+    let (run, rows) = redrive_to("--function orders", &failures, move |_, request| {
+        listed(&[(ARN, &live), (CONSUMER, &format!("{FUNCTION}:7")), (OTHER, "billing")], request)
+    });
+    assert_eq!(rows, ["done", "done", "done", "refused"], "{}{}", run.stdout, run.stderr);
+}
+
+#[test]
+fn a_stream_in_another_region_than_the_function_is_refused() {
+    let elsewhere = ARN.replace("eu-west-1", "eu-west-2");
+    let failures =
+        [by(of_stream(failure(10, 10, 1), &elsewhere), &FUNCTION.replace("eu-west-1", "eu-west-2"))];
+    let (run, rows) = redrive_to("--function orders", &failures, move |number, request| {
+        assert_eq!(number, 0, "only the permission is checked: {request}");
+        (200, json!({ "EventSourceMappings": [] }))
+    });
+    assert_eq!(rows, ["refused"], "{}", run.stderr);
+    assert!(run.stdout.contains("its stream is in eu-west-2, and orders in eu-west-1"), "{}", run.stdout);
+}
+
+#[test]
+fn a_throttled_list_of_mappings_is_no_refusal() {
+    let failures = [by(failure(10, 10, 1), FUNCTION), by(failure(12, 12, 1), FUNCTION)];
+    let (run, rows) = redrive_to("--function orders", &failures, |number, request| match number {
+        1..5 => error(429, "TooManyRequestsException"),
+        _ => listed(&[(ARN, FUNCTION)], request),
+    });
+    assert_eq!(rows, ["done"; 2], "{}{}", run.stdout, run.stderr);
+
+    // It is asked for within a bound, and once for all of them.
+    let requests = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&requests);
+    let (run, rows) = redrive_to("--function orders", &failures, move |number, request| {
+        seen.fetch_max(number + 1, Ordering::SeqCst);
+        match number {
+            0 => listed(&[], request),
+            _ => error(429, "TooManyRequestsException"),
+        }
+    });
+    assert_eq!((run.exit_code, rows), (Some(1), vec!["unknown".to_owned(); 2]), "{}", run.stderr);
+    let why = format!("whether an event source mapping of orders reads {ARN} is not known: ");
+    assert_eq!(run.stdout.matches(&why).count(), 2, "{}", run.stdout);
+    assert!(run.stdout.contains("TooManyRequestsException") && !run.stdout.contains("--any-stream"));
+    assert_eq!(requests.load(Ordering::SeqCst), 9);
 }
 
 #[test]

@@ -13,7 +13,16 @@ use serde_json::{Value, json};
 /// name `Invoke`. An answer to a path that is text is sent as it is. The server lives as long as the test's process.
 pub(crate) struct ScriptedKinesis {
     port: u16,
-    requests: Arc<Mutex<Vec<(String, Value)>>>,
+    requests: Arc<Mutex<Vec<Seen>>>,
+}
+
+/// A request.
+#[derive(Debug)]
+struct Seen {
+    operation: String,
+    /// The region that it is signed for.
+    region: String,
+    request: Value,
 }
 
 /// An HTTP status and a body.
@@ -24,18 +33,19 @@ impl ScriptedKinesis {
     pub(crate) fn start(answer: impl Fn(&str, usize, &Value) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = listener.local_addr().expect("a bound port").port();
-        let requests: Arc<Mutex<Vec<(String, Value)>>> = Arc::default();
+        let requests: Arc<Mutex<Vec<Seen>>> = Arc::default();
         let (answer, seen) = (Arc::new(answer), Arc::clone(&requests));
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let (answer, seen) = (Arc::clone(&answer), Arc::clone(&seen));
                 thread::spawn(move || {
                     // `None` if the other side has gone away: it may be killed at any time.
-                    let _ = serve(client, |operation, request| {
+                    let _ = serve(client, |operation, region, request| {
                         let number = {
                             let mut seen = seen.lock().expect("no panic while locked");
-                            let before = seen.iter().filter(|(name, _)| name == operation).count();
-                            seen.push((operation.to_owned(), request.clone()));
+                            let before = seen.iter().filter(|seen| seen.operation == operation).count();
+                            let (operation, region) = (operation.to_owned(), region.to_owned());
+                            seen.push(Seen { operation, region, request: request.clone() });
                             before
                         };
                         answer(operation, number, request)
@@ -52,8 +62,17 @@ impl ScriptedKinesis {
 
     /// The requests for this operation so far.
     pub(crate) fn requests(&self, operation: &str) -> Vec<Value> {
+        self.seen(operation, |seen| seen.request.clone())
+    }
+
+    /// The regions that the requests for this operation are signed for.
+    pub(crate) fn regions(&self, operation: &str) -> Vec<String> {
+        self.seen(operation, |seen| seen.region.clone())
+    }
+
+    fn seen<T>(&self, operation: &str, of: impl Fn(&Seen) -> T) -> Vec<T> {
         let seen = self.requests.lock().expect("no panic while locked");
-        seen.iter().filter(|(name, _)| name == operation).map(|(_, request)| request.clone()).collect()
+        seen.iter().filter(|seen| seen.operation == operation).map(of).collect()
     }
 }
 
@@ -98,7 +117,7 @@ pub(crate) fn description(name: &str) -> Answer {
     (200, json!({ "StreamDescriptionSummary": summary }))
 }
 
-fn serve(client: TcpStream, answer: impl Fn(&str, &Value) -> Answer) -> Option<()> {
+fn serve(client: TcpStream, answer: impl Fn(&str, &str, &Value) -> Answer) -> Option<()> {
     let mut reader = BufReader::new(client.try_clone().ok()?);
     let mut first_line = String::new();
     reader.read_line(&mut first_line).ok()?;
@@ -135,7 +154,10 @@ fn serve(client: TcpStream, answer: impl Fn(&str, &Value) -> Answer) -> Option<(
         (true, query) => Value::from(query),
         (false, _) => serde_json::from_slice(&body).ok()?,
     };
-    let (status, body) = answer(operation, &request);
+    // Credential=KEY/DATE/REGION/SERVICE/aws4_request
+    let credential = headers.get("authorization").and_then(|text| text.split_once("Credential="));
+    let region = credential.and_then(|(_, rest)| rest.split('/').nth(2)).unwrap_or_default();
+    let (status, body) = answer(operation, region, &request);
     let body = match body {
         Value::String(text) if operation.contains('/') => text,
         json => json.to_string(),

@@ -35,6 +35,14 @@ impl World {
         items: impl IntoIterator<Item = Value>,
         answer: impl Fn(&ScriptedTable, &str, usize) -> Option<Answer> + Send + Sync + 'static,
     ) -> Self {
+        World::asked(items, move |table, operation, number, _| answer(table, operation, number))
+    }
+
+    /// The same, with an `answer` that also gets the request.
+    fn asked(
+        items: impl IntoIterator<Item = Value>,
+        answer: impl Fn(&ScriptedTable, &str, usize, &Value) -> Option<Answer> + Send + Sync + 'static,
+    ) -> Self {
         let table = Arc::new(ScriptedTable::of(items));
         let items = Arc::clone(&table);
         let stream = ScriptedStream::of(&[(7, b"a"), (8, b"b"), (9, b"c")]).with_shard(
@@ -44,7 +52,7 @@ impl World {
             &[(7, b"x"), (8, b"y"), (9, b"z")],
         );
         let server = ScriptedKinesis::start(move |operation, number, request| {
-            if let Some(answer) = answer(&items, operation, number) {
+            if let Some(answer) = answer(&items, operation, number, request) {
                 return answer;
             }
             match operation {
@@ -92,8 +100,8 @@ fn entries() -> [Value; 5] {
         state('S', SHARD, 7, ago(300)),
         state('S', SHARD, 8, ago(5)),
         state('H', SHARD, 9, ago(300)),
-        state('S', CLOSED, 7, ago(61)),
-        state('S', CLOSED, 8, ago(59)),
+        state('S', CLOSED, 7, ago(181)),
+        state('S', CLOSED, 8, ago(179)),
     ]
 }
 
@@ -110,9 +118,9 @@ fn entries_that_the_mapping_no_longer_retries_are_shown_as_stranded() {
         ]
     };
     assert_eq!(world.listed(""), expected("retry", Value::Null));
-    // 300 minutes are more than the age and an hour.
-    assert_eq!(world.listed("--max-age 14000"), expected("stranded", json!("maxAge")));
-    assert_eq!(world.listed("--max-age 15000"), expected("retry", Value::Null));
+    // 300 minutes are more than the age and three hours.
+    assert_eq!(world.listed("--max-age 7000"), expected("stranded", json!("maxAge")));
+    assert_eq!(world.listed("--max-age 7500"), expected("retry", Value::Null));
     assert_eq!(world.listed("--kind stranded"), [json!([CLOSED, "7", "stranded", "closedShard"])]);
     let retried = [
         json!([SHARD, "7", "retry", null]),
@@ -138,27 +146,110 @@ fn an_entry_counts_as_retried_as_long_as_nothing_is_known() {
     assert_eq!(fresh.listed(""), [json!([CLOSED, "8", "retry", null])]);
 }
 
+/// Requests for the list of event source mappings.
+const MAPPINGS: &str = "/2015-03-31/event-source-mappings";
+
+/// A mapping from the stream, or from a consumer of it, to a version or alias of a function.
+fn mapping(source: &str, function: &str, age: i64, retries: i64) -> Value {
+    let function = format!("arn:aws:lambda:eu-west-1:123456789012:function:{function}");
+    json!({ "EventSourceArn": source, "FunctionArn": function, "MaximumRecordAgeInSeconds": age,
+        "MaximumRetryAttempts": retries })
+}
+
+/// Answers as Lambda and Kinesis do: by event source, and by the very name of a function. `None` for other requests.
+fn listed_mappings(mappings: &[Value], operation: &str, request: &Value) -> Option<Answer> {
+    match operation {
+        "ListStreamConsumers" => {
+            let consumer = json!({ "ConsumerARN": format!("{ARN}/consumer/c:1"), "ConsumerName": "c",
+                "ConsumerStatus": "ACTIVE", "ConsumerCreationTimestamp": 1_767_225_600.0 });
+            Some((200, json!({ "Consumers": [consumer] })))
+        }
+        MAPPINGS => {
+            let query = request.as_str().unwrap_or_default().replace("%3A", ":").replace("%2F", "/");
+            let asked = |name: &str| query.split('&').find_map(|part| part.strip_prefix(name));
+            let is_listed = |mapping: &&Value| {
+                let function = mapping["FunctionArn"].as_str().expect("text");
+                asked("EventSourceArn=").is_none_or(|arn| mapping["EventSourceArn"] == arn)
+                    && asked("FunctionName=").is_none_or(|name| function.ends_with(&format!(":{name}")))
+            };
+            let listed: Vec<&Value> = mappings.iter().filter(is_listed).collect();
+            Some((200, json!({ "EventSourceMappings": listed })))
+        }
+        _ => None,
+    }
+}
+
+/// Reasons of the stranded entries, given these mappings.
+#[track_caller]
+fn check_stranded(mappings: Vec<Value>, expected: &[&str]) {
+    let text = format!("{mappings:?}");
+    let world = World::asked(entries(), move |_, operation, _, request| {
+        listed_mappings(&mappings, operation, request)
+    });
+    let listed = world.listed("--kind stranded --mapping-of orders");
+    let by: Vec<&str> = listed.iter().map(|line| line[3].as_str().expect("text")).collect();
+    assert_eq!(by, expected, "{text}");
+}
+
 #[test]
 fn the_mapping_says_how_long_it_retries() {
-    let mapping = |source: &str, age: i64, retries: i64| json!({ "EventSourceArn": source, "MaximumRecordAgeInSeconds": age, "MaximumRetryAttempts": retries });
     let consumer = format!("{ARN}/consumer/c:1");
-    for (mappings, expected) in [
-        (vec![mapping(ARN, 3_600, 2)], ["maxAge", "closedShard"].as_slice()),
-        (vec![mapping(&consumer, 3_600, -1)], &["maxAge", "closedShard"]),
-        // The longest age counts.
-        (vec![mapping(ARN, 3_600, 2), mapping(&consumer, 604_800, 2)], &["closedShard"]),
-        (vec![mapping(ARN, -1, 2)], &["closedShard"]),
-        (vec![mapping(ARN, -1, -1)], &[]),
-        (vec![mapping(&format!("{ARN}2"), 3_600, 2)], &["closedShard"]),
-    ] {
-        let answer = json!({ "EventSourceMappings": mappings });
-        let world = World::new(entries(), move |_, operation, _| {
-            operation.contains("event-source-mappings").then(|| (200, answer.clone()))
-        });
-        let listed = world.listed("--kind stranded --mapping-of orders");
-        let by: Vec<&str> = listed.iter().map(|line| line[3].as_str().expect("text")).collect();
-        assert_eq!(by, expected, "{mappings:?}");
-    }
+    let both = ["maxAge", "closedShard"];
+    check_stranded(vec![mapping(ARN, "orders", 3_600, 2)], &both);
+    check_stranded(vec![mapping(&consumer, "orders", 3_600, -1)], &both);
+    // The longest age counts.
+    let longer = vec![mapping(ARN, "orders", 3_600, 2), mapping(&consumer, "orders", 604_800, 2)];
+    check_stranded(longer, &["closedShard"]);
+    check_stranded(vec![mapping(ARN, "orders", -1, 2)], &["closedShard"]);
+    check_stranded(vec![mapping(ARN, "orders", -1, -1)], &[]);
+    // Of another stream or function.
+    check_stranded(vec![mapping(&format!("{ARN}2"), "orders", 3_600, 2)], &["closedShard"]);
+    check_stranded(vec![mapping(ARN, "billing", 3_600, 2)], &["closedShard"]);
+    // Of an alias and a version.
+    check_stranded(vec![mapping(ARN, "orders:live", 3_600, 2)], &both);
+    check_stranded(vec![mapping(&consumer, "orders:7", -1, -1)], &[]);
+}
+
+#[test]
+fn a_throttled_list_of_mappings_is_asked_for_again() {
+    let world = World::asked(entries(), |_, operation, number, request| match (operation, number) {
+        (MAPPINGS, ..4) => Some(error(429, "TooManyRequestsException")),
+        _ => listed_mappings(&[mapping(ARN, "orders:live", 3_600, 2)], operation, request),
+    });
+    assert_eq!(world.listed("--kind stranded --mapping-of orders").len(), 2);
+}
+
+#[test]
+fn mappings_are_listed_in_the_region_of_the_stream() {
+    // The request is signed for it.
+    let world = World::asked(entries(), |_, operation, _, request| {
+        listed_mappings(&[mapping(ARN, "orders", 3_600, 2)], operation, request)
+    });
+    let args = "journal list --table journal --kind stranded --mapping-of orders --format json";
+    let url = world.server.url();
+    let mut variables = variables(&url);
+    variables.retain(|(name, _)| *name != "AWS_REGION");
+    variables.push(("AWS_REGION", "us-east-1"));
+    let run = kit_where(&variables, args.split_whitespace(), "");
+    assert_eq!((run.exit_code, run.stdout.lines().count()), (Some(0), 2), "{}", run.stderr);
+    assert!(world.server.regions(MAPPINGS).iter().all(|region| region == "eu-west-1"));
+}
+
+#[test]
+fn mappings_that_cannot_be_listed_say_nothing_about_the_maximum_age() {
+    let world = World::new(entries(), |_, operation, _| {
+        (operation == "ListStreamConsumers").then(|| error(400, "AccessDeniedException")).or_else(|| {
+            let mappings = [mapping(ARN, "orders", 3_600, 2)];
+            (operation == MAPPINGS).then(|| (200, json!({ "EventSourceMappings": mappings })))
+        })
+    });
+    let run = world.run("journal list --table journal --kind stranded --mapping-of orders");
+    assert_eq!(run.exit_code, Some(0), "{}", run.stderr);
+    let note = format!("the maximum record age of the mappings from {ARN} to orders is not known: ");
+    assert_eq!(run.stderr.matches(&note).count(), 1, "{}", run.stderr);
+    assert!(run.stderr.contains("AccessDeniedException"), "{}", run.stderr);
+    // A heading, and the entry of the closed shard.
+    assert_eq!((run.stdout.lines().count(), run.stdout.contains(CLOSED)), (2, true), "{}", run.stdout);
 }
 
 #[test]
