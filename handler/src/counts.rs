@@ -26,7 +26,8 @@ pub struct Counts {
     pub retried: u64,
     /// User records that were not processed again, because the journal has them as done.
     pub resumed: u64,
-    /// User records that went into the quarantine.
+    /// User records that this invocation put into the quarantine. If another invocation puts the same record there at the
+    /// same time, as a late one may, each of them counts and logs it, although the quarantine has it once.
     pub quarantined: u64,
     /// Kinesis records before the batch that the mapping has given up in part, or as a whole, and whose states in the
     /// journal are holes from now on.

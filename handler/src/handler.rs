@@ -219,7 +219,7 @@ impl<P: RecordProcessor> Handler<P> {
         log_batch(&event, failed, &ledger.counts, &invocation);
         metrics::record(&event, &ledger.counts, &invocation);
         let state = event.window.map(|window| window.state.into_owned());
-        Ok(BatchResponse::new(failed, state, ledger.counts))
+        Ok(BatchResponse::new(event.mode, failed, state, ledger.counts))
     }
 }
 

@@ -92,3 +92,10 @@ pub(crate) const SUCCESS: &str = r#"{"batchItemFailures":[]}"#;
 pub(crate) fn failure(sequence_number: u64) -> String {
     format!(r#"{{"batchItemFailures":[{{"itemIdentifier":"{sequence_number}"}}]}}"#)
 }
+
+/// The response to an event of `kinesis-kit` that is otherwise this one.
+pub(crate) fn with_quarantined(response: impl Into<String>, records: u64) -> String {
+    let response = response.into();
+    let members = response.strip_suffix('}').expect("an object");
+    format!(r#"{members},"kinesisKit":{{"quarantinedRecords":{records}}}}}"#)
+}
