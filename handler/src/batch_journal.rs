@@ -43,6 +43,8 @@ pub(crate) struct BatchJournal<'b> {
     discarded: Vec<RecordState>,
     /// Records before the batch that are processed and still have an entry.
     left: BTreeSet<SequenceNumber>,
+    /// Number of user records in the quarantine, by Kinesis record, in the order of the batch.
+    quarantined: Vec<(SequenceNumber, u64)>,
     /// Whether a call after the batch has failed: no other one is made then, because each may take some seconds to fail.
     has_failed: bool,
 }
@@ -68,12 +70,18 @@ impl<'b> BatchJournal<'b> {
             prior: Prior::default(),
             discarded: Vec::new(),
             left: BTreeSet::new(),
+            quarantined: Vec::new(),
             has_failed: false,
         }
     }
 
     pub(crate) fn prior(&self) -> &Prior {
         &self.prior
+    }
+
+    /// Returns the number of user records that the batch has put into the quarantine, by Kinesis record.
+    pub(crate) fn into_quarantined(self) -> Vec<(SequenceNumber, u64)> {
+        self.quarantined
     }
 
     /// Takes what was read.
@@ -147,6 +155,10 @@ impl<'b> BatchJournal<'b> {
         let rest = waiting.split_off(written);
         for Waiting { record, user_records, .. } in &waiting {
             ledger.counts.quarantined += user_records;
+            match self.quarantined.last_mut().filter(|(number, _)| *number == record.sequence_number) {
+                Some((_, records)) => *records += user_records,
+                None => self.quarantined.push((record.sequence_number, *user_records)),
+            }
             self.log_quarantined(record);
         }
         let Some(error) = error else { return Ok(()) };

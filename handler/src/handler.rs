@@ -7,7 +7,8 @@ use tower::Service;
 use tracing::Instrument;
 
 use crate::{
-    BatchResponse, Counts, EventError, Options, RawEvent, RecordProcessor, SequenceNumber,
+    BatchResponse, Counts, EventError, EventMode, Options, RawEvent, RecordProcessor, SequenceNumber,
+    batch_journal::BatchJournal,
     buffer::BufferPool,
     engine::{self, Batch, Ledger, Stop},
     event::{Event, KinesisRecord},
@@ -218,8 +219,13 @@ impl<P: RecordProcessor> Handler<P> {
         }
         log_batch(&event, failed, &ledger.counts, &invocation);
         metrics::record(&event, &ledger.counts, &invocation);
+        let quarantined = journal.map(BatchJournal::into_quarantined).unwrap_or_default();
         let state = event.window.map(|window| window.state.into_owned());
-        Ok(BatchResponse::new(event.mode, failed, state, ledger.counts))
+        let response = BatchResponse::new(failed, state, ledger.counts);
+        Ok(match event.mode {
+            EventMode::Mapping => response,
+            EventMode::Replay | EventMode::Redrive => response.with_quarantined(quarantined),
+        })
     }
 }
 

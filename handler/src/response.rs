@@ -1,33 +1,35 @@
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::value::RawValue;
 
-use crate::{Counts, SequenceNumber, event::EventMode};
+use crate::{Counts, SequenceNumber};
 
 /// What Lambda is told about a batch: `{"batchItemFailures":[{"itemIdentifier":"…"}]}`.
 ///
 /// It names no Kinesis record, if all is done, or one: the first that is not. Lambda then takes all before it as done
 /// and delivers it and all behind it again.
 ///
-/// `kinesis-kit` may delete what it has delivered, so for its events (see [`EventMode`]) the response has another member:
-/// `"kinesisKit":{"quarantinedRecords":n}`, the number of user records that this invocation put into the quarantine.
-/// Responses to the event source mapping never have it.
+/// `kinesis-kit` may delete what it has delivered, so the response to its events (see [`EventMode`](crate::EventMode)) has
+/// another member, the number of user records that this invocation put into the quarantine:
+/// `"kinesisKit":{"quarantinedRecords":2,"quarantined":[{"sequenceNumber":"…","records":2}]}`. Responses to the event source
+/// mapping never have it.
 #[derive(Debug, Clone)]
 pub struct BatchResponse {
-    mode: EventMode,
     failed: Option<SequenceNumber>,
     state: Option<Box<RawValue>>,
     counts: Counts,
+    /// `None` in a response to the event source mapping.
+    quarantined: Option<Vec<(SequenceNumber, u64)>>,
 }
 
 impl BatchResponse {
     /// `failed` must be the sequence number of a record of the batch: Lambda takes any other as a failure of all.
-    pub(crate) fn new(
-        mode: EventMode,
-        failed: Option<SequenceNumber>,
-        state: Option<Box<RawValue>>,
-        counts: Counts,
-    ) -> Self {
-        BatchResponse { mode, failed, state, counts }
+    pub(crate) fn new(failed: Option<SequenceNumber>, state: Option<Box<RawValue>>, counts: Counts) -> Self {
+        BatchResponse { failed, state, counts, quarantined: None }
+    }
+
+    /// Adds what `kinesis-kit` is told: numbers of quarantined user records, by Kinesis record.
+    pub(crate) fn with_quarantined(self, quarantined: Vec<(SequenceNumber, u64)>) -> Self {
+        BatchResponse { quarantined: Some(quarantined), ..self }
     }
 
     /// The Kinesis record from which on Lambda shall deliver again.
@@ -58,6 +60,14 @@ impl Serialize for BatchResponse {
         #[serde(rename_all = "camelCase")]
         struct KinesisKit {
             quarantined_records: u64,
+            quarantined: Vec<Quarantined>,
+        }
+
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Quarantined {
+            sequence_number: SequenceNumber,
+            records: u64,
         }
 
         let mut map = serializer.serialize_map(None)?;
@@ -69,12 +79,11 @@ impl Serialize for BatchResponse {
         if let Some(state) = &self.state {
             map.serialize_entry("state", state)?;
         }
-        match self.mode {
-            EventMode::Mapping => {}
-            EventMode::Replay | EventMode::Redrive => {
-                let quarantined_records = self.counts.quarantined;
-                map.serialize_entry("kinesisKit", &KinesisKit { quarantined_records })?;
-            }
+        if let Some(quarantined) = &self.quarantined {
+            let quarantined_records = quarantined.iter().map(|(_, records)| records).sum();
+            let of_record = |&(sequence_number, records)| Quarantined { sequence_number, records };
+            let quarantined = quarantined.iter().map(of_record).collect();
+            map.serialize_entry("kinesisKit", &KinesisKit { quarantined_records, quarantined })?;
         }
         map.end()
     }
@@ -85,27 +94,18 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(mode: EventMode, failed: Option<&str>, state: Option<&str>, expected: &str) {
+    fn check(failed: Option<&str>, state: Option<&str>, expected: &str) {
         let failed = failed.map(|text| text.parse().expect("digits"));
         let raw_state = state.map(|state| RawValue::from_string(state.to_owned()).expect("JSON"));
-        let counts = Counts { quarantined: 3, ..Counts::default() };
-        let response = BatchResponse::new(mode, failed, raw_state, counts);
+        let response = BatchResponse::new(failed, raw_state, Counts { quarantined: 3, ..Counts::default() });
         assert_eq!((response.batch_item_failure(), response.state()), (failed, state));
         assert_eq!(serde_json::to_string(&response).expect("JSON"), expected);
     }
 
     #[test]
     fn the_layout_is_lambdas() {
-        let mode = EventMode::Mapping;
-        check(mode, None, None, r#"{"batchItemFailures":[]}"#);
-        check(mode, Some("7"), None, r#"{"batchItemFailures":[{"itemIdentifier":"7"}]}"#);
-        check(mode, None, Some(r#"{"n": 1.0}"#), r#"{"batchItemFailures":[],"state":{"n": 1.0}}"#);
-    }
-
-    #[test]
-    fn kinesis_kit_is_told_the_number_of_quarantined_records() {
-        for mode in [EventMode::Replay, EventMode::Redrive] {
-            check(mode, None, None, r#"{"batchItemFailures":[],"kinesisKit":{"quarantinedRecords":3}}"#);
-        }
+        check(None, None, r#"{"batchItemFailures":[]}"#);
+        check(Some("7"), None, r#"{"batchItemFailures":[{"itemIdentifier":"7"}]}"#);
+        check(None, Some(r#"{"n": 1.0}"#), r#"{"batchItemFailures":[],"state":{"n": 1.0}}"#);
     }
 }

@@ -93,9 +93,14 @@ pub(crate) fn failure(sequence_number: u64) -> String {
     format!(r#"{{"batchItemFailures":[{{"itemIdentifier":"{sequence_number}"}}]}}"#)
 }
 
-/// The response to an event of `kinesis-kit` that is otherwise this one.
-pub(crate) fn with_quarantined(response: impl Into<String>, records: u64) -> String {
+/// The response to an event of `kinesis-kit` that is otherwise this one: Kinesis records, and the number of user records of
+/// each that are in the quarantine.
+pub(crate) fn with_quarantined(response: impl Into<String>, quarantined: &[(u64, u64)]) -> String {
     let response = response.into();
     let members = response.strip_suffix('}').expect("an object");
-    format!(r#"{members},"kinesisKit":{{"quarantinedRecords":{records}}}}}"#)
+    let records: u64 = quarantined.iter().map(|(_, records)| records).sum();
+    let item =
+        |(number, records): &(u64, u64)| format!(r#"{{"sequenceNumber":"{number}","records":{records}}}"#);
+    let items = quarantined.iter().map(item).collect::<Vec<_>>().join(",");
+    format!(r#"{members},"kinesisKit":{{"quarantinedRecords":{records},"quarantined":[{items}]}}}}"#)
 }

@@ -357,7 +357,10 @@ async fn rule_10_a_replay_does_again_what_is_done_and_keeps_nothing() {
     );
     let mut event = Event::new(records);
     event.mode = EventMode::Replay;
-    assert_eq!(json(&world.handle_event(&event, &Context::default()).await), with_quarantined(failure(9), 0));
+    assert_eq!(
+        json(&world.handle_event(&event, &Context::default()).await),
+        with_quarantined(failure(9), &[])
+    );
     assert_eq!(world.calls(), ["9/0 a ?", "9/1 b ?", "9/2 fail ?"]);
     assert_eq!(
         (world.states(), world.quarantine()),
@@ -374,11 +377,14 @@ async fn rule_10_a_redrive_resumes_inside_a_hole_and_closes_it() {
     world.calls();
     let mut event = Event::new(records);
     event.mode = EventMode::Redrive;
-    assert_eq!(json(&world.handle_event(&event, &Context::default()).await), with_quarantined(failure(9), 0));
+    assert_eq!(
+        json(&world.handle_event(&event, &Context::default()).await),
+        with_quarantined(failure(9), &[])
+    );
     assert_eq!(world.calls(), ["9/2 fail 2"]);
     assert_eq!(world.states(), ["H 9 done [0-1] failed [2]"]);
     world.mend();
-    assert_eq!(json(&world.handle_event(&event, &Context::default()).await), with_quarantined(SUCCESS, 0));
+    assert_eq!(json(&world.handle_event(&event, &Context::default()).await), with_quarantined(SUCCESS, &[]));
     assert_eq!(world.calls(), ["9/2 fail 3", "9/3 c 1"]);
     assert_eq!(world.states(), [""; 0]);
 }
@@ -394,7 +400,7 @@ async fn a_redrive_also_resumes_where_nothing_has_followed_the_discard() {
     world.handle_event(&event, &Context::default()).await;
     assert_eq!(world.states(), ["S 9 done [0-0] failed [1]", "H 9 done [0-0] failed [2]"]);
     world.mend();
-    assert_eq!(json(&world.handle_event(&event, &Context::default()).await), with_quarantined(SUCCESS, 0));
+    assert_eq!(json(&world.handle_event(&event, &Context::default()).await), with_quarantined(SUCCESS, &[]));
     assert_eq!(world.calls(), ["9/1 fail 2", "9/1 fail 3", "9/2 c 1"]);
     assert_eq!(world.states(), [""; 0]);
 }
@@ -402,21 +408,21 @@ async fn a_redrive_also_resumes_where_nothing_has_followed_the_discard() {
 #[tokio::test]
 async fn a_redrive_tells_kinesis_kit_what_it_quarantines() {
     let world = World::with_quarantine(2);
-    let mut event = Event::new(vec![aggregate(9, &["a", "bad", "b"]), plain(10, "bad"), plain(11, "fail")]);
+    let mut event = Event::new(vec![aggregate(9, &["bad", "b", "bad"]), plain(10, "bad"), plain(11, "fail")]);
     event.mode = EventMode::Redrive;
     let response = world.handle_event(&event, &Context::default()).await;
-    assert_eq!(json(&response), with_quarantined(failure(11), 2));
-    assert_eq!(world.quarantine().len(), 2);
+    assert_eq!(json(&response), with_quarantined(failure(11), &[(9, 2), (10, 1)]));
+    assert_eq!(world.quarantine().len(), 3);
     let mut rest = Event::new(vec![plain(11, "fail")]);
     rest.mode = EventMode::Redrive;
     let response = world.handle_event(&rest, &Context::default()).await;
-    assert_eq!(json(&response), with_quarantined(SUCCESS, 1));
-    assert_eq!(world.quarantine().len(), 3);
+    assert_eq!(json(&response), with_quarantined(SUCCESS, &[(11, 1)]));
+    assert_eq!(world.quarantine().len(), 4);
     // The mapping gets what it always got.
     event.mode = EventMode::Mapping;
     let other = World::with_quarantine(2);
     assert_eq!(json(&other.handle_event(&event, &Context::default()).await), failure(11));
-    assert_eq!(other.quarantine().len(), 2);
+    assert_eq!(other.quarantine().len(), 3);
 }
 
 #[tokio::test]

@@ -354,7 +354,7 @@ async fn a_redrive_discards_nothing_before_it() {
     let mut event = Event::new(vec![plain(10, "fine")]);
     event.mode = EventMode::Redrive;
     let response = handler.handle(&event.to_json(), &Context::default()).await.expect("a response");
-    assert_eq!(discarded(&response), (with_quarantined(SUCCESS, 0), 0));
+    assert_eq!(discarded(&response), (with_quarantined(SUCCESS, &[]), 0));
     assert_eq!(store.entries(), ["S 9"]);
 }
 

@@ -232,7 +232,7 @@ async fn two_redrives_at_once_forget_nothing_of_what_is_not_a_hole_yet() {
     store.journal.put(SHARD, RecordState::first(StateKind::Retry, number, progress, "function", now_ms));
     // It reads both kinds, and the other one writes a hole that does not have it.
     let response = handle_event(&store, &[Fault::None, Fault::None, Fault::Overtaken], &event).await;
-    assert_eq!((json(&response), failed(&response)), (with_quarantined(failure(9), 0), (0, 0)));
+    assert_eq!((json(&response), failed(&response)), (with_quarantined(failure(9), &[]), (0, 0)));
     assert_eq!(store.calls(), ["read", "read", "write", "read", "write"]);
     let hole = store.journal.states(SHARD).remove(1);
     assert_eq!((hole.kind, hole.version), (StateKind::Hole, 2));
