@@ -3,7 +3,7 @@ use std::{error::Error as _, fmt, pin::Pin, sync::Arc, task, time::Duration};
 use futures_util::future::join;
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 use thiserror::Error;
-use tower::Service;
+use tower::{Service, service_fn};
 use tracing::Instrument;
 
 use crate::{
@@ -122,6 +122,43 @@ impl<P: RecordProcessor> Handler<P> {
         let (journal, mirror) = (RetryJournal::new(&options), Mirror::new(&options));
         let shared = Shared { processor, options, buffers: BufferPool::default(), journal, mirror };
         Handler { shared: Arc::new(shared) }
+    }
+
+    /// Turns the handler into a service whose futures are `Send` if those of the processor are.
+    ///
+    /// In general, use the handler as the service that it is. Use this one where futures move between threads:
+    /// [`tokio::spawn`](https://docs.rs/tokio/latest/tokio/task/fn.spawn.html), `tower`'s `BoxService`, `BoxCloneService` and
+    /// `Buffer`, and `lambda_runtime`'s `run_concurrent`:
+    ///
+    /// ```
+    /// use kinesis_handler::{Handler, ProcessError, Record};
+    /// use tower::util::BoxCloneService;
+    ///
+    /// async fn process(record: Record<'_>) -> Result<(), ProcessError> {
+    ///     record.text()?;
+    ///     Ok(())
+    /// }
+    ///
+    /// let service = BoxCloneService::new(Handler::new(process).into_send_service());
+    /// # let _ = service;
+    /// ```
+    ///
+    /// The compiler decides for the concrete processor, so in code that is generic over the processor the futures are not
+    /// known to be `Send`. The `Service` implementation of the handler itself has to name its future, and no bound on a
+    /// processor can say that futures of `async fn` and of async closures are `Send`.
+    pub fn into_send_service(
+        self,
+    ) -> impl Service<
+        LambdaEvent<RawEvent>,
+        Response = BatchResponse,
+        Error = HandlerError,
+        Future = impl Future<Output = Result<BatchResponse, HandlerError>> + use<P>,
+    > + Clone
+    + use<P> {
+        service_fn(move |event: LambdaEvent<RawEvent>| {
+            let handler = self.clone();
+            async move { handler.handle(event.payload.as_ref(), &event.context).await }
+        })
     }
 
     /// Handles one invocation, given the event's JSON.

@@ -1,11 +1,17 @@
 //! Composition with tower, tokio and the types of other crates.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
 use bytes::Bytes;
 use kinesis_handler::{
-    Context, Event, Handler, LambdaEvent, OwnedRecord, ProcessError, RawEvent, Record, RecordProcessor,
+    BatchResponse, Context, Event, Handler, LambdaEvent, OwnedRecord, ProcessError, RawEvent, RawEventLayer,
+    Record, RecordProcessor, permanent,
 };
-use lambda_runtime::Diagnostic;
-use tower::{Service, ServiceBuilder};
+use lambda_runtime::{Diagnostic, Runtime};
+use tower::{Service, ServiceBuilder, ServiceExt, buffer::Buffer, util::BoxCloneService};
 
 use crate::batch::{SUCCESS, aggregate, failure, json, plain};
 
@@ -55,6 +61,67 @@ async fn can_be_spawned_and_shared() {
     });
     for handle in handles {
         assert_eq!(handle.await.expect("no panic"), Ok(SUCCESS.to_owned()));
+    }
+}
+
+/// Handles the event twice at once, in tasks that may move between threads.
+async fn check_spawned<S>(service: S)
+where
+    S: Service<LambdaEvent<RawEvent>, Response = BatchResponse> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: std::fmt::Debug + Send,
+{
+    let event = || LambdaEvent::new(RawEvent::from(event()), Context::default());
+    let handles = [service.clone(), service].map(|service| tokio::spawn(service.oneshot(event())));
+    for handle in handles {
+        let response = handle.await.expect("no panic").expect("a response");
+        assert_eq!((json(&response), response.counts().user_records), (SUCCESS.to_owned(), 3));
+    }
+}
+
+#[tokio::test]
+async fn every_form_of_a_processor_makes_a_service_that_can_be_sent() {
+    struct Waiting(Arc<AtomicU64>);
+
+    impl RecordProcessor for Waiting {
+        async fn process(&self, record: Record<'_>) -> Result<(), ProcessError> {
+            let text = record.text()?;
+            tokio::task::yield_now().await;
+            self.0.fetch_add(text.len() as u64, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    async fn waiting(record: Record<'_>) -> Result<(), ProcessError> {
+        let text = record.text()?;
+        tokio::task::yield_now().await;
+        if text.is_empty() { Err(permanent("empty")) } else { Ok(()) }
+    }
+
+    let bytes = Arc::new(AtomicU64::new(0));
+    check_spawned(Handler::new(Waiting(Arc::clone(&bytes))).into_send_service()).await;
+    assert_eq!(bytes.load(Ordering::Relaxed), 2 * "texttextother".len() as u64);
+    check_spawned(Handler::new(waiting).into_send_service()).await;
+    let shared = Arc::clone(&bytes);
+    let closure = async move |record: Record<'_>| {
+        tokio::task::yield_now().await;
+        shared.fetch_add(record.data().len() as u64, Ordering::Relaxed);
+        Ok(())
+    };
+    check_spawned(Handler::new(closure).into_send_service()).await;
+    assert_eq!(bytes.load(Ordering::Relaxed), 4 * "texttextother".len() as u64);
+    // Layers that need it.
+    check_spawned(BoxCloneService::new(Handler::new(waiting).into_send_service())).await;
+    check_spawned(Buffer::new(Handler::new(waiting).into_send_service(), 2)).await;
+}
+
+/// Compiles: that is the test.
+#[test]
+fn the_runtime_of_lambda_runs_it_concurrently() {
+    #[expect(dead_code, reason = "there is no Lambda Runtime API here")]
+    async fn run() -> Result<(), kinesis_handler::Error> {
+        let service = Handler::new(only_text).into_send_service();
+        Runtime::new(service).layer(RawEventLayer).run_concurrent().await
     }
 }
 
