@@ -3,9 +3,10 @@
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     io::{self, Write},
-    mem,
+    mem, ptr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -13,7 +14,8 @@ use std::{
 };
 
 use metrics::{
-    Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Label, Metadata, Recorder, SharedString, Unit,
+    Counter, CounterFn, Gauge, Histogram, HistogramFn, Key, KeyName, Label, Metadata, Recorder, SharedString,
+    Unit,
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
@@ -24,37 +26,86 @@ const MAX_IN_LINE: usize = 100;
 const MAX_DIMENSIONS: usize = 30;
 
 /// A recorder whose metrics are written as lines. A label is a dimension.
+///
+/// Counters and histograms are kept for each invocation, so that invocations that run at once do not share lines. A gauge is
+/// a level of the whole process.
 #[derive(Debug, Default)]
 pub(crate) struct EmbeddedMetrics {
     namespace: &'static str,
-    units: Mutex<BTreeMap<KeyName, Unit>>,
-    counters: Series<AtomicU64>,
-    gauges: Series<AtomicU64>,
-    histograms: Series<Values>,
+    registry: Mutex<Registry>,
+    /// Values that were recorded outside of any invocation: by a start hook or a background task.
+    outside: Mutex<Values>,
 }
 
-type Series<T> = Mutex<BTreeMap<Key, Arc<T>>>;
-
-/// The values of a histogram since the last line.
+/// All metrics that were ever used, so that their number of different labels bounds its size.
 #[derive(Debug, Default)]
-struct Values(Mutex<Vec<f64>>);
+struct Registry {
+    units: BTreeMap<KeyName, Unit>,
+    /// Counters and histograms by their number.
+    keys: Vec<Key>,
+    series: BTreeMap<(MetricKind, Key), Series>,
+    gauges: BTreeMap<Key, Arc<AtomicU64>>,
+}
 
-impl HistogramFn for Values {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum MetricKind {
+    Counter,
+    Histogram,
+}
+
+/// The values of counters and histograms since the last line, by the number of the metric.
+pub(crate) type Values = BTreeMap<usize, Recorded>;
+
+/// The metric with a number. A processor may keep it, so each value goes to the invocation that is current by then.
+#[derive(Debug, Clone)]
+struct Series {
+    metrics: &'static EmbeddedMetrics,
+    number: usize,
+    /// Sum of all increments of a counter: an absolute value stands for the difference to it.
+    total: Arc<AtomicU64>,
+}
+
+impl Series {
+    fn count(&self, increment: u64) {
+        self.metrics.record(|values| {
+            if let Recorded::Count(count) = values.entry(self.number).or_insert(Recorded::Count(0)) {
+                *count += increment;
+            }
+        });
+    }
+}
+
+impl CounterFn for Series {
+    fn increment(&self, value: u64) {
+        self.total.fetch_add(value, Ordering::Relaxed);
+        self.count(value);
+    }
+
+    fn absolute(&self, value: u64) {
+        let before = self.total.fetch_max(value, Ordering::Relaxed);
+        self.count(value.saturating_sub(before));
+    }
+}
+
+impl HistogramFn for Series {
     fn record(&self, value: f64) {
         // JSON has no other numbers.
-        if value.is_finite() {
-            lock(&self.0).push(value);
+        if !value.is_finite() {
+            return;
         }
+        self.metrics.record(|values| {
+            if let Recorded::Values(values) =
+                values.entry(self.number).or_insert_with(|| Recorded::Values(Vec::new()))
+            {
+                values.push(value);
+            }
+        });
     }
 }
 
 /// A metric is as good after a panic as before.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn get_or_insert<T: Default>(series: &Series<T>, key: &Key) -> Arc<T> {
-    Arc::clone(lock(series).entry(key.clone()).or_default())
 }
 
 impl Recorder for &'static EmbeddedMetrics {
@@ -71,16 +122,83 @@ impl Recorder for &'static EmbeddedMetrics {
     }
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        Counter::from_arc(get_or_insert(&self.counters, key))
+        Counter::from_arc(Arc::new(self.series(MetricKind::Counter, key)))
     }
 
     fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
-        Gauge::from_arc(get_or_insert(&self.gauges, key))
+        Gauge::from_arc(Arc::clone(lock(&self.registry).gauges.entry(key.clone()).or_default()))
     }
 
     fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
-        Histogram::from_arc(get_or_insert(&self.histograms, key))
+        Histogram::from_arc(Arc::new(self.series(MetricKind::Histogram, key)))
     }
+}
+
+thread_local! {
+    /// The invocation that this thread is polling.
+    static CURRENT: RefCell<Option<Arc<Recording>>> = const { RefCell::new(None) };
+}
+
+/// The metrics of one invocation.
+#[derive(Debug)]
+struct Recording {
+    metrics: &'static EmbeddedMetrics,
+    values: Mutex<Values>,
+    properties: Mutex<Vec<(&'static str, String)>>,
+}
+
+/// An invocation whose metrics are being recorded. Its end writes them, also if the invocation is cancelled.
+#[derive(Debug)]
+pub(crate) struct RecordedInvocation {
+    recording: Arc<Recording>,
+    write: fn(&'static EmbeddedMetrics, &[(&str, &str)], Values),
+}
+
+impl RecordedInvocation {
+    /// Begins to record an invocation. At its end, `write` gets its properties and values.
+    pub(crate) fn new(
+        metrics: &'static EmbeddedMetrics,
+        request_id: &str,
+        write: fn(&'static EmbeddedMetrics, &[(&str, &str)], Values),
+    ) -> Self {
+        let properties = Mutex::new(vec![("requestId", request_id.to_owned())]);
+        let recording = Arc::new(Recording { metrics, values: Mutex::default(), properties });
+        RecordedInvocation { recording, write }
+    }
+
+    /// Runs a part of the invocation: what this thread records meanwhile belongs to it.
+    pub(crate) fn enter<T>(&self, part: impl FnOnce() -> T) -> T {
+        /// Puts the former invocation back, also after a panic.
+        struct Entered(Option<Arc<Recording>>);
+
+        impl Drop for Entered {
+            fn drop(&mut self) {
+                CURRENT.set(self.0.take());
+            }
+        }
+
+        let _entered = Entered(CURRENT.replace(Some(Arc::clone(&self.recording))));
+        part()
+    }
+}
+
+impl Drop for RecordedInvocation {
+    fn drop(&mut self) {
+        let properties = mem::take(&mut *lock(&self.recording.properties));
+        let properties: Vec<_> = properties.iter().map(|(name, value)| (*name, &**value)).collect();
+        (self.write)(self.recording.metrics, &properties, mem::take(&mut *lock(&self.recording.values)));
+    }
+}
+
+/// Adds a property to the lines of the invocation that this thread is polling, if it is recorded.
+pub(crate) fn set_property(name: &'static str, value: &str) {
+    CURRENT.with_borrow(|current| {
+        if let Some(recording) = current {
+            let mut properties = lock(&recording.properties);
+            properties.retain(|(known, _)| *known != name);
+            properties.push((name, value.to_owned()));
+        }
+    });
 }
 
 impl EmbeddedMetrics {
@@ -89,24 +207,50 @@ impl EmbeddedMetrics {
     }
 
     fn describe(&self, name: KeyName, unit: Option<Unit>) {
-        let mut units = lock(&self.units);
+        let units = &mut lock(&self.registry).units;
         match unit {
             Some(unit) => drop(units.insert(name, unit)),
             None => drop(units.remove(&name)),
         }
     }
 
-    /// Writes what has been recorded since the last time, and these properties: one line for each set of labels, and
-    /// further ones if a histogram has more values than a line may hold. Counters that have not moved are left out.
+    fn series(&'static self, kind: MetricKind, key: &Key) -> Series {
+        let Registry { keys, series, .. } = &mut *lock(&self.registry);
+        let series = series.entry((kind, key.clone())).or_insert_with(|| {
+            keys.push(key.clone());
+            Series { metrics: self, number: keys.len() - 1, total: Arc::default() }
+        });
+        series.clone()
+    }
+
+    /// Adds a value to the invocation that this thread is polling, or else to those outside of any.
+    fn record(&'static self, add: impl FnOnce(&mut Values)) {
+        // While the thread ends, there is no invocation.
+        let current = CURRENT.try_with(|current| current.borrow().clone()).ok().flatten();
+        match current.filter(|recording| ptr::eq(recording.metrics, self)) {
+            Some(recording) => add(&mut lock(&recording.values)),
+            None => add(&mut lock(&self.outside)),
+        }
+    }
+
+    /// Returns the values that were recorded outside of any invocation since the last time.
+    pub(crate) fn take_outside(&self) -> Values {
+        mem::take(&mut *lock(&self.outside))
+    }
+
+    /// Writes values, the gauges if they are wanted, and these properties: one line for each set of labels, and further
+    /// ones if a histogram has more values than a line may hold. Counters that have not moved are left out.
     pub(crate) fn write(
         &self,
         timestamp_ms: u64,
         properties: &[(&str, &str)],
+        values: Values,
+        with_gauges: bool,
         mut output: impl Write,
     ) -> io::Result<()> {
-        let units = lock(&self.units).clone();
-        let unit = |key: &Key| units.get(key.name()).and_then(unit_name);
-        for (labels, metrics) in self.take() {
+        let registry = lock(&self.registry);
+        let unit = |key: &Key| registry.units.get(key.name()).and_then(unit_name);
+        for (labels, metrics) in by_labels(&registry, values, with_gauges) {
             let rounds = metrics.iter().map(|(_, values)| values.rounds()).max().unwrap_or(0);
             for round in 0..rounds {
                 let in_round: Vec<_> = metrics
@@ -124,35 +268,29 @@ impl EmbeddedMetrics {
         }
         Ok(())
     }
+}
 
-    /// Returns what has been recorded since the last time, by labels.
-    fn take(&self) -> BTreeMap<Vec<Label>, Vec<(Key, Recorded)>> {
-        let mut recorded: BTreeMap<Vec<Label>, Vec<(Key, Recorded)>> = BTreeMap::new();
-        let mut add = |key: &Key, values| {
-            let labels = key.labels().cloned().collect();
-            recorded.entry(labels).or_default().push((key.clone(), values));
-        };
-        for (key, counter) in &*lock(&self.counters) {
-            match counter.swap(0, Ordering::Relaxed) {
-                0 => {}
-                count => add(key, Recorded::Count(count)),
-            }
-        }
-        for (key, gauge) in &*lock(&self.gauges) {
-            let value = f64::from_bits(gauge.load(Ordering::Relaxed));
-            if value.is_finite() {
-                add(key, Recorded::Level(value));
-            }
-        }
-        for (key, histogram) in &*lock(&self.histograms) {
-            add(key, Recorded::Values(mem::take(&mut *lock(&histogram.0))));
-        }
-        recorded
+/// Returns the metrics that have a value, by their labels.
+fn by_labels(
+    registry: &Registry,
+    values: Values,
+    with_gauges: bool,
+) -> BTreeMap<Vec<Label>, Vec<(&Key, Recorded)>> {
+    let mut by_labels: BTreeMap<Vec<Label>, Vec<(&Key, Recorded)>> = BTreeMap::new();
+    let values = values.into_iter().map(|(number, recorded)| (&registry.keys[number], recorded));
+    let gauges = registry.gauges.iter().filter(|_| with_gauges).map(|(key, gauge)| {
+        let level = f64::from_bits(gauge.load(Ordering::Relaxed));
+        (key, Recorded::Level(level))
+    });
+    for (key, recorded) in values.chain(gauges).filter(|(_, recorded)| recorded.has_value()) {
+        by_labels.entry(key.labels().cloned().collect()).or_default().push((key, recorded));
     }
+    by_labels
 }
 
 /// A metric since the last line.
-enum Recorded {
+#[derive(Debug)]
+pub(crate) enum Recorded {
     Count(u64),
     Level(f64),
     Values(Vec<f64>),
@@ -173,6 +311,14 @@ impl Recorded {
         match self {
             Recorded::Count(_) | Recorded::Level(_) => 1,
             Recorded::Values(values) => values.len().div_ceil(MAX_IN_LINE),
+        }
+    }
+
+    fn has_value(&self) -> bool {
+        match self {
+            Recorded::Count(count) => *count > 0,
+            Recorded::Level(level) => level.is_finite(),
+            Recorded::Values(values) => !values.is_empty(),
         }
     }
 
@@ -272,9 +418,11 @@ mod tests {
 
     use super::*;
 
+    /// The lines of what was recorded outside of an invocation, which has no property but the one given here.
     fn lines(metrics: &EmbeddedMetrics) -> Vec<Value> {
         let mut output = Vec::new();
-        metrics.write(7, &[("requestId", "r")], &mut output).expect("memory");
+        let properties = [("requestId", "r")];
+        metrics.write(7, &properties, metrics.take_outside(), true, &mut output).expect("memory");
         let text = String::from_utf8(output).expect("JSON");
         text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
@@ -291,6 +439,8 @@ mod tests {
             counter!("Orders", "stream" => "s").increment(2);
             counter!("Orders", "stream" => "s").increment(1);
             counter!("Idle", "stream" => "s").increment(0);
+            counter!("Requests", "stream" => "s").absolute(7);
+            counter!("Requests", "stream" => "s").absolute(9);
             gauge!("Depth", "stream" => "s").set(1.5);
             histogram!("Latency", "stream" => "s").record(4.0);
             histogram!("Latency", "stream" => "s").record(f64::NAN);
@@ -298,9 +448,11 @@ mod tests {
         let expected = json!({
             "_aws": {"Timestamp": 7, "CloudWatchMetrics": [{
                 "Namespace": "Orders", "Dimensions": [["stream"]],
-                "Metrics": [{"Name": "Orders"}, {"Name": "Depth"}, {"Name": "Latency", "Unit": "Milliseconds"}],
+                "Metrics": [
+                    {"Name": "Orders"}, {"Name": "Requests"}, {"Name": "Latency", "Unit": "Milliseconds"}, {"Name": "Depth"},
+                ],
             }]},
-            "stream": "s", "requestId": "r", "Orders": 3, "Depth": 1.5, "Latency": [4.0],
+            "stream": "s", "requestId": "r", "Orders": 3, "Requests": 9, "Depth": 1.5, "Latency": [4.0],
         });
         assert_eq!(lines(metrics), [expected]);
         // A gauge keeps its value, and nothing else has moved.
@@ -320,6 +472,49 @@ mod tests {
         assert_eq!(values.collect::<Vec<_>>(), [100, 100, 50]);
         let orders: Vec<_> = lines.iter().map(|line| line["Orders"].clone()).collect();
         assert_eq!(orders, [json!(1), Value::Null, Value::Null], "a counter is written once");
+    }
+
+    /// What `collect` was called with, by request ID.
+    static COLLECTED: Mutex<BTreeMap<String, Vec<String>>> = Mutex::new(BTreeMap::new());
+
+    fn collect(metrics: &'static EmbeddedMetrics, properties: &[(&str, &str)], values: Values) {
+        let mut output = Vec::new();
+        metrics.write(7, properties, values, false, &mut output).expect("memory");
+        let lines = String::from_utf8(output).expect("JSON").lines().map(str::to_owned).collect();
+        lock(&COLLECTED).insert(properties[0].1.to_owned(), lines);
+    }
+
+    #[test]
+    fn invocations_that_run_at_once_do_not_share_values_or_properties() {
+        let metrics = recorder();
+        let [first, second] = ["first", "second"].map(|id| RecordedInvocation::new(metrics, id, collect));
+        with_local_recorder(&metrics, || {
+            // A processor may keep a counter for all invocations.
+            let orders = counter!("Orders");
+            orders.increment(100);
+            first.enter(|| {
+                orders.increment(1);
+                second.enter(|| {
+                    set_property("shardId", "2");
+                    orders.increment(20);
+                    histogram!("Latency").record(2.0);
+                });
+                set_property("shardId", "1");
+                orders.increment(2);
+            });
+            set_property("shardId", "nobody's");
+        });
+        // The first is cancelled: it has an end all the same.
+        drop(second);
+        drop(first);
+        let collected = lock(&COLLECTED).clone();
+        let values = |id: &str| -> Value {
+            let line: Value = serde_json::from_str(&collected[id][0]).expect("JSON");
+            json!([line["requestId"], line["shardId"], line["Orders"], line["Latency"]])
+        };
+        assert_eq!(values("first"), json!(["first", "1", 3, null]));
+        assert_eq!(values("second"), json!(["second", "2", 20, [2.0]]));
+        assert_eq!(lines(metrics)[0]["Orders"], json!(100));
     }
 
     #[test]

@@ -2,9 +2,10 @@ use std::{env, fmt, panic, pin::Pin};
 
 use lambda_runtime::{Error, Runtime, layers::TracingLayer};
 use thiserror::Error;
+use tower::Layer;
 
 use crate::{
-    Handler, Options, RawEventLayer, RecordProcessor, engine::panic_text, init_logs, metrics,
+    EmbeddedMetricsLayer, Handler, Options, RawEventLayer, RecordProcessor, engine::panic_text, init_logs,
     process_error::without_quoted_values,
 };
 
@@ -114,7 +115,7 @@ impl<P: RecordProcessor + 'static> Function<P> {
                  whole batch; set panic = \"unwind\" in the release profile"
             );
         }
-        metrics::install();
+        let metrics = EmbeddedMetricsLayer::install();
         let options = Options::from_env()?;
         if let Some(hook) = self.on_start {
             hook().await?;
@@ -122,8 +123,8 @@ impl<P: RecordProcessor + 'static> Function<P> {
         if let Some(hook) = self.on_shutdown {
             lambda_runtime::spawn_graceful_shutdown_handler(hook).await;
         }
-        let handler = Handler::with_options(self.processor, options);
-        Runtime::new(handler).layer(RawEventLayer).layer(TracingLayer::new()).run().await
+        let service = metrics.layer(Handler::with_options(self.processor, options));
+        Runtime::new(service).layer(RawEventLayer).layer(TracingLayer::new()).run().await
     }
 }
 

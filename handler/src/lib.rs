@@ -79,6 +79,7 @@ pub use function::{Function, run};
 pub use handler::{Handler, HandlerError};
 pub use json_mismatch::JsonMismatch;
 pub use logs::init_logs;
+pub use metrics::{EmbeddedMetricsFuture, EmbeddedMetricsLayer, EmbeddedMetricsService};
 pub use options::{Options, OptionsError};
 pub use payload::{JsonErrorKind, PayloadError};
 pub use process_error::{BoxError, Classify, ProcessError, permanent, retryable};

@@ -1,21 +1,26 @@
 //! What an invocation has come to, as metrics.
 //!
 //! They go through the [`metrics`] facade, so whatever recorder the process has gets them, beside the processor's own.
-//! [`run`](crate::run) installs one that writes CloudWatch's embedded metric format to standard output, unless the
+//! [`EmbeddedMetricsLayer`] installs one that writes CloudWatch's embedded metric format to standard output, unless the
 //! function has set another before.
 
 use std::{
     env,
     io::{self, Write},
+    pin::Pin,
     sync::{LazyLock, OnceLock},
+    task::{self, Poll},
 };
 
 use chrono::DateTime;
+use lambda_runtime::LambdaEvent;
 use metrics::{Label, SharedString, Unit, counter, describe_counter, describe_histogram, histogram};
+use pin_project_lite::pin_project;
+use tower::{Layer, Service};
 
 use crate::{
-    Counts,
-    emf::EmbeddedMetrics,
+    Clock, Counts, SystemClock,
+    emf::{self, EmbeddedMetrics, RecordedInvocation, Values},
     event::{Event, EventMode, KinesisRecord},
     invocation::Invocation,
 };
@@ -54,7 +59,17 @@ const BEHIND_LATEST: &str = "BehindLatestMs";
 static EMBEDDED: LazyLock<EmbeddedMetrics> = LazyLock::new(|| EmbeddedMetrics::new(NAMESPACE));
 
 /// Whether the process has no other recorder.
-static IS_INSTALLED: OnceLock<()> = OnceLock::new();
+static IS_INSTALLED: LazyLock<bool> = LazyLock::new(|| {
+    if metrics::set_global_recorder(&*EMBEDDED).is_err() {
+        return false;
+    }
+    for (name, unit, _) in COUNTERS {
+        describe_counter!(name, unit, "");
+    }
+    describe_histogram!(AGGREGATION_RATIO, Unit::Count, "");
+    describe_histogram!(BEHIND_LATEST, Unit::Milliseconds, "");
+    true
+});
 
 /// The level of the lines, if Lambda drops those below a level: metrics must not be lost with the log. It is never `ERROR`,
 /// because filters that count errors would find every line.
@@ -64,21 +79,108 @@ static LEVEL: LazyLock<Option<&str>> = LazyLock::new(|| {
     levels.into_iter().find(|(of, _)| level.eq_ignore_ascii_case(of)).map(|(_, written)| written)
 });
 
-/// Makes standard output the place for metrics, if there is no other yet.
-pub(crate) fn install() {
-    if metrics::set_global_recorder(&*EMBEDDED).is_err() {
-        return;
-    }
-    for (name, unit, _) in COUNTERS {
-        describe_counter!(name, unit, "");
-    }
-    describe_histogram!(AGGREGATION_RATIO, Unit::Count, "");
-    describe_histogram!(BEHIND_LATEST, Unit::Milliseconds, "");
-    // An error means that it is set already.
-    let _ = IS_INSTALLED.set(());
+/// A layer that writes metrics to standard output, in CloudWatch's embedded metric format, once for each invocation.
+///
+/// [`run`](crate::run) uses it. A function with a [`Runtime`](lambda_runtime::Runtime) of its own puts it around the handler,
+/// or around any other service of Lambda events:
+///
+/// ```no_run
+/// use kinesis_handler::{EmbeddedMetricsLayer, Handler, ProcessError, RawEventLayer, Record, init_logs};
+/// use lambda_runtime::{Runtime, layers::TracingLayer};
+/// use tower::Layer;
+///
+/// async fn process(record: Record<'_>) -> Result<(), ProcessError> {
+///     record.text()?;
+///     Ok(())
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), lambda_runtime::Error> {
+/// init_logs();
+/// let service = EmbeddedMetricsLayer::install().layer(Handler::new(process));
+/// Runtime::new(service).layer(RawEventLayer).layer(TracingLayer::new()).run().await
+/// # }
+/// ```
+///
+/// Invocations that run at once have lines of their own, with their request ID and shard. Values that are recorded outside of
+/// any invocation, by a background task for example, are written at the end of the next one, without these properties.
+#[derive(Debug, Clone, Copy)]
+pub struct EmbeddedMetricsLayer {
+    is_installed: bool,
 }
 
-/// Records what a batch has come to. What has not moved is left out.
+impl EmbeddedMetricsLayer {
+    /// Installs the recorder of the [`metrics`] facade, unless the process has one already: then that recorder gets all
+    /// metrics, and the layer does nothing.
+    pub fn install() -> Self {
+        EmbeddedMetricsLayer { is_installed: *IS_INSTALLED }
+    }
+}
+
+impl<S> Layer<S> for EmbeddedMetricsLayer {
+    type Service = EmbeddedMetricsService<S>;
+
+    fn layer(&self, inner: S) -> EmbeddedMetricsService<S> {
+        EmbeddedMetricsService { inner, is_installed: self.is_installed }
+    }
+}
+
+/// The service that [`EmbeddedMetricsLayer`] makes.
+#[derive(Debug, Clone)]
+pub struct EmbeddedMetricsService<S> {
+    inner: S,
+    is_installed: bool,
+}
+
+impl<S: Service<LambdaEvent<T>>, T> Service<LambdaEvent<T>> for EmbeddedMetricsService<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = EmbeddedMetricsFuture<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut task::Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, event: LambdaEvent<T>) -> Self::Future {
+        let request_id = &event.context.request_id;
+        let invocation =
+            self.is_installed.then(|| RecordedInvocation::new(&EMBEDDED, request_id, write_to_stdout));
+        let inner = match &invocation {
+            Some(invocation) => invocation.enter(|| self.inner.call(event)),
+            None => self.inner.call(event),
+        };
+        EmbeddedMetricsFuture { inner, invocation }
+    }
+}
+
+pin_project! {
+    /// The future of [`EmbeddedMetricsService`].
+    #[derive(Debug)]
+    pub struct EmbeddedMetricsFuture<F> {
+        #[pin]
+        inner: F,
+        invocation: Option<RecordedInvocation>,
+    }
+}
+
+impl<F: Future> Future for EmbeddedMetricsFuture<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let poll = match this.invocation {
+            Some(invocation) => invocation.enter(|| this.inner.poll(context)),
+            None => this.inner.poll(context),
+        };
+        if poll.is_ready() {
+            // Written before the response is sent: afterwards, Lambda may freeze the environment.
+            *this.invocation = None;
+        }
+        poll
+    }
+}
+
+/// Records the counts of a batch. Metrics that have not moved are left out.
 pub(crate) fn record(event: &Event<'_>, counts: &Counts, invocation: &Invocation<'_>) {
     let Some(last) = event.records.last() else { return };
     let labels = labels(last, event.mode);
@@ -97,28 +199,27 @@ pub(crate) fn record(event: &Event<'_>, counts: &Counts, invocation: &Invocation
         let behind_ms = invocation.clock.epoch_ms().saturating_sub(arrival_ms);
         histogram!(BEHIND_LATEST, labels.iter()).record(behind_ms as f64);
     }
-    if IS_INSTALLED.get().is_some()
-        && let Err(error) = write(last, invocation)
-    {
-        tracing::error!(%error, "metrics could not be written");
-    }
+    // No dimension: each value of one is a metric of its own, and shards come and go.
+    emf::set_property("shardId", last.shard_id.as_deref().unwrap_or_default());
 }
 
-/// Writes what has been recorded to standard output.
-fn write(last: &KinesisRecord<'_>, invocation: &Invocation<'_>) -> io::Result<()> {
-    let now_ms = invocation.clock.epoch_ms();
+/// Writes the lines of an invocation, and of what was recorded outside of any, to standard output.
+fn write_to_stdout(metrics: &'static EmbeddedMetrics, properties: &[(&str, &str)], values: Values) {
+    let now_ms = SystemClock.epoch_ms();
     let now = i64::try_from(now_ms).ok().and_then(DateTime::from_timestamp_millis).unwrap_or_default();
     let timestamp = now.to_rfc3339();
-    // No dimension: each value of one is a metric of its own, and shards come and go.
-    let shard_id = last.shard_id.as_deref().unwrap_or_default();
-    let mut properties = vec![("requestId", &*invocation.request_id), ("shardId", shard_id)];
-    if let Some(level) = *LEVEL {
-        // Lambda takes a line without both for one of the level INFO, and drops it.
-        properties.extend([("level", level), ("timestamp", &timestamp)]);
-    }
+    // Lambda takes a line without both for one of the level INFO, and drops it.
+    let level: Vec<_> =
+        LEVEL.iter().flat_map(|&level| [("level", level), ("timestamp", &*timestamp)]).collect();
     let mut lines = Vec::new();
-    EMBEDDED.write(now_ms, &properties, &mut lines)?;
-    io::stdout().lock().write_all(&lines)
+    let result = metrics
+        .write(now_ms, &[properties, &level].concat(), values, true, &mut lines)
+        .and_then(|()| metrics.write(now_ms, &level, metrics.take_outside(), false, &mut lines))
+        // At once, so that lines of other invocations do not come between.
+        .and_then(|()| io::stdout().lock().write_all(&lines));
+    if let Err(error) = result {
+        tracing::error!(%error, "metrics could not be written");
+    }
 }
 
 /// The dimensions. Events of an operator have one more, so that they move no metric of the mapping's, and no alarm on one.
