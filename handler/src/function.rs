@@ -6,7 +6,7 @@ use tower::Layer;
 
 use crate::{
     EmbeddedMetricsLayer, Handler, Options, RawEventLayer, RecordProcessor, engine::panic_text, init_logs,
-    process_error::without_quoted_values,
+    process_error::without_quoted_values, thread_per_invocation::ThreadPerInvocation,
 };
 
 /// Runs a processor as a Lambda function, without hooks. See [`Function::run`].
@@ -14,7 +14,7 @@ use crate::{
 /// # Errors
 ///
 /// As [`Function::run`].
-pub async fn run<P: RecordProcessor + 'static>(processor: P) -> Result<(), Error> {
+pub async fn run<P: RecordProcessor + Send + Sync + 'static>(processor: P) -> Result<(), Error> {
     Function::new(processor).run().await
 }
 
@@ -46,7 +46,7 @@ pub struct Function<P> {
 type StartHook = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = Result<(), Error>>>>>;
 type ShutdownHook = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
-impl<P: RecordProcessor + 'static> Function<P> {
+impl<P: RecordProcessor + Send + Sync + 'static> Function<P> {
     /// A function without hooks.
     pub fn new(processor: P) -> Self {
         Function { processor, on_start: None, on_shutdown: None }
@@ -77,7 +77,8 @@ impl<P: RecordProcessor + 'static> Function<P> {
     }
 
     /// Runs the function: takes one event after the other from the Lambda Runtime API, for as long as the environment
-    /// lives.
+    /// lives. On Lambda Managed Instances, where an environment gets several invocations at once, each is handled on a
+    /// thread of its own.
     ///
     /// Logs are JSON lines ([`init_logs`]), options come from the environment ([`Options::from_env`]), and metrics go to
     /// standard output in CloudWatch's embedded metric format, once for each invocation. A processor that uses the
@@ -124,7 +125,12 @@ impl<P: RecordProcessor + 'static> Function<P> {
             lambda_runtime::spawn_graceful_shutdown_handler(hook).await;
         }
         let service = metrics.layer(Handler::with_options(self.processor, options));
-        Runtime::new(service).layer(RawEventLayer).layer(TracingLayer::new()).run().await
+        // Only environments of Lambda Managed Instances have it. `run` would warn of it.
+        if env::var_os("AWS_LAMBDA_MAX_CONCURRENCY").is_none() {
+            return Runtime::new(service).layer(RawEventLayer).layer(TracingLayer::new()).run().await;
+        }
+        let service = ThreadPerInvocation::new(service);
+        Runtime::new(service).layer(RawEventLayer).layer(TracingLayer::new()).run_concurrent().await
     }
 }
 

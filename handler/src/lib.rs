@@ -66,6 +66,7 @@ mod emf;
 mod metrics;
 mod handler;
 mod logs;
+mod thread_per_invocation;
 mod function;
 
 pub use kpl_deaggregation::InvalidFramePolicy;
