@@ -77,7 +77,7 @@ pub(crate) struct QuarantineShowArgs {
 /// User records of an aggregate are delivered as an aggregate of one, so that their keys are the producer's. The events'
 /// member kinesisKit.mode is replay: the kit's handler does not ask its journal, which takes them for done, and reports
 /// what fails instead of putting it into the quarantine again. One that fails stays, and the others are delivered all the
-/// same. Only a response about the batch is a success: batchItemFailures as a list or null, {}, null, or an empty body.
+/// same; a note counts those that a function quarantines again. Only a response about the batch is a success: batchItemFailures as a list or null, {}, null, or an empty body.
 #[derive(Debug, clap::Args)]
 pub(crate) struct QuarantineRedriveArgs {
     #[command(flatten)]

@@ -104,7 +104,9 @@ again
   written     with --events: its records are in event files
 RECORDS (`batchSize`) is the number of records that the failure record counts, FOUND (`found`) that of the Kinesis \
 records in its range or payload. They differ on an enhanced fan-out consumer, which counts user records. \
-A function with a quarantine reports what it put there as processed: see kinesis-kit quarantine.
+QUARANTINED (`quarantined`) is the number of user records in it that the function put into its quarantine in this run; \
+they count as processed: see kinesis-kit quarantine. It is - (null) if the function, unlike the kit's handler, does not \
+say.
 
 Anyone who may write to the queue or bucket could have any range of any stream redelivered. Therefore these failure \
 records are refused: those whose range holds more Kinesis records than they count (a mapping with filters or \

@@ -72,6 +72,10 @@ earlier run, a warning tells of it. One that Kinesis refuses to read, such as fr
 `unreadable`. A live function may process the same records beside it: \
 with --to checkpoint disable the mapping first, or it may deliver again what lies below.
 
+A shard whose whole range was delivered is `done`; with --dry-run it is `found`, and with --events `written`. \
+QUARANTINED (`quarantined` in JSON) is the number of user records that the function put into its quarantine all the same; \
+- (null) if the function, unlike the kit's handler, does not say.
+
 A run that was interrupted or killed goes on where each shard has ended when the same command is given again, with the \
 checkpoints that it has begun with; at most one batch of each shard is delivered twice.
 

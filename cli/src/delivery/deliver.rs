@@ -5,7 +5,7 @@ use kinesis_esm_simulator::Answer;
 use kinesis_handler::{Event, EventMode, KinesisRecord};
 use tokio::time::sleep;
 
-use super::response::processed;
+use super::response::{Quarantined, Statement, statement};
 use crate::{
     aws::Backoff,
     cell,
@@ -44,6 +44,16 @@ pub(crate) enum Delivered {
     Halted,
 }
 
+/// Progress of a batch: what one response has confirmed.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    /// Number of records of the batch, from the first one on, that are processed by now.
+    pub(crate) processed: usize,
+    /// User records that the function put into its quarantine since the last time; `None` if it does not say. They may be
+    /// part of the Kinesis record that fails.
+    pub(crate) quarantined: Option<Quarantined>,
+}
+
 impl<'t> Delivery<'t> {
     pub(crate) fn new(target: &'t Target, mode: EventMode, attempts: u32, halt: &'t Halt) -> Self {
         Delivery {
@@ -60,11 +70,11 @@ impl<'t> Delivery<'t> {
     ///
     /// A response that names a record makes the rest from there on a new batch, with new attempts. When those of a batch
     /// are used up without a word about which record it is, the batch is halved, so that everything in front of a record
-    /// that fails for good gets through. `done` gets the number of records up to that.
+    /// that fails for good gets through. `on_progress` is called for each response that says something about the batch.
     pub(crate) async fn deliver(
         &self,
         records: Vec<KinesisRecord<'static>>,
-        mut done: impl FnMut(usize),
+        mut on_progress: impl FnMut(Progress),
     ) -> Result<Delivered, TargetError> {
         let shard_id = records.first().and_then(|record| record.shard_id.clone()).unwrap_or_default();
         let mut rest = records;
@@ -92,12 +102,15 @@ impl<'t> Delivery<'t> {
                     }
                     Answer::Response(response) => {
                         let numbers = rest[..length].iter().map(|record| record.sequence_number);
-                        match processed(&response, numbers) {
-                            Ok(0) => {
+                        match statement(&response, numbers) {
+                            Ok(Statement { processed, quarantined }) => {
+                                on_progress(Progress { processed: first + processed, quarantined });
+                                if processed > 0 {
+                                    break processed;
+                                }
                                 is_first = true;
                                 "the function says that it failed".to_owned()
                             }
-                            Ok(progress) => break progress,
                             Err(error) => error.to_string(),
                         }
                     }
@@ -117,7 +130,6 @@ impl<'t> Delivery<'t> {
             };
             rest.drain(..progress);
             first += progress;
-            done(first);
         }
         Ok(Delivered::All)
     }

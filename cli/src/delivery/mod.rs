@@ -5,4 +5,4 @@ mod response;
 mod deliver;
 
 pub(crate) use batcher::{Batch, Batcher, MAX_EVENT_BYTES};
-pub(crate) use deliver::{Delivered, Delivery};
+pub(crate) use deliver::{Delivered, Delivery, Progress};

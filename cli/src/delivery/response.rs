@@ -29,30 +29,65 @@ pub(super) enum ResponseError {
     UnknownItem { found: String },
 }
 
-/// Returns how many records of a batch, from the first one on, a response confirms as processed: all of them, or those
-/// before the first one that it reports as failed.
+/// The statement of a response about a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Statement {
+    /// Number of records, from the first one on, that are processed: all of them, or those before the first one that the
+    /// response reports as failed.
+    pub(super) processed: usize,
+    /// User records that the function put into its quarantine; `None` if it does not say.
+    pub(super) quarantined: Option<Quarantined>,
+}
+
+/// Numbers of user records that an event has put into the quarantine, by Kinesis record.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub(crate) struct Quarantined {
+    quarantined: Vec<QuarantinedOf>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct QuarantinedOf {
+    sequence_number: SequenceNumber,
+    records: u64,
+}
+
+impl Quarantined {
+    /// Returns the number of all of them.
+    pub(crate) fn total(&self) -> u64 {
+        self.quarantined.iter().map(|of| of.records).fold(0, u64::saturating_add)
+    }
+
+    /// Returns the number of those in one Kinesis record.
+    pub(crate) fn of(&self, sequence_number: SequenceNumber) -> u64 {
+        let of_record = self.quarantined.iter().filter(|of| of.sequence_number == sequence_number);
+        of_record.map(|of| of.records).fold(0, u64::saturating_add)
+    }
+}
+
+/// Reads what a response says about a batch.
 ///
 /// Lambda takes almost any response for a success. Here something may be deleted next, so only a statement about the
-/// batch counts: `batchItemFailures` as a list or null (`state` may accompany it), `{}`, null, or an empty body.
-pub(super) fn processed(
+/// batch counts: `batchItemFailures` as a list or null (`state` and the `kinesisKit` of the kit's handler may accompany
+/// it), `{}`, null, or an empty body.
+pub(super) fn statement(
     response: &[u8],
     sequence_numbers: impl ExactSizeIterator<Item = SequenceNumber>,
-) -> Result<usize, ResponseError> {
+) -> Result<Statement, ResponseError> {
     let length = sequence_numbers.len();
     if matches!(response.trim_ascii(), b"" | b"null") {
-        return Ok(length);
+        return Ok(Statement { processed: length, quarantined: None });
     }
-    let failures =
-        failures(response).ok_or_else(|| ResponseError::Unexpected { found: excerpt(response) })?;
-    if failures.is_empty() {
-        return Ok(length);
-    }
-    let mut positions = HashMap::new();
-    for (position, number) in sequence_numbers.enumerate() {
-        // User records of an aggregate that Lambda has deaggregated share their number: the first one counts.
-        positions.entry(number).or_insert(position);
-    }
+    let (failures, quarantined) =
+        members(response).ok_or_else(|| ResponseError::Unexpected { found: excerpt(response) })?;
     let mut processed = length;
+    let mut positions = HashMap::new();
+    if !failures.is_empty() {
+        for (position, number) in sequence_numbers.enumerate() {
+            // User records of an aggregate that Lambda has deaggregated share their number: the first one counts.
+            positions.entry(number).or_insert(position);
+        }
+    }
     for item in failures {
         let position = identifier(item).and_then(|identifier| {
             let (number, position) = positions.get_key_value(&identifier.parse().ok()?)?;
@@ -63,13 +98,14 @@ pub(super) fn processed(
             position.ok_or_else(|| ResponseError::UnknownItem { found: excerpt(item.get().as_bytes()) })?;
         processed = processed.min(*position);
     }
-    Ok(processed)
+    Ok(Statement { processed, quarantined })
 }
 
-/// Returns the items of the response's list of failures; `None` if the response is not one of a batch.
-fn failures(response: &[u8]) -> Option<Vec<&RawValue>> {
+/// Returns the items of the response's list of failures, and what is in the quarantine; `None` if the response is not one
+/// about a batch.
+fn members(response: &[u8]) -> Option<(Vec<&RawValue>, Option<Quarantined>)> {
     let Members(members) = serde_json::from_slice(response).ok()?;
-    let mut failures: Option<Vec<&RawValue>> = None;
+    let (mut failures, mut quarantined): (Option<Vec<&RawValue>>, _) = (None, None);
     for (name, value) in &members {
         match name.as_str() {
             // A second list would contradict the first one.
@@ -77,11 +113,15 @@ fn failures(response: &[u8]) -> Option<Vec<&RawValue>> {
                 let list: Option<Vec<&RawValue>> = serde_json::from_str(value.get()).ok()?;
                 failures = Some(list.unwrap_or_default());
             }
+            "kinesisKit" if quarantined.is_none() => {
+                quarantined = Some(serde_json::from_str(value.get()).ok()?);
+            }
             "state" => {}
             _ => return None,
         }
     }
-    if members.is_empty() { Some(Vec::new()) } else { failures }
+    let failures = if members.is_empty() { Vec::new() } else { failures? };
+    Some((failures, quarantined))
 }
 
 /// Returns the identifier in an item of the list.
@@ -158,7 +198,8 @@ mod tests {
     fn read(response: &[u8]) -> Result<usize, String> {
         let numbers: Vec<SequenceNumber> =
             ["10", "11", "11", "12"].iter().map(|number| number.parse().expect("digits")).collect();
-        processed(response, numbers.into_iter()).map_err(|error| error.to_string())
+        let statement = statement(response, numbers.into_iter()).map_err(|error| error.to_string());
+        statement.map(|statement| statement.processed)
     }
 
     #[track_caller]
@@ -195,6 +236,22 @@ mod tests {
     }
 
     #[test]
+    fn the_kits_handler_says_what_it_quarantined() {
+        let read = |response: &str| {
+            let numbers = ["10", "11"].map(|number| number.parse().expect("digits"));
+            statement(response.as_bytes(), numbers.into_iter()).expect("a statement").quarantined
+        };
+        let response = r#"{"batchItemFailures":[{"itemIdentifier":"11"}],"kinesisKit":{"quarantinedRecords":3,
+            "quarantined":[{"sequenceNumber":"10","records":2},{"sequenceNumber":"11","records":1}]}}"#;
+        let quarantined = read(response).expect("the member");
+        let of = |number: &str| quarantined.of(number.parse().expect("digits"));
+        assert_eq!((quarantined.total(), of("10"), of("11"), of("12")), (3, 2, 1, 0));
+        assert_eq!(read(r#"{"batchItemFailures":[]}"#), None);
+        let nothing = r#"{"batchItemFailures":[],"kinesisKit":{"quarantinedRecords":0,"quarantined":[]}}"#;
+        assert_eq!(read(nothing), Some(Quarantined::default()));
+    }
+
+    #[test]
     fn anything_else_confirms_nothing() {
         check_refused(
             r#"{"message":"I am some other service"}"#,
@@ -218,6 +275,11 @@ mod tests {
         check_refused(r#"{"batchItemFailures":false}"#, r#"{"batchItemFailures": false}"#);
         check_refused(r#"{"BatchItemFailures":[]}"#, r#"{"BatchItemFailures": []}"#);
         check_refused(r#"{"state":{"n":1}}"#, r#"{"state": {...}}"#);
+        check_refused(r#"{"kinesisKit":{"quarantined":[]}}"#, r#"{"kinesisKit": {...}}"#);
+        check_refused(
+            r#"{"batchItemFailures":[],"kinesisKit":{}}"#,
+            r#"{"batchItemFailures": [], "kinesisKit": {}}"#,
+        );
         check_refused(
             r#"{"batchItemFailures":[],"errorMessage":"no"}"#,
             r#"{"batchItemFailures": [], "errorMessage": "no"}"#,

@@ -9,7 +9,7 @@ use kinesis_handler::{
 use super::{event::kinesis_record, is_one_of, open, row::Rows};
 use crate::{
     args::QuarantineRedriveArgs,
-    delivery::{Batch, Batcher, Delivered, Delivery},
+    delivery::{Batch, Batcher, Delivered, Delivery, Progress},
     error::{Error, Outcome},
     halt::Halt,
     journal_table::{Deletion, JournalTable},
@@ -32,12 +32,13 @@ pub(super) async fn redrive(args: &QuarantineRedriveArgs) -> Result<Outcome, Err
         meter: Meter::new("redrive"),
         output: Ok(()),
         done: 0,
+        quarantined: 0,
         failed: 0,
         unread: 0,
     };
     let ended = run::until_interrupted(redrive.all(), &halt).await;
     target.shutdown().await;
-    let Redrive { rows, meter, done, failed, unread, deletes, .. } = redrive;
+    let Redrive { rows, meter, done, quarantined, failed, unread, deletes, .. } = redrive;
     drop(meter);
     let finished = rows.finish();
     let what = match (args.dry_run, deletes) {
@@ -45,7 +46,11 @@ pub(super) async fn redrive(args: &QuarantineRedriveArgs) -> Result<Outcome, Err
         (false, true) => "delivered, and out of the quarantine",
         (false, false) => "delivered, and still in the quarantine",
     };
-    note(format_args!("{} {what}, {failed} failed", count(done, "record")));
+    let again = match quarantined {
+        0 => String::new(),
+        records => format!(", {records} quarantined again"),
+    };
+    note(format_args!("{} {what}{again}, {failed} failed", count(done, "record")));
     ended?;
     finished?;
     if halt.is_asked_for() {
@@ -64,6 +69,8 @@ struct Redrive<'r> {
     /// Whether the rows could be written. What is processed is settled all the same.
     output: io::Result<()>,
     done: u64,
+    /// User records that the function put into its quarantine again, if it says so.
+    quarantined: u64,
     failed: u64,
     /// Shards that could not be read to their end.
     unread: u64,
@@ -121,7 +128,13 @@ impl Redrive<'_> {
                     done = batch.len();
                     Ok(Delivered::All)
                 }
-                false => self.delivery.deliver(batch[first..].to_vec(), |records| done = records).await,
+                false => {
+                    let on_progress = |progress: Progress| {
+                        done = progress.processed;
+                        self.quarantined += progress.quarantined.map_or(0, |quarantined| quarantined.total());
+                    };
+                    self.delivery.deliver(batch[first..].to_vec(), on_progress).await
+                }
             };
             self.meter.add(done as u64);
             for record in &records[first..first + done] {

@@ -84,4 +84,11 @@ impl Job {
         let counts = self.counts.get();
         self.counts.set(Counts { delivered: counts.delivered + records, ..counts });
     }
+    /// Adds user records that the function put into its quarantine. It is called with 0 if the function says that there
+    /// are none.
+    pub(super) fn count_quarantined(&self, records: u64) {
+        let counts = self.counts.get();
+        let quarantined = Some(counts.quarantined.unwrap_or_default().saturating_add(records));
+        self.counts.set(Counts { quarantined, ..counts });
+    }
 }

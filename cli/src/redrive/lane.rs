@@ -17,7 +17,7 @@ use super::{
 use crate::{
     aws::AwsError,
     cell,
-    delivery::{Batch, Batcher, Delivered},
+    delivery::{Batch, Batcher, Delivered, Progress},
     error::{Error, chain},
     note::{count, note},
     progress_file::{Place, ProgressError},
@@ -417,7 +417,16 @@ impl<'l, 'r> LaneWork<'l, 'r> {
         let records = queue.iter().take(length).map(|(record, _)| record.clone()).collect();
         let mut delivered = 0;
         let mut noted = Ok(());
-        let done = |total: usize| {
+        let done = |Progress { processed: total, quarantined }: Progress| {
+            if let Some(quarantined) = quarantined {
+                // The record that fails may have some, too. User records of an aggregate share their number.
+                let mut last = None;
+                for (record, mark) in queue.iter().take(length) {
+                    if last.replace(record.sequence_number) != Some(record.sequence_number) {
+                        mark.job.count_quarantined(quarantined.of(record.sequence_number));
+                    }
+                }
+            }
             let mut through: Option<(&Job, SequenceNumber)> = None;
             for (record, mark) in queue.iter().take(total).skip(delivered) {
                 mark.job.count_delivered(1);

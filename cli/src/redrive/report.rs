@@ -14,7 +14,7 @@ use crate::{
 /// The outcome of one failure record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// Everything in it is processed or in the function's quarantine: its response does not tell them apart.
+    /// Everything in it is processed or in the function's quarantine.
     Done,
     /// The same as done, but its source does not delete it.
     Kept { error: String },
@@ -81,13 +81,15 @@ impl From<Objection> for Fate {
     }
 }
 
-/// Number of Kinesis records of a failure record.
+/// Numbers of records of a failure record.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Counts {
-    /// In its range or its payload, if that was read.
+    /// Kinesis records in its range or its payload, if that was read.
     pub(super) found: Option<u64>,
-    /// Delivered by this run.
+    /// Kinesis records that this run delivered.
     pub(super) delivered: u64,
+    /// User records that the function put into its quarantine in this run; `None` if it does not say.
+    pub(super) quarantined: Option<u64>,
 }
 
 /// A line for each failure record.
@@ -96,6 +98,7 @@ pub(super) struct Report<W: Write> {
     table: Table<W>,
     fates: [u64; NAMES.len()],
     delivered: u64,
+    quarantined: u64,
 }
 
 /// A failure record in JSON.
@@ -114,19 +117,22 @@ struct Line<'a> {
     found: Option<u64>,
     /// Number of Kinesis records that this run delivered.
     delivered: u64,
+    /// Number of user records that the function put into its quarantine in this run; null if it does not say.
+    quarantined: Option<u64>,
     /// The first record that is not processed.
     failed_sequence_number: Option<SequenceNumber>,
     lost: Option<u64>,
     error: Option<&'a str>,
 }
 
-const COLUMNS: [Column; 6] = [
+const COLUMNS: [Column; 7] = [
     Column { heading: "SHARD", is_number: false },
     Column { heading: "FIRST", is_number: false },
     Column { heading: "LAST", is_number: false },
     Column { heading: "RECORDS", is_number: true },
     Column { heading: "FOUND", is_number: true },
     Column { heading: "DELIVERED", is_number: true },
+    Column { heading: "QUARANTINED", is_number: true },
 ];
 
 const OUTCOME: LastColumn = LastColumn { heading: "OUTCOME", width: 80, min_width: 21 };
@@ -134,11 +140,12 @@ const OUTCOME: LastColumn = LastColumn { heading: "OUTCOME", width: 80, min_widt
 impl<W: Write> Report<W> {
     pub(super) fn new(format: Format, output: W) -> Self {
         let table = Table::new(output, terminal_width(), COLUMNS, OUTCOME);
-        Report { format, table, fates: [0; NAMES.len()], delivered: 0 }
+        Report { format, table, fates: [0; NAMES.len()], delivered: 0, quarantined: 0 }
     }
 
     pub(super) fn add(&mut self, found: &Found, counts: Counts, fate: &Fate) -> io::Result<()> {
         self.delivered += counts.delivered;
+        self.quarantined += counts.quarantined.unwrap_or_default();
         self.fates[fate.index()] += 1;
         match self.format {
             Format::Json => self.write(found, counts, fate),
@@ -158,6 +165,7 @@ impl<W: Write> Report<W> {
             batch_size: record.and_then(|record| record.batch_size),
             found: counts.found,
             delivered: counts.delivered,
+            quarantined: counts.quarantined,
             failed_sequence_number: match fate {
                 Fate::Failed { at, .. } => Some(*at),
                 _ => None,
@@ -199,6 +207,9 @@ impl<W: Write> Report<W> {
             .map(|(name, number)| format!("{number} {name}"))
             .collect();
         parts.push(format!("{} delivered", count(self.delivered, "Kinesis record")));
+        if self.quarantined > 0 {
+            parts.push(format!("{} quarantined", count(self.quarantined, "user record")));
+        }
         format!("{}: {}", count(total, "failure record"), parts.join(", "))
     }
 }
@@ -224,6 +235,7 @@ fn row(found: &Found, counts: Counts, fate: &Fate) -> Row {
             cell(record.and_then(|record| record.batch_size).map(|size| size.to_string())),
             cell(counts.found.map(|found| found.to_string())),
             counts.delivered.to_string(),
+            cell(counts.quarantined.map(|records| records.to_string())),
         ],
         last: LastCell::Whole(cell::text(&outcome, 1_000)),
     }

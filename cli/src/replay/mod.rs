@@ -17,7 +17,7 @@ use kpl_deaggregation::Deaggregator;
 
 use crate::{
     args::ReplayArgs,
-    delivery::{Batch, Batcher, Delivered, Delivery, MAX_EVENT_BYTES},
+    delivery::{Batch, Batcher, Delivered, Delivery, MAX_EVENT_BYTES, Progress},
     error::{Error, Outcome, chain},
     halt::Halt,
     kinesis::{Api, Position, ReadPace, Shard, ShardReader, Visit, Visited, Walk, now_ms},
@@ -59,6 +59,11 @@ async fn replay(args: &ReplayArgs) -> Result<Outcome, Error> {
     if !args.dry_run {
         mapping::warn_unless_disabled(&args.target.options(), &stream_arn, args.to).await;
     }
+    let whole = match (args.dry_run, target.processes()) {
+        (true, _) => Fate::Found,
+        (false, false) => Fate::Written,
+        (false, true) => Fate::Done,
+    };
     let halt = Halt::default();
     let replay = Replay {
         args,
@@ -68,7 +73,8 @@ async fn replay(args: &ReplayArgs) -> Result<Outcome, Error> {
         delivery: Delivery::new(&target, EventMode::Replay, args.delivery.attempts, &halt),
         budget: Budget::new(),
         progress: RefCell::new(progress),
-        report: RefCell::new(Report::new(args.format)),
+        report: RefCell::new(Report::new(args.format, whole.clone())),
+        whole,
         meter: Meter::new("replay"),
     };
     let ended = run::until_interrupted(replay.all(), &halt).await;
@@ -174,6 +180,8 @@ struct Replay<'r> {
     budget: Budget,
     progress: RefCell<Option<ProgressFile>>,
     report: RefCell<Report>,
+    /// The outcome of a shard whose whole range was read, and delivered if that was asked for.
+    whole: Fate,
     meter: Meter,
 }
 
@@ -204,7 +212,8 @@ impl Replay<'_> {
             },
         };
         let visited = match &fate {
-            Fate::Done | Fate::LeftOut { .. } => Visited::Whole,
+            Fate::LeftOut { .. } => Visited::Whole,
+            fate if *fate == self.whole => Visited::Whole,
             _ => Visited::InPart,
         };
         match &fate {
@@ -287,7 +296,7 @@ impl Replay<'_> {
             note_gap(shard_id, expected);
         }
         // Nothing of it is left, or not the first of it.
-        Ok(if is_complete && expected.is_none() { Fate::Done } else { Fate::Lost })
+        Ok(if is_complete && expected.is_none() { self.whole.clone() } else { Fate::Lost })
     }
 
     /// Returns why nothing more of the shard is delivered, if it is not.
@@ -301,9 +310,15 @@ impl Replay<'_> {
         let numbers: Vec<_> = batch.iter().map(|record| record.sequence_number).collect();
         let mut delivered = 0;
         let mut noted = Ok(());
-        let mut done = |records: usize| {
+        let mut done = |Progress { processed: records, quarantined }: Progress| {
             let mut report = self.report.borrow_mut();
             let tally = report.tally(shard_id);
+            if let Some(quarantined) = quarantined {
+                *tally.quarantined.get_or_insert_default() += quarantined.total();
+            }
+            if records == delivered {
+                return;
+            }
             tally.first = tally.first.or(numbers.first().copied());
             tally.last = Some(numbers[records - 1]);
             tally.kinesis_records += (records - delivered) as u64;
@@ -318,7 +333,7 @@ impl Replay<'_> {
             }
         };
         if self.args.dry_run {
-            done(numbers.len());
+            done(Progress { processed: numbers.len(), quarantined: None });
             return Ok(None);
         }
         let outcome = self.delivery.deliver(batch, done).await?;

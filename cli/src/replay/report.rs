@@ -17,6 +17,10 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fate {
     Done,
+    /// Its records can be delivered: nothing was.
+    Found,
+    /// Its records are in event files, and nobody has processed them.
+    Written,
     /// From this record on nothing is processed.
     Failed {
         at: SequenceNumber,
@@ -43,6 +47,8 @@ pub(super) enum Fate {
 pub(super) struct Tally {
     pub(super) kinesis_records: u64,
     pub(super) user_records: u64,
+    /// User records that the function put into its quarantine; `None` if it does not say.
+    pub(super) quarantined: Option<u64>,
     pub(super) first: Option<SequenceNumber>,
     pub(super) last: Option<SequenceNumber>,
 }
@@ -50,6 +56,8 @@ pub(super) struct Tally {
 /// A line for each shard, which is known from its beginning on: a run may end at any time.
 pub(super) struct Report {
     format: Format,
+    /// The outcome of a shard whose whole range was read, and delivered if that was asked for.
+    whole: Fate,
     shards: BTreeMap<String, Entry>,
 }
 
@@ -67,16 +75,18 @@ struct Line<'a> {
     outcome: &'static str,
     kinesis_records: u64,
     user_records: u64,
+    quarantined: Option<u64>,
     first_sequence_number: Option<SequenceNumber>,
     last_sequence_number: Option<SequenceNumber>,
     failed_sequence_number: Option<SequenceNumber>,
     error: Option<&'a str>,
 }
 
-const COLUMNS: [Column; 5] = [
+const COLUMNS: [Column; 6] = [
     Column { heading: "SHARD", is_number: false },
     Column { heading: "KINESIS RECORDS", is_number: true },
     Column { heading: "USER RECORDS", is_number: true },
+    Column { heading: "QUARANTINED", is_number: true },
     Column { heading: "FIRST", is_number: false },
     Column { heading: "LAST", is_number: false },
 ];
@@ -84,8 +94,8 @@ const COLUMNS: [Column; 5] = [
 const OUTCOME: LastColumn = LastColumn { heading: "OUTCOME", width: 80, min_width: 21 };
 
 impl Report {
-    pub(super) fn new(format: Format) -> Self {
-        Report { format, shards: BTreeMap::new() }
+    pub(super) fn new(format: Format, whole: Fate) -> Self {
+        Report { format, whole, shards: BTreeMap::new() }
     }
 
     /// What was delivered of the shard, to be added to.
@@ -134,6 +144,7 @@ impl Report {
                     cell::text(shard_id, 40),
                     tally.kinesis_records.to_string(),
                     tally.user_records.to_string(),
+                    tally.quarantined.map_or_else(|| "-".to_owned(), |records| records.to_string()),
                     number(tally.first),
                     number(tally.last),
                 ],
@@ -144,20 +155,28 @@ impl Report {
     }
 
     pub(super) fn is_all_good(&self) -> bool {
-        let is_good = |entry: &Entry| matches!(entry.fate, Some(Fate::Done | Fate::LeftOut { .. }));
+        let is_good = |entry: &Entry| match &entry.fate {
+            Some(fate) => *fate == self.whole || matches!(fate, Fate::LeftOut { .. }),
+            None => false,
+        };
         self.shards.values().all(is_good)
     }
 
     /// For people, in one line.
     pub(super) fn summary(&self) -> String {
         let sum = |of: fn(&Tally) -> u64| self.shards.values().map(|entry| of(&entry.tally)).sum();
-        let is_done = |entry: &&Entry| entry.fate == Some(Fate::Done);
+        let is_whole = |entry: &&Entry| entry.fate.as_ref() == Some(&self.whole);
+        let quarantined = match sum(|tally| tally.quarantined.unwrap_or_default()) {
+            0 => String::new(),
+            records => format!(", {} quarantined", count(records, "user record")),
+        };
         format!(
-            "{} in {}, of {}, {} done",
+            "{} in {}, of {}, {} {}{quarantined}",
             count(sum(|tally| tally.user_records), "user record"),
             count(sum(|tally| tally.kinesis_records), "Kinesis record"),
             count(self.shards.len() as u64, "shard"),
-            self.shards.values().filter(is_done).count()
+            self.shards.values().filter(is_whole).count(),
+            self.whole.name()
         )
     }
 }
@@ -166,10 +185,10 @@ impl Fate {
     fn name(&self) -> &'static str {
         match self {
             Fate::Done => "done",
+            Fate::Found => "found",
+            Fate::Written => "written",
             Fate::Failed { .. } => "failed",
-            Fate::Lost => {
-                "lost: the stream has dropped the first of the range; what it still has is processed"
-            }
+            Fate::Lost => "lost: the stream has dropped the first records of the range; this is the rest",
             Fate::LeftOut { .. } => "left out",
             Fate::Unreadable { .. } => "unreadable",
             Fate::NotBegun => "not begun: its parent has not come to its end",
@@ -182,7 +201,7 @@ fn line<'a>(shard_id: &'a str, tally: &Tally, fate: &'a Fate) -> Line<'a> {
     Line {
         shard_id,
         outcome: match fate {
-            Fate::Done => "done",
+            Fate::Done | Fate::Found | Fate::Written => fate.name(),
             Fate::Failed { .. } => "failed",
             Fate::Lost => "lost",
             Fate::Unreadable { .. } => "unreadable",
@@ -192,6 +211,7 @@ fn line<'a>(shard_id: &'a str, tally: &Tally, fate: &'a Fate) -> Line<'a> {
         },
         kinesis_records: tally.kinesis_records,
         user_records: tally.user_records,
+        quarantined: tally.quarantined,
         first_sequence_number: tally.first,
         last_sequence_number: tally.last,
         failed_sequence_number: match fate {

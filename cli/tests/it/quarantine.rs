@@ -116,6 +116,18 @@ fn a_response_about_the_batch_takes_out_what_it_confirms() {
 }
 
 #[test]
+fn records_that_are_quarantined_again_are_counted() {
+    let world = World::new([quarantined(7, None, "a"), quarantined(8, None, "b")], |_, _| {
+        let quarantined = json!([{ "sequenceNumber": "8", "records": 1 }]);
+        let member = json!({ "quarantinedRecords": 1, "quarantined": quarantined });
+        (200, json!({ "batchItemFailures": [], "kinesisKit": member }))
+    });
+    let run = world.redrive("");
+    assert_eq!((run.exit_code, outcomes(&run)), (Some(0), vec!["7 done".to_owned(), "8 done".to_owned()]));
+    assert!(run.stderr.ends_with("out of the quarantine, 1 quarantined again, 0 failed\n"), "{}", run.stderr);
+}
+
+#[test]
 fn a_url_that_nobody_serves_fails_at_once() {
     let world = World::new([quarantined(7, None, "a")], processes_all);
     // Bound and not served: it is free again when this is dropped.

@@ -496,6 +496,54 @@ fn messages_stay_if_they_shall_or_if_records_are_lost() {
     assert_eq!(of("--delete-lost"), 2);
 }
 
+/// The response of the kit's handler: the failed record, and numbers of quarantined user records by Kinesis record.
+fn kit_response(failed: Option<&str>, quarantined: &[(&str, u64)]) -> Answer {
+    let failures: Vec<Value> = failed.iter().map(|number| json!({ "itemIdentifier": number })).collect();
+    let total: u64 = quarantined.iter().map(|(_, records)| records).sum();
+    let item = |(number, records): &(&str, u64)| json!({ "sequenceNumber": number, "records": records });
+    let items: Vec<Value> = quarantined.iter().map(item).collect();
+    let member = json!({ "quarantinedRecords": total, "quarantined": items });
+    (200, json!({ "batchItemFailures": failures, "kinesisKit": member }))
+}
+
+#[test]
+fn records_that_the_function_quarantines_are_counted_for_their_failure_record() {
+    let stream = ScriptedStream::of(&RECORDS);
+    let world = World::new(move |operation, number, request| match (operation, number) {
+        // All three share an event. The second one has some in an aggregate that fails further on.
+        ("Invoke", 0) => kit_response(Some("12"), &[("10", 1), ("12", 2)]),
+        ("Invoke", 1) => kit_response(Some("12"), &[]),
+        ("Invoke", _) => kit_response(None, &[("13", 4)]),
+        (other, _) => stream.answer(other, request),
+    });
+    let file = world.file(&[failure(10, 11, 2), failure(12, 13, 2), failure(14, 15, 2)]);
+    let run = world.redrive(&file);
+    let counts: Vec<Value> = run
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON lines"))
+        .map(|line| json!([line["outcome"], line["delivered"], line["quarantined"]]))
+        .collect();
+    assert_eq!(counts, [json!(["done", 2, 1]), json!(["done", 2, 6]), json!(["done", 2, 0])]);
+    assert!(run.stderr.contains("6 Kinesis records delivered, 7 user records quarantined"), "{}", run.stderr);
+}
+
+#[test]
+fn a_function_that_says_nothing_of_a_quarantine_has_no_count() {
+    let world = World::new(processes_all(ScriptedStream::of(&RECORDS)));
+    let file = world.file(&[failure(10, 11, 2)]);
+    let run = world.redrive(&file);
+    assert!(run.stdout.contains(r#""quarantined":null"#), "{}", run.stdout);
+    assert!(!run.stderr.contains("quarantined"), "{}", run.stderr);
+    let mut table = world.start(&format!("{file} --format table")).wait_with_output().expect("an end").stdout;
+    table.retain(|byte| *byte != b' ');
+    let table = String::from_utf8(table).expect("text");
+    assert_eq!(
+        table,
+        "SHARDFIRSTLASTRECORDSFOUNDDELIVEREDQUARANTINEDOUTCOME\nshardId-0000000000001011222-done\n"
+    );
+}
+
 #[test]
 fn options_that_would_mean_nothing_are_refused() {
     let world = World::new(processes_all(ScriptedStream::of(&RECORDS)));

@@ -215,7 +215,18 @@ fn a_shard_that_never_rests_has_a_tip_all_the_same() {
 fn a_dry_run_counts_and_event_files_are_no_progress() {
     let world = World::of(two_shards());
     let run = world.replay("--from trim-horizon --dry-run");
-    assert_eq!(outcomes(&run), [json!([SHARD, "done", 3, 3, null]), json!([CHILD, "done", 2, 2, null])]);
+    assert_eq!(run.exit_code, Some(0), "{}", run.stderr);
+    assert_eq!(outcomes(&run), [json!([SHARD, "found", 3, 3, null]), json!([CHILD, "found", 2, 2, null])]);
+    assert!(run.stderr.ends_with(", of 2 shards, 2 found\n"), "{}", run.stderr);
+    let (url, events) = (world.kinesis.url(), world.folder.path().join("events"));
+    let args =
+        format!("replay --stream orders --format json --from trim-horizon --events {}", events.display());
+    let run = kit_where(&variables(&url), args.split_whitespace(), "");
+    assert_eq!(run.exit_code, Some(0), "{}", run.stderr);
+    assert_eq!(
+        outcomes(&run),
+        [json!([SHARD, "written", 3, 3, null]), json!([CHILD, "written", 2, 2, null])]
+    );
     assert!(world.events().is_empty());
     assert!(!world.folder.path().join("kinesis-kit").exists());
 }
@@ -524,6 +535,27 @@ fn restart_leaves_a_file_alone_that_is_no_progress_file() {
     assert!(run.stderr.contains("is no progress file: line 1 cannot be read"), "{}", run.stderr);
     assert_eq!(fs::read(&path).expect("it is there"), b"something else\n");
     assert!(world.events().is_empty());
+}
+
+#[test]
+fn user_records_that_the_function_quarantines_are_counted() {
+    let stream = ScriptedStream::of(&[(7, b"a"), (8, b"b"), (9, b"c")]);
+    let world = World::new(move |operation, number, request| match operation {
+        "Invoke" => {
+            let of = [("7", 2), ("9", 3)][number];
+            let quarantined = json!([{ "sequenceNumber": of.0, "records": of.1 }]);
+            let member = json!({ "quarantinedRecords": of.1, "quarantined": quarantined });
+            (200, json!({ "batchItemFailures": [], "kinesisKit": member }))
+        }
+        other => stream.answer(other, request),
+    });
+    let run = world.replay("--from trim-horizon");
+    assert_eq!(run.exit_code, Some(0), "{}", run.stderr);
+    assert!(run.stdout.contains(r#""userRecords":3,"quarantined":5"#), "{}", run.stdout);
+    assert!(run.stderr.contains("1 done, 5 user records quarantined"), "{}", run.stderr);
+    let silent = World::of(two_shards()).replay("--from trim-horizon");
+    assert!(silent.stdout.contains(r#""quarantined":null"#), "{}", silent.stdout);
+    assert!(!silent.stderr.contains("quarantined"), "{}", silent.stderr);
 }
 
 #[test]
