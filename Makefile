@@ -5,7 +5,7 @@ export EVENT
 
 PORT = 4566
 
-.PHONY: help invoke demo services test advisories e2e sbom bench fuzz clean-tools
+.PHONY: help invoke demo services test advisories e2e sbom docs bench fuzz clean-tools
 
 help:
 	@echo 'make invoke [EVENT=events/….json]  build the function and invoke it here, without an AWS account'
@@ -15,6 +15,7 @@ help:
 	@echo 'make e2e                           deploy the template to a stand-in for AWS, and use it (part of make test)'
 	@echo 'make advisories                    check the dependencies against the RustSec advisories (needs the network)'
 	@echo 'make sbom                          write CycloneDX bills of materials of the binaries into target/sbom'
+	@echo 'make docs                          build the documentation as a book into target/book'
 	@echo 'make bench                         how fast a replay is by itself (builds for release)'
 	@echo 'make fuzz [SECONDS=60]             fuzz the deaggregation'
 	@echo 'make clean-tools                   remove the tools that these commands installed into .tools'
@@ -40,6 +41,10 @@ e2e:
 
 sbom:
 	@exec scripts/sbom
+
+docs:
+	@scripts/tools docs
+	@.tools/cargo/bin/mdbook build
 
 bench:
 	@cargo build --release --quiet --package kinesis-kit

@@ -31,7 +31,7 @@
 //! [response](BatchResponse) is made. [`Handler`] is all of that as a [`tower::Service`]; [`run`] is a whole function.
 
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;
 
 mod sequence_number;

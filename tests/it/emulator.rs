@@ -49,6 +49,11 @@ pub(crate) fn misbehaving_function() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_misbehaving-function"))
 }
 
+/// The folder into which cargo builds.
+pub(crate) fn target() -> PathBuf {
+    misbehaving_function().ancestors().nth(2).expect("target/debug/…").to_owned()
+}
+
 /// A function on an emulator of its own. Both end with it.
 pub(crate) struct Function {
     process: Child,

@@ -1,7 +1,6 @@
 //! Tests of the kit as a whole. Those that need servers are ignored by plain `cargo test`; `make test` runs them.
 
 mod events;
-mod demo;
 mod emulator;
 mod kinesis;
 mod polling;
@@ -18,12 +17,13 @@ mod lease_table;
 mod kcl;
 mod take_over;
 mod properties;
-mod operate;
 mod operator;
 mod redrive;
 mod replay;
 mod scale;
+mod consumer;
 mod repository;
+mod docs;
 mod template;
 mod random_sam;
 mod live;

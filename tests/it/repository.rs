@@ -1,43 +1,14 @@
 //! Rules that no compiler checks: documents agree with the code, and what users are told to do works.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
-use kinesis_handler::Options;
-
-use crate::emulator::{misbehaving_function, repository};
+use crate::{
+    consumer::{cargo, handler_path},
+    emulator::repository,
+};
 
 fn read(path: &str) -> String {
     fs::read_to_string(repository().join(path)).expect("a file of the repository")
-}
-
-/// All words in the text that start with the variables' prefix and go on.
-fn variables(text: &str) -> BTreeSet<&str> {
-    const PREFIX: &str = "KINESIS_HANDLER_";
-    text.split(|character: char| !(character.is_ascii_alphanumeric() || character == '_'))
-        .filter(|word| word.strip_prefix(PREFIX).is_some_and(|rest| !rest.is_empty()))
-        .collect()
-}
-
-#[test]
-fn readme_and_template_know_the_variables_that_exist() {
-    let known = BTreeSet::from(Options::VARIABLES);
-    assert_eq!(variables(&read("README.md")), known);
-    assert_eq!(variables(&read("template.yaml")), known);
-}
-
-#[test]
-fn the_readme_has_a_row_for_every_metric() {
-    let code = read("handler/src/metrics.rs");
-    let counters = code.lines().filter_map(|line| line.trim().strip_prefix("(\"")?.split('"').next());
-    let mut recorded: BTreeSet<&str> = counters.collect();
-    let histograms = ["AggregationRatio", "BehindLatestMs"];
-    assert!(histograms.iter().all(|name| code.contains(&format!("&str = \"{name}\";"))));
-    recorded.extend(histograms);
-    let readme = read("README.md");
-    let (_, section) = readme.split_once("## Metrics\n").expect("a section");
-    let (section, _) = section.split_once("\n## ").expect("another section");
-    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
-    assert_eq!(rows.collect::<BTreeSet<_>>(), recorded);
 }
 
 #[test]
@@ -56,27 +27,6 @@ fn every_event_is_documented_and_tested() {
     assert_eq!(events, 9);
 }
 
-/// Everything that a build outside of the workspace may need is in cargo's cache already: the workspace needs it too.
-fn cargo(folder: &Path, arguments: &[&str]) {
-    // The versions that the workspace uses, and what is built of them.
-    let target = misbehaving_function().ancestors().nth(2).expect("target/debug/…").to_owned();
-    fs::copy(repository().join("Cargo.lock"), folder.join("Cargo.lock")).expect("a writable folder");
-    let output = Command::new(env!("CARGO"))
-        .args(arguments)
-        .arg("--offline")
-        .current_dir(folder)
-        .env("CARGO_TARGET_DIR", target)
-        .output()
-        .expect("cargo runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-fn handler_path() -> String {
-    let path = repository().join("handler").canonicalize().expect("the handler is there");
-    // Quoted as TOML wants it.
-    format!("{path:?}")
-}
-
 #[test]
 fn a_copy_of_the_function_builds_after_one_edit() {
     let copy = tempfile::tempdir().expect("a temporary folder");
@@ -90,38 +40,6 @@ fn a_copy_of_the_function_builds_after_one_edit() {
     assert_ne!(edited, manifest);
     fs::write(copy.path().join("Cargo.toml"), edited).expect("a writable folder");
     cargo(copy.path(), &["test", "--quiet"]);
-}
-
-#[test]
-fn the_readmes_processor_compiles_and_is_tested_in_a_crate_of_its_own() {
-    let readme = read("README.md");
-    let block = |start: &str| {
-        let block = readme.split_once(start).and_then(|(_, rest)| rest.split_once("```"));
-        block.expect("the README has a processor and its test").0
-    };
-    let (processor, test) = (block("```rust,no_run\n"), block("```rust,ignore\n"));
-    assert!(processor.lines().filter(|line| !line.is_empty()).count() <= 12, "longer than twelve lines");
-
-    let consumer = tempfile::tempdir().expect("a temporary folder");
-    fs::create_dir(consumer.path().join("src")).expect("a writable folder");
-    let manifest = format!(
-        r#"
-[package]
-name = "consumer"
-version = "0.1.0"
-edition = "2024"
-
-[dependencies]
-kinesis-handler = {{ path = {} }}
-serde = {{ version = "1", features = ["derive"] }}
-tokio = {{ version = "1", features = ["macros", "rt-multi-thread"] }}
-"#,
-        handler_path()
-    );
-    fs::write(consumer.path().join("Cargo.toml"), manifest).expect("a writable folder");
-    fs::write(consumer.path().join("src/main.rs"), format!("{processor}\n{test}"))
-        .expect("a writable folder");
-    cargo(consumer.path(), &["test", "--quiet"]);
 }
 
 /// The text of all Rust files of a folder and below.

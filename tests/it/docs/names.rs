@@ -1,0 +1,142 @@
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs,
+    process::Command,
+};
+
+use kinesis_handler::Options;
+
+use super::page::{page, pages};
+use crate::emulator::{kinesis_kit, repository};
+
+/// All words in the text that start with the variables' prefix and continue.
+fn variables(text: &str) -> BTreeSet<&str> {
+    const PREFIX: &str = "KINESIS_HANDLER_";
+    text.split(|character: char| !(character.is_ascii_alphanumeric() || character == '_'))
+        .filter(|word| word.strip_prefix(PREFIX).is_some_and(|rest| !rest.is_empty()))
+        .collect()
+}
+
+#[test]
+fn docs_and_template_know_the_variables_that_exist() {
+    let known = BTreeSet::from(Options::VARIABLES);
+    let configuration = page("docs/configuration.md");
+    let rows = configuration.text.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let rows: Vec<_> = rows.filter(|name| name.starts_with("KINESIS_HANDLER_")).collect();
+    assert_eq!(rows.iter().copied().collect::<BTreeSet<_>>(), known);
+    assert_eq!(rows.len(), known.len(), "a variable has two rows");
+    for page in pages().iter().filter(|page| page.is_guide()) {
+        let unknown: Vec<_> = variables(&page.text).difference(&known).copied().collect();
+        assert!(unknown.is_empty(), "{}: {unknown:?}", page.path);
+    }
+    let template = fs::read_to_string(repository().join("template.yaml")).expect("the template is there");
+    assert_eq!(variables(&template), known);
+}
+
+#[test]
+fn the_docs_have_a_row_for_every_metric() {
+    let code = fs::read_to_string(repository().join("handler/src/metrics.rs")).expect("the code is there");
+    let counters = code.lines().filter_map(|line| line.trim().strip_prefix("(\"")?.split('"').next());
+    let mut recorded: BTreeSet<&str> = counters.collect();
+    let histograms = ["AggregationRatio", "BehindLatestMs"];
+    assert!(histograms.iter().all(|name| code.contains(&format!("&str = \"{name}\";"))));
+    recorded.extend(histograms);
+    let page = page("docs/metrics.md");
+    let rows = page.section("Metrics").lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    assert_eq!(rows.collect::<BTreeSet<_>>(), recorded);
+}
+
+/// The help of each command of `kinesis-kit`.
+struct Helps {
+    by_command: HashMap<String, String>,
+}
+
+impl Helps {
+    /// The help of the command that these words begin with.
+    fn of(&mut self, words: &[&str]) -> &str {
+        let is_name = |word: &&&str| word.chars().all(|c| c.is_ascii_lowercase());
+        let depth = if matches!(words.first(), Some(&("quarantine" | "journal"))) { 2 } else { 1 };
+        let names: Vec<_> = words.iter().take(depth).take_while(is_name).copied().collect();
+        self.by_command.entry(names.join(" ")).or_insert_with(|| {
+            let output = Command::new(kinesis_kit()).args(&names).arg("--help").output().expect("it runs");
+            assert!(output.status.success(), "kinesis-kit has no command {names:?}");
+            String::from_utf8(output.stdout).expect("UTF-8")
+        })
+    }
+}
+
+/// The long options among these words, up to a `--`.
+fn options<'a>(words: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
+    let words = words.iter().take_while(|&&word| word != "--");
+    words.filter(|word| word.starts_with("--")).map(|word| word.split('=').next().expect("one part at least"))
+}
+
+fn has_option(help: &str, option: &str) -> bool {
+    help.match_indices(option).any(|(start, _)| {
+        let next = help[start + option.len()..].chars().next();
+        next.is_none_or(|next| !next.is_ascii_alphanumeric() && next != '-')
+    })
+}
+
+#[test]
+fn every_option_that_the_docs_name_exists() {
+    let mut helps = Helps { by_command: HashMap::new() };
+    let (mut commands, mut unknown) = (0, Vec::new());
+    for page in pages().iter().filter(|page| page.is_guide()) {
+        let mut code: Vec<(usize, String)> =
+            page.spans().map(|(number, span)| (number, span.to_owned())).collect();
+        for block in page.blocks() {
+            if ["console", "sh"].contains(&block.language()) {
+                let joined = block.text.replace("\\\n", "");
+                code.extend(joined.lines().map(|line| (block.line, line.to_owned())));
+            }
+        }
+        for (number, code) in &code {
+            for command in code.split("kinesis-kit ").skip(1) {
+                let command = command.split(['|', ';', '>']).next().expect("one part at least");
+                let words: Vec<_> = command.split_whitespace().collect();
+                commands += 1;
+                let help = helps.of(&words).to_owned();
+                unknown.extend(
+                    options(&words)
+                        .filter(|option| !has_option(&help, option))
+                        .map(|option| format!("{}:{number}: kinesis-kit {command}: {option}", page.path)),
+                );
+            }
+        }
+        // An option by itself is one of some command.
+        for (number, span) in page.spans().filter(|(_, span)| span.starts_with("--")) {
+            let words: Vec<_> = span.split_whitespace().collect();
+            let all = COMMANDS.map(|command| {
+                let words: Vec<_> = command.split(' ').collect();
+                helps.of(&words).to_owned()
+            });
+            for option in options(&words).filter(|&option| option != "--") {
+                if !all.iter().any(|help| has_option(help, option)) {
+                    unknown.push(format!("{}:{number}: {option}", page.path));
+                }
+            }
+        }
+    }
+    assert!(unknown.is_empty(), "{unknown:#?}");
+    assert!(commands > 20, "{commands} commands");
+}
+
+/// The commands that have options.
+const COMMANDS: [&str; 15] = [
+    "inspect",
+    "tail",
+    "put",
+    "aggregate",
+    "simulate",
+    "redrive",
+    "replay",
+    "quarantine list",
+    "quarantine show",
+    "quarantine redrive",
+    "quarantine purge",
+    "journal list",
+    "journal clear",
+    "doctor",
+    "man",
+];

@@ -1,0 +1,23 @@
+//! Compiles the Rust snippets of the documentation: `cargo test --doc -p kit-tests`.
+//!
+//! Each page with snippets is listed here, which the test `every_page_with_rust_is_compiled` checks.
+
+macro_rules! pages {
+    ($($name:ident: $path:literal),* $(,)?) => {
+        $(
+            #[cfg(doctest)]
+            #[doc = include_str!(concat!("../../", $path))]
+            struct $name;
+        )*
+    };
+}
+
+pages! {
+    Readme: "README.md",
+    Configuration: "docs/configuration.md",
+    Errors: "docs/errors.md",
+    Metrics: "docs/metrics.md",
+    Migrating: "docs/migrating.md",
+    Testing: "docs/testing.md",
+    Tutorial: "docs/tutorial.md",
+}
