@@ -6,9 +6,9 @@
 //! F3 89 9A C2 | protobuf AggregatedRecord | MD5 of the protobuf bytes (16 bytes)
 //! ```
 //!
-//! [`Deaggregator`] takes a Kinesis record's data apart again. It checks the whole frame before it hands out the
-//! first user record, then yields them lazily, borrowing from the input: nothing is copied and nothing is allocated
-//! per user record. Data that is no frame is one plain user record, so a stream that mixes both needs no special care:
+//! [`Deaggregator`] reads a Kinesis record's data. It validates an aggregated record completely before it returns the
+//! first user record, then yields user records lazily, borrowed from the input: nothing is copied, and nothing is allocated
+//! per user record. Other data is one plain user record, so a stream with both needs no special care:
 //!
 //! ```
 //! use kpl_deaggregation::{Aggregator, Deaggregator, InvalidFramePolicy, UserRecordInput};
@@ -27,7 +27,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`Aggregator`] makes such frames, and [`HashKeyRange`] tells which user records belong to a shard.
+//! [`Aggregator`] makes aggregated records, and [`HashKeyRange`] decides which user records belong to a shard.
 //!
 //! The format is described in `aggregation-format.md` of awslabs/amazon-kinesis-producer. Where that document leaves a
 //! case open, this crate never guesses: see [`InvalidFrame`] for what is refused and [`Deaggregator`] for what is

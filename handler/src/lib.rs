@@ -22,8 +22,8 @@
 //! }
 //! ```
 //!
-//! The crate takes KPL aggregates apart, calls the function in stream order, and answers with the one batch item
-//! failure that makes Lambda deliver again exactly what is not done. The event source mapping must have
+//! The crate deaggregates KPL records, calls the function in stream order, and returns a partial batch response, so that
+//! Lambda retries only what has not been processed. The event source mapping must have
 //! `FunctionResponseTypes: [ReportBatchItemFailures]`.
 //!
 //! An invocation goes through the crate in the order of its modules: the event is read ([`event`]), its records are

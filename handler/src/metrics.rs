@@ -28,7 +28,7 @@ use crate::{
 /// Of all metrics.
 const NAMESPACE: &str = "KinesisHandler";
 
-/// Name, unit, and when it moves. The README has the same table.
+/// The name, unit and count of each counter. `docs/metrics.md` has the same table.
 type Counter = (&'static str, Unit, fn(&Counts) -> u64);
 
 const COUNTERS: [Counter; 18] = [

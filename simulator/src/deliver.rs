@@ -237,7 +237,7 @@ impl<S: Source, F: Function, O: Observer> Lane<'_, S, F, O> {
     }
 }
 
-/// Rule 5.
+/// Returns the record of a batch whose event alone exceeds the limit (rule 5, `oversize`).
 fn too_large(records: &[SharedRecord], origin: &Origin) -> Option<TooLarge> {
     // Batches are made to fit.
     let [record] = records else { return None };

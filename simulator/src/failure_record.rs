@@ -43,9 +43,9 @@ pub struct RequestContext {
 /// Why records are discarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Condition {
-    /// Rules 5, 19 and 20.
+    /// The batch has used its attempts, or its record is too large for any event (rules 5, 19 and 20).
     RetryAttemptsExhausted,
-    /// Rule 21.
+    /// The records are older than the maximum record age (rule 21, `maximum-age`).
     RecordAgeExceeded,
 }
 

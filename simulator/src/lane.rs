@@ -90,7 +90,7 @@ impl<'a, S: Source, F: Function, O: Observer> Lane<'a, S, F, O> {
         Ok(self.intake.next())
     }
 
-    /// Rule 4.
+    /// Gathers a batch: up to the batch size, the batching window or 6 MB (rule 4, `batch-bounds`).
     async fn gather(&mut self) -> Result<Gathered, BoxError> {
         let mut records: Vec<SharedRecord> = Vec::new();
         let mut bytes = ENVELOPE_BYTES;

@@ -1,8 +1,8 @@
 //! A deterministic model of the event source mapping between a Kinesis data stream and an AWS Lambda function.
 //!
 //! [`Simulation::run`] polls a [`Source`] by the rules of a [`Mapping`], invokes a [`Function`], and tells an [`Observer`]
-//! of each [`Step`]. Under tokio's paused time it is deterministic: the same seed gives the same steps. The README lists
-//! the rules that are modelled and describes [scenarios](Scenario), a simulation as JSON.
+//! of each [`Step`]. Under tokio's paused time it is deterministic: the same seed gives the same steps. The README
+//! describes [scenarios](Scenario), which are simulations as JSON.
 //!
 //! A record goes through the crate in the order of its modules: a source has it, the intake of a lane reads it, the lane
 //! gathers it into a batch and delivers that, the response is judged, and the backlog decides what follows: the next

@@ -51,7 +51,7 @@ pub enum StepKind {
 pub struct Invoked {
     /// When it began, in milliseconds since 1970.
     pub began_ms: u64,
-    /// Rule 10.
+    /// Request ID, the same as before if the batch is unchanged (rule 10, `no-attempt-number`).
     pub request_id: String,
     /// The batch.
     pub records: Vec<SharedRecord>,

@@ -1,7 +1,9 @@
 use serde::Deserialize;
 
-/// What no document of AWS tells about event source mappings, each with a default: seen on AWS where the comment says
-/// so, else chosen to be the harder case for a function, or the likelier one.
+/// A choice for each behaviour of event source mappings that AWS does not document. Defaults were observed on AWS where the
+/// comment says so; others are the harder case for a function, or the likelier one.
+///
+/// Rule numbers are those of `docs/internals/mapping-rules.md`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[non_exhaustive]
@@ -44,46 +46,46 @@ pub struct Undocumented {
     pub restart_delay_ms: u64,
 }
 
-/// Rule 8.
+/// The effect of a failing concurrent batch on the other batches of its shard (rule 8, `concurrent-batches`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum FailingLane {
-    /// Each lane goes on by itself.
+    /// The other batches continue.
     #[default]
     Independent,
-    /// The others begin no new batch until the failing one has got on.
+    /// The others start no new batch until the failing one has made progress.
     Stall,
 }
 
-/// Rule 9.
+/// The effect of a user record outside the shard's range on its aggregated record (rule 9, `fan-out-deaggregation`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum StrayMember {
-    /// The whole aggregate disappears, as seen.
+    /// The whole aggregated record disappears, as observed.
     #[default]
     DropsAggregate,
-    /// Only the member disappears, as documented.
+    /// Only that user record disappears, as documented.
     DropsMember,
 }
 
-/// Rule 14.
+/// The meaning of a response that AWS does not define (rule 14, `response-meaning`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum UnknownResponse {
-    /// All of the batch is taken as done.
+    /// The whole batch counts as processed.
     Success,
-    /// None of it is.
+    /// The whole batch fails.
     Failure,
 }
 
-/// Rule 28.
+/// The fate of a window's state that is returned together with failures (rule 28, `window-boundaries`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum StateWithFailures {
-    /// The next invocation gets it.
+    /// The next invocation gets the returned state.
     #[default]
     Kept,
-    /// The next invocation gets the state of the invocation before.
+    /// The next invocation gets the state that the failed one got.
     Discarded,
 }
 

@@ -1,4 +1,4 @@
-//! Frames made by the deaggregation modules for Python and Node and by hand: see `vectors/README.md`.
+//! Records made by the deaggregation modules for Python and Node, and by hand: see `tests/vectors/README.md`.
 
 use std::io::{BufRead, BufReader};
 

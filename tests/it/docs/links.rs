@@ -3,7 +3,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::page::{Page, page, pages};
+use super::page::{Page, files, page, pages};
 use crate::emulator::repository;
 
 /// The targets of a line's links, as they are written.
@@ -77,6 +77,49 @@ fn every_link_leads_somewhere() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(links > 50, "{links} links");
+}
+
+/// Whether the span is the path of a file of the repository, not of the user's or of a tool's.
+fn is_path(span: &str) -> bool {
+    const ENDINGS: [&str; 6] = [".rs", ".md", ".py", ".json", ".yaml", ".toml"];
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    span.contains('/')
+        && span.chars().all(is_plain)
+        && ENDINGS.iter().any(|ending| span.ends_with(ending))
+        && !["target/", "/", "."].iter().any(|start| span.starts_with(start))
+}
+
+#[test]
+fn every_file_that_a_page_or_a_comment_names_exists() {
+    let (mut number, mut wrong) = (0, Vec::new());
+    let mut check = |place: String, folder: &str, span: &str| {
+        number += 1;
+        // From the folder of the text, of the crate or of the repository, or from the sources of the crate.
+        let crate_folder = folder.split('/').next().unwrap_or_default();
+        let roots = [folder, crate_folder, "", "handler/src"];
+        if !roots.iter().any(|root| repository().join(root).join(span).exists()) {
+            wrong.push(format!("{place}: {span}"));
+        }
+    };
+    for page in &pages() {
+        let own: BTreeSet<_> = page.blocks().into_iter().filter_map(|block| block.file).collect();
+        for (line, span) in page.spans().filter(|(_, span)| is_path(span) && !own.contains(*span)) {
+            check(format!("{}:{line}", page.path), page.folder(), span);
+        }
+    }
+    for (path, text) in files("", &|name| name.ends_with(".rs")) {
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let comments = text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with("//"));
+        for (index, line) in comments {
+            let words = line.split([' ', '`', ':', ',', '(', ')']).filter(|word| word.ends_with(".md"));
+            // A document of another repository is named with it.
+            for span in words.filter(|&word| is_path(word) && !line.contains("awslabs/")) {
+                check(format!("{path}:{}", index + 1), folder, span);
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(number > 8, "{number} names");
 }
 
 #[test]

@@ -162,9 +162,11 @@ fn folder(page: &Page) -> TempDir {
 }
 
 fn check_pages(needs: Needs) {
-    let (kit, function) = (kinesis_kit(), order_function());
+    let kit = kinesis_kit();
+    if needs == Needs::Services {
+        order_function();
+    }
     let binaries = kit.parent().expect("a folder");
-    assert_eq!(Some(binaries), function.parent());
     let path = format!("{}:{}", binaries.display(), std::env::var("PATH").expect("a path"));
     let mut number = 0;
     for page in pages().iter().filter(|page| page.is_guide()) {

@@ -1,4 +1,4 @@
-use std::{fs, path::Path};
+use std::fs;
 
 use crate::emulator::repository;
 
@@ -95,24 +95,27 @@ pub(crate) fn page(path: &str) -> Page {
 
 /// All pages of the repository, in the order of their paths.
 pub(crate) fn pages() -> Vec<Page> {
-    let mut pages = Vec::new();
-    collect(&repository(), "", &mut pages);
-    pages.sort_by(|left, right| left.path.cmp(&right.path));
+    let files = files("", &|name| name.ends_with(".md")).into_iter();
+    let pages: Vec<_> = files.map(|(path, text)| Page { path, text }).collect();
     assert!(pages.len() > 10, "{} pages", pages.len());
     pages
 }
 
-fn collect(folder: &Path, prefix: &str, pages: &mut Vec<Page>) {
-    for entry in fs::read_dir(folder).expect("a folder") {
+/// The files of the repository below a folder with such names: their paths, sorted, and their texts.
+pub(crate) fn files(prefix: &str, is_wanted: &dyn Fn(&str) -> bool) -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(repository().join(prefix)).expect("a folder") {
         let entry = entry.expect("an entry");
         let name = entry.file_name().into_string().expect("a plain name");
         let path = format!("{prefix}{name}");
         let kind = entry.file_type().expect("a type");
         // Built or installed: it has this file, or a name with a dot.
         if kind.is_dir() && !name.starts_with('.') && !entry.path().join("CACHEDIR.TAG").exists() {
-            collect(&entry.path(), &format!("{path}/"), pages);
-        } else if kind.is_file() && name.ends_with(".md") {
-            pages.push(page(&path));
+            files.extend(self::files(&format!("{path}/"), is_wanted));
+        } else if kind.is_file() && is_wanted(&name) {
+            files.push((path, fs::read_to_string(entry.path()).expect("UTF-8")));
         }
     }
+    files.sort();
+    files
 }
