@@ -39,6 +39,7 @@ pub async fn run<P: RecordProcessor + Send + Sync + 'static>(processor: P) -> Re
 /// ```
 pub struct Function<P> {
     processor: P,
+    options: Option<Options>,
     on_start: Option<StartHook>,
     on_shutdown: Option<ShutdownHook>,
 }
@@ -47,9 +48,33 @@ type StartHook = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = Result<(), Erro
 type ShutdownHook = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
 impl<P: RecordProcessor + Send + Sync + 'static> Function<P> {
-    /// A function without hooks.
+    /// Returns a function without hooks, whose options come from the environment.
     pub fn new(processor: P) -> Self {
-        Function { processor, on_start: None, on_shutdown: None }
+        Function { processor, options: None, on_start: None, on_shutdown: None }
+    }
+
+    /// Sets the options, with stores of your own for example, instead of reading them from the environment.
+    ///
+    /// ```no_run
+    /// use std::sync::Arc;
+    ///
+    /// use kinesis_handler::{Function, JournalOptions, Options, ProcessError, Record, journal::MemoryJournal};
+    ///
+    /// async fn process(record: Record<'_>) -> Result<(), ProcessError> {
+    ///     record.text()?;
+    ///     Ok(())
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), kinesis_handler::Error> {
+    /// let journal = JournalOptions::new(Arc::new(MemoryJournal::default()));
+    /// let options = Options::builder().application("orders").journal(journal).build()?;
+    /// Function::new(process).options(options).run().await
+    /// # }
+    /// ```
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = Some(options);
+        self
     }
 
     /// Calls `hook` once, before the first event is asked for: logs and options are in place. An error ends the
@@ -80,7 +105,8 @@ impl<P: RecordProcessor + Send + Sync + 'static> Function<P> {
     /// lives. On Lambda Managed Instances, where an environment gets several invocations at once, each is handled on a
     /// thread of its own.
     ///
-    /// Logs are JSON lines ([`init_logs`]), options come from the environment ([`Options::from_env`]), and metrics go to
+    /// Logs are JSON lines ([`init_logs`]), options come from the environment ([`Options::from_env`]) unless they are
+    /// [set](Self::options), and metrics go to
     /// standard output in CloudWatch's embedded metric format, once for each invocation. A processor that uses the
     /// [`metrics`](https://docs.rs/metrics) crate has its own among them; a function that has installed a recorder of
     /// that crate before gets all of them there instead.
@@ -117,7 +143,7 @@ impl<P: RecordProcessor + Send + Sync + 'static> Function<P> {
             );
         }
         let metrics = EmbeddedMetricsLayer::install();
-        let options = Options::from_env()?;
+        let options = self.options.map_or_else(Options::from_env, Ok)?;
         if let Some(hook) = self.on_start {
             hook().await?;
         }

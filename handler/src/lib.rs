@@ -81,7 +81,7 @@ pub use handler::{Handler, HandlerError};
 pub use json_mismatch::JsonMismatch;
 pub use logs::init_logs;
 pub use metrics::{EmbeddedMetricsFuture, EmbeddedMetricsLayer, EmbeddedMetricsService};
-pub use options::{Options, OptionsError};
+pub use options::{JournalOptions, MirrorOptions, Options, OptionsBuilder, OptionsError, QuarantineOptions};
 pub use payload::{JsonErrorKind, PayloadError};
 pub use process_error::{BoxError, Classify, ProcessError, permanent, retryable};
 pub use processor::RecordProcessor;

@@ -9,8 +9,8 @@ use std::{
 
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use kinesis_handler::{
-    BatchResponse, Clock, Context, Event, Handler, KinesisRecord, Options, ProcessError, Record,
-    SequenceNumber, SystemClock,
+    BatchResponse, Clock, Context, Event, Handler, JournalOptions, KinesisRecord, Options, ProcessError,
+    QuarantineOptions, Record, SequenceNumber, SystemClock,
     journal::{
         DoneSet, DynamoDbJournal, JournalError, JournalShard, JournalStore, JournalWrite, MemoryJournal,
         Progress, QuarantinedContent, QuarantinedRecord, RecordState, StateKind, StateRange, StoreFault,
@@ -80,11 +80,9 @@ impl World {
         if !time.is_zero() {
             context.deadline = SystemClock.epoch_ms() + time.as_millis() as u64;
         }
-        let mut options = Options::default();
-        options.application = SHARD.application.to_owned();
-        options.journal = Some(self.store.clone());
-        options.quarantine = true;
-        let handler = Handler::with_options(process, options);
+        let journal = JournalOptions::new(self.store.clone()).quarantine(QuarantineOptions::default());
+        let options = Options::builder().application(SHARD.application).journal(journal);
+        let handler = Handler::with_options(process, options.build().expect("a legal combination"));
         let event = Event::new(records.to_vec()).to_json();
         handler.handle(&event, &context).await.expect("a response")
     }

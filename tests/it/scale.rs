@@ -58,8 +58,7 @@ async fn a_thousand_shards_and_a_million_user_records() {
     let stream = Stream::new(Rc::clone(&clock), Duration::from_secs(24 * 3600), shards);
     let done = Rc::new(Cell::new(0));
     let counted = Rc::clone(&done);
-    let mut options = Options::default();
-    options.clock = Arc::new((*clock).clone());
+    let options = Options::builder().clock(Arc::new((*clock).clone())).build().expect("a clock alone");
     let processor = async move |_: Record<'_>| -> Result<(), ProcessError> {
         counted.set(counted.get() + 1);
         Ok(())

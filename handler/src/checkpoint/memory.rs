@@ -10,14 +10,16 @@ use super::{Checkpoint, CheckpointFuture, CheckpointStore, Outcome, Row};
 /// ```
 /// use std::sync::Arc;
 ///
-/// use kinesis_handler::{Options, checkpoint::MemoryCheckpoints};
+/// use kinesis_handler::{MirrorOptions, Options, checkpoint::MemoryCheckpoints};
 ///
+/// # fn main() -> Result<(), kinesis_handler::OptionsError> {
 /// let table = Arc::new(MemoryCheckpoints::default());
-/// let mut options = Options::default();
-/// options.application = "orders".to_owned();
-/// options.checkpoints = Some(table.clone());
+/// let options = Options::builder().application("orders").mirror(MirrorOptions::new(table.clone())).build()?;
 /// // … a handler with these options, and an event …
 /// assert_eq!(table.row("shardId-000000000000"), None);
+/// # let _ = options;
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Debug, Default)]
 pub struct MemoryCheckpoints {

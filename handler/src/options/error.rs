@@ -2,54 +2,73 @@ use thiserror::Error;
 
 use super::Options;
 
-/// A variable of the environment that the kit cannot use.
+/// An option that the kit cannot use. Options from the environment are named by their variable, others by the method that
+/// sets them.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum OptionsError {
-    /// The variable has a value that it cannot have.
-    #[error("environment variable {variable}: {value:?} is not {expected}")]
+    /// The option has an illegal value.
+    #[error("{option}: expected {expected}, found {value:?}")]
     Value {
-        /// Name of the variable.
-        variable: &'static str,
-        /// Its value, with U+FFFD for what is not UTF-8.
+        /// Name of the option.
+        option: &'static str,
+        /// The value, with U+FFFD for bytes that are not UTF-8.
         value: String,
-        /// What it may be.
+        /// Description of the legal values.
         expected: &'static str,
     },
-    /// The variable needs a part of the crate that was not compiled.
-    #[error(
-        "environment variable {variable} needs kinesis-handler's feature `{feature}`, which is not compiled in"
-    )]
+    /// The option needs a part of the crate that was not compiled.
+    #[error("{option} needs the feature `{feature}` of kinesis-handler, which is not compiled in")]
     MissingFeature {
-        /// Name of the variable.
-        variable: &'static str,
+        /// Name of the option.
+        option: &'static str,
         /// Name of the Cargo feature.
         feature: &'static str,
     },
-    /// The variable does nothing without another one, which is not set.
-    #[error("environment variable {variable} needs {needed}, which is not set")]
+    /// The option has no effect without another one, which is not set.
+    #[error("{option} needs {needed}, which is not set")]
     Needs {
-        /// Name of the variable.
-        variable: &'static str,
-        /// Name of the other one.
+        /// Name of the option.
+        option: &'static str,
+        /// Name of the other option.
         needed: &'static str,
     },
-    /// The variables exclude each other.
-    #[error("environment variable {variable}: a value of {value} does not go with {other}: {reason}")]
+    /// The options exclude each other.
+    #[error("{option}: {value} cannot be combined with {other}: {reason}")]
     Excludes {
-        /// Name of the variable.
-        variable: &'static str,
-        /// Its value.
+        /// Name of the option.
+        option: &'static str,
+        /// The value.
         value: u32,
-        /// Name of the other one, which is set.
+        /// Name of the other option, which is set.
         other: &'static str,
-        /// Why not.
+        /// The reason.
         reason: &'static str,
     },
-    /// The variable has the kit's prefix, but the kit does not know it: most likely a typing error.
-    #[error("environment variable {variable} is not known (known: {})", Options::VARIABLES.join(", "))]
+    /// The environment variable has the kit's prefix, but the kit does not know it: most likely a typing error.
+    #[error("{variable} is not an option (options: {})", Options::VARIABLES.join(", "))]
     Unknown {
         /// Name of the variable.
         variable: String,
     },
+}
+
+impl OptionsError {
+    pub(super) fn value(option: &'static str, value: impl ToString, expected: &'static str) -> Self {
+        OptionsError::Value { option, value: value.to_string(), expected }
+    }
+
+    /// Gives the options of the error other names.
+    pub(super) fn rename(mut self, name: impl Fn(&'static str) -> &'static str) -> Self {
+        match &mut self {
+            OptionsError::Value { option, .. } | OptionsError::MissingFeature { option, .. } => {
+                *option = name(option)
+            }
+            OptionsError::Needs { option, needed: other } | OptionsError::Excludes { option, other, .. } => {
+                (*option, *other) = (name(option), name(other));
+            }
+            OptionsError::Unknown { .. } => {}
+        }
+        self
+    }
 }

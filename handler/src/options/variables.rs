@@ -1,14 +1,12 @@
-use std::{env, ffi::OsString, num::NonZeroU32, str::FromStr, sync::Arc, time::Duration};
+use std::{env, ffi::OsString, str::FromStr, sync::Arc, time::Duration};
 
-use kpl_deaggregation::DEFAULT_MAX_KEY_BYTES;
-
-use super::{Options, OptionsError};
+use super::{JournalOptions, MirrorOptions, Options, OptionsError, QuarantineOptions};
 use crate::{InvalidFramePolicy, checkpoint::CheckpointStore, journal::JournalStore};
 
 /// Every variable of the kit starts with this.
 const PREFIX: &str = "KINESIS_HANDLER_";
 
-/// What Lambda calls the function.
+/// The variable in which Lambda gives the function's name.
 const FUNCTION_NAME: &str = "AWS_LAMBDA_FUNCTION_NAME";
 
 const APPLICATION: &str = "KINESIS_HANDLER_APPLICATION";
@@ -24,20 +22,21 @@ const PARALLELIZATION_FACTOR: &str = "KINESIS_HANDLER_PARALLELIZATION_FACTOR";
 const QUARANTINE: &str = "KINESIS_HANDLER_QUARANTINE";
 const QUARANTINE_LIMIT: &str = "KINESIS_HANDLER_QUARANTINE_LIMIT";
 
-/// A Lambda function runs for 90 minutes at most, on Lambda Managed Instances.
-const MAX_DEADLINE_MARGIN_MS: u64 = 90 * 60 * 1000;
-
-/// No stream keeps records longer than a year.
-const MAX_MAX_AGE_SECONDS: u64 = 365 * 24 * 60 * 60;
-
-/// The most that a mapping can retry.
-const MAX_MAX_ATTEMPTS: u32 = 10_000;
-
-/// More members of an aggregate in one entry could exceed DynamoDB's limit for an item.
-const MAX_QUARANTINE_LIMIT: NonZeroU32 = NonZeroU32::new(5_000).expect("not zero");
-
-/// The most lanes that a mapping can have.
-const MAX_PARALLELIZATION_FACTOR: u32 = 10;
+/// Returns the variable that sets an option of the builder.
+fn variable(option: &'static str) -> &'static str {
+    match option {
+        "application" => APPLICATION,
+        "deadline_margin" => DEADLINE_MARGIN_MS,
+        "journal" => JOURNAL_TABLE,
+        "max_age" => MAX_AGE_SECONDS,
+        "max_attempts" => MAX_ATTEMPTS,
+        "max_key_bytes" => MAX_KEY_BYTES,
+        "mirror" => CHECKPOINT_TABLE,
+        "parallelization_factor" => PARALLELIZATION_FACTOR,
+        "quarantine_limit" => QUARANTINE_LIMIT,
+        other => other,
+    }
+}
 
 impl Options {
     /// The environment variables that [`from_env`](Self::from_env) reads.
@@ -58,22 +57,22 @@ impl Options {
 
     /// The defaults, overridden by the environment variables whose names start with `KINESIS_HANDLER_`:
     ///
-    /// - `KINESIS_HANDLER_APPLICATION`: [`application`](Self::application), any text without `#`. By default
+    /// - `KINESIS_HANDLER_APPLICATION`: [`application`](OptionsBuilder::application), any text without `#`. By default
     ///   `AWS_LAMBDA_FUNCTION_NAME`, the function's name, which Lambda sets.
-    /// - `KINESIS_HANDLER_CHECKPOINT_STRICT`: [`checkpoint_strict`](Self::checkpoint_strict), `on` or `off`
-    /// - `KINESIS_HANDLER_CHECKPOINT_TABLE`: [`checkpoints`](Self::checkpoints) in the DynamoDB table of this name. Needs
+    /// - `KINESIS_HANDLER_CHECKPOINT_STRICT`: [`strict`](MirrorOptions::strict), `on` or `off`
+    /// - `KINESIS_HANDLER_CHECKPOINT_TABLE`: [`mirror`](OptionsBuilder::mirror) in the DynamoDB table of this name. Needs
     ///   the feature `dynamodb`. Nothing connects before the first event.
-    /// - `KINESIS_HANDLER_DEADLINE_MARGIN_MS`: [`deadline_margin`](Self::deadline_margin), 0 to 5400000 milliseconds
-    /// - `KINESIS_HANDLER_INVALID_FRAME`: [`invalid_frame`](Self::invalid_frame), `fail`, `raw` or `skip`
-    /// - `KINESIS_HANDLER_JOURNAL_TABLE`: [`journal`](Self::journal) in the DynamoDB table of this name. Needs the feature
+    /// - `KINESIS_HANDLER_DEADLINE_MARGIN_MS`: [`deadline_margin`](OptionsBuilder::deadline_margin), 0 to 5400000 milliseconds
+    /// - `KINESIS_HANDLER_INVALID_FRAME`: [`invalid_frame`](OptionsBuilder::invalid_frame), `fail`, `raw` or `skip`
+    /// - `KINESIS_HANDLER_JOURNAL_TABLE`: [`journal`](OptionsBuilder::journal) in the DynamoDB table of this name. Needs the feature
     ///   `dynamodb`. Nothing connects before the first event.
-    /// - `KINESIS_HANDLER_MAX_AGE_SECONDS`: [`max_age`](Self::max_age), 1 to 31536000 seconds
-    /// - `KINESIS_HANDLER_MAX_ATTEMPTS`: [`max_attempts`](Self::max_attempts), 1 to 10000
-    /// - `KINESIS_HANDLER_MAX_KEY_BYTES`: [`max_key_bytes`](Self::max_key_bytes), 1 to 1073741824
-    /// - `KINESIS_HANDLER_PARALLELIZATION_FACTOR`: [`parallelization_factor`](Self::parallelization_factor), 1 to 10; with a
+    /// - `KINESIS_HANDLER_MAX_AGE_SECONDS`: [`max_age`](QuarantineOptions::max_age), 1 to 31536000 seconds
+    /// - `KINESIS_HANDLER_MAX_ATTEMPTS`: [`max_attempts`](QuarantineOptions::max_attempts), 1 to 10000
+    /// - `KINESIS_HANDLER_MAX_KEY_BYTES`: [`max_key_bytes`](OptionsBuilder::max_key_bytes), 1 to 1073741824
+    /// - `KINESIS_HANDLER_PARALLELIZATION_FACTOR`: [`parallelization_factor`](OptionsBuilder::parallelization_factor), 1 to 10; with a
     ///   checkpoint mirror, 1
-    /// - `KINESIS_HANDLER_QUARANTINE`: [`quarantine`](Self::quarantine), `on` or `off`
-    /// - `KINESIS_HANDLER_QUARANTINE_LIMIT`: [`quarantine_limit`](Self::quarantine_limit), 1 to 5000
+    /// - `KINESIS_HANDLER_QUARANTINE`: [`quarantine`](JournalOptions::quarantine), `on` or `off`
+    /// - `KINESIS_HANDLER_QUARANTINE_LIMIT`: [`limit`](QuarantineOptions::limit), 1 to 5000
     ///
     /// # Errors
     ///
@@ -90,66 +89,55 @@ impl Options {
     pub fn from_variables(
         variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, OptionsError> {
-        let mut options = Options::default();
-        let mut function_name = None;
-        let mut checkpoint_table = None;
-        let mut journal_table = None;
-        let mut has_quarantine_limit = false;
+        let mut builder = Options::builder();
+        let mut quarantine = QuarantineOptions::default();
+        let (mut application, mut function_name) = (None, None);
+        let (mut checkpoint_table, mut is_strict) = (None, false);
+        let (mut journal_table, mut has_quarantine) = (None, false);
+        // Options that do nothing without the quarantine.
+        let mut of_quarantine = Vec::new();
         for (name, value) in variables {
             let (name, value) = (name.to_string_lossy(), value.to_string_lossy());
             match &*name {
                 FUNCTION_NAME => function_name = Some(value.into_owned()),
-                APPLICATION => {
-                    // The character that joins the parts of a key.
-                    if value.is_empty() || value.contains('#') {
-                        return Err(wrong(APPLICATION, &value, "a name without \"#\""));
-                    }
-                    options.application = value.into_owned();
-                }
-                CHECKPOINT_STRICT => options.checkpoint_strict = switch(CHECKPOINT_STRICT, &value)?,
+                APPLICATION => application = Some(value.into_owned()),
+                CHECKPOINT_STRICT => is_strict = switch(CHECKPOINT_STRICT, &value)?,
                 CHECKPOINT_TABLE => checkpoint_table = Some(table_name(CHECKPOINT_TABLE, &value)?),
                 DEADLINE_MARGIN_MS => {
-                    let expected = "a number of milliseconds from 0 to 5400000";
-                    let milliseconds =
-                        number(DEADLINE_MARGIN_MS, &value, 0, MAX_DEADLINE_MARGIN_MS, expected)?;
-                    options.deadline_margin = Duration::from_millis(milliseconds);
+                    let milliseconds = number(DEADLINE_MARGIN_MS, &value, "0 to 5400000 milliseconds")?;
+                    builder = builder.deadline_margin(Duration::from_millis(milliseconds));
                 }
                 INVALID_FRAME => {
-                    options.invalid_frame = match &*value {
+                    builder = builder.invalid_frame(match &*value {
                         "fail" => InvalidFramePolicy::Fail,
                         "raw" => InvalidFramePolicy::Raw,
                         "skip" => InvalidFramePolicy::Skip,
-                        _ => return Err(wrong(INVALID_FRAME, &value, "fail, raw or skip")),
-                    }
+                        _ => return Err(OptionsError::value(INVALID_FRAME, value, "fail, raw or skip")),
+                    });
                 }
                 JOURNAL_TABLE => journal_table = Some(table_name(JOURNAL_TABLE, &value)?),
                 MAX_AGE_SECONDS => {
-                    let expected = "a number of seconds from 1 to 31536000";
-                    let seconds = number(MAX_AGE_SECONDS, &value, 1, MAX_MAX_AGE_SECONDS, expected)?;
-                    options.max_age = Some(Duration::from_secs(seconds));
+                    let seconds = number(MAX_AGE_SECONDS, &value, "1 to 31536000 seconds")?;
+                    quarantine = quarantine.max_age(Duration::from_secs(seconds));
+                    of_quarantine.push(MAX_AGE_SECONDS);
                 }
                 MAX_ATTEMPTS => {
-                    let expected = "a number from 1 to 10000";
-                    let attempts = number(MAX_ATTEMPTS, &value, 1, MAX_MAX_ATTEMPTS, expected)?;
-                    options.max_attempts = NonZeroU32::new(attempts);
+                    quarantine =
+                        quarantine.max_attempts(number(MAX_ATTEMPTS, &value, "a number from 1 to 10000")?);
+                    of_quarantine.push(MAX_ATTEMPTS);
                 }
                 MAX_KEY_BYTES => {
-                    let expected = "a number of bytes from 1 to 1073741824";
-                    options.max_key_bytes =
-                        number(MAX_KEY_BYTES, &value, 1, DEFAULT_MAX_KEY_BYTES, expected)?;
+                    builder = builder.max_key_bytes(number(MAX_KEY_BYTES, &value, "1 to 1073741824 bytes")?);
                 }
                 PARALLELIZATION_FACTOR => {
-                    let expected = "a number from 1 to 10";
-                    let factor =
-                        number(PARALLELIZATION_FACTOR, &value, 1, MAX_PARALLELIZATION_FACTOR, expected)?;
-                    options.parallelization_factor = NonZeroU32::new(factor);
+                    let factor = number(PARALLELIZATION_FACTOR, &value, "a number from 1 to 10")?;
+                    builder = builder.parallelization_factor(factor);
                 }
-                QUARANTINE => options.quarantine = switch(QUARANTINE, &value)?,
+                QUARANTINE => has_quarantine = switch(QUARANTINE, &value)?,
                 QUARANTINE_LIMIT => {
-                    let expected = "a number from 1 to 5000";
-                    options.quarantine_limit =
-                        number(QUARANTINE_LIMIT, &value, NonZeroU32::MIN, MAX_QUARANTINE_LIMIT, expected)?;
-                    has_quarantine_limit = true;
+                    quarantine =
+                        quarantine.limit(number(QUARANTINE_LIMIT, &value, "a number from 1 to 5000")?);
+                    of_quarantine.push(QUARANTINE_LIMIT);
                 }
                 unknown if unknown.starts_with(PREFIX) => {
                     return Err(OptionsError::Unknown { variable: unknown.to_owned() });
@@ -157,35 +145,30 @@ impl Options {
                 _ => {}
             }
         }
-        if options.application.is_empty() {
-            options.application = function_name.unwrap_or_default();
+        quarantine.check().map_err(|error| error.rename(variable))?;
+        if is_strict && checkpoint_table.is_none() {
+            return Err(OptionsError::Needs { option: CHECKPOINT_STRICT, needed: CHECKPOINT_TABLE });
         }
-        for (variable, is_set, needed, is_there) in [
-            (CHECKPOINT_STRICT, options.checkpoint_strict, CHECKPOINT_TABLE, checkpoint_table.is_some()),
-            (QUARANTINE, options.quarantine, JOURNAL_TABLE, journal_table.is_some()),
-            (MAX_AGE_SECONDS, options.max_age.is_some(), QUARANTINE, options.quarantine),
-            (MAX_ATTEMPTS, options.max_attempts.is_some(), QUARANTINE, options.quarantine),
-            (QUARANTINE_LIMIT, has_quarantine_limit, QUARANTINE, options.quarantine),
-            (CHECKPOINT_TABLE, checkpoint_table.is_some(), APPLICATION, !options.application.is_empty()),
-            (JOURNAL_TABLE, journal_table.is_some(), APPLICATION, !options.application.is_empty()),
-        ] {
-            if is_set && !is_there {
-                return Err(OptionsError::Needs { variable, needed });
-            }
+        if has_quarantine && journal_table.is_none() {
+            return Err(OptionsError::Needs { option: QUARANTINE, needed: JOURNAL_TABLE });
         }
-        if let Some(factor) = options.parallelization_factor
-            && factor.get() > 1
-            && checkpoint_table.is_some()
-        {
-            return Err(OptionsError::Excludes {
-                variable: PARALLELIZATION_FACTOR,
-                value: factor.get(),
-                other: CHECKPOINT_TABLE,
-                reason: "batches that overtake each other have no common position",
-            });
+        if let Some(&option) = of_quarantine.first().filter(|_| !has_quarantine) {
+            return Err(OptionsError::Needs { option, needed: QUARANTINE });
         }
-        (options.checkpoints, options.journal) = stores(checkpoint_table, journal_table)?;
-        Ok(options)
+        // Without a name of its own, outside of Lambda, there is none.
+        if let Some(application) = application.or(function_name.filter(|name| !name.is_empty())) {
+            builder = builder.application(application);
+        }
+        let (checkpoints, journal) = stores(checkpoint_table, journal_table)?;
+        if let Some(store) = checkpoints {
+            let mirror = MirrorOptions::new(store);
+            builder = builder.mirror(if is_strict { mirror.strict() } else { mirror });
+        }
+        if let Some(store) = journal {
+            let journal = JournalOptions::new(store);
+            builder = builder.journal(if has_quarantine { journal.quarantine(quarantine) } else { journal });
+        }
+        builder.build().map_err(|error| error.rename(variable))
     }
 }
 
@@ -210,46 +193,37 @@ fn stores(checkpoint_table: Option<String>, journal_table: Option<String>) -> Re
 fn stores(checkpoint_table: Option<String>, journal_table: Option<String>) -> Result<Stores, OptionsError> {
     let named = [(CHECKPOINT_TABLE, checkpoint_table), (JOURNAL_TABLE, journal_table)];
     match named.into_iter().find(|(_, table)| table.is_some()) {
-        Some((variable, _)) => Err(OptionsError::MissingFeature { variable, feature: "dynamodb" }),
+        Some((option, _)) => Err(OptionsError::MissingFeature { option, feature: "dynamodb" }),
         None => Ok((None, None)),
     }
 }
 
-fn wrong(variable: &'static str, value: &str, expected: &'static str) -> OptionsError {
-    OptionsError::Value { variable, value: value.to_owned(), expected }
-}
-
-fn switch(variable: &'static str, value: &str) -> Result<bool, OptionsError> {
+fn switch(option: &'static str, value: &str) -> Result<bool, OptionsError> {
     match value {
         "on" => Ok(true),
         "off" => Ok(false),
-        _ => Err(wrong(variable, value, "on or off")),
+        _ => Err(OptionsError::value(option, value, "on or off")),
     }
 }
 
-fn number<N: FromStr + PartialOrd>(
-    variable: &'static str,
-    value: &str,
-    least: N,
-    most: N,
-    expected: &'static str,
-) -> Result<N, OptionsError> {
-    let number = value.parse().ok().filter(|number| (least..=most).contains(number));
-    number.ok_or_else(|| wrong(variable, value, expected))
+fn number<N: FromStr>(option: &'static str, value: &str, expected: &'static str) -> Result<N, OptionsError> {
+    value.parse().map_err(|_| OptionsError::value(option, value, expected))
 }
 
-fn table_name(variable: &'static str, value: &str) -> Result<String, OptionsError> {
+fn table_name(option: &'static str, value: &str) -> Result<String, OptionsError> {
     let is_legal = (3..=255).contains(&value.len())
         && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
     if !is_legal {
         let expected = "the name of a table: 3 to 255 letters, digits, \"_\", \"-\" and \".\"";
-        return Err(wrong(variable, value, expected));
+        return Err(OptionsError::value(option, value, expected));
     }
     Ok(value.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<Options, OptionsError> {
@@ -303,7 +277,7 @@ mod tests {
         check_refused(
             CHECKPOINT_TABLE,
             "orders",
-            "environment variable KINESIS_HANDLER_CHECKPOINT_TABLE needs KINESIS_HANDLER_APPLICATION, which is not set",
+            "KINESIS_HANDLER_CHECKPOINT_TABLE needs KINESIS_HANDLER_APPLICATION, which is not set",
         );
     }
 
@@ -327,7 +301,7 @@ mod tests {
         check_refused(
             JOURNAL_TABLE,
             "orders",
-            "environment variable KINESIS_HANDLER_JOURNAL_TABLE needs KINESIS_HANDLER_APPLICATION, which is not set",
+            "KINESIS_HANDLER_JOURNAL_TABLE needs KINESIS_HANDLER_APPLICATION, which is not set",
         );
     }
 
@@ -338,8 +312,8 @@ mod tests {
         };
         assert_eq!(
             with("2").map(drop).expect_err("two lanes").to_string(),
-            "environment variable KINESIS_HANDLER_PARALLELIZATION_FACTOR: a value of 2 does not go with \
-             KINESIS_HANDLER_CHECKPOINT_TABLE: batches that overtake each other have no common position"
+            "KINESIS_HANDLER_PARALLELIZATION_FACTOR: 2 cannot be combined with \
+             KINESIS_HANDLER_CHECKPOINT_TABLE: concurrent batches of a shard have no common position"
         );
         assert!(!matches!(with("1"), Err(OptionsError::Excludes { .. })));
     }
@@ -352,7 +326,7 @@ mod tests {
             (MAX_AGE_SECONDS, "60", QUARANTINE),
             (QUARANTINE_LIMIT, "10", QUARANTINE),
         ] {
-            let expected = format!("environment variable {variable} needs {needed}, which is not set");
+            let expected = format!("{variable} needs {needed}, which is not set");
             check_refused(variable, value, &expected);
         }
         let off = read(&[(QUARANTINE, "off"), (PARALLELIZATION_FACTOR, "1")]).expect("legal values");
@@ -365,7 +339,7 @@ mod tests {
         let error = read(&[(CHECKPOINT_TABLE, "orders"), (FUNCTION_NAME, "f")]).map(drop);
         assert_eq!(
             error.expect_err("no DynamoDB").to_string(),
-            "environment variable KINESIS_HANDLER_CHECKPOINT_TABLE needs kinesis-handler's feature `dynamodb`, which \
+            "KINESIS_HANDLER_CHECKPOINT_TABLE needs the feature `dynamodb` of kinesis-handler, which \
              is not compiled in"
         );
     }
@@ -383,56 +357,52 @@ mod tests {
                 DEADLINE_MARGIN_MS,
                 value,
                 &format!(
-                    "environment variable KINESIS_HANDLER_DEADLINE_MARGIN_MS: {value:?} is not a number of \
-                     milliseconds from 0 to 5400000"
+                    "KINESIS_HANDLER_DEADLINE_MARGIN_MS: expected 0 to 5400000 milliseconds, found {value:?}"
                 ),
             );
         }
         check_refused(
             INVALID_FRAME,
             "Fail",
-            "environment variable KINESIS_HANDLER_INVALID_FRAME: \"Fail\" is not fail, raw or skip",
+            "KINESIS_HANDLER_INVALID_FRAME: expected fail, raw or skip, found \"Fail\"",
         );
         for value in ["", "a#b"] {
             check_refused(
                 APPLICATION,
                 value,
-                &format!(
-                    "environment variable KINESIS_HANDLER_APPLICATION: {value:?} is not a name without \"#\""
-                ),
+                &format!("KINESIS_HANDLER_APPLICATION: expected a name without \"#\", found {value:?}"),
             );
         }
         for value in ["", "0", "-1", "10001", "x"] {
-            let expected = format!("{MAX_ATTEMPTS}: {value:?} is not a number from 1 to 10000");
-            check_refused(MAX_ATTEMPTS, value, &format!("environment variable {expected}"));
-            let expected = format!("{PARALLELIZATION_FACTOR}: {value:?} is not a number from 1 to 10");
-            check_refused(PARALLELIZATION_FACTOR, value, &format!("environment variable {expected}"));
+            let expected = format!("{MAX_ATTEMPTS}: expected a number from 1 to 10000, found {value:?}");
+            check_refused(MAX_ATTEMPTS, value, &expected);
+            let expected =
+                format!("{PARALLELIZATION_FACTOR}: expected a number from 1 to 10, found {value:?}");
+            check_refused(PARALLELIZATION_FACTOR, value, &expected);
         }
         for value in ["0", "1073741825", "1 GiB"] {
-            let expected =
-                format!("{MAX_KEY_BYTES}: {value:?} is not a number of bytes from 1 to 1073741824");
-            check_refused(MAX_KEY_BYTES, value, &format!("environment variable {expected}"));
+            let expected = format!("{MAX_KEY_BYTES}: expected 1 to 1073741824 bytes, found {value:?}");
+            check_refused(MAX_KEY_BYTES, value, &expected);
         }
         check_refused(
             QUARANTINE_LIMIT,
             "5001",
-            "environment variable KINESIS_HANDLER_QUARANTINE_LIMIT: \"5001\" is not a number from 1 to 5000",
+            "KINESIS_HANDLER_QUARANTINE_LIMIT: expected a number from 1 to 5000, found \"5001\"",
         );
         check_refused(
             MAX_AGE_SECONDS,
             "31536001",
-            "environment variable KINESIS_HANDLER_MAX_AGE_SECONDS: \"31536001\" is not a number of seconds from 1 to \
-             31536000",
+            "KINESIS_HANDLER_MAX_AGE_SECONDS: expected 1 to 31536000 seconds, found \"31536001\"",
         );
         check_refused(
             CHECKPOINT_STRICT,
             "yes",
-            "environment variable KINESIS_HANDLER_CHECKPOINT_STRICT: \"yes\" is not on or off",
+            "KINESIS_HANDLER_CHECKPOINT_STRICT: expected on or off, found \"yes\"",
         );
         check_refused(
             CHECKPOINT_STRICT,
             "on",
-            "environment variable KINESIS_HANDLER_CHECKPOINT_STRICT needs KINESIS_HANDLER_CHECKPOINT_TABLE, which is \
+            "KINESIS_HANDLER_CHECKPOINT_STRICT needs KINESIS_HANDLER_CHECKPOINT_TABLE, which is \
              not set",
         );
         for value in ["", "ab", "a/b/c", &"a".repeat(256)] {
@@ -440,15 +410,14 @@ mod tests {
                 CHECKPOINT_TABLE,
                 value,
                 &format!(
-                    "environment variable KINESIS_HANDLER_CHECKPOINT_TABLE: {value:?} is not the name of a table: 3 \
-                     to 255 letters, digits, \"_\", \"-\" and \".\""
+                    "KINESIS_HANDLER_CHECKPOINT_TABLE: expected the name of a table: 3 to 255 letters, digits, \"_\", \"-\" and \".\", found {value:?}"
                 ),
             );
         }
         check_refused(
             "KINESIS_HANDLER_INVALID_FRAMES",
             "fail",
-            "environment variable KINESIS_HANDLER_INVALID_FRAMES is not known (known: KINESIS_HANDLER_APPLICATION, \
+            "KINESIS_HANDLER_INVALID_FRAMES is not an option (options: KINESIS_HANDLER_APPLICATION, \
              KINESIS_HANDLER_CHECKPOINT_STRICT, KINESIS_HANDLER_CHECKPOINT_TABLE, \
              KINESIS_HANDLER_DEADLINE_MARGIN_MS, KINESIS_HANDLER_INVALID_FRAME, KINESIS_HANDLER_JOURNAL_TABLE, \
              KINESIS_HANDLER_MAX_AGE_SECONDS, KINESIS_HANDLER_MAX_ATTEMPTS, \

@@ -3,9 +3,10 @@
 use std::sync::Mutex;
 
 use kinesis_handler::{
-    BatchResponse, Context, Event, Handler, HandlerError, KinesisRecord, Options, ProcessError, Record,
-    retryable,
+    BatchResponse, Context, Event, Handler, HandlerError, KinesisRecord, ProcessError, Record, retryable,
 };
+
+use crate::options::TestOptions;
 use kpl_deaggregation::{Aggregator, AggregatorOptions, Grouping, HashKeyRange, UserRecordInput};
 use md5::{Digest, Md5};
 
@@ -60,7 +61,7 @@ pub(crate) fn raw(sequence_number: u64, data: &[u8]) -> KinesisRecord<'static> {
 /// others as `sequence number/sub-sequence number data`.
 pub(crate) async fn handle(
     records: Vec<KinesisRecord<'_>>,
-    options: Options,
+    options: TestOptions,
 ) -> (Result<BatchResponse, HandlerError>, Vec<String>) {
     let done = Mutex::new(Vec::new());
     let processor = async |record: Record<'_>| -> Result<(), ProcessError> {
@@ -76,7 +77,7 @@ pub(crate) async fn handle(
         done.lock().expect("no panic while locked").push(format!("{} {text}", record.position()));
         Ok(())
     };
-    let handler = Handler::with_options(&processor, options);
+    let handler = Handler::with_options(&processor, options.build());
     let response = handler.handle(&Event::new(records).to_json(), &Context::default()).await;
     drop(handler);
     (response, done.into_inner().expect("no panic while locked"))

@@ -8,10 +8,11 @@ use std::{
     time::Duration,
 };
 
-use kinesis_handler::{Alarm, Clock, Context, Event, Handler, Options, ProcessError, Record, SystemClock};
+use kinesis_handler::{Alarm, Clock, Context, Event, Handler, ProcessError, Record, SystemClock};
 use tokio::time::{Instant, sleep};
 
 use crate::batch::{SUCCESS, aggregate, failure, json, plain};
+use crate::options::TestOptions;
 
 /// Starts at one million milliseconds and follows tokio's time. Each read costs time, too, if the test wants it.
 #[derive(Debug)]
@@ -40,11 +41,8 @@ impl Clock for TestClock {
     }
 }
 
-fn options(clock: Arc<TestClock>, margin: Duration) -> Options {
-    let mut options = Options::default();
-    options.deadline_margin = margin;
-    options.clock = clock;
-    options
+fn options(clock: Arc<TestClock>, margin: Duration) -> TestOptions {
+    TestOptions { deadline_margin: Some(margin), clock: Some(clock), ..TestOptions::default() }
 }
 
 fn due_in(milliseconds: u64) -> Context {
@@ -62,7 +60,8 @@ async fn stops_before_the_deadline_and_reports_the_interrupted_record() {
         done.lock().expect("no panic").push(record.position().to_string());
         Ok(())
     };
-    let handler = Handler::with_options(&processor, options(TestClock::new(0), Duration::from_secs(1)));
+    let handler =
+        Handler::with_options(&processor, options(TestClock::new(0), Duration::from_secs(1)).build());
     let event = Event::new(vec![plain(8, "a"), aggregate(9, &["b", "c", "d"]), plain(10, "e")]).to_json();
     let response = handler.handle(&event, &due_in(8_500)).await.expect("a response");
     // 7.5 seconds: three records of 2 seconds, and the fourth is cancelled.
@@ -78,7 +77,7 @@ async fn the_processor_sees_the_time_that_is_left() {
             assert_eq!(record.remaining_time(), Some(Duration::from_secs(9)));
             Ok(())
         },
-        options(TestClock::new(0), Duration::from_secs(1)),
+        options(TestClock::new(0), Duration::from_secs(1)).build(),
     );
     let response = handler.handle(&Event::new(vec![plain(1, "a")]).to_json(), &due_in(10_000)).await;
     assert_eq!(json(&response.expect("a response")), SUCCESS);
@@ -89,7 +88,7 @@ async fn the_margin_never_takes_more_than_half_of_the_time() {
     let started = Instant::now();
     let handler = Handler::with_options(
         async |_: Record<'_>| -> Result<(), ProcessError> { std::future::pending().await },
-        options(TestClock::new(0), Duration::from_secs(600)),
+        options(TestClock::new(0), Duration::from_secs(600)).build(),
     );
     let response = handler.handle(&Event::new(vec![plain(7, "a")]).to_json(), &due_in(3_000)).await;
     assert_eq!(started.elapsed(), Duration::from_millis(1_500));
@@ -106,7 +105,8 @@ async fn a_processor_that_never_waits_is_stopped_between_records() {
         clock.read_ms.fetch_add(100, Ordering::Relaxed);
         Ok(())
     };
-    let handler = Handler::with_options(&processor, options(Arc::clone(&clock), Duration::from_secs(1)));
+    let handler =
+        Handler::with_options(&processor, options(Arc::clone(&clock), Duration::from_secs(1)).build());
     let records = (0..1_000).map(|sequence_number| plain(sequence_number, "a")).collect();
     let response = handler.handle(&Event::new(records).to_json(), &due_in(3_000)).await.expect("a response");
     // 2 seconds.
@@ -124,7 +124,8 @@ async fn fast_records_do_not_let_slow_ones_behind_them_overrun() {
         }
         Ok(())
     };
-    let handler = Handler::with_options(&processor, options(Arc::clone(&clock), Duration::from_secs(1)));
+    let handler =
+        Handler::with_options(&processor, options(Arc::clone(&clock), Duration::from_secs(1)).build());
     let records = (0..1_000).map(|sequence_number| plain(sequence_number, "a")).collect();
     let response = handler.handle(&Event::new(records).to_json(), &due_in(3_000)).await.expect("a response");
     // 200 that take no time, and 20 that use up the two seconds.
@@ -143,9 +144,8 @@ async fn the_systems_clock_stops_a_processor_that_never_waits() {
         }
         Ok(())
     };
-    let mut options = Options::default();
-    options.deadline_margin = Duration::from_millis(600);
-    let handler = Handler::with_options(&processor, options);
+    let options = TestOptions { deadline_margin: Some(Duration::from_millis(600)), ..TestOptions::default() };
+    let handler = Handler::with_options(&processor, options.build());
     let records = (0..1_000).map(|sequence_number| plain(sequence_number, "a")).collect();
     let mut context = Context::default();
     context.deadline = SystemClock.epoch_ms() + 1_200;
@@ -160,10 +160,9 @@ async fn the_systems_clock_stops_a_processor_that_never_waits() {
 #[tokio::test]
 async fn the_systems_clock_is_not_read_for_each_record() {
     let counting = Arc::new(CountingClock { reads: AtomicU64::new(0) });
-    let mut options = Options::default();
-    options.clock = counting.clone();
+    let options = TestOptions { clock: Some(counting.clone()), ..TestOptions::default() };
     let handler =
-        Handler::with_options(async |_: Record<'_>| -> Result<(), ProcessError> { Ok(()) }, options);
+        Handler::with_options(async |_: Record<'_>| -> Result<(), ProcessError> { Ok(()) }, options.build());
     let records = (0..6_400).map(|sequence_number| plain(sequence_number, "a")).collect();
     let mut context = Context::default();
     context.deadline = SystemClock.epoch_ms() + 600_000;
@@ -199,7 +198,7 @@ async fn time_that_is_used_up_before_the_first_record_is_an_error() {
     let handler = Handler::with_options(
         async |_: Record<'_>| -> Result<(), ProcessError> { panic!("no time for that") },
         // Each look at the clock takes two seconds: on arrival 3 are left, before the first record none.
-        options(TestClock::new(2_000), Duration::from_secs(1)),
+        options(TestClock::new(2_000), Duration::from_secs(1)).build(),
     );
     let event = Event::new(vec![plain(1, "a")]).to_json();
     let error = handler.handle(&event, &due_in(5_000)).await.map(drop).expect_err("no progress is possible");
@@ -217,7 +216,8 @@ async fn the_first_record_is_tried_however_little_time_there_is() {
         tried.fetch_add(1, Ordering::Relaxed);
         std::future::pending().await
     };
-    let handler = Handler::with_options(&processor, options(TestClock::new(0), Duration::from_secs(1)));
+    let handler =
+        Handler::with_options(&processor, options(TestClock::new(0), Duration::from_secs(1)).build());
     let response = handler.handle(&Event::new(vec![plain(7, "a")]).to_json(), &due_in(2)).await;
     assert_eq!(json(&response.expect("a response")), failure(7));
     assert_eq!(tried.load(Ordering::Relaxed), 1);

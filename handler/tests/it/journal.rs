@@ -11,7 +11,7 @@ use std::{
 };
 
 use kinesis_handler::{
-    BatchResponse, Clock, Context, Event, EventMode, Handler, KinesisRecord, Options, ProcessError, Record,
+    BatchResponse, Clock, Context, Event, EventMode, Handler, KinesisRecord, ProcessError, Record,
     RecordProcessor, SystemClock,
     checkpoint::MemoryCheckpoints,
     journal::{
@@ -23,6 +23,7 @@ use kinesis_handler::{
 use crate::batch::{
     STREAM_ARN, SUCCESS, aggregate, failure, invalid_frame, json, plain, raw, with_quarantined,
 };
+use crate::options::TestOptions;
 
 const SHARD: JournalShard<'static> =
     JournalShard { application: "orders", stream_arn: STREAM_ARN, shard_id: "shardId-000000000000" };
@@ -30,7 +31,7 @@ const SHARD: JournalShard<'static> =
 /// A function and its journal.
 struct World {
     journal: Arc<MemoryJournal>,
-    options: Options,
+    options: TestOptions,
     /// What the processor was called with, as `sequence number/sub-sequence number data attempt`.
     calls: Mutex<Vec<String>>,
     /// Whether everything succeeds from now on.
@@ -40,10 +41,12 @@ struct World {
 impl World {
     fn new() -> Self {
         let journal = Arc::new(MemoryJournal::default());
-        let mut options = Options::default();
-        options.application = "orders".to_owned();
-        options.journal = Some(journal.clone());
-        options.parallelization_factor = NonZeroU32::new(1);
+        let options = TestOptions {
+            application: Some("orders".to_owned()),
+            journal: Some(journal.clone()),
+            parallelization_factor: NonZeroU32::new(1),
+            ..TestOptions::default()
+        };
         World { journal, options, calls: Mutex::default(), is_mended: AtomicBool::new(false) }
     }
 
@@ -59,7 +62,7 @@ impl World {
     }
 
     async fn handle_event(&self, event: &Event<'_>, context: &Context) -> BatchResponse {
-        let handler = Handler::with_options(self, self.options.clone());
+        let handler = Handler::with_options(self, self.options.build());
         handler.handle(&event.to_json(), context).await.expect("a response")
     }
 
@@ -340,7 +343,7 @@ async fn two_applications_share_a_table_and_nothing_else() {
     world.handle(&records).await;
     let mut other = World { journal: Arc::clone(&world.journal), ..World::new() };
     other.options = world.options.clone();
-    other.options.application = "billing".to_owned();
+    other.options.application = Some("billing".to_owned());
     other.mend();
     assert_eq!(json(&other.handle(&records).await), SUCCESS);
     assert_eq!(other.calls(), ["9/0 a 1", "9/1 fail 1"]);
@@ -453,7 +456,7 @@ async fn a_window_has_no_journal() {
         r#"{"window":{"start":"2026-01-01T00:00:00Z","end":"2026-01-01T00:02:00Z"},"state":{},"#,
         1,
     );
-    let handler = Handler::with_options(&world, world.options.clone());
+    let handler = Handler::with_options(&world, world.options.build());
     let response = handler.handle(json_event.as_bytes(), &Context::default()).await.expect("a response");
     assert_eq!(response.batch_item_failure(), Some(number(9)));
     assert_eq!((world.states(), world.quarantine()), (Vec::new(), Vec::new()));

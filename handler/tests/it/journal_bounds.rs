@@ -9,7 +9,7 @@ use std::{
 };
 
 use kinesis_handler::{
-    BatchResponse, Clock, Context, Event, EventMode, Handler, KinesisRecord, Options, ProcessError, Record,
+    BatchResponse, Clock, Context, Event, EventMode, Handler, KinesisRecord, ProcessError, Record,
     SequenceNumber, SystemClock,
     checkpoint::{MemoryCheckpoints, Row, RowCheckpoint},
     journal::{
@@ -21,6 +21,7 @@ use kinesis_handler::{
 use tokio::time::{Instant, sleep};
 
 use crate::batch::{STREAM_ARN, SUCCESS, aggregate, failure, json, plain, with_quarantined};
+use crate::options::TestOptions;
 
 const SHARD: JournalShard<'static> =
     JournalShard { application: "orders", stream_arn: STREAM_ARN, shard_id: "shardId-000000000000" };
@@ -149,13 +150,14 @@ fn number(sequence_number: u64) -> SequenceNumber {
     sequence_number.to_string().parse().expect("digits")
 }
 
-fn options(store: &Arc<Store>) -> Options {
-    let mut options = Options::default();
-    options.application = "orders".to_owned();
-    options.journal = Some(store.clone());
-    options.quarantine = true;
-    options.parallelization_factor = NonZeroU32::new(1);
-    options
+fn options(store: &Arc<Store>) -> TestOptions {
+    TestOptions {
+        application: Some("orders".to_owned()),
+        journal: Some(store.clone()),
+        quarantine: true,
+        parallelization_factor: NonZeroU32::new(1),
+        ..TestOptions::default()
+    }
 }
 
 async fn process(record: Record<'_>) -> Result<(), ProcessError> {
@@ -168,7 +170,7 @@ async fn process(record: Record<'_>) -> Result<(), ProcessError> {
 
 /// An environment of the function. It has ten seconds for each batch.
 fn environment(store: &Arc<Store>) -> impl AsyncFn(&[KinesisRecord<'_>]) -> BatchResponse {
-    let handler = Handler::with_options(process, options(store));
+    let handler = Handler::with_options(process, options(store).build());
     async move |records: &[KinesisRecord<'_>]| {
         let mut context = Context::default();
         context.deadline = SystemClock.epoch_ms() + 10_000;
@@ -350,7 +352,7 @@ async fn an_expired_entry_before_a_batch_is_no_discard() {
 async fn a_redrive_discards_nothing_before_it() {
     let store = Arc::new(Store::default());
     store.put(9, Progress::done(DoneSet::before(1)));
-    let handler = Handler::with_options(process, options(&store));
+    let handler = Handler::with_options(process, options(&store).build());
     let mut event = Event::new(vec![plain(10, "fine")]);
     event.mode = EventMode::Redrive;
     let response = handler.handle(&event.to_json(), &Context::default()).await.expect("a response");
@@ -369,7 +371,7 @@ async fn a_strict_mirror_that_fails_marks_no_members_of_a_fan_out_consumer_by_nu
     let mut options = options(&store);
     options.checkpoints = Some(mirror);
     options.checkpoint_strict = true;
-    let handler = Handler::with_options(process, options);
+    let handler = Handler::with_options(process, options.build());
     let member = |data| {
         let mut record = plain(9, data);
         record.event_source_arn = Some(format!("{STREAM_ARN}/consumer/c:1704067200").into());

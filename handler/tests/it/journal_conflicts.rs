@@ -8,8 +8,8 @@ use std::{
 };
 
 use kinesis_handler::{
-    BatchResponse, Clock, Context, Event, Handler, KinesisRecord, Options, ProcessError, Record,
-    SequenceNumber, SystemClock,
+    BatchResponse, Clock, Context, Event, Handler, KinesisRecord, ProcessError, Record, SequenceNumber,
+    SystemClock,
     journal::{
         DoneSet, JournalEntries, JournalError, JournalFuture, JournalShard, JournalStore, JournalWrite,
         MAX_WRITE_ITEMS, MemoryJournal, Progress, QuarantinedContent, RecordState, StateKind, StateRange,
@@ -20,6 +20,7 @@ use kinesis_handler::{
 use kpl_deaggregation::{Deaggregator, InvalidFramePolicy, UserRecord, reframe};
 
 use crate::batch::{STREAM_ARN, SUCCESS, failure, invalid_frame, json, plain, raw};
+use crate::options::TestOptions;
 
 const SHARD: JournalShard<'static> =
     JournalShard { application: "orders", stream_arn: STREAM_ARN, shard_id: "shardId-000000000000" };
@@ -86,7 +87,7 @@ impl JournalStore for Store {
 /// A function with a quarantine.
 struct World {
     store: Arc<Store>,
-    options: Options,
+    options: TestOptions,
     /// Data of what was processed.
     done: Mutex<Vec<String>>,
 }
@@ -94,17 +95,19 @@ struct World {
 impl World {
     fn with_limit(limit: u32) -> Self {
         let store = Arc::new(Store::default());
-        let mut options = Options::default();
-        options.application = "orders".to_owned();
-        options.journal = Some(store.clone());
-        options.quarantine = true;
-        options.quarantine_limit = NonZeroU32::new(limit).expect("not zero");
+        let options = TestOptions {
+            application: Some("orders".to_owned()),
+            journal: Some(store.clone()),
+            quarantine: true,
+            quarantine_limit: Some(limit),
+            ..TestOptions::default()
+        };
         World { store, options, done: Mutex::default() }
     }
 
     async fn handle(&self, faults: &[Fault], records: &[KinesisRecord<'_>]) -> BatchResponse {
         *self.store.faults.lock().expect("no panic while locked") = faults.iter().copied().collect();
-        let handler = Handler::with_options(self, self.options.clone());
+        let handler = Handler::with_options(self, self.options.build());
         let event = Event::new(records.to_vec()).to_json();
         handler.handle(&event, &Context::default()).await.expect("a response")
     }
@@ -201,7 +204,7 @@ async fn the_rest_of_an_aggregate_is_not_replaced_by_its_first_user_record() {
     let expected = ["9/0 one: bad 0", "9/1 rest: bad 1, bad 2, bad 3, bad 4"];
     assert_eq!(world.quarantine(), expected);
     world.put(DoneSet::before(5), 2);
-    world.options.quarantine_limit = NonZeroU32::new(9).expect("not zero");
+    world.options.quarantine_limit = Some(9);
     assert_eq!(json(&world.handle(&[Fault::Fails], &records).await), failure(10));
     assert_eq!(world.quarantine(), expected);
 }
@@ -282,7 +285,7 @@ async fn an_aggregate_that_has_become_invalid_is_not_taken_as_done() {
     assert_eq!(json(&world.handle(&[], &records).await), failure(9));
     assert_eq!(world.progress().done, DoneSet::before(1));
     // Its keys are too long by now.
-    world.options.max_key_bytes = 5;
+    world.options.max_key_bytes = Some(5);
     assert_eq!(json(&world.handle(&[], &records).await), SUCCESS);
     assert_eq!(world.quarantine(), ["9/0 one: fine 0, fail 1, fine 2"]);
 }
@@ -290,13 +293,13 @@ async fn an_aggregate_that_has_become_invalid_is_not_taken_as_done() {
 #[tokio::test]
 async fn an_invalid_aggregate_in_the_quarantine_is_done_as_a_whole() {
     let mut world = World::with_limit(9);
-    world.options.max_key_bytes = 5;
+    world.options.max_key_bytes = Some(5);
     let records = [aggregate(9, &["fine 0", "fail 1", "fine 2"]), plain(10, "fail")];
     // The last write fails, so the entry that has it as done stays.
     assert_eq!(json(&world.handle(&[Fault::None, Fault::None, Fault::Fails], &records).await), failure(10));
     // Under other options as well.
     for (max_key_bytes, expected_resumed) in [(5, 1), (1000, 3)] {
-        world.options.max_key_bytes = max_key_bytes;
+        world.options.max_key_bytes = Some(max_key_bytes);
         let response = world.handle(&[Fault::None, Fault::Fails], &records).await;
         assert_eq!((json(&response), response.counts().resumed), (failure(10), expected_resumed));
     }

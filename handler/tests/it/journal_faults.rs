@@ -9,7 +9,7 @@ use std::{
 };
 
 use kinesis_handler::{
-    BatchResponse, Clock, Context, Event, EventMode, Handler, KinesisRecord, Options, ProcessError, Record,
+    BatchResponse, Clock, Context, Event, EventMode, Handler, KinesisRecord, ProcessError, Record,
     SequenceNumber, SystemClock,
     journal::{
         DoneSet, JournalEntries, JournalError, JournalFuture, JournalShard, JournalStore, JournalWrite,
@@ -20,6 +20,7 @@ use kinesis_handler::{
 use tokio::time::Instant;
 
 use crate::batch::{STREAM_ARN, SUCCESS, aggregate, failure, json, plain, with_quarantined};
+use crate::options::TestOptions;
 
 const SHARD: JournalShard<'static> =
     JournalShard { application: "orders", stream_arn: STREAM_ARN, shard_id: "shardId-000000000000" };
@@ -119,14 +120,16 @@ async fn handle(store: &Arc<Store>, faults: &[Fault], records: &[KinesisRecord<'
 
 async fn handle_event(store: &Arc<Store>, faults: &[Fault], event: &Event<'_>) -> BatchResponse {
     *store.faults.lock().expect("no panic while locked") = faults.iter().copied().collect();
-    let mut options = Options::default();
-    options.application = "orders".to_owned();
-    options.journal = Some(store.clone());
-    options.quarantine = true;
-    options.parallelization_factor = NonZeroU32::new(1);
+    let options = TestOptions {
+        application: Some("orders".to_owned()),
+        journal: Some(store.clone()),
+        quarantine: true,
+        parallelization_factor: NonZeroU32::new(1),
+        ..TestOptions::default()
+    };
     let mut context = Context::default();
     context.deadline = SystemClock.epoch_ms() + 10_000;
-    let handler = Handler::with_options(process, options);
+    let handler = Handler::with_options(process, options.build());
     handler.handle(&event.to_json(), &context).await.expect("a response")
 }
 
@@ -257,10 +260,9 @@ async fn a_state_that_another_invocation_has_passed_is_written_anew() {
     // The read sees it, and when it is written, it is gone.
     let number: SequenceNumber = "9".parse().expect("digits");
     let read = Arc::new(Deleting { store: Arc::clone(&store), number });
-    let mut options = Options::default();
-    options.application = "orders".to_owned();
-    options.journal = Some(read);
-    let handler = Handler::with_options(process, options);
+    let options =
+        TestOptions { application: Some("orders".to_owned()), journal: Some(read), ..TestOptions::default() };
+    let handler = Handler::with_options(process, options.build());
     let event = Event::new(records.to_vec()).to_json();
     let response = handler.handle(&event, &Context::default()).await.expect("a response");
     assert_eq!((json(&response), failed(&response)), (failure(9), (0, 0)));
@@ -303,10 +305,12 @@ async fn a_write_whose_answer_is_lost_is_not_added_twice() {
     let store = Arc::new(Store::default());
     let records = [aggregate(9, &["a", "fail"])];
     let retrying = Arc::new(Retrying { store: Arc::clone(&store) });
-    let mut options = Options::default();
-    options.application = "orders".to_owned();
-    options.journal = Some(retrying);
-    let handler = Handler::with_options(process, options);
+    let options = TestOptions {
+        application: Some("orders".to_owned()),
+        journal: Some(retrying),
+        ..TestOptions::default()
+    };
+    let handler = Handler::with_options(process, options.build());
     let event = Event::new(records.to_vec()).to_json();
     let response = handler.handle(&event, &Context::default()).await.expect("a response");
     assert_eq!((json(&response), failed(&response)), (failure(9), (0, 0)));

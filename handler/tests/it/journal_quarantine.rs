@@ -10,7 +10,7 @@ use std::{
 };
 
 use kinesis_handler::{
-    BatchResponse, Context, Event, Handler, KinesisRecord, Options, ProcessError, Record, SequenceNumber,
+    BatchResponse, Context, Event, Handler, KinesisRecord, ProcessError, Record, SequenceNumber,
     journal::{
         DoneSet, JournalEntries, JournalError, JournalFuture, JournalShard, JournalStore, JournalWrite,
         MAX_WRITE_ITEMS, MemoryJournal, QuarantinedContent, StateKind, StateRange, UserRecordId,
@@ -22,6 +22,7 @@ use kpl_deaggregation::{Content, Deaggregator, InvalidFramePolicy, UserRecord, r
 use tokio::time::{Instant, sleep};
 
 use crate::batch::{STREAM_ARN, SUCCESS, failure, json, plain, raw};
+use crate::options::TestOptions;
 
 const SHARD: JournalShard<'static> =
     JournalShard { application: "orders", stream_arn: STREAM_ARN, shard_id: "shardId-000000000000" };
@@ -79,7 +80,7 @@ impl JournalStore for Store {
 /// A function with a quarantine.
 struct World {
     store: Arc<Store>,
-    options: Options,
+    options: TestOptions,
     /// Data of what was processed.
     done: Mutex<Vec<String>>,
 }
@@ -87,23 +88,25 @@ struct World {
 impl World {
     fn new() -> Self {
         let store = Arc::new(Store::default());
-        let mut options = Options::default();
-        options.application = "orders".to_owned();
-        options.journal = Some(store.clone());
-        options.quarantine = true;
-        options.max_attempts = NonZeroU32::new(1);
-        options.parallelization_factor = NonZeroU32::new(1);
+        let options = TestOptions {
+            application: Some("orders".to_owned()),
+            journal: Some(store.clone()),
+            quarantine: true,
+            max_attempts: NonZeroU32::new(1),
+            parallelization_factor: NonZeroU32::new(1),
+            ..TestOptions::default()
+        };
         World { store, options, done: Mutex::default() }
     }
 
     fn with_limit(limit: u32) -> Self {
         let mut world = World::new();
-        world.options.quarantine_limit = NonZeroU32::new(limit).expect("not zero");
+        world.options.quarantine_limit = Some(limit);
         world
     }
 
     async fn handle(&self, records: &[KinesisRecord<'_>]) -> BatchResponse {
-        let handler = Handler::with_options(self, self.options.clone());
+        let handler = Handler::with_options(self, self.options.build());
         let event = Event::new(records.to_vec()).to_json();
         handler.handle(&event, &Context::default()).await.expect("a response")
     }

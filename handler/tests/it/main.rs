@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, reason = "tests")]
 
+mod options;
 mod batch;
 mod rules;
 mod deadline;

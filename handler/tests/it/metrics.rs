@@ -3,12 +3,13 @@
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 
 use kinesis_handler::{
-    Clock, Context, Event, EventMode, Handler, KinesisRecord, Options, ProcessError, Record, SystemClock,
+    Clock, Context, Event, EventMode, Handler, KinesisRecord, ProcessError, Record, SystemClock,
     journal::MemoryJournal, permanent, retryable,
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
 use crate::batch::{aggregate, frame, invalid_frame, plain, raw};
+use crate::options::TestOptions;
 
 async fn process(record: Record<'_>) -> Result<(), ProcessError> {
     match record.text()? {
@@ -35,14 +36,14 @@ fn metrics_of(
 ) -> BTreeMap<String, f64> {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
-    let mut options = Options::default();
+    let mut options = TestOptions::default();
     if journal {
-        options.application = "orders".to_owned();
+        options.application = Some("orders".to_owned());
         options.journal = Some(Arc::new(MemoryJournal::default()));
         options.quarantine = true;
         options.parallelization_factor = NonZeroU32::new(1);
     }
-    let handler = Handler::with_options(process, options);
+    let handler = Handler::with_options(process, options.build());
     let event = event.to_json();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     metrics::with_local_recorder(&recorder, || {

@@ -11,7 +11,7 @@ use std::{
 
 use kinesis_handler::{
     BatchResponse, Clock, Context, Counts, Event, EventMode, Handler, InvalidFramePolicy, KinesisRecord,
-    Options, ProcessError, Record, SystemClock,
+    ProcessError, Record, SystemClock,
     checkpoint::{
         Checkpoint, CheckpointError, CheckpointFuture, CheckpointStore, MemoryCheckpoints, Outcome, Row,
         RowCheckpoint,
@@ -24,14 +24,12 @@ use crate::batch::{
     STREAM_ARN, SUCCESS, aggregate, empty_frame, failure, frame, invalid_frame, json, plain, raw,
     with_quarantined,
 };
+use crate::options::TestOptions;
 
 const SHARD: &str = "shardId-000000000000";
 
-fn options(store: Arc<dyn CheckpointStore>) -> Options {
-    let mut options = Options::default();
-    options.application = "orders".to_owned();
-    options.checkpoints = Some(store);
-    options
+fn options(store: Arc<dyn CheckpointStore>) -> TestOptions {
+    TestOptions { application: Some("orders".to_owned()), checkpoints: Some(store), ..TestOptions::default() }
 }
 
 /// Does what a record's data says.
@@ -44,8 +42,8 @@ async fn process(record: Record<'_>) -> Result<(), ProcessError> {
     }
 }
 
-async fn handle(options: Options, records: Vec<KinesisRecord<'_>>, context: &Context) -> BatchResponse {
-    let handler = Handler::with_options(process, options);
+async fn handle(options: TestOptions, records: Vec<KinesisRecord<'_>>, context: &Context) -> BatchResponse {
+    let handler = Handler::with_options(process, options.build());
     handler.handle(&Event::new(records).to_json(), context).await.expect("a response")
 }
 
@@ -172,7 +170,7 @@ async fn the_row_says_whose_it_is_and_how_old() {
 #[tokio::test]
 async fn a_batch_that_is_all_behind_the_row_is_counted() {
     let table = Arc::new(MemoryCheckpoints::default());
-    let handler = Handler::with_options(process, options(table.clone()));
+    let handler = Handler::with_options(process, options(table.clone()).build());
     let handle = async |records: Vec<KinesisRecord<'_>>| {
         // A redelivery never comes within the same millisecond.
         std::thread::sleep(Duration::from_millis(2));
@@ -330,7 +328,7 @@ async fn the_store_is_warmed_up_while_records_are_processed() {
         for_processor.log.lock().expect("no panic").push("process");
         Ok(())
     };
-    let handler = Handler::with_options(processor, options(store.clone()));
+    let handler = Handler::with_options(processor, options(store.clone()).build());
     let event = Event::new(vec![plain(8, "a"), plain(9, "b")]).to_json();
     handler.handle(&event, &Context::default()).await.expect("a response");
     assert_eq!(*store.log.lock().expect("no panic"), ["warm up", "process", "process", "write"]);
@@ -339,7 +337,7 @@ async fn the_store_is_warmed_up_while_records_are_processed() {
 #[tokio::test]
 async fn rule_12_a_window_is_refused_before_anything_is_done() {
     let never = async |_: Record<'_>| -> Result<(), ProcessError> { panic!("nothing may be done") };
-    let handler = Handler::with_options(never, options(Broken::new(false)));
+    let handler = Handler::with_options(never, options(Broken::new(false)).build());
     let event = br#"{"Records":[{"kinesis":{"sequenceNumber":"9","data":""}}],"window":{},"state":{}}"#;
     let error = handler.handle(event, &Context::default()).await.map(drop).expect_err("a window");
     assert_eq!(
@@ -353,7 +351,7 @@ async fn rule_12_a_window_is_refused_before_anything_is_done() {
 async fn rule_10_what_an_operator_sends_is_not_mirrored() {
     for mode in [EventMode::Replay, EventMode::Redrive] {
         let store = Broken::new(false);
-        let handler = Handler::with_options(process, options(store.clone()));
+        let handler = Handler::with_options(process, options(store.clone()).build());
         let mut event = Event::new(vec![plain(9, "a")]);
         event.mode = mode;
         let response = handler.handle(&event.to_json(), &Context::default()).await.expect("a response");
@@ -361,7 +359,7 @@ async fn rule_10_what_an_operator_sends_is_not_mirrored() {
         assert_eq!(mirror_counts(response.counts()), [0, 0, 0]);
         assert_eq!(store.calls.load(Ordering::Relaxed), 0);
     }
-    let handler = Handler::with_options(process, options(Broken::new(false)));
+    let handler = Handler::with_options(process, options(Broken::new(false)).build());
     let event = br#"{"Records":[],"kinesisKit":{"mode":"rewind"}}"#;
     let error = handler.handle(event, &Context::default()).await.map(drop).expect_err("an unknown mode");
     assert_eq!(error.to_string(), "unknown kinesisKit.mode \"rewind\"; expected \"replay\" or \"redrive\"");

@@ -1,7 +1,8 @@
-use kinesis_handler::{Context, Event, Handler, KinesisRecord, Options, ProcessError, Record, retryable};
+use kinesis_handler::{Context, Event, Handler, KinesisRecord, ProcessError, Record, retryable};
 use proptest::{collection::vec, prelude::*};
 
 use crate::batch::{SUCCESS, aggregate, failure, handle, invalid_frame, json, plain, raw};
+use crate::options::TestOptions;
 
 /// What a Kinesis record holds.
 #[derive(Debug, Clone)]
@@ -64,7 +65,7 @@ proptest! {
     fn all_before_the_first_failure_is_done_and_it_is_reported(contents in vec(content(), 0..12)) {
         let records: Vec<_> = (1..).zip(&contents).map(|(number, content)| record(number, content)).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        let (response, done) = runtime.block_on(handle(records, Options::default()));
+        let (response, done) = runtime.block_on(handle(records, TestOptions::default()));
         let (expected_done, reported) = expected(&contents);
         prop_assert_eq!(done, expected_done);
         let expected_response = reported.map_or(SUCCESS.to_owned(), failure);

@@ -2,23 +2,22 @@ use std::sync::Mutex;
 
 use base64::prelude::*;
 
-use kinesis_handler::{
-    Context, Event, Handler, InvalidFramePolicy, KinesisRecord, Options, ProcessError, Record,
-};
+use kinesis_handler::{Context, Event, Handler, InvalidFramePolicy, KinesisRecord, ProcessError, Record};
 use kpl_deaggregation::{Aggregator, AggregatorOptions, Grouping, HashKeyRange, UserRecordInput};
 
 use crate::batch::{
     SUCCESS, aggregate, empty_frame, failure, frame, handle, invalid_frame, json, plain, raw,
 };
+use crate::options::TestOptions;
 
 #[track_caller]
 fn check(records: Vec<KinesisRecord<'_>>, expected_response: &str, expected_done: &[&str]) {
-    check_with(Options::default(), records, expected_response, expected_done);
+    check_with(TestOptions::default(), records, expected_response, expected_done);
 }
 
 #[track_caller]
 fn check_with(
-    options: Options,
+    options: TestOptions,
     records: Vec<KinesisRecord<'_>>,
     expected_response: &str,
     expected_done: &[&str],
@@ -83,11 +82,7 @@ fn rule_5_an_invalid_frame_fails_its_record_by_default() {
 
 #[test]
 fn an_invalid_frame_becomes_what_the_options_say() {
-    let with = |policy| {
-        let mut options = Options::default();
-        options.invalid_frame = policy;
-        options
-    };
+    let with = |policy| TestOptions { invalid_frame: policy, ..TestOptions::default() };
     let records = || vec![plain(9, "a"), invalid_frame(10), plain(11, "b")];
     check_with(with(InvalidFramePolicy::Skip), records(), SUCCESS, &["9/0 a", "11/0 b"]);
 
@@ -119,8 +114,7 @@ fn what_a_batch_held_is_counted() {
         (InvalidFramePolicy::Raw, 7, 6, 2),
         (InvalidFramePolicy::Skip, 7, 4, 2),
     ] {
-        let mut options = Options::default();
-        options.invalid_frame = policy;
+        let options = TestOptions { invalid_frame: policy, ..TestOptions::default() };
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let (response, done) = runtime.block_on(handle(records(), options));
         let counts = *response.expect("a response").counts();
@@ -175,7 +169,7 @@ fn rule_7_enhanced_fan_out_records_are_not_taken_apart() {
     let records =
         || vec![consumer(9, b"a"), consumer(10, b"b"), consumer(10, b"c"), consumer(10, &inner_frame)];
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let (response, done) = runtime.block_on(handle(records(), Options::default()));
+    let (response, done) = runtime.block_on(handle(records(), TestOptions::default()));
     assert_eq!(json(&response.expect("a response")), SUCCESS);
     assert_eq!(done[..3], ["9/? a", "10/? b", "10/? c"]);
     assert_eq!(done.len(), 4, "an aggregate inside an aggregate is data");

@@ -3,7 +3,6 @@
 use std::{
     cell::RefCell,
     future::{Future, poll_fn},
-    num::NonZeroU32,
     pin::Pin,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
@@ -13,7 +12,8 @@ use std::{
 
 use kinesis_esm_simulator::{SCENARIO_START_MS, ServiceFunction, Simulation, Stream};
 use kinesis_handler::{
-    Event, Handler, HandlerError, LambdaEvent, Options, RawEvent,
+    Event, Handler, HandlerError, JournalOptions, LambdaEvent, MirrorOptions, Options, QuarantineOptions,
+    RawEvent,
     journal::{MemoryJournal, RecordState, StateKind},
 };
 use serde_json::{Value, json};
@@ -105,14 +105,12 @@ async fn application(
     let stream = Stream::new(Rc::clone(&clock), Duration::from_secs(plan.retention_minutes * 60), shards);
     let failed = Rc::default();
     let processor = processor(&history, safety, Rc::clone(&failed));
-    let mut options = Options::default();
-    options.clock = Arc::new((*clock).clone());
-    options.application = application.to_owned();
+    let mut options = Options::builder().clock(Arc::new((*clock).clone())).application(application);
     if let Some(mirror) = plan.mirror.as_ref().filter(|_| safety != Safety::NoStop) {
         let table = FaultyTable::new(mirror.faults.clone(), safety, Arc::clone(&history.progress));
         history.mirror = Some(table.clone());
-        options.checkpoints = Some(Arc::new(table));
-        options.checkpoint_strict = mirror.strict;
+        let options_of_mirror = MirrorOptions::new(Arc::new(table));
+        options = options.mirror(if mirror.strict { options_of_mirror.strict() } else { options_of_mirror });
     }
     if let Some(of_plan) = plan.journal.as_ref().filter(|_| safety != Safety::NoStop) {
         let progress = Arc::clone(&history.progress);
@@ -124,17 +122,26 @@ async fn application(
             journal.put(history.journal_shard(&record.shard_id), state);
         }
         history.journal = Some(journal.clone());
-        options.journal = Some(Arc::new(journal));
-        options.quarantine = of_plan.quarantine;
-        if let Some(limit) = of_plan.quarantine_limit.and_then(NonZeroU32::new) {
-            options.quarantine_limit = limit;
+        let mut options_of_journal = JournalOptions::new(Arc::new(journal));
+        if of_plan.quarantine {
+            let mut quarantine = QuarantineOptions::default();
+            if let Some(limit) = of_plan.quarantine_limit {
+                quarantine = quarantine.limit(limit);
+            }
+            if let Some(attempts) = of_plan.max_attempts {
+                quarantine = quarantine.max_attempts(attempts);
+            }
+            if let Some(seconds) = of_plan.max_age_secs {
+                quarantine = quarantine.max_age(Duration::from_secs(seconds));
+            }
+            options_of_journal = options_of_journal.quarantine(quarantine);
         }
-        options.max_attempts = of_plan.max_attempts.and_then(NonZeroU32::new);
-        options.max_age = of_plan.max_age_secs.map(Duration::from_secs);
+        options = options.journal(options_of_journal);
         if of_plan.says_parallelization_factor {
-            options.parallelization_factor = NonZeroU32::new(plan.mapping.lanes);
+            options = options.parallelization_factor(plan.mapping.lanes);
         }
     }
+    let options = options.build().expect("plans are legal");
     let handler = Handler::with_options(processor, options);
     let (calls, progress) = (Rc::clone(&history.calls), Arc::clone(&history.progress));
     let function = ServiceFunction::<_, RawEvent>::new(Weakened { handler, safety, failed, calls, progress });

@@ -1,0 +1,266 @@
+use std::{num::NonZeroU32, ops::RangeInclusive, sync::Arc, time::Duration};
+
+use kpl_deaggregation::DEFAULT_MAX_KEY_BYTES;
+
+use super::{JournalOptions, MirrorOptions, Options, OptionsError};
+use crate::{Clock, InvalidFramePolicy};
+
+/// Most batches of a shard that a mapping processes at once.
+const PARALLELIZATION_FACTORS: RangeInclusive<u32> = 1..=10;
+
+/// A Lambda function runs for at most 90 minutes, on Lambda Managed Instances.
+const MARGINS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(90 * 60);
+
+/// A builder of [`Options`]. [`build`](Self::build) checks values and their combination.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use kinesis_handler::{InvalidFramePolicy, Options};
+///
+/// # fn main() -> Result<(), kinesis_handler::OptionsError> {
+/// let options = Options::builder()
+///     .deadline_margin(Duration::from_secs(3))
+///     .invalid_frame(InvalidFramePolicy::Skip)
+///     .build()?;
+/// # let _ = options;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Default)]
+#[must_use]
+pub struct OptionsBuilder {
+    application: Option<String>,
+    journal: Option<JournalOptions>,
+    mirror: Option<MirrorOptions>,
+    parallelization_factor: Option<u32>,
+    max_key_bytes: Option<u64>,
+    /// Options whose values need no check but that of their range.
+    rest: Options,
+}
+
+impl OptionsBuilder {
+    /// Sets the name under which the stores keep the stream's state: any text without `#`. It must stay the same from
+    /// deployment to deployment; two functions that share a table are told apart by it. Needed by journal and mirror.
+    pub fn application(mut self, application: impl Into<String>) -> Self {
+        self.application = Some(application.into());
+        self
+    }
+
+    /// Adds the retry journal. By default there is none.
+    pub fn journal(mut self, journal: JournalOptions) -> Self {
+        self.journal = Some(journal);
+        self
+    }
+
+    /// Adds the checkpoint mirror. By default there is none.
+    ///
+    /// The event source mapping must have a `ParallelizationFactor` of 1 then, which nothing in an event tells: concurrent
+    /// batches of a shard have no common position.
+    pub fn mirror(mut self, mirror: MirrorOptions) -> Self {
+        self.mirror = Some(mirror);
+        self
+    }
+
+    /// States the mapping's `ParallelizationFactor` (1 to 10), which an event does not contain. If it is 1, an entry in the
+    /// journal that precedes a batch belongs to a record that the mapping has discarded, and is kept for redelivery. By
+    /// default it is unknown.
+    pub fn parallelization_factor(mut self, factor: u32) -> Self {
+        self.parallelization_factor = Some(factor);
+        self
+    }
+
+    /// Sets the time before the function's deadline at which the handler stops and reports the first unprocessed record: up
+    /// to 90 minutes, by default one second.
+    ///
+    /// It is at most half of the time that is left when an event arrives; with a journal or a mirror it is at least 100 ms,
+    /// in which they write.
+    pub fn deadline_margin(mut self, margin: Duration) -> Self {
+        self.rest.deadline_margin = margin;
+        self
+    }
+
+    /// Sets the fate of an aggregated record with a valid checksum and malformed content. By default it fails.
+    pub fn invalid_frame(mut self, policy: InvalidFramePolicy) -> Self {
+        self.rest.invalid_frame = policy;
+        self
+    }
+
+    /// Sets the largest sum of the key bytes of all user records of an aggregate, up to 1 GiB, the default; with more it is
+    /// invalid. No event with legal keys reaches the default.
+    pub fn max_key_bytes(mut self, bytes: u64) -> Self {
+        self.max_key_bytes = Some(bytes);
+        self
+    }
+
+    /// Sets the source of time. By default the system's clocks.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.rest.clock = clock;
+        self
+    }
+
+    /// Builds the options.
+    ///
+    /// # Errors
+    ///
+    /// - [`OptionsError::Value`] for a value outside of its range
+    /// - [`OptionsError::Needs`] for a journal or a mirror without an application
+    /// - [`OptionsError::Excludes`] for a mirror together with concurrent batches
+    pub fn build(self) -> Result<Options, OptionsError> {
+        let OptionsBuilder { application, journal, mirror, parallelization_factor, max_key_bytes, rest } =
+            self;
+        let mut options = rest;
+        if let Some(application) = application {
+            // The character that joins the parts of a key.
+            if application.is_empty() || application.contains('#') {
+                return Err(OptionsError::value("application", application, "a name without \"#\""));
+            }
+            options.application = application;
+        }
+        let margin = options.deadline_margin;
+        if !MARGINS.contains(&margin) {
+            return Err(OptionsError::value(
+                "deadline_margin",
+                margin.as_millis(),
+                "0 to 5400000 milliseconds",
+            ));
+        }
+        if let Some(bytes) = max_key_bytes {
+            if !(1..=DEFAULT_MAX_KEY_BYTES).contains(&bytes) {
+                return Err(OptionsError::value("max_key_bytes", bytes, "1 to 1073741824 bytes"));
+            }
+            options.max_key_bytes = bytes;
+        }
+        if let Some(factor) = parallelization_factor {
+            options.parallelization_factor = Some(in_range(
+                "parallelization_factor",
+                factor,
+                PARALLELIZATION_FACTORS,
+                "a number from 1 to 10",
+            )?);
+        }
+        for (option, is_set) in [("journal", journal.is_some()), ("mirror", mirror.is_some())] {
+            if is_set && options.application.is_empty() {
+                return Err(OptionsError::Needs { option, needed: "application" });
+            }
+        }
+        if let Some(JournalOptions { store, quarantine }) = journal {
+            options.journal = Some(store);
+            if let Some(quarantine) = quarantine {
+                options.quarantine = true;
+                (options.quarantine_limit, options.max_attempts) = quarantine.check()?;
+                options.max_age = quarantine.max_age;
+            }
+        }
+        if let Some(MirrorOptions { store, is_strict }) = mirror {
+            if let Some(factor) = options.parallelization_factor.filter(|factor| factor.get() > 1) {
+                return Err(OptionsError::Excludes {
+                    option: "parallelization_factor",
+                    value: factor.get(),
+                    other: "mirror",
+                    reason: "concurrent batches of a shard have no common position",
+                });
+            }
+            options.checkpoints = Some(store);
+            options.checkpoint_strict = is_strict;
+        }
+        Ok(options)
+    }
+}
+
+pub(super) fn in_range(
+    option: &'static str,
+    value: u32,
+    range: RangeInclusive<u32>,
+    expected: &'static str,
+) -> Result<NonZeroU32, OptionsError> {
+    let number = NonZeroU32::new(value).filter(|_| range.contains(&value));
+    number.ok_or_else(|| OptionsError::value(option, value, expected))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{QuarantineOptions, checkpoint::MemoryCheckpoints, journal::MemoryJournal};
+
+    fn journal(quarantine: QuarantineOptions) -> OptionsBuilder {
+        let journal = JournalOptions::new(Arc::new(MemoryJournal::default())).quarantine(quarantine);
+        Options::builder().application("orders").journal(journal)
+    }
+
+    fn mirror() -> MirrorOptions {
+        MirrorOptions::new(Arc::new(MemoryCheckpoints::default()))
+    }
+
+    #[track_caller]
+    fn check_refused(builder: OptionsBuilder, expected: &str) {
+        assert_eq!(builder.build().map(drop).expect_err("an illegal combination").to_string(), expected);
+    }
+
+    #[test]
+    fn what_is_built_has_all_that_was_set() {
+        let age = Duration::from_secs(60);
+        let quarantine = QuarantineOptions::default().limit(7).max_attempts(3).max_age(age);
+        let builder =
+            journal(quarantine).mirror(mirror().strict()).parallelization_factor(1).max_key_bytes(5);
+        let options = builder.build().expect("a legal combination");
+        assert!(options.journal.is_some() && options.quarantine);
+        assert!(options.checkpoints.is_some() && options.checkpoint_strict);
+        let numbers = (options.quarantine_limit.get(), options.max_attempts, options.max_age);
+        assert_eq!(numbers, (7, NonZeroU32::new(3), Some(age)));
+        assert_eq!((&*options.application, options.max_key_bytes), ("orders", 5));
+    }
+
+    #[test]
+    fn stores_need_an_application() {
+        let builder = Options::builder();
+        let store = JournalOptions::new(Arc::new(MemoryJournal::default()));
+        check_refused(builder.clone().journal(store), "journal needs application, which is not set");
+        check_refused(builder.mirror(mirror()), "mirror needs application, which is not set");
+        for application in ["", "a#b"] {
+            let expected = format!("application: expected a name without \"#\", found {application:?}");
+            check_refused(Options::builder().application(application), &expected);
+        }
+    }
+
+    #[test]
+    fn a_mirror_excludes_concurrent_batches() {
+        let builder = Options::builder().application("orders").mirror(mirror());
+        check_refused(
+            builder.clone().parallelization_factor(2),
+            "parallelization_factor: 2 cannot be combined with mirror: concurrent batches of a shard have no common \
+             position",
+        );
+        builder.parallelization_factor(1).build().expect("one batch at a time");
+    }
+
+    #[test]
+    fn values_have_a_range() {
+        for factor in [0, 11] {
+            let expected =
+                format!("parallelization_factor: expected a number from 1 to 10, found \"{factor}\"");
+            check_refused(Options::builder().parallelization_factor(factor), &expected);
+        }
+        for attempts in [0, 10_001] {
+            let expected = format!("max_attempts: expected a number from 1 to 10000, found \"{attempts}\"");
+            check_refused(journal(QuarantineOptions::default().max_attempts(attempts)), &expected);
+        }
+        for limit in [0, 5_001] {
+            let expected = format!("quarantine_limit: expected a number from 1 to 5000, found \"{limit}\"");
+            check_refused(journal(QuarantineOptions::default().limit(limit)), &expected);
+        }
+        for seconds in [0, 31_536_001] {
+            let expected = format!("max_age: expected 1 to 31536000 seconds, found \"{seconds}\"");
+            let age = Duration::from_secs(seconds);
+            check_refused(journal(QuarantineOptions::default().max_age(age)), &expected);
+        }
+        check_refused(
+            Options::builder().deadline_margin(Duration::from_millis(5_400_001)),
+            "deadline_margin: expected 0 to 5400000 milliseconds, found \"5400001\"",
+        );
+        for bytes in [0, 1_073_741_825] {
+            let expected = format!("max_key_bytes: expected 1 to 1073741824 bytes, found \"{bytes}\"");
+            check_refused(Options::builder().max_key_bytes(bytes), &expected);
+        }
+    }
+}
