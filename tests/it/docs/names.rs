@@ -6,7 +6,7 @@ use std::{
 
 use kinesis_handler::Options;
 
-use super::page::{page, pages};
+use super::page::{files, page, pages};
 use crate::emulator::{kinesis_kit, repository};
 
 /// All words in the text that start with the variables' prefix and continue.
@@ -21,10 +21,18 @@ fn variables(text: &str) -> BTreeSet<&str> {
 fn docs_and_template_know_the_variables_that_exist() {
     let known = BTreeSet::from(Options::VARIABLES);
     let configuration = page("docs/configuration.md");
-    let rows = configuration.text.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
-    let rows: Vec<_> = rows.filter(|name| name.starts_with("KINESIS_HANDLER_")).collect();
+    let lines = configuration.text.lines().filter(|line| line.starts_with("| `KINESIS_HANDLER_"));
+    let rows: Vec<_> = lines.clone().filter_map(|line| line.split('`').nth(1)).collect();
     assert_eq!(rows.iter().copied().collect::<BTreeSet<_>>(), known);
     assert_eq!(rows.len(), known.len(), "a variable has two rows");
+    let mut code = String::new();
+    for (_, text) in files("handler/src/options/", &|name| name.ends_with(".rs")) {
+        code.push_str(&text);
+    }
+    for line in lines {
+        let method = line.split('`').nth(3).and_then(|path| path.rsplit("::").next()).unwrap_or_default();
+        assert!(code.contains(&format!("pub fn {method}(")), "no such option in code: {line}");
+    }
     for page in pages().iter().filter(|page| page.is_guide()) {
         let unknown: Vec<_> = variables(&page.text).difference(&known).copied().collect();
         assert!(unknown.is_empty(), "{}: {unknown:?}", page.path);
