@@ -161,6 +161,19 @@ fn folder(page: &Page) -> TempDir {
     folder
 }
 
+/// Starts what `make services` starts.
+fn services() -> Moto {
+    let moto = Moto::start();
+    let status = Command::new(repository().join(".tools/servers/bin/python"))
+        .args(["scripts/demo-table.py", "create"])
+        .current_dir(repository())
+        .envs(moto::variables(moto.port))
+        .env("AWS_DEFAULT_REGION", "us-east-1")
+        .status();
+    assert!(status.expect("it runs").success(), "no table");
+    moto
+}
+
 fn check_pages(needs: Needs) {
     let kit = kinesis_kit();
     if needs == Needs::Services {
@@ -176,7 +189,7 @@ fn check_pages(needs: Needs) {
         }
         number += shown.len();
         let folder = folder(page);
-        let moto = (needs == Needs::Services).then(Moto::start);
+        let moto = (needs == Needs::Services).then(services);
         for shown in shown {
             let mut shell = Command::new("sh");
             shell
