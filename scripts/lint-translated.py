@@ -1,5 +1,5 @@
-"""Translates the SAM template as CloudFormation does, offline, and lints what comes of it: linting SAM alone misses wrong
-values of the resources that it makes."""
+"""Translates a SAM template as CloudFormation does, offline, and lints the result: linting SAM alone misses wrong values of
+the resources that it makes. Usage: lint-translated.py [TEMPLATE]"""
 
 import json
 import os
@@ -13,7 +13,8 @@ from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 from samtranslator.yaml_helper import yaml_parse
 
-with open("template.yaml", encoding="utf-8") as file:
+path = sys.argv[1] if len(sys.argv) > 1 else "template.yaml"
+with open(path, encoding="utf-8") as file:
     template = yaml_parse(file.read())
 # What `sam package` would have put there.
 for resource in template["Resources"].values():

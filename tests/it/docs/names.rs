@@ -148,3 +148,42 @@ const COMMANDS: [&str; 15] = [
     "doctor",
     "man",
 ];
+
+/// Words that readers of AWS's documentation do not know, and the glossary's.
+const AVOIDED: [(&str, &str); 15] = [
+    ("anew", "again"),
+    ("as it came", "unchanged"),
+    ("beside", "next to, together with"),
+    ("digest", "checksum"),
+    ("frame", "aggregated record"),
+    ("frames", "aggregated records"),
+    ("given up", "quarantined, discarded, timed out"),
+    ("goes on", "continues"),
+    ("hole", "discarded record"),
+    ("holes", "discarded records"),
+    ("illegal", "malformed"),
+    ("mend", "fix"),
+    ("without a word", "silently"),
+    ("zombie", "invocation that keeps running after Lambda has retried it"),
+    ("zombies", "invocations that keep running after Lambda has retried them"),
+];
+
+#[test]
+fn the_docs_use_the_words_of_the_glossary() {
+    let mut wrong = Vec::new();
+    for page in pages().iter().filter(|page| page.path != "CHANGELOG.md") {
+        for (number, line) in page.prose() {
+            assert!(line.matches('`').count() % 2 == 0, "{}:{number}: code over two lines", page.path);
+            let text: String = line.to_lowercase().split('`').step_by(2).collect();
+            let words: Vec<_> =
+                text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+            let text = format!(" {} ", words.join(" "));
+            for (avoided, instead) in AVOIDED {
+                if text.contains(&format!(" {avoided} ")) {
+                    wrong.push(format!("{}:{number}: {avoided} (say: {instead})", page.path));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

@@ -78,3 +78,25 @@ tokio = {{ version = "1", features = ["macros", "rt-multi-thread"] }}
         .expect("a writable folder");
     cargo(consumer.path(), &["test", "--quiet"]);
 }
+
+#[test]
+#[ignore = "needs sam: make test"]
+fn the_tutorials_template_is_valid() {
+    let blocks = page("docs/tutorial.md").blocks();
+    let template = blocks.iter().find(|block| block.file.as_deref() == Some("template.yaml"));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("template.yaml");
+    fs::write(&path, &template.expect("the tutorial has a template").text).expect("a writable folder");
+    let python = repository().join(".tools/test/bin/python");
+    let lint = repository().join("scripts/lint-translated.py");
+    let mut sam = Command::new("sam");
+    let mut translated = Command::new(python);
+    for command in
+        [sam.args(["validate", "--lint", "--template"]).arg(&path), translated.arg(lint).arg(&path)]
+    {
+        let command = command.env("AWS_DEFAULT_REGION", "us-east-1").env("SAM_CLI_TELEMETRY", "0");
+        let output = command.output().expect("the tools are installed: run the tests with `make test`");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    }
+}
