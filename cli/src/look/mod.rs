@@ -136,7 +136,7 @@ impl Looking<'_> {
             concurrency: CONCURRENCY,
         };
         walk.visit(async |visit| self.shard(visit).await).await?;
-        if self.look.follows {
+        if self.look.follows && !self.is_full.get() {
             note("all shards have ended");
         }
         Ok(())

@@ -72,9 +72,10 @@ fn it_begins_and_ends_where_it_is_told_to() {
     let frame = aggregate(&["a", "b", "c"]);
     let (two, _) = run(
         ScriptedStream::of(&[(7, &frame)]),
-        "tail --stream orders --from trim-horizon --count 2 --format json",
+        &format!("tail --stream orders --shard {SHARD} --from trim-horizon --count 2 --format json"),
     );
     assert_eq!((two.exit_code, lines(&two)), (Some(0), vec!["7 0 YQ==".to_owned(), "7 1 Yg==".to_owned()]));
+    assert!(!two.stderr.contains("have ended"), "{}", two.stderr);
     let (none, _) = run(stream(), "tail --stream orders --for 1 --format json");
     assert_eq!((none.exit_code, lines(&none)), (Some(0), Vec::new()));
 }
