@@ -10,7 +10,7 @@ use crate::{
     event::{KinesisRecord, UnreadableRecord},
     invocation::Invocation,
     journal::{
-        MAX_WRITE_BYTES, MAX_WRITE_ITEMS, Progress, QuarantineReason, QuarantinedContent, QuarantinedRecord,
+        JournalStore, MAX_WRITE_BYTES, Progress, QuarantineReason, QuarantinedContent, QuarantinedRecord,
         UserRecordId, shorten,
     },
 };
@@ -32,6 +32,7 @@ pub(crate) struct FailureRules {
     limit: u64,
     max_attempts: Option<NonZeroU32>,
     max_age: Option<Duration>,
+    max_write_items: usize,
 }
 
 /// The user records of a batch that have failed, as far as they are not written.
@@ -93,12 +94,13 @@ pub(crate) enum Next {
 }
 
 impl FailureRules {
-    pub(crate) fn new(options: &Options) -> Self {
+    pub(crate) fn new(options: &Options, store: &dyn JournalStore) -> Self {
         FailureRules {
             quarantine: options.quarantine,
             limit: options.quarantine_limit.get().into(),
             max_attempts: options.max_attempts,
             max_age: options.max_age,
+            max_write_items: store.max_write_items(),
         }
     }
 
@@ -166,8 +168,8 @@ impl<'b> Failures<'b> {
 
     fn are_many(&self) -> bool {
         // There must be room for one more with the entry of its Kinesis record.
-        self.waiting.len() + self.waiting_groups + 2 > MAX_WRITE_ITEMS
-            || self.waiting_bytes >= MAX_WRITE_BYTES
+        let max_items = self.rules.map_or(0, |rules| rules.max_write_items);
+        self.waiting.len() + self.waiting_groups + 2 > max_items || self.waiting_bytes >= MAX_WRITE_BYTES
     }
 
     pub(crate) fn has_waiting(&self) -> bool {

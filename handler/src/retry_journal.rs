@@ -30,10 +30,11 @@ pub(crate) struct RetryJournal {
 impl RetryJournal {
     /// `None` if the options have no store.
     pub(crate) fn new(options: &Options) -> Option<Self> {
+        let store = Arc::clone(options.journal.as_ref()?);
         Some(RetryJournal {
-            store: Arc::clone(options.journal.as_ref()?),
+            rules: FailureRules::new(options, &*store),
+            store,
             passed: PassedRecords::default(),
-            rules: FailureRules::new(options),
             application: options.application.clone(),
             has_one_lane: options.parallelization_factor.is_some_and(|factor| factor.get() == 1),
         })

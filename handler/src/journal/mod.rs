@@ -74,8 +74,7 @@ pub struct JournalWrite<'a> {
     pub quarantined: &'a [QuarantinedRecord],
 }
 
-/// Largest number of items, entries and records of the quarantine together, that a write takes: what a transaction of
-/// DynamoDB holds.
+/// Largest number of items, entries and records of the quarantine together, that a transaction of DynamoDB holds.
 pub const MAX_WRITE_ITEMS: usize = 100;
 
 /// Size of the records of the quarantine from which on a write should be made. A transaction of DynamoDB holds 4 MB, but it
@@ -99,6 +98,12 @@ pub type JournalFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, JournalErr
 /// A call may be cancelled, and it may still take effect then. Two invocations may write at the same time, also one that
 /// Lambda has given up.
 pub trait JournalStore: fmt::Debug + Send + Sync {
+    /// Returns the largest number of items, entries and records of the quarantine together, that a write takes: at least
+    /// 2, one of each.
+    fn max_write_items(&self) -> usize {
+        MAX_WRITE_ITEMS
+    }
+
     /// Reads the entries of a range as the last write has left them, [expired](RecordState::is_expired) ones included.
     ///
     /// # Errors
@@ -109,8 +114,8 @@ pub trait JournalStore: fmt::Debug + Send + Sync {
     /// Writes entries, each if the version before is the expected one, and with them user records into the quarantine: all
     /// or none. What the quarantine has at the position of a user record is replaced.
     ///
-    /// The entries are of different Kinesis records, and there are at most [`MAX_WRITE_ITEMS`] of them and of user records
-    /// together.
+    /// The entries are of different Kinesis records, and there are at most [`max_write_items`](Self::max_write_items) of
+    /// them and of user records together.
     ///
     /// # Errors
     ///

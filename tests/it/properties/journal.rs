@@ -8,9 +8,9 @@ use std::{
 use kinesis_handler::{
     SequenceNumber,
     journal::{
-        JournalEntries, JournalError, JournalFuture, JournalShard, JournalStore, JournalWrite, MemoryJournal,
-        QuarantinedContent, QuarantinedRecord, RecordState, StateKind, StateRange, UserRecordId,
-        WriteOutcome,
+        JournalEntries, JournalError, JournalFuture, JournalShard, JournalStore, JournalWrite,
+        MAX_WRITE_ITEMS, MemoryJournal, QuarantinedContent, QuarantinedRecord, RecordState, StateKind,
+        StateRange, UserRecordId, WriteOutcome,
     },
 };
 use kpl_deaggregation::Deaggregator;
@@ -18,7 +18,7 @@ use kpl_deaggregation::Deaggregator;
 use super::{
     faults::{self, FaultSchedule, Moment, Progress},
     invariants::number,
-    plan::StoreFault,
+    plan::{JournalPlan, StoreFault},
     world::Safety,
 };
 
@@ -61,6 +61,7 @@ pub(super) struct FaultyJournal {
 struct Shared {
     table: Arc<MemoryJournal>,
     faults: FaultSchedule,
+    max_write_items: usize,
     safety: Safety,
     progress: Arc<Progress>,
     calls: Mutex<Vec<JournalCall>>,
@@ -90,13 +91,15 @@ impl OwnedShard {
 impl FaultyJournal {
     pub(super) fn new(
         table: Arc<MemoryJournal>,
-        faults: Vec<StoreFault>,
+        plan: &JournalPlan,
         safety: Safety,
         progress: Arc<Progress>,
     ) -> Self {
-        let faults = FaultSchedule::new(faults);
+        let faults = FaultSchedule::new(plan.faults.clone());
+        let max_write_items = plan.max_write_items.unwrap_or(MAX_WRITE_ITEMS);
         let (calls, quarantined, troubled) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let shared = Shared { table, faults, safety, progress, calls, quarantined, troubled };
+        let shared =
+            Shared { table, faults, max_write_items, safety, progress, calls, quarantined, troubled };
         FaultyJournal { shared: Arc::new(shared) }
     }
 
@@ -185,6 +188,12 @@ impl Shared {
     }
 
     fn write(&self, writes: &[OwnedWrite]) -> WriteOutcome {
+        let items: usize = writes.iter().map(|write| 1 + write.quarantined.len()).sum();
+        assert!(
+            items <= self.max_write_items,
+            "a write of {items} items, and it takes {}",
+            self.max_write_items
+        );
         let keeps = self.safety != Safety::QuarantinesNothing;
         let of_table: Vec<_> = writes
             .iter()
@@ -239,6 +248,10 @@ struct OwnedWrite {
 }
 
 impl JournalStore for FaultyJournal {
+    fn max_write_items(&self) -> usize {
+        self.shared.max_write_items
+    }
+
     fn read<'a>(&'a self, shard: JournalShard<'a>, range: StateRange) -> JournalFuture<'a, JournalEntries> {
         let shard = self.shared.key(shard);
         self.call(move |shared| {

@@ -30,7 +30,7 @@ use self::{
 };
 
 /// How many seeds are tried, by default.
-const SEEDS: u64 = 1_000;
+const SEEDS: u64 = 3_000;
 
 /// How often a failing world is made smaller, at most.
 const MAX_SHRINKS: u32 = 4_000;

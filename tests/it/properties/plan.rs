@@ -5,6 +5,9 @@ use std::time::Duration;
 use kinesis_esm_simulator::{FailingLane, Fault, FaultKind, Mapping, Undocumented};
 use proptest::{collection::vec, option, prelude::*};
 
+/// Longest time in which the poller restarts after each batch.
+const LONGEST_RESTART_MS: u64 = 300_000;
+
 /// One world.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
@@ -36,6 +39,8 @@ pub(super) struct JournalPlan {
     pub(super) quarantine: bool,
     /// `None` for the default.
     pub(super) quarantine_limit: Option<u32>,
+    /// Most items that a write of the journal takes; `None` for the default.
+    pub(super) max_write_items: Option<usize>,
     pub(super) max_attempts: Option<u32>,
     pub(super) max_age_secs: Option<u64>,
     /// Whether the handler is told the number of lanes.
@@ -244,7 +249,7 @@ fn journal() -> impl Strategy<Value = JournalPlan> {
     let index = any::<prop::sample::Index>;
     (
         prop_oneof![1 => Just(Vec::new()), 1 => vec(store_fault(), 1..8)],
-        (prop::bool::weighted(0.7), option::weighted(0.6, 1..5u32)),
+        (prop::bool::weighted(0.7), option::weighted(0.6, 1..5u32), option::weighted(0.3, 2..12usize)),
         option::weighted(0.6, 1..5u32),
         option::weighted(0.3, 1..400u64),
         any::<bool>(),
@@ -254,7 +259,7 @@ fn journal() -> impl Strategy<Value = JournalPlan> {
         .prop_map(
             |(
                 faults,
-                (quarantine, quarantine_limit),
+                (quarantine, quarantine_limit, max_write_items),
                 max_attempts,
                 max_age_secs,
                 says_parallelization_factor,
@@ -265,6 +270,7 @@ fn journal() -> impl Strategy<Value = JournalPlan> {
                     faults,
                     quarantine,
                     quarantine_limit,
+                    max_write_items,
                     max_attempts,
                     max_age_secs,
                     says_parallelization_factor,
@@ -380,6 +386,9 @@ fn fault() -> impl Strategy<Value = Fault> {
     // Most within the time in which records arrive; a jump may also pass age and retention.
     let length_ms = prop_oneof![4 => 1..10_000u64, 1 => 10_000..10_000_000u64];
     (0..30_000u64, length_ms, any::<bool>(), kind).prop_map(|(at_ms, length_ms, once, kind)| {
+        // Until it ends, the poller forgets each batch: in hours of that, the same few records come thousands of times.
+        let length_ms =
+            if kind == FaultKind::Restart { length_ms.min(LONGEST_RESTART_MS) } else { length_ms };
         let needs_end = matches!(kind, FaultKind::ClockJump | FaultKind::LateActivation);
         let until_ms = (needs_end || !once).then_some(at_ms + length_ms);
         Fault { at_ms, until_ms, kind }

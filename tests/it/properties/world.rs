@@ -114,7 +114,7 @@ async fn application(
     }
     if let Some(of_plan) = plan.journal.as_ref().filter(|_| safety != Safety::NoStop) {
         let progress = Arc::clone(&history.progress);
-        let journal = FaultyJournal::new(journal, of_plan.faults.clone(), safety, progress);
+        let journal = FaultyJournal::new(journal, of_plan, safety, progress);
         history.make_up(of_plan);
         for (record, progress) in history.made_up_states(plan.mapping.is_enhanced_fan_out()) {
             let (kind, number) = (StateKind::Retry, record.sequence_number);
