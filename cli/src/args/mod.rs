@@ -43,7 +43,8 @@ use crate::{arrival::Arrival, stream_arn::StreamArn, stream_name::StreamName};
     max_term_width = 100,
     after_help = "Exit codes: 0 done; 1 some of the work failed, and standard error or the output lists it; 2 wrong \
                   usage, which includes an input that cannot be read or is not of the kind it was said to be; 130 \
-                  interrupted."
+                  interrupted. A signal is the usual end of a command that follows a stream (tail, simulate \
+                  --stream), so it is no interruption there: these exit with 0, or with 1 if it killed invocations."
 )]
 pub(crate) struct Args {
     #[command(subcommand)]

@@ -116,7 +116,7 @@ too large for any event. JSON is a line for each step: read, invoked, tooLarge, 
 signal ends the run once the invocations under way have ended; a second one kills them.
 
 Exit codes:
-  0    done; records that were discarded are a result, not a failure
+  0    done, or with --stream ended by a signal or --for; records that were discarded are a result, not a failure
   1    with --stream: records were lost, without a failure record; a record that is too large for any event
        still blocked its shard; invocations were killed; standard output was closed; or polling had to end
   2    wrong usage; the scenario cannot be read or is wrong; COMMAND cannot be started

@@ -162,6 +162,8 @@ pub(super) struct Subject {
     pub(super) metrics: Vec<AlarmMetric>,
     /// Findings of the source itself: parts that it cannot judge, and values that it does not allow.
     pub(super) findings: Vec<Finding>,
+    /// Whether the source has parameters, which may be given other values.
+    pub(super) has_parameters: bool,
 }
 
 impl Subject {
@@ -186,5 +188,6 @@ impl Subject {
         self.mappings.extend(other.mappings);
         self.metrics.extend(other.metrics);
         self.findings.extend(other.findings);
+        self.has_parameters |= other.has_parameters;
     }
 }

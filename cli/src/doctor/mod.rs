@@ -92,6 +92,11 @@ fn read(path: &Path, parameters: &[(String, String)]) -> Result<Subject, Error> 
             Error::Usage(format!("{} cannot be read as a template: {reason}", source.name))
         })?;
         let mut stack = from_template::subject(&template);
+        for value in template.unused_values() {
+            note(format_args!(
+                "--parameter {value} changes nothing that is judged: with these parameters, the template does not use it there"
+            ));
+        }
         stack.rename(|id| match template.path(id) {
             Some(path) => path.to_owned(),
             None if sources.len() > 1 => format!("{}/{id}", source.file_name()),

@@ -73,8 +73,9 @@ fn of_all_data<'a>(data: Vec<Vec<u8>>) -> Vec<KinesisRecord<'a>> {
 ///
 /// What the input certainly is, if that holds no Kinesis records.
 fn recognise<'a>(bytes: &'a [u8], text: &'a [u8]) -> Result<(Vec<KinesisRecord<'a>>, String), Mismatch> {
-    if bytes.is_empty() {
-        return Ok((of_data(bytes), "one record without data: it is empty".to_owned()));
+    // Also if there is a byte order mark.
+    if text.is_empty() {
+        return Ok((Vec::new(), "empty".to_owned()));
     }
     let no_document = match Documents::parse(text) {
         Ok(documents) => {

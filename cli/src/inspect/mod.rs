@@ -64,10 +64,13 @@ pub(crate) fn run(args: &InspectArgs) -> Result<Outcome, Error> {
 
 /// Tells people, and whoever asks for the exit code, what there was.
 pub(crate) fn conclude(summary: &Summary, format: Format) -> Result<Outcome, Error> {
-    if format == Format::Table || summary.invalid > 0 {
+    if summary.kinesis_records == 0 {
+        note("no records");
+    } else if format == Format::Table || summary.invalid > 0 {
         note(summary);
     }
-    if summary.shortened_keys > 0 {
+    // A table has no room for long keys.
+    if summary.shortened_keys > 0 && format == Format::Json {
         note(format_args!(
             "{} with a key of more than {MAX_KEY_BYTES} bytes, which is shortened: --full-keys shows it whole",
             count(summary.shortened_keys, "line")

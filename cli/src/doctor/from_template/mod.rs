@@ -22,7 +22,8 @@ use properties::{boolean, express, list, member, number, raw, text};
 /// Returns what the rules judge in a template: mappings that are resources, and those that are events of SAM functions.
 pub(super) fn subject(template: &Template) -> Subject {
     let index = Index::new(template);
-    let mut subject = Subject { findings: not_judged::findings(template), ..Subject::default() };
+    let findings = not_judged::findings(template);
+    let mut subject = Subject { findings, has_parameters: template.has_parameters(), ..Subject::default() };
     for (id, kind, properties) in template.resources() {
         match kind {
             "AWS::Lambda::EventSourceMapping" => {

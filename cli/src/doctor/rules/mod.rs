@@ -49,8 +49,12 @@ const RULES: &[fn(&Mapping) -> Judged] = &[
 /// Returns what is wrong with the mappings and alarms, and what could not be judged.
 pub(super) fn findings(subject: &Subject) -> Vec<Finding> {
     let mut findings = subject.findings.clone();
+    let fix = match subject.has_parameters {
+        true => "give its parameters values with --parameter, or check the deployed function with --function",
+        false => "write the value into the template, or check the deployed function with --function",
+    };
     for mapping in &subject.mappings {
-        findings.extend(judge(mapping));
+        findings.extend(judge(mapping, fix));
         findings.extend(reading::out_of_range(mapping));
     }
     findings.extend(function::shared_journals(&subject.mappings));
@@ -61,7 +65,8 @@ pub(super) fn findings(subject: &Subject) -> Vec<Finding> {
     findings
 }
 
-fn judge(mapping: &Mapping) -> Vec<Finding> {
+/// Applies the rules to a mapping. `fix` is the advice about values that are not known.
+fn judge(mapping: &Mapping, fix: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut unknown: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for rule in RULES {
@@ -81,7 +86,7 @@ fn judge(mapping: &Mapping) -> Vec<Finding> {
             &settings.join(", "),
             expression,
             "the value is not known here, so it may be one that loses records",
-            "give its parameters values with --parameter, or check the deployed function with --function",
+            fix,
         )
         .of(&mapping.id)
     }));

@@ -44,6 +44,16 @@ impl Template {
         Ok(template)
     }
 
+    /// Whether the template declares parameters.
+    pub(super) fn has_parameters(&self) -> bool {
+        self.parameters.are_declared()
+    }
+
+    /// Returns the given values, as `NAME=VALUE`, that nothing was evaluated with so far.
+    pub(super) fn unused_values(&self) -> Vec<String> {
+        self.parameters.unused()
+    }
+
     /// Returns the values that the template's own limits forbid.
     pub(super) fn parameter_faults(&self) -> Vec<ParameterFault> {
         self.parameters.faults()

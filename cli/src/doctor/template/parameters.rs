@@ -1,4 +1,7 @@
-use std::collections::BTreeMap;
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use serde_json::Value;
 
@@ -9,6 +12,10 @@ use super::scalar;
 pub(super) struct Parameters {
     declared: BTreeMap<String, Value>,
     values: BTreeMap<String, String>,
+    /// Names of parameters that were given a value.
+    given: Vec<String>,
+    /// Names of parameters whose value was asked for.
+    used: RefCell<BTreeSet<String>>,
 }
 
 /// A parameter's value that a limit of its declaration forbids.
@@ -45,12 +52,25 @@ impl Parameters {
             .filter_map(|(name, declaration)| Some((name.clone(), scalar(declaration.get("Default")?)?)))
             .collect();
         all.extend(values.iter().cloned());
-        Ok(Parameters { declared, values: all })
+        let given = values.iter().map(|(name, _)| name.clone()).collect();
+        Ok(Parameters { declared, values: all, given, used: RefCell::default() })
+    }
+
+    pub(super) fn are_declared(&self) -> bool {
+        !self.declared.is_empty()
+    }
+
+    /// Returns the given values that nobody has asked for, as `NAME=VALUE`.
+    pub(super) fn unused(&self) -> Vec<String> {
+        let used = self.used.borrow();
+        let unused = self.given.iter().filter(|name| !used.contains(*name));
+        unused.filter_map(|name| Some(format!("{name}={}", self.values.get(name)?))).collect()
     }
 
     /// Returns the value of a parameter, a list as an array.
     pub(super) fn value(&self, name: &str) -> Option<Value> {
         let value = self.values.get(name)?;
+        self.used.borrow_mut().insert(name.to_owned());
         let kind = kind(self.declared.get(name)?);
         if kind == "CommaDelimitedList" || kind.starts_with("List<") {
             return Some(value.split(',').map(|item| Value::from(item.trim())).collect());

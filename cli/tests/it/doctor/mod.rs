@@ -161,6 +161,31 @@ fn people_read_the_reason_and_the_fix() {
 }
 
 #[test]
+fn parameters_are_given_only_to_a_template_that_has_some() {
+    let hidden = TEMPLATE.replace("ParallelizationFactor: 1", "TumblingWindowInSeconds: !ImportValue window");
+    let (_, resources) = hidden.split_once("Resources:").expect("a section");
+    let without_parameters = format!("Resources:{}", resources.replace("!Ref Position", "TRIM_HORIZON"));
+    for (template, is_advised) in [(hidden.as_str(), true), (&without_parameters, false)] {
+        let run = doctor(template, "");
+        assert_eq!(findings(&run), ["not-judged TumblingWindowInSeconds"], "{}", run.stderr);
+        assert_eq!(run.stdout.contains("with --parameter"), is_advised, "{}", run.stdout);
+    }
+}
+
+#[test]
+fn a_value_that_the_template_overrides_is_named() {
+    let factor = "ParallelizationFactor: !If [IsLatest, !Ref Factor, 1]";
+    let template = TEMPLATE.replace("ParallelizationFactor: 1", factor);
+    let template = template.replace("Parameters:", "Parameters:\n  Factor: { Type: Number, Default: 1 }");
+    let run = doctor(&template, "--parameter Factor=4");
+    assert_eq!((run.exit_code, findings(&run)), (Some(0), Vec::new()), "{}", run.stderr);
+    assert!(run.stderr.contains("--parameter Factor=4 changes nothing that is judged"), "{}", run.stderr);
+    let run = doctor(&template, "--parameter Factor=4 --parameter Position=LATEST");
+    assert!(findings(&run).contains(&"warning ParallelizationFactor".to_owned()), "{}", run.stdout);
+    assert!(!run.stderr.contains("changes nothing"), "{}", run.stderr);
+}
+
+#[test]
 fn a_template_that_cannot_be_read_is_wrong_usage() {
     for (text, expected) in [
         ("a: [", "cannot be read as a template: "),
