@@ -42,6 +42,30 @@ fn docs_and_template_know_the_variables_that_exist() {
 }
 
 #[test]
+fn the_docs_list_the_parameters_of_the_template() {
+    let template = fs::read_to_string(repository().join("template.yaml")).expect("the template is there");
+    let (_, parameters) = template.split_once("\nParameters:\n").expect("a section");
+    let (parameters, _) = parameters.split_once("\nConditions:\n").expect("another section");
+    let names = parameters.lines().filter_map(|line| line.strip_prefix("  ")?.strip_suffix(':'));
+    let mut expected: Vec<_> = names.filter(|name| !name.starts_with(' ')).collect();
+    let page = page("docs/deploying.md");
+    let (_, table) = page.text.split_once("| group | parameters |\n|---|---|\n").expect("a table");
+    let (table, _) = table.split_once("\n\n").expect("an end of the table");
+    let mut listed: Vec<_> = table.split('`').skip(1).step_by(2).collect();
+    expected.sort_unstable();
+    listed.sort_unstable();
+    assert_eq!(listed, expected);
+}
+
+#[test]
+fn the_readme_has_the_version_of_rust() {
+    let manifest = fs::read_to_string(repository().join("Cargo.toml")).expect("the manifest is there");
+    let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = \"")?.strip_suffix('"'));
+    let policy = format!("The minimum supported Rust version is {}.", version.expect("a version"));
+    assert!(page("README.md").text.contains(&policy), "{policy}");
+}
+
+#[test]
 fn the_docs_have_a_row_for_every_metric() {
     let code = fs::read_to_string(repository().join("handler/src/metrics.rs")).expect("the code is there");
     let counters = code.lines().filter_map(|line| line.trim().strip_prefix("(\"")?.split('"').next());
