@@ -34,6 +34,13 @@ pub(crate) struct RedriveArgs {
     /// hours
     #[arg(long, value_name = "SECONDS", requires = "holes", value_parser = max_age(), help_heading = "Where failure records are")]
     pub(crate) max_age: Option<u64>,
+    /// With --queue: the time for which received messages are hidden from other readers. It is extended while the run goes
+    /// on; after a killed run, messages are hidden for the rest of it
+    #[arg(
+        long, value_name = "SECONDS", requires = "queue", default_value_t = 120,
+        value_parser = clap::value_parser!(u16).range(4..=43_200), help_heading = "Where failure records are"
+    )]
+    pub(crate) visibility_timeout: u16,
     #[command(flatten)]
     pub(crate) shards: ShardArgs,
     #[command(flatten)]
@@ -92,12 +99,12 @@ because what was delivered is deleted.
 
 OUTCOME (`outcome` in JSON):
   done        all records are processed or quarantined; the failure record is deleted, unless --keep
-  kept        as done, but the failure record cannot be deleted; the next run only deletes it
+  kept        as done, but the failure record was not deleted; the next run only deletes it
   failed      records from this one on are not processed; the next run resumes there
   lost        neither the stream nor the payload has some records; all others are processed or quarantined
   refused     it may be forged, and nothing was delivered: see below
-  unknown     Lambda does not list the event source mappings of --function, so nothing was delivered; the next run asks \
-again
+  unknown     nothing was delivered, because Lambda does not list the event source mappings of --function, or because \
+another run may have received the message; the next run tries again
   unreadable  it is not a failure record of a Kinesis stream, or its source does not return it
   halted      the run ended before all of its records were processed
   found       with --dry-run: its records can be delivered
@@ -115,8 +122,8 @@ concurrent batches leaves such ranges), or whose payload lacks records of an enh
 belong to an event source mapping of --function or to --stream (--any-stream delivers them), and those whose payload is \
 of another shard or range. Without --function and --stream, failure records of all streams are redelivered.
 
-If a run is interrupted or killed, the same command resumes. Messages of a queue become visible again a minute after \
-their reader was killed. A queue can be redriven by several runs at once. Objects in S3 and a journal's table cannot: a \
+If a run is interrupted or killed, the same command resumes. Messages of a queue become visible again when \
+their --visibility-timeout runs out, up to two minutes after their reader was killed. A queue can be redriven by several runs at once. Objects in S3 and a journal's table cannot: a \
 run does not see another one of another user or machine, and both deliver everything. A lock in the bucket would need \
 the permission to write failure records.
 

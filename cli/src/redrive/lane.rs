@@ -107,6 +107,7 @@ impl<'l, 'r> LaneWork<'l, 'r> {
         }
         self.jobs.push_back(Rc::clone(&job));
         match &job.found.record {
+            Ok(_) if job.is_stopped() => {}
             Ok(record) => self.read(&job, record).await?,
             Err(error) => job.fail(Fate::Unreadable { error: chain(error) }),
         }

@@ -122,7 +122,7 @@ async fn redrive(args: &RedriveArgs) -> Result<Outcome, Error> {
     }
     if others > 0 {
         let messages = count(others, "message");
-        note(format_args!("{messages} more: another run has or had received them; run again in a minute"));
+        note(format_args!("{messages} more: another run has or had received them; run again in two minutes"));
     }
     Ok(if is_good && others == 0 { Outcome::Done } else { Outcome::SomeFailed })
 }
@@ -134,7 +134,8 @@ async fn open(args: &RedriveArgs) -> Result<Source, Error> {
         return Err(Error::Usage("--application and --shard are for --holes".to_owned()));
     }
     if let Some(name) = queue {
-        return Ok(Source::queue(name).await?);
+        let visibility = Duration::from_secs(args.visibility_timeout.into());
+        return Ok(Source::queue(name, visibility).await?);
     }
     if let Some(prefix) = s3 {
         return Ok(Source::bucket(prefix.clone()).await?);
@@ -208,7 +209,7 @@ impl Redrive<'_> {
         tokio::select! {
             biased;
             ended = self.rounds() => ended,
-            ended = self.source.hold() => ended,
+            () = self.source.hold() => Ok(()),
         }
     }
 
@@ -240,7 +241,13 @@ impl Redrive<'_> {
                 if self.delivery.halt.is_asked_for() {
                     break;
                 }
-                work.add(self.begin(Job::new(found))).await?;
+                let job = self.begin(Job::new(found));
+                if !self.source.holds(&job.found) {
+                    let why =
+                        "its visibility timeout ran out, so another run may have received it".to_owned();
+                    job.fail(Fate::Unknown { why });
+                }
+                work.add(job).await?;
             }
         }
         work.finish().await
@@ -279,6 +286,11 @@ impl Redrive<'_> {
         };
         if !is_over || self.args.keep || self.progress.borrow().is_none() || !self.source.deletes() {
             return Ok(fate);
+        }
+        if !self.source.holds(&job.found) {
+            // The progress file remembers that it is processed.
+            let error = "its visibility timeout ran out, so another run may have received it".to_owned();
+            return Ok(Fate::Kept { error });
         }
         let deleted = tokio::select! {
             deleted = self.source.delete(&job.found) => deleted,

@@ -25,6 +25,7 @@ mod journal;
 mod killed;
 mod stranded;
 mod scripted_bucket;
+mod redrive_queue;
 mod redrive_sources;
 mod redrive_killed;
 mod redrive_losses;

@@ -147,7 +147,7 @@ impl Bucket {
 
     pub(super) async fn delete(&self, key: &str) -> Result<(), AwsError> {
         let request = || self.client.delete_object().bucket(&self.name).key(key).send();
-        self.repeater.request(&self.resource, "DeleteObject", Attempts::Endless, request).await?;
+        self.repeater.request(&self.resource, "DeleteObject", Attempts::Bounded, request).await?;
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ mod holes;
 use std::{
     collections::{BTreeMap, VecDeque},
     path::Path,
+    time::Duration,
 };
 
 use super::{
@@ -97,8 +98,9 @@ impl Source {
         FailureFile::read(path).map(Source::File)
     }
 
-    pub(super) async fn queue(name: &str) -> Result<Self, AwsError> {
-        Queue::open(name).await.map(Source::Queue)
+    /// Opens a queue, whose messages are hidden from others for this time and again while the run goes on.
+    pub(super) async fn queue(name: &str, visibility: Duration) -> Result<Self, AwsError> {
+        Queue::open(name, visibility).await.map(Source::Queue)
     }
 
     pub(super) async fn bucket(prefix: ObjectPrefix) -> Result<Self, AwsError> {
@@ -170,10 +172,18 @@ impl Source {
         Ok(())
     }
 
-    /// Keeps what was taken for this run from others, for as long as this is waited for: it never ends.
-    pub(super) async fn hold(&self) -> Result<(), Error> {
+    /// Returns whether no other run can have taken a failure record since this run has.
+    pub(super) fn holds(&self, found: &Found) -> bool {
+        match (self, &found.handle) {
+            (Source::Queue(queue), Handle::Message(id)) => queue.holds(id),
+            _ => true,
+        }
+    }
+
+    /// Keeps failure records that were taken for this run from others, for as long as this is waited for. It never ends.
+    pub(super) async fn hold(&self) {
         match self {
-            Source::Queue(queue) => Ok(queue.hold().await?),
+            Source::Queue(queue) => queue.hold().await,
             _ => std::future::pending().await,
         }
     }

@@ -10,26 +10,27 @@ use aws_sdk_sqs::{
 };
 use futures_util::{
     future,
-    stream::{self, StreamExt, TryStreamExt},
+    stream::{self, StreamExt},
 };
-use tokio::time::sleep;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
 use super::{Found, Handle, document};
 use crate::{
     aws::{self, Attempts, AwsError, Repeater},
+    error::chain,
     note::note,
 };
 
-/// How long others do not see a message that was received, in seconds. As long comes nobody to it if this is killed.
-const VISIBILITY_SECONDS: i32 = 60;
+/// Visibility timeouts are extended four times as often as they run out, so that a round may fail.
+const ROUNDS: u32 = 4;
 
-/// A third of it, so that a request may fail once.
-const HOLD_INTERVAL: Duration = Duration::from_secs(20);
+/// Time for a request that extends visibility timeouts, its repetitions included: the others must not wait for it.
+const EXTENSION_TIME: Duration = Duration::from_secs(10);
 
 /// How long the number of messages in work may lag behind.
-const SETTLING_TIME: Duration = Duration::from_secs(3);
+const LAG_TIME: Duration = Duration::from_secs(3);
 
-/// How many requests that hold messages are sent at once.
+/// Requests that extend visibility timeouts at once.
 const CONCURRENCY: usize = 16;
 
 /// How long an empty queue is waited for, in seconds. Without it only a part of the queue is asked.
@@ -48,8 +49,9 @@ const MAX_RECEIVED: usize = 10_000;
 /// How long their bodies may be together.
 const MAX_RECEIVED_BYTES: usize = 64 * 1024 * 1024;
 
-/// Most messages that are held, with those that have failed: SQS allows 120,000 in flight.
-const MAX_HELD: usize = 100_000;
+/// Most messages that are held, with those that have failed. To extend all of them takes 3,000 requests, 16 at once: at
+/// 100 ms for each, 19 seconds of the 30 that a round has by default.
+const MAX_HELD: usize = 30_000;
 
 /// An SQS queue that is an on-failure destination, or subscribed to an SNS topic that is one.
 #[derive(Debug)]
@@ -58,15 +60,25 @@ pub(crate) struct Queue {
     url: String,
     resource: String,
     repeater: Repeater,
-    /// Receipt handles of the messages that were received and not deleted, by their IDs. One is received again if
-    /// holding it has failed.
-    held: RefCell<BTreeMap<String, String>>,
+    /// Visibility timeout of received messages.
+    visibility: Duration,
+    /// Messages that were received and not deleted, by their IDs.
+    held: RefCell<BTreeMap<String, HeldMessage>>,
     is_empty: Cell<bool>,
 }
 
+#[derive(Debug)]
+struct HeldMessage {
+    /// Receipt handle of the last time that it was received. A message that is received again, because its visibility
+    /// timeout ran out or because SQS delivered it twice, is still the same: only the newest handle is valid.
+    receipt: String,
+    /// Time until which nobody else receives the message, counted from before the request.
+    until: Instant,
+}
+
 impl Queue {
-    /// The queue of this name, or with this URL.
-    pub(super) async fn open(name: &str) -> Result<Self, AwsError> {
+    /// Opens the queue of this name, or with this URL.
+    pub(super) async fn open(name: &str, visibility: Duration) -> Result<Self, AwsError> {
         let config = aws::config(region_of(name)).await?;
         let client = Client::new(&config);
         let (resource, repeater) = (format!("queue {name}"), Repeater::default());
@@ -79,8 +91,8 @@ impl Queue {
             let what = "no URL".to_owned();
             answer.queue_url.ok_or(AwsError::Answer { operation, what })?
         };
-        let queue =
-            Queue { client, url, resource, repeater, held: RefCell::default(), is_empty: Cell::new(false) };
+        let (held, is_empty) = (RefCell::default(), Cell::new(false));
+        let queue = Queue { client, url, resource, repeater, visibility, held, is_empty };
         // Whether it is there shows now.
         queue.in_flight(Attempts::Few).await?;
         Ok(queue)
@@ -96,13 +108,14 @@ impl Queue {
                 self.is_empty.set(true);
                 break;
             }
+            let until = Instant::now() + self.visibility;
             let received = (0..RECEIVERS).map(|_| self.receive_some());
             for message in future::try_join_all(received).await?.into_iter().flatten() {
                 let (Some(receipt), Some(id)) = (message.receipt_handle, message.message_id) else {
                     continue;
                 };
-                // The newest receipt handle counts.
-                if self.held.borrow_mut().insert(id.clone(), receipt).is_some() {
+                let message_of_run = HeldMessage { receipt, until };
+                if self.held.borrow_mut().insert(id.clone(), message_of_run).is_some() {
                     continue;
                 }
                 let body = message.body.unwrap_or_default();
@@ -115,10 +128,11 @@ impl Queue {
     }
 
     async fn receive_some(&self) -> Result<Vec<Message>, AwsError> {
+        let seconds = self.visibility_seconds();
         let request = || {
             let request = self.client.receive_message().queue_url(&self.url);
             let request = request.max_number_of_messages(MAX_MESSAGES).wait_time_seconds(WAIT_SECONDS);
-            request.visibility_timeout(VISIBILITY_SECONDS).send()
+            request.visibility_timeout(seconds).send()
         };
         let answer = self.repeater.request(&self.resource, "ReceiveMessage", Attempts::Endless, request);
         let messages = answer.await?.messages.unwrap_or_default();
@@ -128,28 +142,53 @@ impl Queue {
         Ok(messages)
     }
 
+    fn visibility_seconds(&self) -> i32 {
+        i32::try_from(self.visibility.as_secs()).unwrap_or(i32::MAX)
+    }
+
+    /// Returns whether nobody else can have received a message since this run has.
+    pub(super) fn holds(&self, id: &str) -> bool {
+        self.held.borrow().get(id).is_some_and(|message| Instant::now() < message.until)
+    }
+
+    /// Deletes a message that this run holds.
     pub(super) async fn delete(&self, id: &str) -> Result<(), AwsError> {
-        let Some(receipt) = self.held.borrow().get(id).cloned() else { return Ok(()) };
+        let receipt = self.held.borrow().get(id).map(|message| message.receipt.clone());
+        let Some(receipt) = receipt else { return Ok(()) };
         let request = || self.client.delete_message().queue_url(&self.url).receipt_handle(&receipt).send();
-        self.repeater.request(&self.resource, "DeleteMessage", Attempts::Endless, request).await?;
+        self.repeater.request(&self.resource, "DeleteMessage", Attempts::Bounded, request).await?;
         self.held.borrow_mut().remove(id);
         Ok(())
     }
 
-    pub(super) async fn hold(&self) -> Result<(), AwsError> {
+    /// Extends the visibility timeouts of all messages again and again. It never ends: messages whose timeouts cannot be
+    /// extended are no longer [held](Self::holds), and the others go on.
+    pub(super) async fn hold(&self) {
+        let period = self.visibility / ROUNDS;
+        let mut rounds = interval_at(Instant::now() + period, period);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut has_noted = false;
         loop {
-            sleep(HOLD_INTERVAL).await;
-            self.change_visibility(VISIBILITY_SECONDS).await?;
+            rounds.tick().await;
+            if let Err(error) = self.change_visibility(self.visibility).await
+                && !std::mem::replace(&mut has_noted, true)
+            {
+                note(format_args!(
+                    "visibility timeouts cannot be extended: {}; the next round tries again",
+                    chain(&error)
+                ));
+            }
         }
     }
 
+    /// Makes all messages visible that were not deleted. Returns how many messages others are working on.
     pub(super) async fn release(&self) -> Result<u64, AwsError> {
-        self.change_visibility(0).await?;
+        self.change_visibility(Duration::ZERO).await?;
         // The number is approximate, and lags behind.
         if self.in_flight(Attempts::Few).await? == 0 {
             return Ok(0);
         }
-        sleep(SETTLING_TIME).await;
+        sleep(LAG_TIME).await;
         self.in_flight(Attempts::Few).await
     }
 
@@ -165,36 +204,69 @@ impl Queue {
         Ok(attributes.get(&attribute).and_then(|text| text.parse().ok()).unwrap_or(0))
     }
 
-    /// A message that does not let it be changed is received again, by whomever.
-    async fn change_visibility(&self, seconds: i32) -> Result<(), AwsError> {
-        let held: Vec<String> = self.held.borrow().values().cloned().collect();
-        stream::iter(held.chunks(MAX_MESSAGES as usize))
-            .map(Ok)
-            .try_for_each_concurrent(CONCURRENCY, |receipts| self.change_some(receipts, seconds))
-            .await
+    /// Changes the visibility timeouts of all held messages, from now on. Returns the first error, after all were tried.
+    async fn change_visibility(&self, visibility: Duration) -> Result<(), AwsError> {
+        let now = Instant::now();
+        let is_held = |message: &HeldMessage| visibility.is_zero() || now < message.until;
+        let held: Vec<(String, String)> = self
+            .held
+            .borrow()
+            .iter()
+            .filter(|(_, message)| is_held(message))
+            .map(|(id, message)| (id.clone(), message.receipt.clone()))
+            .collect();
+        let changes = stream::iter(held.chunks(MAX_MESSAGES as usize));
+        let changes = changes.map(|messages| self.change_some(messages, visibility));
+        let mut changes = std::pin::pin!(changes.buffer_unordered(CONCURRENCY));
+        let mut result = Ok(());
+        while let Some(changed) = changes.next().await {
+            result = result.and(changed);
+        }
+        result
     }
 
-    async fn change_some(&self, receipts: &[String], seconds: i32) -> Result<(), AwsError> {
-        let entries = receipts.iter().enumerate().map(|(index, receipt)| {
+    async fn change_some(&self, messages: &[(String, String)], visibility: Duration) -> Result<(), AwsError> {
+        let entries = messages.iter().enumerate().map(|(index, (_, receipt))| {
             ChangeMessageVisibilityBatchRequestEntry::builder()
                 .id(index.to_string())
                 .receipt_handle(receipt)
-                .visibility_timeout(seconds)
+                .visibility_timeout(i32::try_from(visibility.as_secs()).unwrap_or(i32::MAX))
                 .build()
                 .expect("an entry with ID and receipt is whole")
         });
         let entries: Vec<_> = entries.collect();
+        let operation = "ChangeMessageVisibilityBatch";
         let request = || {
             let request = self.client.change_message_visibility_batch().queue_url(&self.url);
             request.set_entries(Some(entries.clone())).send()
         };
-        let operation = "ChangeMessageVisibilityBatch";
-        self.repeater.request(&self.resource, operation, Attempts::Endless, request).await?;
+        let until = Instant::now() + visibility;
+        let answer = self.repeater.request(&self.resource, operation, Attempts::Bounded, request);
+        let Ok(answer) = timeout(EXTENSION_TIME, answer).await else {
+            let what = format!("nothing within {} seconds", EXTENSION_TIME.as_secs());
+            return Err(AwsError::Answer { operation, what });
+        };
+        // Messages that are not named in the answer are not held for longer than before.
+        for entry in answer?.successful {
+            self.set_until(messages, &entry.id, until);
+        }
         Ok(())
+    }
+
+    /// Notes until when a message of a request is held, unless it was received again or deleted meanwhile.
+    fn set_until(&self, messages: &[(String, String)], entry_id: &str, until: Instant) {
+        let Some((id, receipt)) = entry_id.parse().ok().and_then(|index: usize| messages.get(index)) else {
+            return;
+        };
+        if let Some(message) =
+            self.held.borrow_mut().get_mut(id).filter(|message| message.receipt == *receipt)
+        {
+            message.until = until;
+        }
     }
 }
 
-/// Of `https://sqs.REGION.amazonaws.com/ACCOUNT/NAME`.
+/// Returns the region of `https://sqs.REGION.amazonaws.com/ACCOUNT/NAME`.
 fn region_of(url: &str) -> Option<&str> {
     let host = url.split_once("://")?.1.split('/').next()?;
     let mut parts = host.split('.');
