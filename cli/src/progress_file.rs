@@ -22,6 +22,8 @@ const MAX_LINE_BYTES: u64 = 1024 * 1024;
 pub(crate) struct ProgressFile {
     path: PathBuf,
     file: File,
+    /// Length of the whole lines, in bytes.
+    length: u64,
     through: HashMap<String, Place>,
 }
 
@@ -100,7 +102,7 @@ impl ProgressFile {
             Err(TryLockError::WouldBlock) => return Err(ProgressError::InUse { path }),
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        let mut progress = ProgressFile { path: path.clone(), file, through: HashMap::new() };
+        let mut progress = ProgressFile { path: path.clone(), file, length: 0, through: HashMap::new() };
         let (old_run, mut whole_bytes) = progress.read(run)?;
         if restart {
             progress.through.clear();
@@ -110,6 +112,7 @@ impl ProgressFile {
         }
         // From here on it is known to be a progress file. The last line of a run that was killed may be torn.
         progress.file.set_len(whole_bytes).map_err(failed)?;
+        progress.length = whole_bytes;
         progress.file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
         if whole_bytes == 0 {
             progress.append(&Head { run: run.to_owned() })?;
@@ -183,8 +186,12 @@ impl ProgressFile {
 
     fn append(&mut self, value: &impl Serialize) -> Result<(), ProgressError> {
         let text = to_line(value);
-        // At once, and without a buffer: it must not be lost with the process.
-        self.file.write_all(&text).map_err(|source| ProgressError::Io { path: self.path.clone(), source })
+        let failed = |source| ProgressError::Io { path: self.path.clone(), source };
+        // At once, and without a buffer: it must not be lost with the process. What a full disk has left of an earlier line
+        // goes first, because another line behind it would make the file unreadable.
+        self.file.set_len(self.length).and_then(|()| self.file.write_all(&text)).map_err(failed)?;
+        self.length += text.len() as u64;
+        Ok(())
     }
 
     /// Deletes it: there is nothing left to go on with.
@@ -316,6 +323,21 @@ mod tests {
         check_refused(&format!("{head}{{\"of\":\"s\",\"through\":\"7\",\"more\":1}}\n"), 2);
         check_refused(&"x".repeat(2 * MAX_LINE_BYTES as usize), 1);
         check_refused(&format!("{head}{}", "x".repeat(2 * MAX_LINE_BYTES as usize)), 2);
+    }
+
+    #[test]
+    fn what_a_full_disk_has_left_of_a_line_does_not_spoil_the_next_one() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("progress");
+        let mut progress = ProgressFile::open(Some(&path), "replay a", false).expect("a new file");
+        progress.note("s", number("7")).expect("a writable file");
+        // As a write that failed half-way.
+        progress.file.write_all(b"{\"of\":\"t\",\"thr").expect("a writable file");
+        progress.note("u", number("9")).expect("a writable file");
+        drop(progress);
+        let progress = ProgressFile::open(Some(&path), "replay a", false).expect("its own file");
+        let through = |of| progress.through(of);
+        assert_eq!((through("s"), through("t"), through("u")), (Some(number("7")), None, Some(number("9"))));
     }
 
     #[test]

@@ -22,6 +22,13 @@ pub(crate) struct RedriveArgs {
     /// Objects in S3: s3://BUCKET or s3://BUCKET/PREFIX
     #[arg(long, value_name = "URI", help_heading = "Where failure records are")]
     pub(crate) s3: Option<ObjectPrefix>,
+    /// With --s3: the account that must own the bucket. A bucket of another account, under a name that was given up, is
+    /// neither read nor changed
+    #[arg(
+        long, value_name = "ACCOUNT", requires = "s3", value_parser = account,
+        help_heading = "Where failure records are"
+    )]
+    pub(crate) bucket_owner: Option<String>,
     /// A file with failure records, lists of them, SQS, SNS or EventBridge events, or output of `aws sqs receive-message`;
     /// `-` is standard input
     #[arg(long, value_name = "FILE", help_heading = "Where failure records are")]
@@ -69,6 +76,14 @@ pub(crate) struct RedriveArgs {
     /// How to show what became of each failure record
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
+}
+
+/// Parses the ID of an AWS account.
+fn account(text: &str) -> Result<String, String> {
+    match text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => Ok(text.to_owned()),
+        false => Err("expected an account ID of 12 digits".to_owned()),
+    }
 }
 
 // No doc comment: it would become that of the command.
@@ -121,6 +136,8 @@ concurrent batches leaves such ranges), or whose payload lacks records of an enh
 (--all-in-range delivers both), those of a function or stream that do not \
 belong to an event source mapping of --function or to --stream (--any-stream delivers them), and those whose payload is \
 of another shard or range. Without --function and --stream, failure records of all streams are redelivered.
+
+A file is left as it is: running the same command again after a complete run redelivers everything in it.
 
 If a run is interrupted or killed, the same command resumes. Messages of a queue become visible again when \
 their --visibility-timeout runs out, up to two minutes after their reader was killed. A queue can be redriven by several runs at once. Objects in S3 and a journal's table cannot: a \

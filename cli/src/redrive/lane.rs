@@ -30,6 +30,10 @@ const MAX_UNCHECKED_BYTES: usize = 32 * 1024 * 1024;
 /// Failure records in one event after one has failed. It doubles with each event that does not.
 const SLOW_START: usize = 1;
 
+/// Failure records in a row for which a shard is read in vain, before the rest of them is not tried: each takes up to half a
+/// minute, and there may be thousands.
+const MAX_FAILURES: u32 = 3;
+
 /// Reads and delivers the failure records of a lane, in order. Those that follow each other share events and reads.
 pub(super) struct LaneWork<'l, 'r> {
     run: &'l Redrive<'r>,
@@ -49,6 +53,24 @@ struct Shard {
     id: String,
     /// Without one, why it is not read.
     reader: Result<RangeReader, Unread>,
+    /// Failure records in a row for which it could not be read.
+    failures: u32,
+}
+
+impl Shard {
+    /// Whether another failure record is worth the time of reading once more.
+    fn may_be_read(&self) -> bool {
+        match self.reader {
+            Ok(_) => true,
+            Err(Unread::Gone | Unread::Halted) => false,
+            Err(Unread::Failed(_)) => self.failures < MAX_FAILURES,
+        }
+    }
+
+    fn fail(&mut self, unread: Unread) {
+        self.failures += 1;
+        self.reader = Err(unread);
+    }
 }
 
 /// What is known of a Kinesis record that waits for its event.
@@ -475,12 +497,14 @@ impl<'l, 'r> LaneWork<'l, 'r> {
     /// Makes the shard of a failure record the one that is read.
     async fn use_shard(&mut self, record: &FailureRecord) -> Result<(), Error> {
         let (stream, shard_id) = (&record.stream, &record.shard_id);
-        if self.shard.as_ref().is_some_and(|shard| shard.stream == *stream && shard.id == *shard_id) {
+        let known = self.shard.as_ref().filter(|shard| shard.stream == *stream && shard.id == *shard_id);
+        if known.is_some_and(|shard| shard.reader.is_ok() || !shard.may_be_read()) {
             return Ok(());
         }
+        let failures = known.map_or(0, |shard| shard.failures);
         let api = self.run.api(stream).await?;
-        let reader = RangeReader::new(api, self.run.pace(stream, shard_id), shard_id);
-        self.shard = Some(Shard { stream: stream.clone(), id: shard_id.clone(), reader: Ok(reader) });
+        let reader = Ok(RangeReader::new(api, self.run.pace(stream, shard_id), shard_id));
+        self.shard = Some(Shard { stream: stream.clone(), id: shard_id.clone(), reader, failures });
         Ok(())
     }
 
@@ -493,12 +517,11 @@ impl<'l, 'r> LaneWork<'l, 'r> {
         let shard = self.shard.as_mut().expect("use_shard was called");
         let reader = match &mut shard.reader {
             Ok(reader) => reader,
-            // Asking again for each failure record would take hours.
             Err(unread) => return Ok(Err(unread.clone())),
         };
         let range = attempt(run, reader.begin((record.first, record.last), done)).await?;
         if let Err(unread) = &range {
-            shard.reader = Err(unread.clone());
+            shard.fail(unread.clone());
         }
         Ok(range)
     }
@@ -511,8 +534,9 @@ impl<'l, 'r> LaneWork<'l, 'r> {
             Err(unread) => return Ok(Err(unread.clone())),
         };
         let records = attempt(run, reader.next(range)).await?;
-        if let Err(unread) = &records {
-            shard.reader = Err(unread.clone());
+        match &records {
+            Ok(_) => shard.failures = 0,
+            Err(unread) => shard.fail(unread.clone()),
         }
         Ok(records)
     }

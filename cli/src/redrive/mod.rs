@@ -53,8 +53,9 @@ const DELETIONS: usize = 16;
 /// How long giving messages back may take.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a deletion may take after the run was asked to end.
-const DELETION_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a deletion may take after the run was asked to end: less than the time that the run then has, so that its
+/// outcome is reported.
+const DELETION_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(args: &RedriveArgs) -> Result<Outcome, Error> {
     run::block_on(redrive(args))
@@ -138,7 +139,7 @@ async fn open(args: &RedriveArgs) -> Result<Source, Error> {
         return Ok(Source::queue(name, visibility).await?);
     }
     if let Some(prefix) = s3 {
-        return Ok(Source::bucket(prefix.clone()).await?);
+        return Ok(Source::bucket(prefix.clone(), args.bucket_owner.clone()).await?);
     }
     if let Some(path) = file {
         return Source::file(path);

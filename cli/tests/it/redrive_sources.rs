@@ -195,6 +195,83 @@ fn an_object_that_cannot_be_read_or_deleted_does_not_end_the_run() {
     assert_eq!(world.events().len(), before);
 }
 
+#[test]
+fn an_empty_page_does_not_end_the_list_of_objects() {
+    let page = |token: &str, keys: &[&str], next: Option<&str>| {
+        let contents: String =
+            keys.iter().map(|key| format!("<Contents><Key>{key}</Key></Contents>")).collect();
+        let next = next.map(|next| format!("<NextContinuationToken>{next}</NextContinuationToken>"));
+        let is_truncated = next.is_some();
+        (
+            token.to_owned(),
+            format!(
+                "<ListBucketResult><IsTruncated>{is_truncated}</IsTruncated>{contents}{}</ListBucketResult>",
+                next.unwrap_or_default()
+            ),
+        )
+    };
+    let pages = [page("", &["a"], Some("t1")), page("t1", &[], Some("t2")), page("t2", &["b"], None)];
+    let bucket =
+        ScriptedBucket::of([("a", failure(10, 10, 1).to_string()), ("b", failure(11, 11, 1).to_string())]);
+    let stream = ScriptedStream::of(&RECORDS);
+    let world = World::new(move |operation, _, request| {
+        if operation.starts_with(&format!("/{BUCKET}")) && ScriptedBucket::key(operation).is_none() {
+            let query = request.as_str().unwrap_or_default();
+            let token = query.split('&').find_map(|member| member.strip_prefix("continuation-token="));
+            let page = pages.iter().find(|(of, _)| of == token.unwrap_or_default());
+            let (_, page) = page.expect("a token that was given out");
+            return (200, json!(page));
+        }
+        match (bucket.answer(operation), operation) {
+            (Some(answer), _) => answer,
+            (None, "Invoke") => (200, json!({ "batchItemFailures": [] })),
+            (None, other) => stream.answer(other, request),
+        }
+    });
+    let run = world.redrive(&format!("--s3 s3://{BUCKET}"));
+    assert_eq!((run.exit_code, outcomes(&run).len()), (Some(0), 2), "{}", run.stderr);
+}
+
+#[test]
+fn a_bucket_of_another_account_is_not_used() {
+    let bucket = ScriptedBucket::of([("a", failure(10, 10, 1).to_string())]);
+    let world = with_bucket(bucket, |_| None);
+    let run = world.redrive(&format!("--s3 s3://{BUCKET} --bucket-owner 123456789012"));
+    assert_eq!(run.exit_code, Some(0), "{}", run.stderr);
+    // Requests that list, read and delete.
+    assert_eq!(world.kinesis.owners(), ["123456789012"; 3]);
+
+    let world = with_bucket(ScriptedBucket::default(), |_| Some(s3_error(403, "AccessDenied")));
+    let run = world.redrive(&format!("--s3 s3://{BUCKET} --bucket-owner 210987654321"));
+    assert_eq!(run.exit_code, Some(2));
+    assert!(run.stderr.contains("bucket failures cannot be used"), "{}", run.stderr);
+    let run = world.redrive(&format!("--s3 s3://{BUCKET} --bucket-owner orders"));
+    assert!(run.stderr.contains("expected an account ID of 12 digits"), "{}", run.stderr);
+}
+
+#[test]
+fn a_shard_that_fails_for_a_while_is_read_again() {
+    let (denied, stream) = (AtomicUsize::new(0), ScriptedStream::of(&RECORDS));
+    let world = World::new(move |operation, _, request| match operation {
+        "Invoke" => (200, json!({ "batchItemFailures": [] })),
+        "GetShardIterator" if denied.fetch_add(1, Ordering::SeqCst) < 2 => {
+            error(400, "AccessDeniedException")
+        }
+        other => stream.answer(other, request),
+    });
+    let failures: Vec<Value> = (10..14).map(|number| failure(number, number, 1)).collect();
+    let run = world.redrive(&world.file(&failures));
+    let names: Vec<_> = outcomes(&run).iter().map(|row| row[0].clone()).collect();
+    assert_eq!(names, ["failed", "failed", "done", "done"], "{}", run.stderr);
+
+    // After three, the others are not asked for.
+    let world = World::new(denies_the_other_stream("AccessDeniedException"));
+    let failures: Vec<Value> = (10..16).map(|number| of_stream(failure(number, number, 1), OTHER)).collect();
+    let run = world.redrive(&world.file(&failures));
+    assert_eq!(outcomes(&run).len(), 6);
+    assert_eq!(world.kinesis.requests("GetShardIterator").len(), 3);
+}
+
 /// Requests for the list of event source mappings.
 const MAPPINGS: &str = "/2015-03-31/event-source-mappings";
 

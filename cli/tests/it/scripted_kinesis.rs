@@ -22,6 +22,8 @@ struct Seen {
     operation: String,
     /// The region that it is signed for.
     region: String,
+    /// The account that must own the bucket.
+    owner: Option<String>,
     request: Value,
 }
 
@@ -40,12 +42,13 @@ impl ScriptedKinesis {
                 let (answer, seen) = (Arc::clone(&answer), Arc::clone(&seen));
                 thread::spawn(move || {
                     // `None` if the other side has gone away: it may be killed at any time.
-                    let _ = serve(client, |operation, region, request| {
+                    let _ = serve(client, |operation, region, owner, request| {
                         let number = {
                             let mut seen = seen.lock().expect("no panic while locked");
                             let before = seen.iter().filter(|seen| seen.operation == operation).count();
                             let (operation, region) = (operation.to_owned(), region.to_owned());
-                            seen.push(Seen { operation, region, request: request.clone() });
+                            let owner = owner.map(str::to_owned);
+                            seen.push(Seen { operation, region, owner, request: request.clone() });
                             before
                         };
                         answer(operation, number, request)
@@ -68,6 +71,12 @@ impl ScriptedKinesis {
     /// The regions that the requests for this operation are signed for.
     pub(crate) fn regions(&self, operation: &str) -> Vec<String> {
         self.seen(operation, |seen| seen.region.clone())
+    }
+
+    /// The accounts that requests expect to own the bucket.
+    pub(crate) fn owners(&self) -> Vec<String> {
+        let seen = self.requests.lock().expect("no panic while locked");
+        seen.iter().filter_map(|seen| seen.owner.clone()).collect()
     }
 
     fn seen<T>(&self, operation: &str, of: impl Fn(&Seen) -> T) -> Vec<T> {
@@ -117,7 +126,7 @@ pub(crate) fn description(name: &str) -> Answer {
     (200, json!({ "StreamDescriptionSummary": summary }))
 }
 
-fn serve(client: TcpStream, answer: impl Fn(&str, &str, &Value) -> Answer) -> Option<()> {
+fn serve(client: TcpStream, answer: impl Fn(&str, &str, Option<&str>, &Value) -> Answer) -> Option<()> {
     let mut reader = BufReader::new(client.try_clone().ok()?);
     let mut first_line = String::new();
     reader.read_line(&mut first_line).ok()?;
@@ -157,7 +166,8 @@ fn serve(client: TcpStream, answer: impl Fn(&str, &str, &Value) -> Answer) -> Op
     // Credential=KEY/DATE/REGION/SERVICE/aws4_request
     let credential = headers.get("authorization").and_then(|text| text.split_once("Credential="));
     let region = credential.and_then(|(_, rest)| rest.split('/').nth(2)).unwrap_or_default();
-    let (status, body) = answer(operation, region, &request);
+    let owner = headers.get("x-amz-expected-bucket-owner").map(String::as_str);
+    let (status, body) = answer(operation, region, owner, &request);
     let body = match body {
         Value::String(text) if operation.contains('/') => text,
         json => json.to_string(),

@@ -30,6 +30,8 @@ pub(crate) struct Bucket {
     client: Client,
     name: String,
     prefix: String,
+    /// Account that must own the bucket, if that was said.
+    owner: Option<String>,
     resource: String,
     repeater: Repeater,
     listing: RefCell<Listing>,
@@ -39,13 +41,13 @@ pub(crate) struct Bucket {
 struct Listing {
     /// Keys and sizes that are in no lane yet.
     objects: Vec<(String, u64)>,
-    /// The key after which the list continues.
-    last_key: Option<String>,
+    /// Token with which the list continues.
+    next: Option<String>,
     is_complete: bool,
 }
 
 impl Bucket {
-    pub(super) async fn open(prefix: ObjectPrefix) -> Result<Self, AwsError> {
+    pub(super) async fn open(prefix: ObjectPrefix, owner: Option<String>) -> Result<Self, AwsError> {
         let config = aws::config(None).await?;
         // Stand-ins for S3 have no host names for buckets. S3 takes both forms.
         let client = Builder::from(&config).force_path_style(true);
@@ -55,6 +57,7 @@ impl Bucket {
             resource: format!("bucket {name}"),
             name,
             prefix,
+            owner,
             repeater: Repeater::default(),
             listing: RefCell::default(),
         };
@@ -98,7 +101,14 @@ impl Bucket {
         let operation = "GetObject";
         let mut attempt = 1;
         'again: loop {
-            let request = || self.client.get_object().bucket(&self.name).key(key).send();
+            let request = || {
+                self.client
+                    .get_object()
+                    .bucket(&self.name)
+                    .key(key)
+                    .set_expected_bucket_owner(self.owner.clone())
+                    .send()
+            };
             let object = self.repeater.request(&self.resource, operation, Attempts::Few, request).await;
             let mut body = object.map_err(FailureRecordError::Source)?.body;
             let mut bytes = Vec::new();
@@ -123,30 +133,45 @@ impl Bucket {
         }
     }
 
-    /// Lists the next keys. They are in order, and objects that are deleted meanwhile do not matter.
+    /// Lists the next keys, which are in order.
     async fn list(&self, attempts: Attempts) -> Result<(), AwsError> {
-        let last_key = self.listing.borrow().last_key.clone();
+        let operation = "ListObjectsV2";
+        let next = self.listing.borrow().next.clone();
         let request = || {
             let request = self.client.list_objects_v2().bucket(&self.name).prefix(&self.prefix);
+            let request = request.set_expected_bucket_owner(self.owner.clone());
             // XML cannot hold a key with control characters as it is.
-            request.encoding_type(EncodingType::Url).set_start_after(last_key.clone()).send()
+            request.encoding_type(EncodingType::Url).set_continuation_token(next.clone()).send()
         };
-        let page = self.repeater.request(&self.resource, "ListObjectsV2", attempts, request).await?;
+        let page = self.repeater.request(&self.resource, operation, attempts, request).await?;
         let is_encoded = page.encoding_type == Some(EncodingType::Url);
         let mut listing = self.listing.borrow_mut();
-        let listed = page.contents.unwrap_or_default();
-        listing.is_complete = page.is_truncated != Some(true) || listed.is_empty();
-        for object in listed {
+        // A page may be empty and not the last one.
+        listing.is_complete = page.is_truncated != Some(true);
+        if !listing.is_complete
+            && (page.next_continuation_token.is_none() || page.next_continuation_token == next)
+        {
+            let what = "a list that goes on without a new continuation token".to_owned();
+            return Err(AwsError::Answer { operation, what });
+        }
+        listing.next = page.next_continuation_token;
+        for object in page.contents.unwrap_or_default() {
             let Some(key) = object.key else { continue };
             let key = if is_encoded { decode(&key) } else { key };
-            listing.last_key = Some(key.clone());
             listing.objects.push((key, object.size.and_then(|size| size.try_into().ok()).unwrap_or(0)));
         }
         Ok(())
     }
 
     pub(super) async fn delete(&self, key: &str) -> Result<(), AwsError> {
-        let request = || self.client.delete_object().bucket(&self.name).key(key).send();
+        let request = || {
+            self.client
+                .delete_object()
+                .bucket(&self.name)
+                .key(key)
+                .set_expected_bucket_owner(self.owner.clone())
+                .send()
+        };
         self.repeater.request(&self.resource, "DeleteObject", Attempts::Bounded, request).await?;
         Ok(())
     }

@@ -103,8 +103,9 @@ impl Source {
         Queue::open(name, visibility).await.map(Source::Queue)
     }
 
-    pub(super) async fn bucket(prefix: ObjectPrefix) -> Result<Self, AwsError> {
-        Bucket::open(prefix).await.map(Source::Bucket)
+    /// Opens a bucket; with an owner, only if that account owns it.
+    pub(super) async fn bucket(prefix: ObjectPrefix, owner: Option<String>) -> Result<Self, AwsError> {
+        Bucket::open(prefix, owner).await.map(Source::Bucket)
     }
 
     pub(super) async fn holes(
