@@ -6,15 +6,22 @@ mod error;
 mod repeat;
 mod first_answer;
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use aws_config::{
-    BehaviorVersion, Region, SdkConfig, retry::RetryConfig, sts::AssumeRoleProvider, timeout::TimeoutConfig,
+    BehaviorVersion, ConfigLoader, Region, SdkConfig, environment::EnvironmentVariableRegionProvider,
+    meta::region::RegionProviderChain, profile::ProfileFileRegionProvider, retry::RetryConfig,
+    sts::AssumeRoleProvider, timeout::TimeoutConfig,
 };
-use aws_sdk_kinesis::config::{Credentials, ProvideCredentials};
+use aws_sdk_kinesis::config::{
+    Credentials, IdentityCache, ProvideCredentials, SharedCredentialsProvider, SharedIdentityCache,
+};
 use aws_types::service_config::ServiceConfigKey;
 use kinesis_esm_simulator::BoxError;
-use tokio::time::timeout;
+use tokio::{sync::OnceCell, time::timeout};
 
 use first_answer::FirstAnswer;
 
@@ -44,22 +51,61 @@ const SERVICES: [&str; 8] = ["Kinesis", "DynamoDB", "Lambda", "S3", "SQS", "STS"
 ///
 /// Clients of this configuration repeat nothing: the SDK would silently stop after a few attempts.
 pub(crate) async fn config(region: Option<&str>) -> Result<SdkConfig, AwsError> {
-    let mut loader = aws_config::defaults(BehaviorVersion::latest());
+    let mut loader = loader();
     if let Some(region) = region {
         loader = loader.region(Region::new(region.to_owned()));
     }
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .operation_attempt_timeout(REQUEST_TIMEOUT)
-        .build();
-    let loader = loader.retry_config(RetryConfig::disabled()).timeout_config(timeouts);
+    let shared = credentials(region).await;
+    if let Some(provider) = &shared.provider {
+        loader = loader.credentials_provider(provider.clone()).identity_cache(shared.cache.clone());
+    }
     let config = loader.load().await;
     if config.region().is_none_or(|region| region.as_ref().is_empty()) {
         return Err(AwsError::NoRegion);
     }
     check_endpoints(&config)?;
-    check_credentials(&config).await?;
+    if !shared.has_answered.load(Ordering::Relaxed) {
+        check_credentials(&config).await?;
+        shared.has_answered.store(true, Ordering::Relaxed);
+    }
     Ok(config)
+}
+
+fn loader() -> ConfigLoader {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(REQUEST_TIMEOUT)
+        .build();
+    aws_config::defaults(BehaviorVersion::latest())
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(timeouts)
+}
+
+/// The credentials of the clients of all regions.
+#[derive(Debug)]
+struct SharedCredentials {
+    provider: Option<SharedCredentialsProvider>,
+    cache: SharedIdentityCache,
+    has_answered: AtomicBool,
+}
+
+/// Returns the one provider of credentials. It asks in the configured region, and in the given one only if none is
+/// configured: a failure record may name any region, also one without STS.
+async fn credentials(region: Option<&str>) -> &'static SharedCredentials {
+    static CREDENTIALS: OnceCell<SharedCredentials> = OnceCell::const_new();
+
+    let load = async || {
+        let configured = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
+            .or_else(ProfileFileRegionProvider::new())
+            .or_else(region.map(|region| Region::new(region.to_owned())));
+        let provider = loader().region(configured).load().await.credentials_provider();
+        SharedCredentials {
+            provider,
+            cache: IdentityCache::lazy().build(),
+            has_answered: AtomicBool::new(false),
+        }
+    };
+    CREDENTIALS.get_or_init(load).await
 }
 
 /// Refuses an empty endpoint URL, with which the SDK panics.

@@ -76,6 +76,39 @@ fn a_region_that_no_request_can_reach_does_not_end_the_run() {
 }
 
 #[test]
+fn credentials_are_asked_for_once_for_all_regions() {
+    let world = World::new(processes_all(ScriptedStream::of(&RECORDS)));
+    let asked = world.folder.path().join("asked");
+    let answer = world.folder.path().join("answer");
+    std::fs::write(&answer, json!({ "Version": 1, "AccessKeyId": "a", "SecretAccessKey": "b" }).to_string())
+        .expect("a writable folder");
+    let config = world.folder.path().join("config");
+    let process = format!("sh -c \"echo once >> '{}'; cat '{}'\"", asked.display(), answer.display());
+    std::fs::write(&config, format!("[default]\nregion = eu-west-1\ncredential_process = {process}\n"))
+        .expect("a writable folder");
+    let other = ARN.replace("eu-west-1", "us-east-1");
+    let args = world.file(&[failure(10, 10, 1), of_stream(failure(11, 11, 1), &other)]);
+    let (url, config) = (world.kinesis.url(), config.display().to_string());
+    let state = world.folder.path().display().to_string();
+    let variables = [
+        ("AWS_ENDPOINT_URL", &*url),
+        ("AWS_CONFIG_FILE", &config),
+        ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
+        ("XDG_STATE_HOME", &state),
+    ];
+    let args = format!("redrive {args} --url {url} --format json");
+    let run = kit_where(&variables, args.split_whitespace(), "");
+    assert_eq!(run.exit_code, Some(0), "{}{}", run.stdout, run.stderr);
+    let mut regions = world.kinesis.regions("GetRecords");
+    regions.sort();
+    regions.dedup();
+    assert_eq!(regions, ["eu-west-1", "us-east-1"]);
+    // Once to report their absence early, and once for the requests.
+    let asked = std::fs::read_to_string(&asked).expect("it was asked");
+    assert!(asked.lines().count() <= 2, "{asked}");
+}
+
+#[test]
 fn a_run_that_reaches_no_stream_fails_within_seconds() {
     let world = World::new(processes_all(ScriptedStream::of(&RECORDS)));
     let args = world.file(&[failure(10, 11, 2), failure(12, 13, 2)]);
