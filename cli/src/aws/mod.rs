@@ -6,10 +6,7 @@ mod error;
 mod repeat;
 mod first_answer;
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 use aws_config::{
     BehaviorVersion, ConfigLoader, Region, SdkConfig, environment::EnvironmentVariableRegionProvider,
@@ -56,18 +53,17 @@ pub(crate) async fn config(region: Option<&str>) -> Result<SdkConfig, AwsError> 
         loader = loader.region(Region::new(region.to_owned()));
     }
     let shared = credentials(region).await;
-    if let Some(provider) = &shared.provider {
-        loader = loader.credentials_provider(provider.clone()).identity_cache(shared.cache.clone());
+    let mut config = loader.load().await;
+    if let Some(provider) = shared.provider.clone() {
+        // The loader would wrap the provider, and then it would not be the one whose credentials the cache has.
+        config =
+            config.into_builder().credentials_provider(provider).identity_cache(shared.cache.clone()).build();
     }
-    let config = loader.load().await;
     if config.region().is_none_or(|region| region.as_ref().is_empty()) {
         return Err(AwsError::NoRegion);
     }
     check_endpoints(&config)?;
-    if !shared.has_answered.load(Ordering::Relaxed) {
-        check_credentials(&config).await?;
-        shared.has_answered.store(true, Ordering::Relaxed);
-    }
+    shared.check.get_or_try_init(|| check_credentials(&config)).await?;
     Ok(config)
 }
 
@@ -86,7 +82,8 @@ fn loader() -> ConfigLoader {
 struct SharedCredentials {
     provider: Option<SharedCredentialsProvider>,
     cache: SharedIdentityCache,
-    has_answered: AtomicBool,
+    /// Whether there are any.
+    check: OnceCell<()>,
 }
 
 /// Returns the one provider of credentials. It asks in the configured region, and in the given one only if none is
@@ -99,11 +96,7 @@ async fn credentials(region: Option<&str>) -> &'static SharedCredentials {
             .or_else(ProfileFileRegionProvider::new())
             .or_else(region.map(|region| Region::new(region.to_owned())));
         let provider = loader().region(configured).load().await.credentials_provider();
-        SharedCredentials {
-            provider,
-            cache: IdentityCache::lazy().build(),
-            has_answered: AtomicBool::new(false),
-        }
+        SharedCredentials { provider, cache: IdentityCache::lazy().build(), check: OnceCell::new() }
     };
     CREDENTIALS.get_or_init(load).await
 }
