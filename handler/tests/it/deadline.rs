@@ -1,4 +1,4 @@
-//! Rule 4, under tokio's paused time: a clock that is read advances only when nothing else can be done.
+//! Handler rule 4, under tokio's paused time: a clock that is read advances only when nothing else can be done.
 
 use std::{
     sync::{

@@ -1,4 +1,4 @@
-//! Rules 5, 6 and 7: resume, attempts and quarantine, on a journal in memory.
+//! Handler rules 5, 6 and 7: resume, attempts and quarantine, on a journal in memory.
 
 use std::{
     future::pending,
@@ -140,7 +140,7 @@ fn number(sequence_number: u64) -> kinesis_handler::SequenceNumber {
 }
 
 #[tokio::test]
-async fn rule_6_a_batch_resumes_inside_an_aggregate() {
+async fn handler_rule_6_a_batch_resumes_inside_an_aggregate() {
     for bad in ["fail", "panic"] {
         let world = World::new();
         let records = [plain(8, "a"), aggregate(9, &["b", "c", bad, "d"]), plain(10, "e")];
@@ -166,7 +166,7 @@ async fn rule_6_a_batch_resumes_inside_an_aggregate() {
 }
 
 #[tokio::test]
-async fn rule_6_done_sets_with_holes_are_kept_and_skipped() {
+async fn handler_rule_6_done_sets_with_holes_are_kept_and_skipped() {
     let world = World::new();
     let mut done = DoneSet::default();
     for (first, last) in [(1, 2), (4, 4)] {
@@ -214,7 +214,7 @@ async fn an_expired_state_counts_no_more() {
 }
 
 #[tokio::test]
-async fn rule_5_a_permanent_error_goes_to_the_quarantine_at_once() {
+async fn handler_rule_5_a_permanent_error_goes_to_the_quarantine_at_once() {
     let world = World::with_quarantine(3);
     let mut records =
         vec![aggregate(8, &["a", "bad", "b"]), plain(9, "bad"), invalid_frame(10), plain(11, "c")];
@@ -237,7 +237,7 @@ async fn rule_5_a_permanent_error_goes_to_the_quarantine_at_once() {
 }
 
 #[tokio::test]
-async fn rule_5_without_a_quarantine_a_permanent_error_is_reported() {
+async fn handler_rule_5_without_a_quarantine_a_permanent_error_is_reported() {
     let world = World::new();
     let response = world.handle(&[plain(8, "a"), plain(9, "bad"), plain(10, "c")]).await;
     assert_eq!((json(&response), world.quarantine()), (failure(9), Vec::new()));
@@ -245,7 +245,7 @@ async fn rule_5_without_a_quarantine_a_permanent_error_is_reported() {
 }
 
 #[tokio::test]
-async fn rule_5_a_retryable_error_goes_there_after_its_attempts() {
+async fn handler_rule_5_a_retryable_error_goes_there_after_its_attempts() {
     for (bad, error) in [("fail", "asked to"), ("panic", "processor panicked: asked to")] {
         let world = World::with_quarantine(3);
         let records = [aggregate(9, &["a", bad, "b", "c"]), plain(10, "d")];
@@ -264,7 +264,7 @@ async fn rule_5_a_retryable_error_goes_there_after_its_attempts() {
 }
 
 #[tokio::test]
-async fn rule_5_a_retryable_error_goes_there_when_it_is_old() {
+async fn handler_rule_5_a_retryable_error_goes_there_when_it_is_old() {
     let mut world = World::new();
     world.options.quarantine = true;
     world.options.max_age = Some(Duration::from_secs(60));
@@ -295,7 +295,7 @@ async fn what_is_in_the_quarantine_is_done_when_the_batch_comes_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_5_a_record_that_hangs_counts_only_if_it_had_all_the_time() {
+async fn handler_rule_5_a_record_that_hangs_counts_only_if_it_had_all_the_time() {
     let world = World::with_quarantine(2);
     let due = || {
         let mut context = Context::default();
@@ -351,7 +351,7 @@ async fn two_applications_share_a_table_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn rule_10_a_replay_does_again_what_is_done_and_keeps_nothing() {
+async fn handler_rule_10_a_replay_does_again_what_is_done_and_keeps_nothing() {
     let world = World::with_quarantine(1);
     let records = vec![aggregate(9, &["a", "b", "fail"])];
     world.journal.put(
@@ -372,7 +372,7 @@ async fn rule_10_a_replay_does_again_what_is_done_and_keeps_nothing() {
 }
 
 #[tokio::test]
-async fn rule_10_a_redrive_resumes_inside_a_hole_and_closes_it() {
+async fn handler_rule_10_a_redrive_resumes_inside_a_hole_and_closes_it() {
     let world = World::new();
     let records = vec![aggregate(9, &["a", "b", "fail", "c"])];
     world.handle(&records).await;
@@ -429,7 +429,7 @@ async fn a_redrive_tells_kinesis_kit_what_it_quarantines() {
 }
 
 #[tokio::test]
-async fn rule_7_fan_out_members_are_known_by_their_content() {
+async fn handler_rule_7_fan_out_members_are_known_by_their_content() {
     let world = World::with_quarantine(2);
     let members = [consumer(9, "a"), consumer(9, "bad"), consumer(9, "fail"), consumer(9, "b")];
     assert_eq!(json(&world.handle(&members).await), failure(9));

@@ -1,4 +1,4 @@
-//! Rule 8: a journal that fails, hangs, loses answers or is written by others, and what a batch comes to with it.
+//! Handler rule 8: a journal that fails, hangs, loses answers or is written by others, and what a batch comes to with it.
 
 use std::{
     collections::VecDeque,

@@ -1,4 +1,4 @@
-//! Rule 8 and the positions of the checkpoint mirror, on a table in memory and on stores that fail.
+//! Handler rule 8 and the positions of the checkpoint mirror, on a table in memory and on stores that fail.
 
 use std::{
     future::pending,
@@ -335,7 +335,7 @@ async fn the_store_is_warmed_up_while_records_are_processed() {
 }
 
 #[tokio::test]
-async fn rule_12_a_window_is_refused_before_anything_is_done() {
+async fn handler_rule_12_a_window_is_refused_before_anything_is_done() {
     let never = async |_: Record<'_>| -> Result<(), ProcessError> { panic!("nothing may be done") };
     let handler = Handler::with_options(never, options(Broken::new(false)).build());
     let event = br#"{"Records":[{"kinesis":{"sequenceNumber":"9","data":""}}],"window":{},"state":{}}"#;
@@ -348,7 +348,7 @@ async fn rule_12_a_window_is_refused_before_anything_is_done() {
 }
 
 #[tokio::test]
-async fn rule_10_what_an_operator_sends_is_not_mirrored() {
+async fn handler_rule_10_what_an_operator_sends_is_not_mirrored() {
     for mode in [EventMode::Replay, EventMode::Redrive] {
         let store = Broken::new(false);
         let handler = Handler::with_options(process, options(store.clone()).build());

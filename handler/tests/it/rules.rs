@@ -29,7 +29,7 @@ fn check_with(
 }
 
 #[test]
-fn rule_1_records_are_processed_in_order() {
+fn handler_rule_1_records_are_processed_in_order() {
     check(Vec::new(), SUCCESS, &[]);
     check(
         vec![plain(9, "a"), aggregate(10, &["bb", "c", "dd"]), plain(11, "e")],
@@ -39,7 +39,7 @@ fn rule_1_records_are_processed_in_order() {
 }
 
 #[test]
-fn rule_1_the_first_failure_stops_the_batch_and_is_reported() {
+fn handler_rule_1_the_first_failure_stops_the_batch_and_is_reported() {
     check(vec![plain(9, "a"), plain(10, "fail"), plain(11, "fail")], &failure(10), &["9/0 a"]);
     check(vec![plain(9, "fail")], &failure(9), &[]);
     check(
@@ -50,7 +50,7 @@ fn rule_1_the_first_failure_stops_the_batch_and_is_reported() {
 }
 
 #[test]
-fn rule_3_a_panic_fails_the_record() {
+fn handler_rule_3_a_panic_fails_the_record() {
     // Of even and of odd length: after a wait, and without one.
     for panic in ["panic", "panic!"] {
         check(
@@ -62,7 +62,7 @@ fn rule_3_a_panic_fails_the_record() {
 }
 
 #[test]
-fn rule_1_a_padded_sequence_number_is_reported_as_it_came() {
+fn handler_rule_1_a_padded_sequence_number_is_reported_as_it_came() {
     let padded = |text: &str, data: &str| {
         let mut record = plain(0, data);
         record.sequence_number = text.parse().expect("digits");
@@ -76,7 +76,7 @@ fn rule_1_a_padded_sequence_number_is_reported_as_it_came() {
 }
 
 #[test]
-fn rule_5_an_invalid_frame_fails_its_record_by_default() {
+fn handler_rule_5_an_invalid_frame_fails_its_record_by_default() {
     check(vec![plain(9, "a"), invalid_frame(10), plain(11, "b")], &failure(10), &["9/0 a"]);
 }
 
@@ -157,7 +157,7 @@ async fn the_processor_sees_the_keys_of_its_user_record() {
 }
 
 #[test]
-fn rule_7_enhanced_fan_out_records_are_not_taken_apart() {
+fn handler_rule_7_enhanced_fan_out_records_are_not_taken_apart() {
     let consumer = |sequence_number, data: &[u8]| {
         let mut record = raw(sequence_number, data);
         record.event_source_arn =
@@ -182,7 +182,7 @@ fn rule_7_enhanced_fan_out_records_are_not_taken_apart() {
 }
 
 #[tokio::test]
-async fn rule_9_a_bad_record_fails_alone() {
+async fn handler_rule_9_a_bad_record_fails_alone() {
     let event = |bad: &str| {
         format!(
             r#"{{"Records":[
@@ -209,7 +209,7 @@ async fn rule_9_a_bad_record_fails_alone() {
 }
 
 #[tokio::test]
-async fn rule_9_a_record_without_a_name_fails_the_invocation_before_anything_is_done() {
+async fn handler_rule_9_a_record_without_a_name_fails_the_invocation_before_anything_is_done() {
     let handler =
         Handler::new(async |_: Record<'_>| -> Result<(), ProcessError> { panic!("nothing may be done") });
     let event = br#"{"Records":[{"kinesis":{"sequenceNumber":"9","data":""}},{"kinesis":{"data":""}}]}"#;
@@ -219,7 +219,7 @@ async fn rule_9_a_record_without_a_name_fails_the_invocation_before_anything_is_
 }
 
 #[tokio::test]
-async fn rule_11_the_processor_sees_its_invocation() {
+async fn handler_rule_11_the_processor_sees_its_invocation() {
     let mut context = Context::default();
     context.request_id = "8476a536-e9f4-11e8-9739-2dfe598c3fcd".to_owned();
     let handler = Handler::new(async |record: Record<'_>| -> Result<(), ProcessError> {
