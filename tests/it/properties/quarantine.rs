@@ -18,6 +18,9 @@ use super::{
 
 pub(super) fn check(plan: &Plan, history: &History) -> Result<(), String> {
     let Some(journal) = plan.journal.as_ref().filter(|_| history.journal.is_some()) else { return Ok(()) };
+    if history.journal.as_ref().is_some_and(|journal| !journal.took_all_writes()) {
+        return Err("a write has more items than the journal's store takes".to_owned());
+    }
     contents(plan, history)?;
     reasons(journal, history)?;
     if once::is_calm(plan, history) {
