@@ -127,12 +127,7 @@ impl<P: RecordProcessor + Send + Sync + 'static> Function<P> {
             let location = panic.location().map(ToString::to_string);
             tracing::error!(location, panic = shortened(&panic_text(panic.payload())), "panic");
         }));
-        let result = self.start_and_run().await;
-        if let Err(error) = &result {
-            // What `main` prints is the error's debug form.
-            tracing::error!(error = %error, "function ended");
-        }
-        result
+        self.start_and_run().await.map_err(|error| FunctionEnded(error).into())
     }
 
     async fn start_and_run(self) -> Result<(), Error> {
@@ -169,6 +164,33 @@ fn shortened(text: &str) -> String {
     match text.char_indices().nth(MAX_PANIC_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.into_owned(),
+    }
+}
+
+/// The reason why a function has ended. A `main` that returns it prints its debug form, so that is the text with all causes.
+struct FunctionEnded(Error);
+
+impl fmt::Display for FunctionEnded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for FunctionEnded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)?;
+        let mut source = self.0.source();
+        while let Some(cause) = source {
+            write!(f, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for FunctionEnded {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
     }
 }
 

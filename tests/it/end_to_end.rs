@@ -273,3 +273,21 @@ fn a_function_that_is_run_by_hand_says_so_in_one_line() {
     assert!(stderr.starts_with("Error: this program is a Lambda function"), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
 }
+
+#[test]
+fn a_function_that_cannot_start_says_why_once_and_in_words() {
+    let run = Command::new(order_function())
+        .env_clear()
+        .env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:1")
+        .env("AWS_LAMBDA_FUNCTION_NAME", "orders")
+        .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
+        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")
+        .env("KINESIS_HANDLER_MAX_AGE_SECONDS", "60")
+        .output()
+        .expect("the binary runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    let expected =
+        "Error: KINESIS_HANDLER_MAX_AGE_SECONDS needs KINESIS_HANDLER_QUARANTINE, which is not set\n";
+    assert!(!run.status.success());
+    assert_eq!((text(run.stdout), text(run.stderr)), (String::new(), expected.to_owned()));
+}
