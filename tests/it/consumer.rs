@@ -19,7 +19,7 @@ pub(crate) fn cargo(folder: &Path, arguments: &[&str]) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// The path of the crate `kinesis-handler`, quoted for TOML.
+/// Returns the path of the crate `kinesis-handler`, quoted for TOML.
 pub(crate) fn handler_path() -> String {
     let path = repository().join("handler").canonicalize().expect("the handler is there");
     format!("{path:?}")

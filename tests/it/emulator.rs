@@ -49,7 +49,7 @@ pub(crate) fn misbehaving_function() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_misbehaving-function"))
 }
 
-/// The folder into which cargo builds.
+/// Returns the folder into which cargo builds.
 pub(crate) fn target() -> PathBuf {
     misbehaving_function().ancestors().nth(2).expect("target/debug/…").to_owned()
 }

@@ -6,7 +6,7 @@ use std::{
 use super::page::{Page, files, page, pages};
 use crate::emulator::repository;
 
-/// The targets of a line's links, as they are written.
+/// Returns the targets of a line's links, as they are written.
 fn targets(line: &str) -> impl Iterator<Item = &str> {
     // Every other part is inline code.
     line.split('`').step_by(2).flat_map(|text| {
@@ -14,7 +14,7 @@ fn targets(line: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The anchors of a page's headings, as code hosts and mdBook make them.
+/// Returns the anchors of a page's headings, as code hosts and mdBook make them.
 fn anchors(page: &Page) -> BTreeSet<String> {
     let mut seen: HashMap<String, usize> = HashMap::new();
     let headings = page.prose().filter_map(|(_, line)| {
@@ -32,7 +32,7 @@ fn anchors(page: &Page) -> BTreeSet<String> {
     anchors.collect()
 }
 
-/// A path without `..`.
+/// Joins a folder and a link's target, and resolves `..`.
 fn resolved(folder: &str, target: &str) -> Option<String> {
     let mut path = PathBuf::new();
     for component in Path::new(folder).join(target).components() {
@@ -79,7 +79,7 @@ fn every_link_leads_somewhere() {
     assert!(links > 50, "{links} links");
 }
 
-/// Whether the span is the path of a file of the repository, not of the user's or of a tool's.
+/// Returns whether the text is the path of a file of the repository, not one of the user's or a tool's.
 fn is_path(span: &str) -> bool {
     const ENDINGS: [&str; 6] = [".rs", ".md", ".py", ".json", ".yaml", ".toml"];
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);

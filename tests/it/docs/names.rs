@@ -9,7 +9,7 @@ use kinesis_handler::Options;
 use super::page::{files, page, pages};
 use crate::emulator::{kinesis_kit, repository};
 
-/// All words in the text that start with the variables' prefix and continue.
+/// Returns all words in the text that start with the variables' prefix and continue.
 fn variables(text: &str) -> BTreeSet<&str> {
     const PREFIX: &str = "KINESIS_HANDLER_";
     text.split(|character: char| !(character.is_ascii_alphanumeric() || character == '_'))
@@ -84,7 +84,7 @@ struct Helps {
 }
 
 impl Helps {
-    /// The help of the command that these words begin with.
+    /// Returns the help of the command that these words begin with.
     fn of(&mut self, words: &[&str]) -> &str {
         let is_name = |word: &&&str| word.chars().all(|c| c.is_ascii_lowercase());
         let depth = if matches!(words.first(), Some(&("quarantine" | "journal"))) { 2 } else { 1 };
@@ -97,7 +97,7 @@ impl Helps {
     }
 }
 
-/// The long options among these words, up to a `--`.
+/// Returns the long options among these words, up to a `--`.
 fn options<'a>(words: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
     let words = words.iter().take_while(|&&word| word != "--");
     words.filter(|word| word.starts_with("--")).map(|word| word.split('=').next().expect("one part at least"))

@@ -1,7 +1,7 @@
 //! Every output that a page shows is what the command above it writes.
 //!
 //! A block of the language `console` has commands, each behind `$ `, and below each of them all that it writes, standard
-//! error included. `…` in a line stands for any text, and alone for any number of lines. The commands of a page
+//! error included. `…` in a line matches any text, and alone any number of lines. The commands of a page
 //! run in a folder of their own, one after the other. It holds the page's files (see `Block::file`), and `demo/`,
 //! `events/` and `template.yaml` of the repository. A page with a `Cargo.toml` is built first.
 
@@ -40,7 +40,7 @@ enum Needs {
 /// The options that name something in AWS.
 const AWS_OPTIONS: [&str; 6] = ["--stream", "--queue", "--s3", "--table", "--holes", "--function"];
 
-/// The commands of a page that need this. Those of `kinesis-kit` all need the same, because they build on each other.
+/// Returns the commands of a page that need this. Those of `kinesis-kit` all need the same, because they build on each other.
 fn of_need(page: &Page, needs: Needs) -> Vec<Shown> {
     let (scripts, commands): (Vec<_>, Vec<_>) =
         shown(page).into_iter().partition(|shown| shown.command.starts_with("make "));
@@ -76,7 +76,7 @@ fn shown(page: &Page) -> Vec<Shown> {
     all
 }
 
-/// Whether the lines are what the pattern shows.
+/// Returns whether the lines are those that the pattern shows.
 fn matches(lines: &[String], pattern: &[String]) -> bool {
     match (pattern.split_first(), lines.split_first()) {
         (None, rest) => rest.is_none(),
@@ -90,7 +90,7 @@ fn matches(lines: &[String], pattern: &[String]) -> bool {
     }
 }
 
-/// Whether the line has all parts of the pattern between which `…` stands, in order.
+/// Returns whether the line has, in order, all parts of the pattern that `…` separates.
 fn line_matches(line: &str, pattern: &str) -> bool {
     let mut parts = pattern.split('…');
     let first = parts.next().expect("one part at least");
@@ -117,7 +117,7 @@ fn check(shown: &Shown, lines: &[String]) {
     );
 }
 
-/// The age of records is never the same.
+/// Cuts off the age of records, which is never the same.
 fn without_age(line: &str) -> String {
     let age = "iterator age up to ";
     line.split_once(age).map_or_else(|| line.to_owned(), |(before, _)| format!("{before}{age}"))
@@ -161,7 +161,7 @@ fn folder(page: &Page) -> TempDir {
     folder
 }
 
-/// Starts what `make services` starts.
+/// Starts the stand-ins that `make services` starts.
 fn services() -> Moto {
     let moto = Moto::start();
     let status = Command::new(repository().join(".tools/servers/bin/python"))

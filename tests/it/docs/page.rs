@@ -13,7 +13,7 @@ pub(crate) struct Page {
 pub(crate) struct Block {
     /// Number of the line of its fence, from one.
     pub(crate) line: usize,
-    /// All that stands behind the fence: `rust,no_run`.
+    /// Text after the fence, such as `rust,no_run`.
     pub(crate) info: String,
     /// Name of the file that the block is, if the paragraph before it is nothing but that name and a colon.
     pub(crate) file: Option<String>,
@@ -31,7 +31,7 @@ impl Page {
         self.path.rsplit_once('/').map_or("", |(folder, _)| folder)
     }
 
-    /// Whether it is one of the pages for readers, all of whose consoles are run.
+    /// Returns whether the page is one for readers, whose commands are all run.
     pub(crate) fn is_guide(&self) -> bool {
         self.path == "README.md" || self.path.starts_with("docs/")
     }
@@ -63,7 +63,7 @@ impl Page {
         blocks
     }
 
-    /// Lines outside of code blocks, with their numbers from one.
+    /// Returns the lines outside of code blocks, with their numbers from one.
     pub(crate) fn prose(&self) -> impl Iterator<Item = (usize, &str)> {
         let mut is_code = false;
         self.text.lines().enumerate().filter_map(move |(index, line)| {
@@ -73,13 +73,13 @@ impl Page {
         })
     }
 
-    /// Spans of inline code, with the numbers of their lines.
+    /// Returns the spans of inline code, with the numbers of their lines.
     pub(crate) fn spans(&self) -> impl Iterator<Item = (usize, &str)> {
         self.prose()
             .flat_map(|(number, line)| line.split('`').skip(1).step_by(2).map(move |span| (number, span)))
     }
 
-    /// Sections by their heading: all text up to the next heading of the same depth.
+    /// Returns the text below a heading of the second level, up to the next one.
     pub(crate) fn section(&self, heading: &str) -> &str {
         let start = format!("\n## {heading}\n");
         let (_, section) = self.text.split_once(&start).unwrap_or_else(|| panic!("{}: {heading}", self.path));
@@ -87,13 +87,13 @@ impl Page {
     }
 }
 
-/// One page.
+/// Reads a page by its path in the repository.
 pub(crate) fn page(path: &str) -> Page {
     let text = fs::read_to_string(repository().join(path)).expect("a page of the repository");
     Page { path: path.to_owned(), text }
 }
 
-/// All pages of the repository, in the order of their paths.
+/// Reads all pages of the repository, in the order of their paths.
 pub(crate) fn pages() -> Vec<Page> {
     let files = files("", &|name| name.ends_with(".md")).into_iter();
     let pages: Vec<_> = files.map(|(path, text)| Page { path, text }).collect();
@@ -101,7 +101,7 @@ pub(crate) fn pages() -> Vec<Page> {
     pages
 }
 
-/// The files of the repository below a folder with such names: their paths, sorted, and their texts.
+/// Reads the files below a folder whose names are wanted, and returns their paths, sorted, and their texts.
 pub(crate) fn files(prefix: &str, is_wanted: &dyn Fn(&str) -> bool) -> Vec<(String, String)> {
     let mut files = Vec::new();
     for entry in fs::read_dir(repository().join(prefix)).expect("a folder") {
