@@ -1,5 +1,6 @@
 """Translates a SAM template as CloudFormation does, offline, and lints the result: linting SAM alone misses wrong values of
-the resources that it makes. Usage: lint-translated.py [TEMPLATE]"""
+the resources that it makes. With --security, checkov checks both as well; each exception has its reason in the template.
+Usage: lint-translated.py [--security] [TEMPLATE]"""
 
 import json
 import os
@@ -13,7 +14,8 @@ from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 from samtranslator.yaml_helper import yaml_parse
 
-path = sys.argv[1] if len(sys.argv) > 1 else "template.yaml"
+arguments = [argument for argument in sys.argv[1:] if argument != "--security"]
+path = arguments[0] if arguments else "template.yaml"
 with open(path, encoding="utf-8") as file:
     template = yaml_parse(file.read())
 # What `sam package` would have put there.
@@ -24,4 +26,10 @@ translated = Translator({}, Parser()).translate(template, {})
 with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
     json.dump(translated, file)
     file.flush()
-    sys.exit(subprocess.call(["cfn-lint", "--regions", "us-east-1", "--template", file.name]))
+    # Without downloads: what it would download are links to guidelines.
+    checkov = [".tools/checkov/bin/checkov", "--framework", "cloudformation", "--compact", "--quiet", "--skip-download"]
+    lint = ["cfn-lint", "--regions", "us-east-1", "--template", file.name]
+    status = subprocess.call(lint)
+    if status == 0 and "--security" in sys.argv:
+        status = subprocess.call([*checkov, "--file", path, file.name])
+    sys.exit(status)

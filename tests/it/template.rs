@@ -130,6 +130,54 @@ fn every_parameter_reaches_its_property() {
             json!(boundary),
         ),
         (
+            "SubnetIds",
+            "subnet-1,subnet-2",
+            &[("SecurityGroupIds", "sg-1")],
+            "OrderFunction",
+            "/VpcConfig/SubnetIds".into(),
+            json!(["subnet-1", "subnet-2"]),
+        ),
+        (
+            "SecurityGroupIds",
+            "sg-1,sg-2",
+            &[("SubnetIds", "subnet-1")],
+            "OrderFunction",
+            "/VpcConfig/SecurityGroupIds".into(),
+            json!(["sg-1", "sg-2"]),
+        ),
+        (
+            "FailureRetentionDays",
+            "7",
+            &[],
+            "FailureBucket",
+            "/LifecycleConfiguration/Rules/1/ExpirationInDays".into(),
+            json!("7"),
+        ),
+        (
+            "DeletedFailureDays",
+            "7",
+            &[],
+            "FailureBucket",
+            "/LifecycleConfiguration/Rules/0/NoncurrentVersionExpiration/NoncurrentDays".into(),
+            json!("7"),
+        ),
+        (
+            "QueueRetentionSeconds",
+            "77",
+            &[("FailureDestination", "sqs")],
+            "FailureQueue",
+            "/MessageRetentionPeriod".into(),
+            json!("77"),
+        ),
+        (
+            "AccessLogBucket",
+            "access-logs",
+            &[],
+            "FailureBucket",
+            "/LoggingConfiguration/DestinationBucketName".into(),
+            json!("access-logs"),
+        ),
+        (
             "CheckpointMirror",
             "on",
             &[],
@@ -235,6 +283,22 @@ const VARIANTS: [&[(&str, &str)]; 4] = [
     &[("FailureDestination", "sqs"), ("StreamArn", "arn:aws:kinesis:eu-west-1:123456789012:stream/s")],
     &[("StreamKeyArn", KEY), ("DataKeyArn", KEY), ("RetryJournal", "on")],
 ];
+
+#[test]
+fn only_lambda_connects_the_function_to_its_vpc() {
+    let outside = template(&[]);
+    let connects = |statement: &Value| statement["Sid"] == "ConnectToVpc";
+    assert!(!statements(&outside, "FunctionRole").iter().any(connects));
+    assert!(properties_if_there(&outside, "NetworkPolicy").is_none());
+
+    let inside = template(&[("SubnetIds", "subnet-1"), ("SecurityGroupIds", "sg-1")]);
+    let allowed = statement(&inside, "FunctionRole", "ConnectToVpc");
+    let denied = statement(&inside, "NetworkPolicy", "ConnectionIsLambdas");
+    assert_eq!((&allowed["Effect"], &denied["Effect"]), (&json!("Allow"), &json!("Deny")));
+    assert_eq!(allowed["Action"], denied["Action"]);
+    let condition = &denied["Condition"]["ArnEquals"];
+    assert_eq!(condition["lambda:SourceFunctionArn"], json!({ "Fn::GetAtt": ["OrderFunction", "Arn"] }));
+}
 
 #[test]
 fn every_alarm_has_dimensions_that_exist() {
