@@ -26,66 +26,53 @@
 //! Lambda retries only what has not been processed. The event source mapping must have
 //! `FunctionResponseTypes: [ReportBatchItemFailures]`.
 //!
-//! An invocation goes through the crate in the order of its modules: the event is read ([`event`]), its records are
-//! decoded and deaggregated, the [processor](RecordProcessor) is called with each [user record](Record), and the
-//! [response](BatchResponse) is made. [`Handler`] is all of that as a [`tower::Service`]; [`run`] is a whole function.
+//! [`run`] is a whole function, and [`Handler`] its core as a [`tower::Service`]. The crate's folders: `lambda` is the outside
+//! (the function, its runtime, logs and metrics), [`event`] reads Lambda's JSON, `batch` decodes, deaggregates and calls the
+//! `processor` with each user `record`, in order, [`journal`] and [`checkpoint`] keep what became of them in a store (both use
+//! `aws`), `invocation` has the time, and `options` says which of it is used.
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-mod sequence_number;
-mod alarm;
-mod clock;
 #[cfg(feature = "dynamodb")]
-mod dynamodb;
+mod aws;
+mod batch;
 pub mod checkpoint;
-pub mod journal;
-mod options;
 pub mod event;
-mod raw_event;
 mod invocation;
-mod record;
-mod json_mismatch;
-mod payload;
-mod process_error;
+pub mod journal;
+mod lambda;
+mod options;
 mod processor;
-mod counts;
-mod buffer;
-mod payloads;
-mod prior;
-mod deadline;
-mod failures;
-mod engine;
-mod response;
-mod mirror;
-mod passed_records;
-mod retry_journal;
-mod batch_journal;
-mod emf;
-mod metrics;
-mod handler;
-mod logs;
-mod thread_per_invocation;
-mod function;
+mod record;
 
 pub use kpl_deaggregation::InvalidFramePolicy;
 pub use lambda_runtime::{Context, Error, LambdaEvent, tracing};
 
-pub use alarm::Alarm;
-pub use clock::{Clock, SystemClock};
-pub use counts::Counts;
-pub use event::{Event, EventError, EventMode, KinesisRecord};
-pub use function::{Function, run};
-pub use handler::{Handler, HandlerError};
-pub use json_mismatch::JsonMismatch;
-pub use logs::init_logs;
-pub use metrics::{EmbeddedMetricsFuture, EmbeddedMetricsLayer, EmbeddedMetricsService};
+pub use batch::{counts::Counts, response::BatchResponse};
+pub use event::{
+    Event, EventError, EventMode, KinesisRecord,
+    sequence_number::{ExtendedSequenceNumber, SequenceNumber, SequenceNumberError},
+};
+pub use invocation::{
+    alarm::Alarm,
+    clock::{Clock, SystemClock},
+};
+pub use lambda::{
+    function::{Function, run},
+    handler::{Handler, HandlerError},
+    logs::init_logs,
+    metrics::{EmbeddedMetricsFuture, EmbeddedMetricsLayer, EmbeddedMetricsService},
+    raw_event::{RawEvent, RawEventLayer, RawEventService},
+};
 pub use options::{JournalOptions, MirrorOptions, Options, OptionsBuilder, OptionsError, QuarantineOptions};
-pub use payload::{JsonErrorKind, PayloadError};
-pub use process_error::{BoxError, Classify, ProcessError, permanent, retryable};
-pub use processor::RecordProcessor;
-pub use raw_event::{RawEvent, RawEventLayer, RawEventService};
-pub use record::{OwnedRecord, Record};
-pub use response::BatchResponse;
-pub use sequence_number::{ExtendedSequenceNumber, SequenceNumber, SequenceNumberError};
+pub use processor::{
+    RecordProcessor,
+    process_error::{BoxError, Classify, ProcessError, permanent, retryable},
+};
+pub use record::{
+    OwnedRecord, Record,
+    json_mismatch::JsonMismatch,
+    payload::{JsonErrorKind, PayloadError},
+};

@@ -4,6 +4,7 @@
 //! shard, so that a KCL application can go on from it, a new mapping can start from it, and a replay has a bound.
 //! [`Handler`](crate::Handler) writes it once for each invocation, after the records, through a [`CheckpointStore`].
 
+pub(crate) mod mirror;
 mod position;
 mod outcome;
 mod row;
@@ -21,7 +22,7 @@ pub use position::CheckpointPosition;
 pub use row::{LeaseRows, Row, RowCheckpoint, UnreadableLease};
 
 #[cfg(feature = "dynamodb")]
-pub use crate::dynamodb::StoreFault;
+pub use crate::aws::StoreFault;
 
 /// What an invocation has to say about its shard: everything up to a position is processed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

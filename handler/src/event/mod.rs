@@ -2,6 +2,7 @@
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html>
 
+pub(crate) mod sequence_number;
 mod error;
 mod scalar;
 mod read;

@@ -6,6 +6,10 @@
 //! were given up, whole, in the quarantine. [`Handler`](crate::Handler) reads it once for each invocation, and writes it
 //! when a batch stops or passes what has stopped before, through a [`JournalStore`].
 
+pub(crate) mod batch_journal;
+pub(crate) mod passed_records;
+pub(crate) mod prior;
+pub(crate) mod retry_journal;
 mod shard;
 mod user_record_id;
 mod done_set;
@@ -37,7 +41,7 @@ pub use user_record_id::{ContentHash, UserRecordId, UserRecordIdError};
 
 use crate::SequenceNumber;
 #[cfg(feature = "dynamodb")]
-pub use crate::dynamodb::StoreFault;
+pub use crate::aws::StoreFault;
 
 /// A range of a shard's entries, and optionally some entries before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

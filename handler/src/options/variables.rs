@@ -177,7 +177,7 @@ type Stores = (Option<Arc<dyn CheckpointStore>>, Option<Arc<dyn JournalStore>>);
 /// Both over the same connection.
 #[cfg(feature = "dynamodb")]
 fn stores(checkpoint_table: Option<String>, journal_table: Option<String>) -> Result<Stores, OptionsError> {
-    use crate::{checkpoint::DynamoDbCheckpoints, dynamodb::Connection, journal::DynamoDbJournal};
+    use crate::{aws::Connection, checkpoint::DynamoDbCheckpoints, journal::DynamoDbJournal};
 
     let connection = Arc::new(Connection::default());
     let checkpoints = checkpoint_table.map(|table| -> Arc<dyn CheckpointStore> {

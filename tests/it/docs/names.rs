@@ -67,7 +67,8 @@ fn the_readme_has_the_version_of_rust() {
 
 #[test]
 fn the_docs_have_a_row_for_every_metric() {
-    let code = fs::read_to_string(repository().join("handler/src/metrics.rs")).expect("the code is there");
+    let code =
+        fs::read_to_string(repository().join("handler/src/lambda/metrics.rs")).expect("the code is there");
     let counters = code.lines().filter_map(|line| line.trim().strip_prefix("(\"")?.split('"').next());
     let mut recorded: BTreeSet<&str> = counters.collect();
     let histograms = ["AggregationRatio", "BehindLatestMs"];

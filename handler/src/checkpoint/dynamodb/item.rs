@@ -1,8 +1,8 @@
 use std::{collections::HashMap, sync::LazyLock};
 
 use crate::{
+    aws::{Item, Unreadable, number, text, unreadable},
     checkpoint::{CheckpointError, Row, RowCheckpoint},
-    dynamodb::{Item, Unreadable, number, text, unreadable},
 };
 
 /// What an answer without an item is taken for.

@@ -14,7 +14,7 @@ use aws_sdk_dynamodb::Client;
 use tokio::runtime;
 
 use super::{Checkpoint, CheckpointError, CheckpointFuture, CheckpointStore, LeaseRows};
-use crate::dynamodb::Connection;
+use crate::aws::Connection;
 
 /// A lease table in DynamoDB: HASH key `leaseKey` (text), no sort key.
 ///

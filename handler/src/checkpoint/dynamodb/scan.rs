@@ -2,8 +2,8 @@ use aws_sdk_dynamodb::Client;
 
 use super::item;
 use crate::{
+    aws::{Item, StoreFault, text, unreadable},
     checkpoint::{CheckpointError, LeaseRows, UnreadableLease},
-    dynamodb::{Item, StoreFault, text, unreadable},
 };
 
 /// Reads all leases of a table.

@@ -5,8 +5,8 @@ use aws_sdk_dynamodb::{
 
 use super::item;
 use crate::{
+    aws::{Item, StoreFault, number_value, text_value, unreadable},
     checkpoint::{Checkpoint, CheckpointError, Outcome},
-    dynamodb::{Item, StoreFault, number_value, text_value, unreadable},
 };
 
 /// Sequence numbers are text in the table, whose order is that of integers only among texts of the same length. A number

@@ -1,5 +1,5 @@
 use crate::{
-    dynamodb::{Item, Unreadable, text, unreadable},
+    aws::{Item, Unreadable, text, unreadable},
     journal::{ItemKey, UnreadableItem},
 };
 

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     SequenceNumber,
-    dynamodb::{Connection, StoreFault},
+    aws::{Connection, StoreFault},
 };
 pub use quarantine_reader::{QuarantinePage, QuarantineReader};
 

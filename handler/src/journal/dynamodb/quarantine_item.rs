@@ -8,7 +8,7 @@ use super::{
     key_attributes::{self, PARTITION_KEY, SORT_KEY, sort_key, unreadable_item},
 };
 use crate::{
-    dynamodb::{Item, Unreadable, number, number_value, text, text_value, unreadable},
+    aws::{Item, Unreadable, number, number_value, text, text_value, unreadable},
     journal::{
         ContentHash, ItemKey, MAX_ITEM_PAYLOAD_BYTES, QuarantineReason, QuarantinedContent,
         QuarantinedRecord, UnreadableItem, UserRecordId,

@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use super::{key, quarantine_item::Assembly, read};
 use crate::{
     Clock, SystemClock,
-    dynamodb::{Connection, text_value},
+    aws::{Connection, text_value},
     journal::{JournalError, JournalShard, QuarantinedRecord, UnreadableItem},
 };
 

@@ -16,7 +16,7 @@ use super::{
     state_item,
 };
 use crate::{
-    dynamodb::{Connection, Item, number, text, text_value, unreadable},
+    aws::{Connection, Item, number, text, text_value, unreadable},
     journal::{
         ItemKey, JournalEntries, JournalError, JournalShard, QuarantinedRecord, StateKind, StateRange,
     },

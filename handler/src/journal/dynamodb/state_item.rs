@@ -12,7 +12,7 @@ use super::{
     key_attributes::{PARTITION_KEY, SORT_KEY, sort_key},
 };
 use crate::{
-    dynamodb::{Item, Unreadable, number, number_value, text, text_value, unreadable},
+    aws::{Item, Unreadable, number, number_value, text, text_value, unreadable},
     journal::{DoneSet, Progress, RecordState, UserRecordId},
 };
 

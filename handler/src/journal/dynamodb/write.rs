@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     SequenceNumber,
-    dynamodb::{Connection, is_cancelled_for_now, number_value, text_value, until_not_throttled},
+    aws::{Connection, is_cancelled_for_now, number_value, text_value, until_not_throttled},
     journal::{
         ItemKey, JournalError, JournalShard, JournalWrite, QuarantinedRecord, RecordState, StateKind,
         WriteOutcome,

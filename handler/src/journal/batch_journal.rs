@@ -11,17 +11,17 @@ use tokio::time::Instant;
 
 use crate::{
     SequenceNumber,
-    engine::{Ledger, Place, Stop, content_id},
+    batch::failures::{Failures, Waiting},
+    batch::payloads::Payloads,
+    batch::{Ledger, Place, Stop, content_id},
     event::KinesisRecord,
-    failures::{Failures, Waiting},
     invocation::Invocation,
+    journal::prior::{Prior, PriorRecord},
+    journal::retry_journal::{RetryJournal, in_time, is_stored, write_id},
     journal::{
         DoneSet, JournalError, JournalShard, JournalWrite, Progress, QuarantinedRecord, RecordState,
         StateKind, StateRange, UserRecordId, WriteOutcome,
     },
-    payloads::Payloads,
-    prior::{Prior, PriorRecord},
-    retry_journal::{RetryJournal, in_time, is_stored, write_id},
 };
 
 /// Who else writes an entry: one zombie, or a few. Each of them writes a batch's stop once.

@@ -6,7 +6,7 @@ use kpl_deaggregation::{UserRecord, reframe};
 
 use crate::{
     Options, Record, SequenceNumber,
-    engine::{Failure, Ledger, Place, Stop, content_id},
+    batch::{Failure, Ledger, Place, Stop, content_id},
     event::{KinesisRecord, UnreadableRecord},
     invocation::Invocation,
     journal::{

@@ -11,8 +11,8 @@ use tokio::time::timeout_at;
 
 use crate::{
     Options,
+    batch::Ledger,
     checkpoint::{Checkpoint, CheckpointError, CheckpointPosition, CheckpointStore, Outcome},
-    engine::Ledger,
     event::{Event, EventMode, KinesisRecord},
     invocation::Invocation,
 };
@@ -205,7 +205,7 @@ fn whole_text(error: &CheckpointError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Place;
+    use crate::batch::Place;
 
     /// An event with these sequence numbers.
     fn event(numbers: &[u64], is_enhanced_fan_out: bool) -> Event<'static> {

@@ -3,7 +3,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::{Record, json_mismatch::JsonMismatch};
+use crate::{Record, record::json_mismatch::JsonMismatch};
 
 /// A payload that is not what the processor expects: a permanent error, because no retry changes a payload.
 ///

@@ -1,3 +1,8 @@
+//! A user record as a processor gets it, its payload and its position.
+
+pub(crate) mod json_mismatch;
+pub(crate) mod payload;
+
 use std::{
     borrow::Cow,
     fmt,

@@ -1,3 +1,9 @@
+//! One call of the function: its ID, its time, and the deadline guard.
+
+pub(crate) mod alarm;
+pub(crate) mod clock;
+pub(crate) mod deadline;
+
 use std::{
     borrow::Cow,
     error::Error,

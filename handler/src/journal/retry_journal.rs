@@ -6,12 +6,12 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     Counts, Options, SequenceNumber,
-    batch_journal::BatchJournal,
+    batch::failures::FailureRules,
     event::{Event, EventMode},
-    failures::FailureRules,
     invocation::Invocation,
+    journal::batch_journal::BatchJournal,
+    journal::passed_records::PassedRecords,
     journal::{JournalEntries, JournalError, JournalShard, JournalStore, RecordState, StateKind, StateRange},
-    passed_records::PassedRecords,
 };
 
 /// How many entries one invocation moves to the holes at most. The next one moves more.

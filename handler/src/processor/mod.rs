@@ -1,3 +1,7 @@
+//! The user's part: a processor of user records, and its errors.
+
+pub(crate) mod process_error;
+
 use crate::{ProcessError, Record};
 
 /// What happens to one user record. Async functions and async closures of the right shape are processors.

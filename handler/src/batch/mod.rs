@@ -1,6 +1,12 @@
 //! The way of one batch: Kinesis records are decoded, deaggregated, and their user records processed in order, until
 //! the end, the first failure that the quarantine does not take, or the deadline.
 
+pub(crate) mod buffer;
+pub(crate) mod counts;
+pub(crate) mod failures;
+pub(crate) mod payloads;
+pub(crate) mod response;
+
 use std::{any::Any, future::Future, iter, panic::AssertUnwindSafe};
 
 use futures_util::FutureExt;
@@ -10,14 +16,14 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     Counts, ProcessError, Record, RecordProcessor,
-    deadline::DeadlineCheck,
+    batch::failures::{Failures, Next, WHOLE_KINESIS_RECORD},
+    batch::payloads::Payloads,
     event::{KinesisRecord, UnreadableRecord},
-    failures::{Failures, Next, WHOLE_KINESIS_RECORD},
     invocation::Invocation,
+    invocation::deadline::DeadlineCheck,
+    journal::prior::Prior,
     journal::{ContentHash, UserRecordId},
-    payloads::Payloads,
-    prior::Prior,
-    process_error::without_quoted_values,
+    processor::process_error::without_quoted_values,
 };
 
 /// What a batch is processed with.

@@ -20,9 +20,9 @@ use tower::{Layer, Service};
 
 use crate::{
     Clock, Counts, SystemClock,
-    emf::{self, EmbeddedMetrics, RecordedInvocation, Values},
     event::{Event, EventMode, KinesisRecord},
     invocation::Invocation,
+    lambda::emf::{self, EmbeddedMetrics, RecordedInvocation, Values},
 };
 
 /// Of all metrics.

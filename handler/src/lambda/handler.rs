@@ -8,17 +8,17 @@ use tracing::Instrument;
 
 use crate::{
     BatchResponse, Counts, EventError, EventMode, Options, RawEvent, RecordProcessor, SequenceNumber,
-    batch_journal::BatchJournal,
-    buffer::BufferPool,
-    engine::{self, Batch, Ledger, Stop},
+    batch::buffer::BufferPool,
+    batch::failures::{Failures, Next},
+    batch::payloads::{self, Payloads},
+    batch::{self, Batch, Ledger, Stop},
+    checkpoint::mirror::{Mirror, Mirrored},
     event::{Event, KinesisRecord},
-    failures::{Failures, Next},
     invocation::Invocation,
-    metrics,
-    mirror::{Mirror, Mirrored},
-    payloads::{self, Payloads},
-    prior::Prior,
-    retry_journal::RetryJournal,
+    journal::batch_journal::BatchJournal,
+    journal::prior::Prior,
+    journal::retry_journal::RetryJournal,
+    lambda::metrics,
 };
 
 /// Makes a Lambda function's handler out of a [`RecordProcessor`].
@@ -214,7 +214,7 @@ impl<P: RecordProcessor> Handler<P> {
                 invocation: &invocation,
                 prior: journal.as_ref().map_or(&nothing, |journal| journal.prior()),
             };
-            let process = engine::process_batch(processor, batch, &mut payloads, &mut failures, &mut ledger);
+            let process = batch::process_batch(processor, batch, &mut payloads, &mut failures, &mut ledger);
             let result = process.instrument(span!("process")).await;
             if let Some(journal) = journal.as_mut().filter(|_| failures.has_waiting()) {
                 let write = journal.write_failures(&mut failures, &mut ledger);

@@ -1,0 +1,9 @@
+//! Everything that knows Lambda: a whole function, the service that handles an event, the event's bytes, logs and metrics.
+
+mod emf;
+pub(crate) mod function;
+pub(crate) mod handler;
+pub(crate) mod logs;
+pub(crate) mod metrics;
+pub(crate) mod raw_event;
+mod thread_per_invocation;
