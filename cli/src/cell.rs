@@ -59,7 +59,7 @@ pub(crate) fn short_number(number: &SequenceNumber) -> String {
     }
 }
 
-/// How many columns of a terminal such text takes.
+/// Returns the number of terminal columns that such text takes.
 pub(crate) fn width(text: &str) -> usize {
     if text.is_ascii() {
         return text.len();
@@ -79,7 +79,7 @@ pub(crate) fn hex(data: &[u8], max_width: usize) -> String {
     text(&shown, max_width)
 }
 
-/// Of the control characters, text has those for white space and for colours.
+/// Returns whether text has this control character: for white space and for colours.
 fn is_of_text(char: char) -> bool {
     !char.is_control() || matches!(char, '\t' | '\n' | '\r' | '\u{1b}')
 }

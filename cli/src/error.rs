@@ -11,7 +11,7 @@ use crate::{
     target::TargetError,
 };
 
-/// How a command ended that could do its work.
+/// The outcome of a command that could do its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// All of it.
@@ -64,7 +64,7 @@ pub(crate) enum Error {
     NoStream(#[source] AwsError),
     #[error("the stream has no shard {shard_id}")]
     NoShard { shard_id: String },
-    /// What the command line's own rules cannot tell.
+    /// A wrong combination of arguments that the command line's own rules cannot express.
     #[error("{0}")]
     Usage(String),
     #[error("cannot write to {}", path.display())]
@@ -178,7 +178,7 @@ pub(crate) fn chain(error: &dyn error::Error) -> String {
     text
 }
 
-/// What is wrong with JSON, without the place: for a part of an input, whose own lines count from one.
+/// Describes an error in JSON without the place: for a part of an input, whose own lines count from one.
 pub(crate) fn json_fault(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.rsplit_once(" at line ").map_or(text.as_str(), |(fault, _)| fault).to_owned()

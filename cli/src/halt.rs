@@ -20,7 +20,7 @@ impl Halt {
         self.changed.notify_waiters();
     }
 
-    /// `None` if there shall be no further invocation.
+    /// Begins an invocation; `None` if there shall be no further one.
     pub(crate) fn enter(&self) -> Option<InFlight<'_>> {
         if self.is_asked_for.get() {
             return None;

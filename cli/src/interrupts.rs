@@ -2,7 +2,7 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What can end a run from outside.
+/// A signal that ends a run.
 #[derive(Debug)]
 pub(crate) struct Interrupts {
     interrupt: Signal,

@@ -51,7 +51,7 @@ pub(crate) enum Deletion {
     Failed(String),
 }
 
-/// Which shards of a table are meant: all that fit.
+/// A filter of a table's shards: all that fit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ShardFilter {
     pub(crate) application: Option<String>,
@@ -228,7 +228,7 @@ impl ShardFilter {
     }
 }
 
-/// For people.
+/// Describes the filter for people.
 impl fmt::Display for ShardFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ShardFilter { application, stream, shard_id } = self;

@@ -12,7 +12,7 @@ use crate::arrival::Arrival;
 pub(crate) struct KinesisRecord<'a> {
     /// As the input has it, which need not be a legal one.
     pub(crate) sequence_number: Option<Cow<'a, str>>,
-    /// Where the KCL has taken the record out of an aggregate.
+    /// Position in the aggregate from which the KCL has taken the record.
     pub(crate) sub_sequence_number: Option<u64>,
     pub(crate) partition_key: Option<Cow<'a, str>>,
     /// Only a request to put records tells it.

@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr};
 
-/// `s3://BUCKET/PREFIX`
+/// A prefix of objects, as `s3://BUCKET/PREFIX`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ObjectPrefix {
     pub(crate) bucket: String,

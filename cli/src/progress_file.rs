@@ -14,7 +14,7 @@ use thiserror::Error;
 /// Longest line: a run that names thousands of shards.
 const MAX_LINE_BYTES: u64 = 1024 * 1024;
 
-/// How far a run has come, in a file, so that the next one goes on from there: a JSON line for each step.
+/// The progress of a run, in a file, so that the next one goes on from there: a JSON line for each step.
 ///
 /// The operating system has a line when [`note`](Self::note) returns, so a process that is killed loses none. Only its
 /// owner may read the file: it names streams, functions and records.
@@ -31,7 +31,7 @@ pub(crate) struct ProgressFile {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Head {
-    /// What was asked for.
+    /// Description of the run.
     run: String,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Where only that something was noted matters.
+    /// Returns a place for entries of which only the existence matters.
     pub(crate) fn nowhere() -> Self {
         Self::whole("0".parse().expect("a digit"))
     }
@@ -179,7 +179,7 @@ impl ProgressFile {
         Ok(())
     }
 
-    /// What was done is settled: the next run shall not know of it, should it come again.
+    /// Forgets an entry that is settled: the next run shall not know of it, should it come again.
     pub(crate) fn forget(&mut self, of: &str) -> Result<(), ProgressError> {
         self.append(&Line { of: of.to_owned(), through: None, sub: None })
     }
@@ -206,7 +206,7 @@ fn to_line(value: &impl Serialize) -> Vec<u8> {
     text
 }
 
-/// Where programs keep what shall outlive them, by the XDG base directory specification. Each run has a file of its own.
+/// Returns the path of a run's file in the XDG state directory, where programs keep what shall outlive them.
 fn default_path(run: &str) -> Result<PathBuf, ProgressError> {
     let of = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let state = of("XDG_STATE_HOME").or_else(|| Some(of("HOME")?.join(".local/state")));

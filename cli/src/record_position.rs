@@ -7,7 +7,7 @@ use kinesis_handler::{SequenceNumber, journal::UserRecordId};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RecordPosition {
     pub(crate) sequence_number: SequenceNumber,
-    /// `None`: all of them.
+    /// User record; absent for all of them.
     pub(crate) id: Option<UserRecordId>,
 }
 

@@ -54,7 +54,7 @@ impl Stranded {
 /// A source of the limits that say how long the event source mappings retry.
 #[derive(Debug)]
 pub(crate) enum Retries {
-    /// Nothing is known: only entries of closed shards are stranded.
+    /// No age is known: only entries of closed shards are stranded.
     Unknown,
     /// The maximum record age for every stream.
     MaxAge(Duration),
@@ -65,7 +65,7 @@ pub(crate) enum Retries {
 /// The limits of all mappings from one stream to a function.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Limits {
-    /// `None` if one of them has no maximum age, or none is known.
+    /// Greatest maximum age; absent if one of them has none, or none is known.
     max_age: Option<Duration>,
     /// Whether one of them retries until the record leaves the stream.
     is_endless: bool,

@@ -66,7 +66,7 @@ impl StreamArn {
         self.text.rsplit_once('/').map_or("", |(_, name)| name)
     }
 
-    /// Where the stream is, such as `us-east-1`.
+    /// Returns the region of the stream, such as `us-east-1`.
     pub(crate) fn region(&self) -> &str {
         &self.region
     }

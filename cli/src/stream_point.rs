@@ -11,7 +11,7 @@ pub(crate) enum StreamPoint {
     TrimHorizon,
     /// Behind the newest record there is now.
     Tip,
-    /// Where the checkpoint mirror stands.
+    /// The position of the checkpoint mirror.
     Checkpoint,
     /// When the stream received a record.
     Time(Arrival),

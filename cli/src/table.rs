@@ -2,13 +2,13 @@ use std::io::{self, Write};
 
 use crate::cell;
 
-/// Between columns.
+/// Spaces between columns.
 const GAP: usize = 2;
 
-/// How many rows are kept to see how wide the columns must be. A later row that is wider moves the rest of its line.
+/// Number of rows that are kept to see how wide the columns must be. A later row that is wider moves the rest of its line.
 pub(crate) const SAMPLE_ROWS: usize = 1000;
 
-/// How much output is gathered before it is written.
+/// Output that is gathered before it is written, in bytes.
 const WRITE_BYTES: usize = 64 * 1024;
 
 /// A column that is as wide as its cells need it.
@@ -23,7 +23,7 @@ pub(crate) struct Column {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LastColumn {
     pub(crate) heading: &'static str,
-    /// How wide it is if it need not fit a terminal.
+    /// Width if it need not fit a terminal.
     pub(crate) width: usize,
     /// Less would say nothing, even if lines of the terminal then wrap.
     pub(crate) min_width: usize,
@@ -41,7 +41,7 @@ pub(crate) struct Row {
 pub(crate) enum LastCell {
     /// Cut if it is too wide.
     Cut(String),
-    /// Never cut.
+    /// A cell that is never cut.
     Whole(String),
 }
 
@@ -57,7 +57,7 @@ pub(crate) struct Table<W> {
     widths: Option<Vec<usize>>,
 }
 
-/// How wide standard output is, if it is a terminal.
+/// Returns the width of standard output, if it is a terminal.
 pub(crate) fn terminal_width() -> Option<usize> {
     terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| width.0.into())
 }
@@ -81,7 +81,7 @@ impl<W: Write> Table<W> {
         }
     }
 
-    /// Where it is written: for what takes the table's place.
+    /// Returns the output, for what takes the table's place.
     pub(crate) fn output(&mut self) -> &mut W {
         &mut self.output
     }

@@ -17,7 +17,7 @@ const DEFAULT_SIZE_LIMIT_BYTES: usize = 1024 * 1024;
 /// Longest partition key that Kinesis takes, in Unicode code points.
 const MAX_PARTITION_KEY_CHARS: usize = 256;
 
-/// Which user records may share a Kinesis record.
+/// A rule for user records that may share a Kinesis record.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Grouping {
     /// Those with the same partition key (and explicit hash key). They share a shard whatever the stream looks like.
@@ -27,13 +27,13 @@ pub enum Grouping {
     ShardRanges(Vec<HashKeyRange>),
 }
 
-/// How an [`Aggregator`] works.
+/// The options of an [`Aggregator`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AggregatorOptions {
     /// Largest Kinesis record in bytes, data and partition key together, as Kinesis counts. Default 1 MiB, at most
     /// [`MAX_SIZE_LIMIT_BYTES`].
     pub size_limit_bytes: usize,
-    /// Which user records may share a Kinesis record. By default those with the same partition key.
+    /// Rule for user records that may share a Kinesis record. By default those with the same partition key do.
     pub grouping: Grouping,
 }
 
@@ -94,7 +94,7 @@ pub struct Aggregator {
     size_limit_bytes: usize,
     grouping: Grouping,
     open: HashMap<Group, Batch>,
-    /// How many Kinesis records were opened so far.
+    /// Number of Kinesis records that were opened so far.
     opened: u64,
 }
 

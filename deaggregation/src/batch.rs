@@ -8,10 +8,10 @@ use crate::{
     message::{AggregatedRecord, Record},
 };
 
-/// What the KPL gives its aggregates as partition key; the explicit hash key decides about the shard.
+/// The partition key that the KPL gives its aggregates; the explicit hash key decides about the shard.
 const AGGREGATE_PARTITION_KEY: &str = "a";
 
-/// What the user records of a Kinesis record have in common.
+/// The properties that the user records of a Kinesis record share.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Group {
     PartitionKey(String, Option<String>),
@@ -59,7 +59,7 @@ impl Batch {
         self.partition_key.len() + frame::FRAMING_BYTES + self.message_bytes + self.added_bytes(user_record)
     }
 
-    /// What the user record adds to the encoded message: itself, and its keys where they are new.
+    /// Returns the bytes that the user record adds to the encoded message: itself, and its keys where they are new.
     fn added_bytes(&self, user_record: &UserRecordInput<'_>) -> usize {
         let partition_key = user_record.partition_key.as_bytes();
         let (partition_key_index, partition_key_bytes) = place(&self.partition_keys, partition_key);

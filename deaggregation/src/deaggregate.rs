@@ -4,7 +4,7 @@ use crate::{
     walk::{self, KeyTables, ResolvedRecords},
 };
 
-/// What becomes of a Kinesis record with the right magic number and MD5 digest but illegal content.
+/// The treatment of a Kinesis record with the right magic number and MD5 digest but malformed content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum InvalidFramePolicy {
     /// It is an error: the caller fails the Kinesis record. Nothing is lost, nothing is guessed.
@@ -16,7 +16,7 @@ pub enum InvalidFramePolicy {
     Skip,
 }
 
-/// What a Kinesis record turned out to hold.
+/// The content of a Kinesis record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
     /// One plain user record: no magic number, or at most 20 bytes.
@@ -144,7 +144,7 @@ enum Source<'a, 't> {
 }
 
 impl UserRecords<'_, '_> {
-    /// What the Kinesis record turned out to hold.
+    /// Returns the content that the Kinesis record turned out to have.
     pub fn content(&self) -> Content {
         self.content
     }

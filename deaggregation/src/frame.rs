@@ -1,14 +1,14 @@
-//! What tells an aggregated record from a plain one.
+//! The marks that distinguish an aggregated record from a plain one.
 
 use md5::{Digest, Md5};
 
 const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
 const DIGEST_BYTES: usize = 16;
 
-/// What framing adds to the protobuf message, in bytes.
+/// Length of the framing around the protobuf message, in bytes.
 pub(crate) const FRAMING_BYTES: usize = MAGIC.len() + DIGEST_BYTES;
 
-/// Where the protobuf message starts in the data.
+/// Offset of the protobuf message in the data.
 pub(crate) const MESSAGE_OFFSET: usize = MAGIC.len();
 
 /// Data that looks like an aggregated record: the magic number, something behind it, and room for a digest.
@@ -21,7 +21,7 @@ pub(crate) struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// `None` is a plain record.
+    /// Returns the message of an aggregated record; `None` for a plain record.
     #[inline]
     pub(crate) fn detect(data: &'a [u8]) -> Option<Self> {
         let (message, digest) = data.strip_prefix(&MAGIC)?.split_last_chunk()?;

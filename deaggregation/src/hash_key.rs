@@ -3,7 +3,7 @@
 use md5::{Digest, Md5};
 use thiserror::Error;
 
-/// `None` unless the text is ASCII digits and the number below 2^128.
+/// Parses a hash key; `None` unless the text is ASCII digits and the number below 2^128.
 pub(crate) fn parse(text: &[u8]) -> Option<u128> {
     // The standard parser also takes a leading plus sign.
     let digits =

@@ -1,4 +1,4 @@
-//! What goes into the aggregator and what comes out of it.
+//! Input and output of the aggregator.
 
 use std::fmt;
 
@@ -23,13 +23,13 @@ impl<'a> UserRecordInput<'a> {
 /// A Kinesis record to be put into a stream, in the terms of `PutRecord`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KinesisRecordInput {
-    /// `PartitionKey`
+    /// Partition key of the Kinesis record: `PartitionKey`.
     pub partition_key: String,
-    /// `ExplicitHashKey`
+    /// Explicit hash key of the Kinesis record: `ExplicitHashKey`.
     pub explicit_hash_key: Option<String>,
     /// `Data`: a frame, or the data of the only user record.
     pub data: Vec<u8>,
-    /// How many user records it holds, at least one.
+    /// Number of user records in it, at least one.
     pub user_records: usize,
 }
 

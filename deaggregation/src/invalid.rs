@@ -18,19 +18,19 @@ pub enum InvalidFrame {
     /// The message ends inside a varint.
     #[error("byte {offset}: varint is cut off")]
     TruncatedVarint {
-        /// Where the varint starts.
+        /// Start of the varint.
         offset: usize,
     },
     /// A varint has more than ten bytes.
     #[error("byte {offset}: varint is longer than 10 bytes")]
     OverlongVarint {
-        /// Where the varint starts.
+        /// Start of the varint.
         offset: usize,
     },
     /// A field's tag does not fit into 32 bits.
     #[error("byte {offset}: field tag {tag} exceeds 32 bits")]
     TagOutOfRange {
-        /// Where the tag starts.
+        /// Start of the tag.
         offset: usize,
         /// The tag's value.
         tag: u64,
@@ -38,13 +38,13 @@ pub enum InvalidFrame {
     /// A field has the number zero.
     #[error("byte {offset}: field number 0 is illegal")]
     FieldNumberZero {
-        /// Where the tag starts.
+        /// Start of the tag.
         offset: usize,
     },
     /// A field has wire type 6 or 7, which protobuf does not define.
     #[error("byte {offset}: wire type {wire_type} is not defined")]
     UndefinedWireType {
-        /// Where the tag starts.
+        /// Start of the tag.
         offset: usize,
         /// The wire type.
         wire_type: u8,
@@ -52,17 +52,17 @@ pub enum InvalidFrame {
     /// A value is longer than what is left of the message that holds it.
     #[error("byte {offset}: length {length} runs past the end of the message (remaining: {remaining})")]
     TruncatedValue {
-        /// Where the value starts.
+        /// Start of the value.
         offset: usize,
         /// Length that the value should have, in bytes.
         length: u64,
-        /// What is left of the message, in bytes.
+        /// Length of the rest of the message, in bytes.
         remaining: usize,
     },
     /// A group ends that was not begun, or another than the innermost one.
     #[error("byte {offset}: end of group {field_number} without its start")]
     UnmatchedEndGroup {
-        /// Where the tag starts.
+        /// Start of the tag.
         offset: usize,
         /// Number of the group's field.
         field_number: u32,
@@ -70,9 +70,9 @@ pub enum InvalidFrame {
     /// Groups are nested deeper than 100 levels.
     #[error("byte {offset}: groups are nested deeper than {limit} levels")]
     GroupsTooDeep {
-        /// Where the tag of the group that is one too many starts.
+        /// Start of the tag of the group that is one too many.
         offset: usize,
-        /// The limit.
+        /// Nesting that is allowed.
         limit: usize,
     },
     /// A user record has no partition key index.
@@ -90,7 +90,7 @@ pub enum InvalidFrame {
     /// The keys of all user records together have more bytes than the deaggregator allows, because many refer to a long one.
     #[error("keys of the user records have more than {limit} bytes in all")]
     TooManyKeyBytes {
-        /// The limit.
+        /// Sum that is allowed.
         limit: u64,
     },
     /// A user record refers to a key that the frame does not have.
@@ -98,7 +98,7 @@ pub enum InvalidFrame {
     IndexOutOfRange {
         /// Position in the frame.
         user_record: u64,
-        /// Which of the two key tables.
+        /// Key table that is meant.
         table: Table,
         /// The index, zero-based.
         index: u64,
@@ -110,9 +110,9 @@ pub enum InvalidFrame {
 /// One of the two key tables of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Table {
-    /// `partition_key_table`
+    /// The table of partition keys: `partition_key_table`.
     PartitionKey,
-    /// `explicit_hash_key_table`
+    /// The table of explicit hash keys: `explicit_hash_key_table`.
     ExplicitHashKey,
 }
 

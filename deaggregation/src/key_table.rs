@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-/// Where each key stands in the key table of a frame in the making. Keys stand in the order in which they were first
+/// The position of each key in the key table of a frame in the making. Keys have the order in which they were first
 /// seen.
 #[derive(Debug, Default)]
 pub(crate) struct KeyTable {
@@ -12,12 +12,12 @@ impl KeyTable {
         self.indices.len() as u64
     }
 
-    /// `None` if it is not there yet.
+    /// Returns the index of a key, if the table has it.
     pub(crate) fn position(&self, key: &[u8]) -> Option<u64> {
         self.indices.get(key).copied()
     }
 
-    /// Where it stands; it is added to `table` if it is not there yet.
+    /// Returns the index of a key, which is added to `table` if it is new.
     pub(crate) fn index_of(&mut self, key: &[u8], table: &mut Vec<Vec<u8>>) -> u64 {
         if let Some(index) = self.position(key) {
             return index;

@@ -2,7 +2,7 @@ use std::{borrow::Cow, fmt};
 
 use crate::{HashKeyRange, hash_key};
 
-/// What a producer handed to the KPL, or a plain Kinesis record as it is.
+/// A user record that a producer handed to the KPL, or a plain Kinesis record as it is.
 ///
 /// Borrows from the Kinesis record. Its `Debug` shows the data's length, not the data, so that it can be logged.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl<'a> UserRecord<'a> {
         self.explicit_hash_key.map(String::from_utf8_lossy)
     }
 
-    /// Where the user record lies in the hash key space: its explicit hash key, else the MD5 digest of its partition
+    /// Returns the position of the user record in the hash key space: its explicit hash key, else the MD5 digest of its partition
     /// key as a big-endian number.
     ///
     /// `None` if the explicit hash key is not a decimal number below 2^128.

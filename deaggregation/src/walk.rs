@@ -17,7 +17,7 @@ use crate::{
     wire::{Span, Value},
 };
 
-/// Where the keys of a frame lie. Kept between frames, so that a new frame needs no new allocation.
+/// The positions of the keys of a frame. Kept between frames, so that a new frame needs no new allocation.
 #[derive(Debug, Default)]
 pub(crate) struct KeyTables {
     partition_keys: Vec<KeySpan>,

@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// How often each order has met the outage.
+/// Number of times that each order has met the outage.
 static MET: Mutex<Option<HashMap<String, u32>>> = Mutex::new(None);
 
 /// Whether an order that is to meet the outage this many times meets it now. This process remembers; another one starts

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use thiserror::Error;
 
-/// What an invocation came to, as the mapping learns it.
+/// The result of an invocation, as the mapping learns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// The function returned; these bytes are its response, hopefully JSON.
@@ -30,7 +30,7 @@ pub enum FunctionError {
     /// The environment ended before it answered.
     #[error("crashed: {how}")]
     Crash {
-        /// How it ended, such as its exit status.
+        /// Description of the end, such as the exit status.
         how: String,
     },
     /// The function has answered, but the answer got lost.

@@ -1,4 +1,4 @@
-//! What a lane has to deliver, and what becomes of it (rules 10 and 15 to 22). Pure: times go in, decisions come out.
+//! The backlog of a lane and its changes (rules 10 and 15 to 22). Pure: times go in, decisions come out.
 
 use std::collections::VecDeque;
 
@@ -24,7 +24,7 @@ pub(crate) struct Backlog {
     batches: VecDeque<Batch>,
 }
 
-/// What an answer has settled.
+/// The records that an answer has settled.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Settlement {
     /// Records that are done.
@@ -113,7 +113,7 @@ impl Backlog {
         }
     }
 
-    /// What the answer to the first batch means for it.
+    /// Applies the answer to the first batch.
     pub(crate) fn settle(
         &mut self,
         verdict: &Verdict,

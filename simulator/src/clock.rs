@@ -84,7 +84,7 @@ impl Clock for SimulationClock {
 mod tests {
     use super::*;
 
-    /// What the clock shows after waiting for each of these times in turn, and how long that took in all.
+    /// Returns the times that the clock shows after waiting for each of these times in turn, and the time that it took in all.
     async fn waits(jumps: &[(u64, u64)], times: &[u64]) -> (Vec<u64>, Duration) {
         let start = Instant::now();
         let jumps = jumps.iter().map(|&(at_ms, until_ms)| ClockJump { at_ms, until_ms }).collect();

@@ -1,4 +1,4 @@
-//! What a lane does with the first batch of its backlog.
+//! The steps of a lane with the first batch of its backlog.
 
 use bytes::Bytes;
 use kinesis_handler::event::TumblingWindow;
@@ -16,10 +16,10 @@ use crate::{
     window::OpenWindow,
 };
 
-/// What one invocation came to.
+/// The outcome of one invocation.
 struct Attempt {
     invoked: Invoked,
-    /// `None` if the function was not reached.
+    /// Interpretation of the answer; absent if the function was not reached.
     verdict: Option<Verdict>,
     response: Option<Bytes>,
 }

@@ -2,7 +2,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-/// Where a mapping sends what it knows about records that it discards.
+/// The destination for failure records of a mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
     arn: String,
@@ -24,7 +24,7 @@ pub enum DestinationKind {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{arn:?} is not the ARN of an SQS queue, an SNS topic or an S3 bucket")]
 pub struct DestinationError {
-    /// The text.
+    /// Text that was given.
     pub arn: String,
 }
 
@@ -46,12 +46,12 @@ impl FromStr for Destination {
 }
 
 impl Destination {
-    /// The ARN.
+    /// Returns the ARN of the destination.
     pub fn arn(&self) -> &str {
         &self.arn
     }
 
-    /// The service.
+    /// Returns the service of the destination.
     pub fn kind(&self) -> DestinationKind {
         self.kind
     }

@@ -1,4 +1,4 @@
-//! What becomes of records that are given up (rules 23 to 26).
+//! The end of records that are discarded or dropped (rules 23 to 26).
 
 use crate::{
     Condition, FaultKind, Observer, SharedRecord, Source, StepKind,
@@ -18,7 +18,7 @@ pub(crate) struct GivenUp {
     pub(crate) condition: Condition,
     pub(crate) request_id: String,
     pub(crate) approximate_invoke_count: u32,
-    /// `None` if the function has not answered (rule 23), else the `functionError` of its last answer.
+    /// Error of the function's last answer (`functionError`), if there was an answer (rule 23).
     pub(crate) answered: Option<Option<String>>,
 }
 

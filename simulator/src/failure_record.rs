@@ -1,24 +1,24 @@
-//! What an on-failure destination gets.
+//! The failure record that an on-failure destination gets.
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html>
 
 use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 
-/// What Lambda writes about records that it discarded, in the order of members in which Lambda writes them.
+/// A failure record of Lambda about records that it discarded, with its members in Lambda's order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FailureRecord {
     /// The last invocation of the batch, and why it was given up.
     pub request_context: RequestContext,
-    /// What the function answered last. Absent if the records were too old or too large (rule 23).
+    /// Last answer of the function. Absent if the records were too old or too large (rule 23).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_context: Option<ResponseContext>,
-    /// `1.0`
+    /// Version of the format: `1.0`.
     pub version: String,
     /// When it was written, in ISO 8601 to the millisecond.
     pub timestamp: String,
-    /// Which records.
+    /// Range of the discarded records.
     #[serde(rename = "KinesisBatchInfo")]
     pub kinesis_batch_info: KinesisBatchInfo,
     /// The event with the discarded records, as JSON text. Only S3 gets it (rule 24).
@@ -30,13 +30,13 @@ pub struct FailureRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestContext {
-    /// Of the last invocation, or of the one that never was.
+    /// ID of the last invocation, or of the one that never was.
     pub request_id: String,
-    /// The function.
+    /// Name or ARN of the function.
     pub function_arn: String,
     /// Why the records were discarded.
     pub condition: Condition,
-    /// How often the function was invoked with them; one for records that were too old (rule 21).
+    /// Number of invocations with these records; one for records that were too old (rule 21).
     pub approximate_invoke_count: u32,
 }
 
@@ -55,7 +55,7 @@ pub enum Condition {
 pub struct ResponseContext {
     /// 200, also for an error of the function.
     pub status_code: u16,
-    /// `$LATEST`
+    /// Version of the function: `$LATEST`.
     pub executed_version: String,
     /// `Unhandled` for a function error; null if the response named the failure.
     pub function_error: Option<String>,
@@ -65,17 +65,17 @@ pub struct ResponseContext {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KinesisBatchInfo {
-    /// The shard.
+    /// ID of the shard.
     pub shard_id: String,
-    /// Of the first record.
+    /// Sequence number of the first record.
     pub start_sequence_number: String,
-    /// Of the last record.
+    /// Sequence number of the last record.
     pub end_sequence_number: String,
     /// In ISO 8601 to the millisecond.
     pub approximate_arrival_of_first_record: String,
     /// In ISO 8601 to the millisecond.
     pub approximate_arrival_of_last_record: String,
-    /// How many records.
+    /// Number of records.
     pub batch_size: usize,
     /// The stream, or the enhanced fan-out consumer (rule 23).
     pub stream_arn: String,

@@ -1,10 +1,10 @@
-/// What is made to happen to an invocation.
+/// A fault that is injected into an invocation.
 ///
 /// A fate replaces the answer that the function gives. An invocation that comes to no answer by itself ends as it would
 /// without one. How much of the work is done before depends on the function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Fate {
-    /// Nothing: the function's answer counts.
+    /// No fault: the function's answer counts.
     #[default]
     Normal,
     /// It works, is not heard of until its time is up, and is killed.

@@ -10,13 +10,13 @@ use crate::{Fate, clock::ClockJump};
 pub struct Fault {
     /// From when on it strikes, in milliseconds since the start of the simulation.
     pub at_ms: u64,
-    /// Until when it strikes, exclusive. Without it, it strikes once, at the first opportunity.
+    /// Time at which it ends, exclusive. Without it, it strikes once, at the first opportunity.
     pub until_ms: Option<u64>,
-    /// What goes wrong.
+    /// Kind of the fault.
     pub kind: FaultKind,
 }
 
-/// What goes wrong.
+/// The kind of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -81,7 +81,7 @@ impl FaultPlan {
         })
     }
 
-    /// What is to happen to an invocation that begins now.
+    /// Returns the fault for an invocation that begins now.
     pub(crate) fn fate(&self, now_ms: u64) -> Fate {
         let fates = [
             (FaultKind::Timeout, Fate::Timeout),

@@ -4,7 +4,7 @@ use kinesis_handler::{Event, event::TumblingWindow};
 
 use crate::{Answer, BoxError, Fate, SharedRecord, SimulationClock, record::Origin};
 
-/// What a mapping invokes.
+/// A function that a mapping invokes.
 pub trait Function {
     /// Invokes the function with a batch. The time that this takes is the time that the invocation takes.
     ///
@@ -56,7 +56,7 @@ impl<'a> Invocation<'a> {
         self.function_arn
     }
 
-    /// How long the function may take.
+    /// Returns the longest time that the function may take.
     pub fn timeout(&self) -> Duration {
         self.timeout
     }
@@ -66,7 +66,7 @@ impl<'a> Invocation<'a> {
         self.clock.now_ms() + self.timeout.as_millis() as u64
     }
 
-    /// What is to happen to the invocation.
+    /// Returns the fault that is injected into the invocation.
     pub fn fate(&self) -> Fate {
         self.fate
     }

@@ -28,7 +28,7 @@ impl<F> InTurn<F> {
         InTurn { function, duration: duration.max(Duration::from_millis(1)), turn: Mutex::new(()) }
     }
 
-    /// The function.
+    /// Returns the wrapped function.
     pub fn function(&self) -> &F {
         &self.function
     }

@@ -10,7 +10,7 @@ use crate::{
     world::{LaneId, World},
 };
 
-/// What a lane has read and not yet put into a batch.
+/// The records that a lane has read and not yet put into a batch.
 pub(crate) struct Intake<R> {
     reader: R,
     range: HashKeyRange,

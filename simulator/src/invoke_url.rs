@@ -19,7 +19,7 @@ use crate::{
     runtime_api::{MAX_RESPONSE_BYTES, reported_error},
 };
 
-/// What the server gets on top of the function's timeout, to report that timeout by itself.
+/// The time that the server gets on top of the function's timeout, to report that timeout by itself.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Longest wait for a connection in [`UrlFunction::check`].
@@ -44,15 +44,15 @@ pub enum UrlError {
     /// It is no absolute URL.
     #[error("{url:?} is not a URL with scheme and host, such as http://127.0.0.1:9000/")]
     NotAbsolute {
-        /// What was given.
+        /// URL as it was given.
         url: String,
     },
     /// Its scheme is another one.
     #[error("{url:?} starts with {scheme}://, but only http:// can be invoked")]
     Scheme {
-        /// What was given.
+        /// URL as it was given.
         url: String,
-        /// Its scheme.
+        /// Scheme of the URL.
         scheme: String,
     },
     /// It has a user name or a password.

@@ -19,7 +19,7 @@ use crate::{
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 pub const MAX_EVENT_BYTES: usize = 6 * 1024 * 1024;
 
-/// What an event has besides its records, in bytes.
+/// Length of an event without its records, in bytes.
 pub(crate) const ENVELOPE_BYTES: usize = r#"{"Records":[]}"#.len();
 
 pub(crate) struct Lane<'a, S: Source, F, O> {

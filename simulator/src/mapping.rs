@@ -16,15 +16,15 @@ use crate::{Destination, DestinationError, FilterCriteria};
 pub struct Mapping {
     /// ARN of the stream, or of an enhanced fan-out consumer (rule 9).
     pub event_source_arn: String,
-    /// What the failure records name: a function's name or ARN.
+    /// Function in failure records: a function's name or ARN.
     pub function_arn: String,
     /// Most Kinesis records in a batch, 1 to 10,000. Default 100.
     pub batch_size: usize,
-    /// How long to gather records for a batch, up to 300 seconds. Default zero: whatever one read returned.
+    /// Time to gather records for a batch, up to 300 seconds. Default zero: whatever one read returned.
     pub batching_window: Duration,
     /// Lanes of a shard, 1 to 10. Default 1.
     pub parallelization_factor: u32,
-    /// Where reading begins.
+    /// Position from which reading begins.
     pub starting_position: StartingPosition,
     /// Retries of a batch, at most 10,000. `None`, the default: without end.
     pub maximum_retry_attempts: Option<u32>,
@@ -34,17 +34,17 @@ pub struct Mapping {
     pub bisect_batch_on_function_error: bool,
     /// Length of tumbling windows, up to 900 seconds. `None`, the default: there are none.
     pub tumbling_window: Option<Duration>,
-    /// Which records are delivered. By default all.
+    /// Filters of the records that are delivered. By default all are.
     pub filter_criteria: FilterCriteria,
     /// Whether responses are looked at (`ReportBatchItemFailures`). Default false.
     pub report_batch_item_failures: bool,
-    /// Where records go that are discarded. By default nowhere.
+    /// Destination of failure records. By default there is none.
     pub on_failure: Option<Destination>,
     /// When the mapping was enabled, in milliseconds since the start of the simulation. Default zero.
     pub enabled_at_ms: u64,
 }
 
-/// Where a mapping begins to read.
+/// The position from which a mapping begins to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum StartingPosition {
     /// At the oldest record.
@@ -56,7 +56,7 @@ pub enum StartingPosition {
     AtTimestamp(u64),
 }
 
-/// What a mapping cannot be set to.
+/// A setting that a mapping cannot have.
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
 pub enum MappingError {
@@ -65,9 +65,9 @@ pub enum MappingError {
     Range {
         /// Name of the setting.
         member: &'static str,
-        /// What it was.
+        /// Value that was set.
         value: i64,
-        /// What it may be.
+        /// Description of the legal values.
         expected: &'static str,
     },
     /// A text is none of those that the setting knows.
@@ -75,15 +75,15 @@ pub enum MappingError {
     Value {
         /// Name of the setting.
         member: &'static str,
-        /// What it was.
+        /// Value that was set.
         value: String,
-        /// What it may be.
+        /// Description of the legal values.
         expected: &'static str,
     },
     /// Settings that Lambda does not take together.
     #[error("{first} cannot be set together with {second}")]
     Together {
-        /// One setting.
+        /// Name of one setting.
         first: &'static str,
         /// The other one.
         second: &'static str,

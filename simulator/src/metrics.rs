@@ -5,7 +5,7 @@ use crate::{
     step::{Delivery, DropReason},
 };
 
-/// What CloudWatch would have counted (rule 29): the EventCount group, in records, and IteratorAge.
+/// The metrics that CloudWatch would have counted (rule 29): the EventCount group, in records, and IteratorAge.
 ///
 /// <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html>
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]

@@ -5,7 +5,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::Undocumented;
 
-/// What chance decides about one lane of a shard: delays and request IDs. Lanes draw from streams of their own, so that
+/// The random choices of one lane of a shard: delays and request IDs. Lanes draw from streams of their own, so that
 /// none changes what another one gets.
 #[derive(Debug)]
 pub(crate) struct Pace {
@@ -48,7 +48,7 @@ impl Pace {
         Duration::from_millis(self.rng.random_range(min..=max.max(min)))
     }
 
-    /// How many steps a function takes before a fault strikes: seldom many, so that all of its parts are hit.
+    /// Returns the number of steps that a function takes before a fault strikes: seldom many, so that all of its parts are hit.
     pub(crate) fn steps(&mut self) -> u32 {
         let most = 1 << self.rng.random_range(0..6);
         self.rng.random_range(0..=most)

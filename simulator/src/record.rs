@@ -6,7 +6,7 @@ use kinesis_handler::{KinesisRecord, SequenceNumber};
 /// A record of a stream. Shared: a batch that is split or delivered again holds the same records.
 pub type SharedRecord = Arc<StreamRecord>;
 
-/// What a stream has of a Kinesis record, or, on an enhanced fan-out consumer, what Lambda has made of a user record.
+/// A Kinesis record of a stream or, on an enhanced fan-out consumer, a user record that Lambda has deaggregated.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StreamRecord {
     /// Increasing in its shard. The user records that Lambda has taken out of one aggregate share it.
@@ -34,7 +34,7 @@ impl fmt::Debug for StreamRecord {
     }
 }
 
-/// What all records of a shard have in common in the events.
+/// The members that all records of a shard share in events.
 #[derive(Debug, Clone)]
 pub struct Origin {
     pub(crate) shard_id: String,

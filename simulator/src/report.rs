@@ -28,12 +28,12 @@ impl Report {
         Report { ids, seen: Rc::default() }
     }
 
-    /// What CloudWatch would have counted.
+    /// Returns the metrics that CloudWatch would have counted.
     pub fn metrics(&self) -> Metrics {
         self.seen.borrow().metrics
     }
 
-    /// Which record has which ID.
+    /// Returns the IDs of the records.
     pub fn ids(&self) -> &Ids {
         &self.ids
     }
@@ -62,7 +62,7 @@ impl Report {
         self.fates().completed.into_iter().map(|position| self.ids.all()[position].as_str()).collect()
     }
 
-    /// What has become of the records.
+    /// Returns the fates of the records.
     pub fn fates(&self) -> Fates {
         let seen = self.seen.borrow();
         let records = self.ids.all().len();
@@ -99,7 +99,7 @@ impl Report {
     }
 }
 
-/// What has become of a scenario's records, by their positions in it, counted from zero.
+/// The fates of a scenario's records, by their positions in it, counted from zero.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fates {
     /// Acknowledged, and neither discarded nor dropped, in the order of that.

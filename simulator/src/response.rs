@@ -1,4 +1,4 @@
-//! What the mapping makes of a response (rules 13 and 14).
+//! The mapping's interpretation of a response (rules 13 and 14).
 
 use std::collections::HashMap;
 
@@ -7,14 +7,14 @@ use serde_json::Value;
 
 use crate::{Mapping, Undocumented, undocumented::UnknownResponse};
 
-/// What is done of a batch, as far as the mapping is concerned.
+/// The part of a batch that is processed, as far as the mapping is concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// All of it.
     Success,
-    /// What precedes the first of these positions in the batch. They are in order, at least one.
+    /// All records before the first of these positions in the batch. They are in order, at least one.
     Partial(Vec<usize>),
-    /// Nothing.
+    /// No record is processed.
     Failure,
 }
 
@@ -66,7 +66,7 @@ fn unknown(response: UnknownResponse) -> Verdict {
     }
 }
 
-/// `None` if an item does not name a record of the batch.
+/// Returns the positions of the items; `None` if one does not name a record of the batch.
 fn positions(
     items: &[Value],
     sequence_numbers: impl IntoIterator<Item = SequenceNumber>,

@@ -10,9 +10,9 @@ use crate::{Answer, BoxError, Fate, Function, FunctionError, Invocation};
 /// A function that does as it is told: it looks at every record of a batch and reports all that fail.
 #[derive(Debug, Default)]
 pub struct ScriptedFunction {
-    /// How long an invocation takes.
+    /// Duration of an invocation.
     pub duration: Duration,
-    /// What it answers instead of what follows from the failures.
+    /// Response in place of the one that follows from the failures.
     pub response: Option<Bytes>,
     failures: HashMap<SequenceNumber, RefCell<Vec<ScriptedFailure>>>,
 }
@@ -22,11 +22,11 @@ pub struct ScriptedFunction {
 pub struct ScriptedFailure {
     /// In how many invocations that contain the record, those before it in the script not counted. `None`: in all.
     pub times: Option<u32>,
-    /// How.
+    /// Kind of the failure.
     pub how: FailureKind,
 }
 
-/// How a record fails.
+/// The kind of a record's failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum FailureKind {
@@ -47,7 +47,7 @@ impl ScriptedFunction {
         self.failures.entry(sequence_number).or_default().get_mut().push(failure);
     }
 
-    /// How the record fails in this invocation.
+    /// Returns the record's failure in this invocation.
     fn failure(&self, sequence_number: SequenceNumber) -> Option<FailureKind> {
         let mut failures = self.failures.get(&sequence_number)?.borrow_mut();
         failures.retain(|failure| failure.times != Some(0));

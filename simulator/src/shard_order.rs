@@ -13,7 +13,7 @@ pub(crate) struct ShardOrder {
     ready: Vec<Ready>,
 }
 
-/// How far a shard has been consumed.
+/// The progress of reading a shard.
 #[derive(Debug)]
 enum Progress {
     Waiting { shard: ShardInfo, number: u64 },

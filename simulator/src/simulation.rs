@@ -24,15 +24,15 @@ use crate::{
 pub struct Simulation {
     /// The mapping's settings.
     pub mapping: Mapping,
-    /// What AWS does not tell of mappings.
+    /// Assumptions about behaviour of mappings that AWS does not document.
     pub undocumented: Undocumented,
-    /// How long an invocation may take. Default 60 seconds.
+    /// Longest time that an invocation may take. Default 60 seconds.
     pub function_timeout: Duration,
-    /// What goes wrong.
+    /// Faults that strike during the simulation.
     pub faults: Vec<Fault>,
     /// Decides all that is left to chance.
     pub seed: u64,
-    /// How many deliveries in a row may come to nothing before the simulation ends with an error; see
+    /// Number of deliveries in a row that may come to nothing before the simulation ends with an error; see
     /// [`NoProgress`](crate::NoProgress). `None`, the default: without limit.
     pub max_deliveries_without_progress: Option<u64>,
 }

@@ -23,7 +23,7 @@ pub trait Source {
     /// As [`shards`](Self::shards).
     fn reader(&self, shard_id: &str, from: ReadFrom) -> impl Future<Output = Result<Self::Reader, BoxError>>;
 
-    /// How long the stream keeps a record, in milliseconds.
+    /// Returns the retention of the stream, in milliseconds.
     fn retention_ms(&self) -> u64;
 }
 
@@ -34,11 +34,11 @@ pub struct ShardInfo {
     pub id: String,
     /// The shards that it was split or merged from, up to two. Some may be gone.
     pub parents: Vec<String>,
-    /// Which hash keys belong to it.
+    /// Hash keys of the shard.
     pub hash_key_range: HashKeyRange,
 }
 
-/// Where a reader begins.
+/// The position from which a reader begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadFrom {
     /// At the oldest record.
@@ -59,27 +59,27 @@ pub trait ShardReader {
     fn read(&mut self) -> impl Future<Output = Result<Read, BoxError>>;
 }
 
-/// What a read found.
+/// The result of a read.
 #[derive(Debug, Default)]
 pub struct Read {
     /// Possibly none, even if there are more.
     pub records: Vec<SharedRecord>,
     /// Records that the stream has dropped before they could be read (rule 3), as far as it can tell.
     pub trimmed: Vec<SharedRecord>,
-    /// What the next read can bring.
+    /// Prospects of the next read.
     pub next: NextRead,
 }
 
-/// What reading again can bring.
+/// The prospects of reading again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum NextRead {
-    /// Records, perhaps.
+    /// Records or none: the source cannot tell.
     #[default]
     Unknown,
-    /// Nothing before this time, in milliseconds since 1970.
+    /// No records before this time, in milliseconds since 1970.
     NotBefore(u64),
-    /// Nothing at all: the shard is closed and read to its end.
+    /// No more records: the shard is closed and read to its end.
     ShardEnd,
-    /// Nothing at all, although the shard is open: whoever writes to it has ended.
+    /// No more records, although the shard is open: whoever writes to it has ended.
     Never,
 }

@@ -14,7 +14,7 @@ pub struct Step {
     pub shard_id: Arc<str>,
     /// In which of the shard's lanes, counted from zero (rule 8).
     pub lane: u32,
-    /// What.
+    /// Kind of the step.
     pub kind: StepKind,
 }
 
@@ -28,7 +28,7 @@ impl Step {
     }
 }
 
-/// What a mapping has done.
+/// A step of a mapping.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum StepKind {
@@ -53,21 +53,21 @@ pub struct Invoked {
     pub began_ms: u64,
     /// Request ID, the same as before if the batch is unchanged (rule 10, `no-attempt-number`).
     pub request_id: String,
-    /// The batch.
+    /// Records of the batch.
     pub records: Vec<SharedRecord>,
-    /// How it ended.
+    /// Outcome of the invocation.
     pub outcome: Outcome,
     /// The records that a partial failure has named, in stream order.
     pub reported: Vec<SequenceNumber>,
     /// The function error, if it ended in one.
     pub error: Option<FunctionError>,
-    /// What was made to happen to it.
+    /// Fault that was injected into it.
     pub fate: Fate,
     /// Whether its answer was not looked at, because it repeats another one or because the poller was restarted.
     pub is_ignored: bool,
 }
 
-/// How an invocation ended.
+/// The outcome of an invocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Outcome {
@@ -84,7 +84,7 @@ pub enum Outcome {
 /// A record that no event can hold.
 #[derive(Debug, Clone)]
 pub struct TooLarge {
-    /// The record.
+    /// Record that was dropped.
     pub record: SharedRecord,
     /// Length of an event with only this record, in bytes of JSON.
     pub event_bytes: usize,
@@ -93,17 +93,17 @@ pub struct TooLarge {
 /// Records that were given up.
 #[derive(Debug, Clone)]
 pub struct Discarded {
-    /// The records.
+    /// Records that were discarded.
     pub records: Vec<SharedRecord>,
-    /// Why.
+    /// Reason for the discard.
     pub condition: Condition,
-    /// What the failure record has.
+    /// Number of invocations in the failure record.
     pub approximate_invoke_count: u32,
-    /// What became of the failure record.
+    /// Delivery of the failure record.
     pub delivery: Delivery,
 }
 
-/// What became of a failure record.
+/// The delivery of a failure record.
 #[derive(Debug, Clone)]
 pub enum Delivery {
     /// The mapping has no on-failure destination.

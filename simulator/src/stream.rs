@@ -123,7 +123,7 @@ mod tests {
     use super::*;
     use crate::StreamRecord;
 
-    /// How many records the reads of so many records of this size return.
+    /// Returns the numbers of records that the reads of so many records of this size return.
     async fn reads(records: usize, bytes: usize) -> Vec<usize> {
         let data = bytes::Bytes::from(vec![0; bytes]);
         let record = |number: usize| {

@@ -42,7 +42,7 @@ pub struct Undocumented {
     /// Rule 28: how long after its end a window without a further record is closed, in milliseconds: at most two
     /// minutes.
     pub idle_window_delay_ms: u64,
-    /// How long a poller takes to start again (the fault `restart`), in milliseconds.
+    /// Time that a poller takes to start again (the fault `restart`), in milliseconds.
     pub restart_delay_ms: u64,
 }
 

@@ -53,7 +53,7 @@ impl OpenWindow {
         self.state.get().len() > MAX_STATE_BYTES
     }
 
-    /// What the event says of the window.
+    /// Returns the members of the event about the window.
     pub(crate) fn in_event(&self, origin: &Origin, is_final: bool) -> TumblingWindow<'static> {
         let time = |epoch_ms| iso_8601(epoch_ms, "%Y-%m-%dT%H:%M:%SZ");
         let state = Cow::Owned(self.state.clone());

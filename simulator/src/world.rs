@@ -11,7 +11,7 @@ use crate::{
     Mapping, Observer, SimulationClock, Step, StepKind, Undocumented, fault::FaultPlan, record::Origin,
 };
 
-/// What all lanes of a mapping share.
+/// The state that all lanes of a mapping share.
 pub(crate) struct World<S, F, O> {
     pub(crate) mapping: Mapping,
     pub(crate) undocumented: Undocumented,
@@ -28,7 +28,7 @@ pub(crate) struct World<S, F, O> {
     pub(crate) observer: RefCell<O>,
 }
 
-/// Who a lane is.
+/// The identity of a lane.
 #[derive(Debug, Clone)]
 pub(crate) struct LaneId {
     pub(crate) shard_id: Arc<str>,

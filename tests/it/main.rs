@@ -15,6 +15,7 @@ mod journal_table;
 mod journal_end_to_end;
 mod lease_table;
 mod kcl;
+mod language;
 mod take_over;
 mod properties;
 mod operator;

@@ -21,7 +21,7 @@ pub(super) struct EventWriter<'a> {
     args: &'a EventArgs,
     stream_arn: StreamArn,
     role_arn: String,
-    /// Of the last record.
+    /// Sequence number of the last record.
     sequence_number: Option<SequenceNumber>,
     bytes: u64,
 }

@@ -34,7 +34,7 @@ pub(crate) struct DoctorArgs {
     /// Deployed function to check, by its name or ARN; with an alias or version, only its mappings
     #[arg(long, value_name = "NAME")]
     pub(crate) function: Option<String>,
-    /// Output format
+    /// Format of the output
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
 }

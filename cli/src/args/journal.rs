@@ -61,12 +61,12 @@ pub(crate) enum Kind {
 pub(crate) struct JournalListArgs {
     #[command(flatten)]
     pub(crate) table: TableArgs,
-    /// Which states
+    /// Kind of the entries
     #[arg(long, value_enum, default_value = "all")]
     pub(crate) kind: Kind,
     #[command(flatten)]
     pub(crate) retries: RetriesArgs,
-    /// How to show them
+    /// Format of the output
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
 }
@@ -76,7 +76,7 @@ pub(crate) struct JournalListArgs {
 pub(crate) struct JournalClearArgs {
     #[command(flatten)]
     pub(crate) table: TableArgs,
-    /// Which states
+    /// Kind of the entries
     #[arg(long, value_enum, default_value = "retry")]
     pub(crate) kind: Kind,
     #[command(flatten)]
@@ -86,7 +86,7 @@ pub(crate) struct JournalClearArgs {
     /// Delete; without it, they are listed only
     #[arg(long)]
     pub(crate) yes: bool,
-    /// How to show them
+    /// Format of the output
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
 }

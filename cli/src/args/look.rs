@@ -8,10 +8,10 @@ pub(crate) struct LookArgs {
     /// Only of this shard; may be given several times
     #[arg(long = "shard", value_name = "ID", requires = "stream", help_heading = "Options for a stream")]
     pub(crate) shards: Vec<String>,
-    /// Where to begin: trim-horizon, tip, a time, or a sequence number of the one --shard
+    /// Begin: trim-horizon, tip, a time, or a sequence number of the one --shard
     #[arg(long, value_name = "WHERE", requires = "stream", help_heading = "Options for a stream")]
     pub(crate) from: Option<StreamPoint>,
-    /// How many user records to show at the most
+    /// Most user records to show
     #[arg(
         long,
         value_name = "NUMBER",
@@ -19,12 +19,12 @@ pub(crate) struct LookArgs {
         requires = "stream", help_heading = "Options for a stream"
     )]
     pub(crate) count: Option<u64>,
-    /// How long to look at the most
+    /// Longest time to look
     #[arg(long = "for", value_name = "SECONDS", requires = "stream", help_heading = "Options for a stream")]
     pub(crate) seconds: Option<u64>,
 }
 
-/// How payloads are shown to people.
+/// The format of payloads for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum DataStyle {
     /// As text if it is text, else as hex
@@ -62,10 +62,10 @@ pub(crate) struct TailArgs {
     pub(crate) stream: StreamName,
     #[command(flatten)]
     pub(crate) look: LookArgs,
-    /// How to show the user records
+    /// Output format for the user records
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: super::Format,
-    /// How to show payloads in the table
+    /// Format of payloads in the table
     #[arg(long, value_enum, default_value_t)]
     pub(crate) data: DataStyle,
     /// Write keys of more than 1,024 bytes whole into the JSON

@@ -118,19 +118,19 @@ Examples:
   kinesis-kit inspect --format json event.json | jq -r 'select(.data) | .data | @base64d'
   echo 84mawgoBaxoHCAAaA29uZRoHCAAaA3R3b0s8vQwjbuq1OM6wBLyAHeA= | kinesis-kit inspect")]
 pub(crate) struct InspectArgs {
-    /// What to read; `-` is standard input
+    /// Input file; `-` is standard input
     #[arg(default_value = "-")]
     pub(crate) file: PathBuf,
-    /// How to show the user records
+    /// Output format for the user records
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
-    /// How to show payloads in the table
+    /// Format of payloads in the table
     #[arg(long, value_enum, default_value_t)]
     pub(crate) data: DataStyle,
     /// Write keys of more than 1,024 bytes whole into the JSON
     #[arg(long)]
     pub(crate) full_keys: bool,
-    /// What the input is
+    /// Kind of the input
     #[arg(long, value_enum, default_value_t)]
     pub(crate) input: InputKind,
     /// Look into this stream, by its name or ARN, from its oldest record to its newest
@@ -147,7 +147,7 @@ pub(crate) struct InspectArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum Format {
-    /// For people
+    /// A table for people
     #[default]
     Table,
     /// For programs: JSON
@@ -198,13 +198,13 @@ Examples:
   aws kinesis put-records --stream-name orders --cli-input-json file://request.json
   kinesis-kit inspect --format json event.json | kinesis-kit aggregate --group-by partition-key")]
 pub(crate) struct AggregateArgs {
-    /// What to read; `-` is standard input
+    /// Input file; `-` is standard input
     #[arg(default_value = "-")]
     pub(crate) file: PathBuf,
-    /// What to write
+    /// Kind of the output
     #[arg(long, value_enum, default_value_t)]
     pub(crate) output: Output,
-    /// Which user records may share an aggregated record
+    /// User records that may share an aggregated record
     #[arg(long, value_name = "WHAT", value_enum, default_value_t)]
     pub(crate) group_by: GroupBy,
     /// Largest Kinesis record, data and partition key together: 1 MiB for every stream, up to 10 MiB for some

@@ -13,7 +13,7 @@ use crate::stream_name::StreamName;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct PutArgs {
-    /// What to read; `-` is standard input
+    /// Input file; `-` is standard input
     #[arg(default_value = "-")]
     pub(crate) file: PathBuf,
     /// The stream, by its name or ARN
@@ -25,7 +25,7 @@ pub(crate) struct PutArgs {
     /// Put each user record as a Kinesis record of its own
     #[arg(long, conflicts_with_all = ["group_by", "size_limit"])]
     pub(crate) plain: bool,
-    /// Which user records may share an aggregated record
+    /// User records that may share an aggregated record
     #[arg(long, value_name = "WHAT", value_enum, default_value_t)]
     pub(crate) group_by: GroupBy,
     /// Largest Kinesis record, data and partition key together
@@ -36,7 +36,7 @@ pub(crate) struct PutArgs {
         value_parser = RangedU64ValueParser::<usize>::new().range(1..=MAX_SIZE_LIMIT_BYTES as u64)
     )]
     pub(crate) size_limit: usize,
-    /// How to show the Kinesis records that the stream has taken
+    /// Output format for the Kinesis records that the stream has taken
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
 }

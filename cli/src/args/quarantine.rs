@@ -51,7 +51,7 @@ pub(crate) struct TableArgs {
 pub(crate) struct QuarantineListArgs {
     #[command(flatten)]
     pub(crate) table: TableArgs,
-    /// How to show them
+    /// Format of the output
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
 }
@@ -61,10 +61,10 @@ pub(crate) struct QuarantineListArgs {
 pub(crate) struct QuarantineShowArgs {
     #[command(flatten)]
     pub(crate) table: TableArgs,
-    /// Which ones: SEQUENCE-NUMBER, or SEQUENCE-NUMBER:SUB for one user record of it
+    /// Records: SEQUENCE-NUMBER, or SEQUENCE-NUMBER:SUB for one user record of it
     #[arg(required = true, value_name = "POSITION")]
     pub(crate) positions: Vec<RecordPosition>,
-    /// How to show them
+    /// Format of the output
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
     /// Only the payload, as it is
@@ -82,7 +82,7 @@ pub(crate) struct QuarantineShowArgs {
 pub(crate) struct QuarantineRedriveArgs {
     #[command(flatten)]
     pub(crate) table: TableArgs,
-    /// Which ones: SEQUENCE-NUMBER, or SEQUENCE-NUMBER:SUB for one user record of it; all, if none is given
+    /// Records: SEQUENCE-NUMBER, or SEQUENCE-NUMBER:SUB for one user record of it; all, if none is given
     #[arg(value_name = "POSITION")]
     pub(crate) positions: Vec<RecordPosition>,
     #[command(flatten)]
@@ -95,7 +95,7 @@ pub(crate) struct QuarantineRedriveArgs {
     /// Only say what would be delivered
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// How to show what became of each
+    /// Output format for the outcomes
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
 }
@@ -105,7 +105,7 @@ pub(crate) struct QuarantineRedriveArgs {
 pub(crate) struct QuarantinePurgeArgs {
     #[command(flatten)]
     pub(crate) table: TableArgs,
-    /// Which ones: SEQUENCE-NUMBER, or SEQUENCE-NUMBER:SUB for one user record of it; all, if none is given
+    /// Records: SEQUENCE-NUMBER, or SEQUENCE-NUMBER:SUB for one user record of it; all, if none is given
     #[arg(value_name = "POSITION")]
     pub(crate) positions: Vec<RecordPosition>,
     /// Only what was put there before this time: seconds since 1970 or ISO 8601 with a time zone
@@ -114,7 +114,7 @@ pub(crate) struct QuarantinePurgeArgs {
     /// Delete; without it, they are listed only
     #[arg(long)]
     pub(crate) yes: bool,
-    /// How to show them
+    /// Format of the output
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
 }

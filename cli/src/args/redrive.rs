@@ -73,7 +73,7 @@ pub(crate) struct RedriveArgs {
     pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) progress: ProgressArgs,
-    /// How to show what became of each failure record
+    /// Output format for the outcomes of failure records
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
 }

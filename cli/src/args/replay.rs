@@ -13,10 +13,10 @@ pub(crate) struct ReplayArgs {
     /// The stream, by its name or ARN
     #[arg(long, value_name = "NAME")]
     pub(crate) stream: StreamName,
-    /// Where to begin
+    /// Begin of the range
     #[arg(long, value_name = "WHERE")]
     pub(crate) from: StreamPoint,
-    /// Where to end
+    /// End of the range
     #[arg(long, value_name = "WHERE", default_value = "tip")]
     pub(crate) to: StreamPoint,
     /// The checkpoint mirror's DynamoDB table, for `checkpoint`
@@ -45,7 +45,7 @@ pub(crate) struct ReplayArgs {
     pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) progress: ProgressArgs,
-    /// How to show what became of each shard
+    /// Output format for the outcomes of shards
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
 }

@@ -10,7 +10,7 @@ Examples:
   kinesis-kit completions zsh > ~/.zfunc/_kinesis-kit
   kinesis-kit completions fish > ~/.config/fish/completions/kinesis-kit.fish")]
 pub(crate) struct CompletionsArgs {
-    /// Which one
+    /// Shell to complete for
     #[arg(value_enum)]
     pub(crate) shell: Shell,
 }
@@ -22,7 +22,7 @@ Examples:
   kinesis-kit man | man -l -
   kinesis-kit man --dir ~/.local/share/man/man1")]
 pub(crate) struct ManArgs {
-    /// Where the pages go; without it, the page of kinesis-kit itself goes to standard output
+    /// Folder for the pages; without it, the page of kinesis-kit itself goes to standard output
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
 }

@@ -28,22 +28,22 @@ pub(crate) struct SimulateArgs {
     /// output
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
-    /// How to show what happened
+    /// Output format for the steps
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
     /// The stream to poll, by its name or ARN
     #[arg(long, value_name = "NAME", requires = "target", help_heading = "Options for a stream")]
     pub(crate) stream: Option<StreamName>,
-    /// Where failure records go, each as a JSON line; with the data, unless the mapping has SQS or SNS as destination
+    /// File for failure records, each as a JSON line; with the data, unless the mapping has SQS or SNS as destination
     #[arg(long, value_name = "FILE", requires = "stream", help_heading = "Options for a stream")]
     pub(crate) failures: Option<PathBuf>,
-    /// How long to poll; by default, until a signal comes or all shards have ended
+    /// Time to poll; by default, until a signal comes or all shards have ended
     #[arg(long = "for", value_name = "SECONDS", requires = "stream", help_heading = "Options for a stream")]
     pub(crate) seconds: Option<u64>,
     /// A deployed Lambda function, by its name or ARN, instead of COMMAND
     #[arg(long, value_name = "NAME", requires = "stream", help_heading = "Options for a stream")]
     pub(crate) function: Option<String>,
-    /// Where the function takes events, instead of COMMAND
+    /// Invoke URL of the function, instead of COMMAND
     #[arg(long, value_name = "INVOKE_URL", requires = "stream", help_heading = "Options for a stream")]
     pub(crate) url: Option<String>,
     /// The function, a program and its arguments, instead of the scenario's. It gets the environment of this command, AWS

@@ -11,7 +11,7 @@ pub(crate) struct TargetArgs {
     /// The Lambda function, by its name or ARN, with or without a version or alias
     #[arg(long, value_name = "NAME", help_heading = "Where events go")]
     function: Option<String>,
-    /// Where a function takes events, such as http://127.0.0.1:9000/2015-03-31/functions/_/invocations
+    /// Invoke URL of the function, such as http://127.0.0.1:9000/2015-03-31/functions/_/invocations
     #[arg(long, value_name = "INVOKE_URL", help_heading = "Where events go")]
     url: Option<String>,
     /// A directory that gets each event as a file, for `cargo lambda invoke --data-file`; nothing counts as processed
@@ -104,7 +104,7 @@ pub(crate) struct DeliveryArgs {
         help_heading = "How events are delivered"
     )]
     pub(crate) batch_size: usize,
-    /// How often a batch may fail, without any progress, before it is given up
+    /// Number of times that a batch may fail, without any progress, before it is reported as failed
     #[arg(
         long,
         value_name = "TIMES",

@@ -4,7 +4,7 @@ const FIRST_DELAY: Duration = Duration::from_millis(250);
 
 const MAX_DELAY: Duration = Duration::from_secs(20);
 
-/// How long to wait before a request is repeated: twice as long each time, up to a limit, and by chance up to half of
+/// The delay before a request is repeated: twice as long each time, up to a limit, and by chance up to half of
 /// that less, so that shards that were refused together do not come back together.
 #[derive(Debug)]
 pub(crate) struct Backoff {

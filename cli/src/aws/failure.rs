@@ -22,7 +22,7 @@ const TRANSIENT: [&str; 10] = [
 /// Why a request came to nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ApiFailure {
-    /// `None` if the service did not answer.
+    /// Error code; absent if the service did not answer.
     code: Option<String>,
     text: String,
     is_transient: bool,
@@ -49,7 +49,7 @@ impl ApiFailure {
         self.code.is_none()
     }
 
-    /// What failures of one kind have in common.
+    /// Returns the name that failures of one kind share.
     pub(crate) fn kind(&self) -> &str {
         self.code.as_deref().unwrap_or(&self.text)
     }

@@ -1,4 +1,4 @@
-//! What all AWS services have in common: where they are found, how their failures read, and when a request is repeated.
+//! The parts that all AWS services share: where they are found, how their failures read, and when a request is repeated.
 
 mod failure;
 mod backoff;

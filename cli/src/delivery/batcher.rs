@@ -1,11 +1,11 @@
 use kinesis_handler::{Event, KinesisRecord, SequenceNumber, event::RecordData};
 
-/// How much JSON Lambda hands to a function at once, in bytes.
+/// The JSON that Lambda hands to a function at once, in bytes.
 ///
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 pub(crate) const MAX_EVENT_BYTES: usize = 6_291_456;
 
-/// Of an event without its records, in bytes: `{"Records":[…],"kinesisKit":{"mode":"redrive"}}`.
+/// Length of an event without its records, in bytes: `{"Records":[…],"kinesisKit":{"mode":"redrive"}}`.
 const ENVELOPE_BYTES: usize = 64;
 
 /// Records of one shard that go into one event, and what their sender knows of each.
@@ -47,7 +47,7 @@ impl<T> Batcher<T> {
         self.records.last().map(|record| record.sequence_number)
     }
 
-    /// What has been gathered, if that is something.
+    /// Returns the records that were gathered, if there are any.
     pub(crate) fn finish(&mut self) -> Option<Batch<T>> {
         self.bytes = 0;
         let (records, known) = (std::mem::take(&mut self.records), std::mem::take(&mut self.known));

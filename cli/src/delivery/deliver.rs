@@ -23,7 +23,7 @@ const ERROR_WIDTH: usize = 300;
 pub(crate) struct Delivery<'t> {
     pub(crate) target: &'t Target,
     mode: EventMode,
-    /// How often a batch may fail without any progress.
+    /// Number of times that a batch may fail without any progress.
     attempts: u32,
     /// Stops between two invocations.
     pub(crate) halt: &'t Halt,
@@ -31,7 +31,7 @@ pub(crate) struct Delivery<'t> {
     has_noted_throttling: Cell<bool>,
 }
 
-/// What has become of a batch.
+/// The outcome of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Delivered {
     All,

@@ -1,4 +1,4 @@
-//! How records that were read again reach a function: in batches as the event source mapping makes them, with retries.
+//! Delivery of records that were read again: in batches as the event source mapping makes them, with retries.
 
 mod batcher;
 mod response;

@@ -96,25 +96,25 @@ struct Outline<'a> {
     records: Option<&'a RawValue>,
     delivery_stream_arn: Option<IgnoredAny>,
     application_arn: Option<IgnoredAny>,
-    /// Of a message from the MultiLangDaemon.
+    /// Member of a message from the MultiLangDaemon.
     #[serde(borrow)]
     action: Option<&'a RawValue>,
 
-    /// Of a failure record; the payload is there if it comes from S3.
+    /// Member of a failure record; the payload is there if it comes from S3.
     #[serde(rename = "KinesisBatchInfo")]
     kinesis_batch_info: Option<IgnoredAny>,
     #[serde(borrow)]
     payload: Option<&'a RawValue>,
 
-    /// Of `aws sqs receive-message`, and of each message in it.
+    /// Member of `aws sqs receive-message`, and of each message in it.
     #[serde(borrow, rename = "Messages")]
     messages: Option<&'a RawValue>,
     #[serde(borrow, rename = "Body")]
     upper_body: Option<&'a RawValue>,
-    /// Of an SQS record.
+    /// Member of an SQS record.
     #[serde(borrow)]
     body: Option<&'a RawValue>,
-    /// Of an SNS record, and of what it holds.
+    /// Member of an SNS record, and of its content.
     #[serde(borrow, rename = "Sns")]
     sns: Option<&'a RawValue>,
     #[serde(borrow, rename = "Message")]

@@ -48,7 +48,7 @@ impl Encoding {
 #[derive(Debug)]
 pub(crate) struct Utf8Reader<R> {
     input: R,
-    /// `None` before the first read.
+    /// Encoding of the text; absent before the first read.
     encoding: Option<Encoding>,
     /// Bytes of the input that are not decoded yet, and the offset of the first one.
     encoded: Vec<u8>,

@@ -6,7 +6,7 @@ use crate::{
     kinesis_record::{InvalidRecord, KinesisRecord},
 };
 
-/// What is shown of one user record beside its Kinesis record, or of a Kinesis record that cannot be taken apart.
+/// The cells of one user record besides its Kinesis record's, or of a Kinesis record that cannot be deaggregated.
 ///
 /// What the input does not tell is `None`. Of an invalid record, that is all that would belong to a user record, its
 /// data included: nothing of it may pass for one.

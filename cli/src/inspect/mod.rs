@@ -28,10 +28,10 @@ pub(crate) use shown_key::Keys;
 use shown_key::MAX_KEY_BYTES;
 pub(crate) use summary::Summary;
 
-/// How much output is gathered before it is written.
+/// Output that is gathered before it is written, in bytes.
 const WRITE_BYTES: usize = 64 * 1024;
 
-/// Where lines go.
+/// A sink of lines.
 trait Sink {
     /// The lines that follow are of this Kinesis record.
     fn begin(&mut self, kinesis_record: &KinesisRecord<'_>);
@@ -176,7 +176,7 @@ impl Inspection {
     }
 }
 
-/// What a Kinesis record holds.
+/// The content of a Kinesis record.
 enum Contents<'a, 't> {
     UserRecords(UserRecords<'a, 't>),
     /// One user record, possibly out of an aggregate.

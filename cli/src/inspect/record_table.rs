@@ -10,7 +10,7 @@ use crate::{
 
 const SHARD: Column = Column { heading: "SHARD", is_number: false };
 
-/// Of a stream only: in a file, the sub-sequence numbers of its neighbours tell.
+/// Column for a stream only: in a file, the sub-sequence numbers of its neighbours tell.
 const AGGREGATED: Column = Column { heading: "AGGREGATED", is_number: false };
 
 const COLUMNS: [Column; 6] = [
@@ -36,10 +36,10 @@ const HASH_KEY_WIDTH: usize = 39;
 /// For people: a row for each line.
 pub(super) struct RecordTable<W> {
     table: Table<W>,
-    /// `None` for a stream, whose numbers are not known in advance.
+    /// Shortened numbers; absent for a stream, whose numbers are not known in advance.
     short_numbers: Option<ShortNumbers>,
     data: DataStyle,
-    /// What all rows of a Kinesis record share: the shard, if it is a column, and the sequence number.
+    /// Cells that all rows of a Kinesis record share: the shard, if it is a column, and the sequence number.
     first_columns: Vec<String>,
     arrival: String,
 }
@@ -137,7 +137,7 @@ impl<W: Write> Sink for RecordTable<W> {
     }
 }
 
-/// What is not known is a dash.
+/// Returns the cell, or a dash if it is not known.
 fn or_dash(cell: Option<String>) -> String {
     cell.unwrap_or_else(|| "-".to_owned())
 }

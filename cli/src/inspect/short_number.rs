@@ -1,7 +1,7 @@
 /// Fewer digits than these save little and are hard to recognise.
 const MIN_SHOWN_DIGITS: usize = 8;
 
-/// How a table shows sequence numbers: by the last digits, as many as tell all of the input's apart.
+/// The short form of sequence numbers in a table: the last digits, as many as tell all of the input's apart.
 ///
 /// The last ones, because the numbers of one shard begin alike.
 #[derive(Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use kpl_deaggregation::Content;
 
 use crate::note::count;
 
-/// How many of what an input holds.
+/// The counts of an input's records.
 #[derive(Debug, Default)]
 pub(crate) struct Summary {
     pub(super) kinesis_records: u64,

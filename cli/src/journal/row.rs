@@ -38,7 +38,7 @@ struct Line<'a> {
     sequence_number: SequenceNumber,
     /// Sub-sequence numbers, first and last.
     done: Vec<(u64, u64)>,
-    /// How often each of the others has failed, by sub-sequence number or content hash.
+    /// Number of failures of each of the others, by sub-sequence number or content hash.
     attempts: BTreeMap<String, u32>,
     last_error: Option<&'a str>,
     /// Milliseconds since 1970, as the others.
@@ -65,7 +65,7 @@ const COLUMNS: [Column; 8] = [
 
 const LAST: LastColumn = LastColumn { heading: "LAST ERROR", width: 80, min_width: 21 };
 
-/// How much is shown of what may be long.
+/// Width of long cells in a list.
 const LIST_WIDTH: usize = 30;
 
 /// Widest outcome in the table.

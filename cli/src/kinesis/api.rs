@@ -19,15 +19,15 @@ const READ_LIMIT: i32 = 10_000;
 /// Shards that one request lists: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ListShards.html>
 const LIST_LIMIT: i32 = 1_000;
 
-/// How often a new stream is looked at.
+/// Interval at which a new stream is looked at.
 const CREATION_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How many records a request may have.
+/// Most records of a request.
 ///
 /// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>
 pub(crate) const MAX_PUT_RECORDS: usize = 500;
 
-/// How much data and partition keys a request may have on every stream, in bytes. Streams that are set to larger
+/// Most data and partition keys that a request may have on every stream, in bytes. Streams that are set to larger
 /// records take more, so that a record above it may stand alone.
 pub(crate) const MAX_PUT_BYTES: usize = 5 * 1024 * 1024;
 
@@ -40,14 +40,14 @@ const SLOW_BYTES_PER_SECOND: usize = 128 * 1024;
 pub(crate) struct Api {
     client: Client,
     stream: StreamName,
-    /// For errors.
+    /// Name of the stream in errors.
     resource: String,
     repeater: Repeater,
-    /// How often a read is sent.
+    /// Number of times that a read is sent.
     attempts: Attempts,
 }
 
-/// What Kinesis says about a stream.
+/// The description of a stream.
 #[derive(Debug)]
 pub(crate) struct Description {
     pub(crate) arn: String,
@@ -56,7 +56,7 @@ pub(crate) struct Description {
     pub(crate) distribution: Option<String>,
 }
 
-/// What a read of a shard came to.
+/// The outcome of reading a shard.
 #[derive(Debug)]
 pub(super) enum Fetched {
     Records(GetRecordsOutput),

@@ -4,7 +4,7 @@ use aws_sdk_kinesis::{
 };
 use kinesis_handler::SequenceNumber;
 
-/// Where reading a shard begins.
+/// The position from which reading a shard begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Position {
     TrimHorizon,
@@ -13,7 +13,7 @@ pub(crate) enum Position {
     AtTimestamp(u64),
     /// At the record with this sequence number, or at the next one that is still there.
     At(SequenceNumber),
-    /// Behind it.
+    /// After the record with this number.
     After(SequenceNumber),
 }
 

@@ -15,13 +15,13 @@ pub(crate) struct ShardReader {
     api: Rc<Api>,
     pace: Rc<ReadPace>,
     shard_id: String,
-    /// Where the next iterator begins, if one is needed.
+    /// Position from which the next iterator begins, if one is needed.
     position: Position,
-    /// `None` at the end of the shard.
+    /// Iterator; absent at the end of the shard.
     iterator: Option<String>,
 }
 
-/// What one read has found.
+/// The result of one read.
 #[derive(Debug)]
 pub(crate) struct Page {
     /// Possibly none, even if there are more.

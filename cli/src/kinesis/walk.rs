@@ -5,7 +5,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use super::{Api, Shard};
 use crate::error::Error;
 
-/// How the shards of a stream are gone through.
+/// The order in which the shards of a stream are visited.
 #[derive(Debug)]
 pub(crate) struct Walk<'a> {
     pub(crate) api: &'a Api,
@@ -27,7 +27,7 @@ pub(crate) struct Visit {
     pub(crate) is_new: bool,
 }
 
-/// What a visit has come to.
+/// The outcome of a visit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Visited {
     /// All that is wanted of the shard is done: its children may follow.

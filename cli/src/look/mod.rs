@@ -27,7 +27,7 @@ const READ_INTERVAL: Duration = Duration::from_millis(500);
 /// All at once: a shard that waits is one whose records are not seen.
 const CONCURRENCY: usize = usize::MAX;
 
-/// What is looked at.
+/// The records that are shown.
 #[derive(Debug)]
 struct Look<'a> {
     stream: &'a StreamName,
@@ -39,7 +39,7 @@ struct Look<'a> {
     follows: bool,
 }
 
-/// `kinesis-kit tail`
+/// Runs `kinesis-kit tail`.
 pub(crate) fn tail(args: &TailArgs) -> Result<Outcome, Error> {
     let TailArgs { stream, look: args, format, data, full_keys } = args;
     let keys = Keys::of_option(*full_keys);

@@ -27,7 +27,7 @@ use lines::Lines;
 use receipts::Receipts;
 use request::Request;
 
-/// How long user records wait for others to share their Kinesis record.
+/// Time for which user records wait for others to share their Kinesis record.
 const LINGER: Duration = Duration::from_millis(100);
 
 /// Time after a signal for putting what has been read.
@@ -39,7 +39,7 @@ const LAST_PUT_TIME: Duration = Duration::from_secs(10);
 const MAX_GATHERED_RECORDS: u64 = 50_000;
 const MAX_GATHERED_BYTES: usize = 64 * 1024 * 1024;
 
-/// What has become of the input, kept outside of the work, which may be dropped at any time.
+/// The counts of the input, kept outside of the work, which may be dropped at any time.
 struct Ledger {
     receipts: RefCell<Receipts<io::StdoutLock<'static>>>,
     wrong_lines: Cell<u64>,
@@ -153,7 +153,7 @@ async fn put_lines(mut lines: Lines, mut producer: Producer<'_>, halt: &Halt) ->
 struct Producer<'a> {
     args: &'a PutArgs,
     api: Api,
-    /// `None`: without aggregation.
+    /// Aggregator; absent without aggregation.
     aggregator: Option<Aggregator>,
     /// The open shards that the aggregator knows.
     shards: Vec<String>,

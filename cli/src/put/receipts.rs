@@ -8,7 +8,7 @@ use crate::{
     note::{count, note},
 };
 
-/// What the stream has taken, a line for each Kinesis record.
+/// The Kinesis records that the stream has taken, a line for each.
 pub(super) struct Receipts<W> {
     format: Format,
     output: W,
@@ -105,7 +105,7 @@ impl<W: Write> Receipts<W> {
         self.refused
     }
 
-    /// What was put, in one line for people.
+    /// Returns the counts in one line for people.
     pub(super) fn summary(&self) -> String {
         format!(
             "put {} in {}, {}",

@@ -24,7 +24,7 @@ const TRANSIENT: [&str; 2] = ["ProvisionedThroughputExceededException", "Interna
 #[derive(Debug, Default)]
 pub(super) struct Request {
     entries: Vec<PutRecordsRequestEntry>,
-    /// Of each record: how many user records it holds, and its size.
+    /// Number of user records and size of each record.
     sizes: Vec<(usize, usize)>,
     bytes: usize,
 }

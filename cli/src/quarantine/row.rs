@@ -46,10 +46,10 @@ pub(super) struct Line<'a> {
     arrival_ms: Option<u64>,
     quarantined_ms: u64,
     request_id: &'a str,
-    /// Base64.
+    /// Payload in base64.
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<String>,
-    /// What has become of it.
+    /// Outcome of the shard.
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<&'a str>,
 }

@@ -10,7 +10,7 @@ use crate::{
     note::note,
 };
 
-/// How much of a payload people are shown.
+/// Length of a payload that people are shown.
 const SHOWN_DATA: usize = 100_000;
 
 pub(super) async fn show(args: &QuarantineShowArgs) -> Result<Outcome, Error> {

@@ -47,19 +47,19 @@ struct Envelope<'a> {
     /// Text that holds JSON. Some emulators write the JSON itself.
     #[serde(borrow)]
     payload: Option<&'a RawValue>,
-    /// Of a notification of SNS.
+    /// Member of a notification of SNS.
     #[serde(borrow, rename = "Message")]
     message: Option<&'a RawValue>,
-    /// Of an event of SNS.
+    /// Member of an event of SNS.
     #[serde(borrow, rename = "Sns")]
     sns: Option<&'a RawValue>,
-    /// Of an event of EventBridge.
+    /// Member of an event of EventBridge.
     #[serde(borrow)]
     detail: Option<&'a RawValue>,
-    /// Of an event of SQS.
+    /// Member of an event of SQS.
     #[serde(borrow)]
     body: Option<&'a RawValue>,
-    /// Of a message that `aws sqs receive-message` prints.
+    /// Member of a message that `aws sqs receive-message` prints.
     #[serde(borrow, rename = "Body")]
     received_body: Option<&'a RawValue>,
     #[serde(borrow, rename = "Records")]

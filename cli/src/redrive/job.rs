@@ -18,7 +18,7 @@ pub(super) struct Job {
     /// The text that identifies it in the progress file, if it is a failure record.
     key: Option<String>,
     counts: Cell<Counts>,
-    /// What is wrong with it.
+    /// Problem that was found first.
     problem: RefCell<Option<Fate>>,
 }
 

@@ -73,7 +73,7 @@ impl Shard {
     }
 }
 
-/// What is known of a Kinesis record that waits for its event.
+/// The failure record of a Kinesis record that waits for its event.
 struct Mark {
     job: Rc<Job>,
     /// Whether no other record of its failure record has the same sequence number and follows.
@@ -97,7 +97,7 @@ enum Unread {
     Halted,
 }
 
-/// What was read of a range.
+/// The result of reading a range.
 struct ReadRange {
     /// Number of records of the failure record, in the stream or only in its payload.
     found: u64,
@@ -419,7 +419,7 @@ impl<'l, 'r> LaneWork<'l, 'r> {
         }
     }
 
-    /// How many records the next event has: those of a few failure records only, after one has failed.
+    /// Returns the number of records in the next event: those of a few failure records only, after one has failed.
     fn event_length(&self, queue: &VecDeque<Queued>) -> usize {
         let mut jobs = 0;
         let mut last: Option<&Rc<Job>> = None;

@@ -44,16 +44,16 @@ use membership::Membership;
 use report::{Fate, Report};
 use source::{Lane, Source};
 
-/// How many lanes are worked on at once.
+/// Number of lanes that are worked on at once.
 const CONCURRENCY: usize = 16;
 
-/// How many failure records of a lane are deleted at once.
+/// Number of failure records of a lane that are deleted at once.
 const DELETIONS: usize = 16;
 
-/// How long giving messages back may take.
+/// Longest time that giving messages back may take.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a deletion may take after the run was asked to end: less than the time that the run then has, so that its
+/// Longest time of a deletion after the run was asked to end: less than the time that the run then has, so that its
 /// outcome is reported.
 const DELETION_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -182,7 +182,7 @@ fn open_progress(args: &RedriveArgs) -> Result<ProgressFile, Error> {
     Ok(progress)
 }
 
-/// A run.
+/// A run of `redrive`.
 struct Redrive<'r> {
     args: &'r RedriveArgs,
     source: &'r Source,
@@ -192,7 +192,7 @@ struct Redrive<'r> {
     streams: RefCell<HashMap<String, Weak<Api>>>,
     /// By stream and shard, as well.
     paces: RefCell<HashMap<String, Weak<ReadPace>>>,
-    /// `None` if nothing is delivered to a function.
+    /// Progress file; absent if nothing is delivered to a function.
     progress: RefCell<Option<ProgressFile>>,
     report: RefCell<Report<StdoutLock<'static>>>,
     /// Failure records in work, in the order in which they were begun.

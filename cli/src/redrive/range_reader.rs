@@ -16,7 +16,7 @@ pub(super) struct RangeReader {
     shard_id: String,
     /// Reads on after the page. `None` before the first range.
     reader: Option<ShardReader>,
-    /// What was read last.
+    /// Page that was read last.
     page: Vec<SharedRecord>,
     /// The page holds all records from this number to its last record.
     from: SequenceNumber,

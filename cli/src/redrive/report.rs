@@ -22,9 +22,9 @@ pub(super) enum Fate {
     Failed { at: SequenceNumber, error: String },
     /// Some records are gone; how many, if that is known. All others are processed.
     Lost { records: Option<u64>, why: String },
-    /// Nothing is delivered, because it may be forged.
+    /// Not delivered, because it may be forged.
     Refused { why: String },
-    /// Nothing is delivered, because it is not known whether it belongs to the target.
+    /// Not delivered, because it is not known whether it belongs to the target or to another run.
     Unknown { why: String },
     /// It is not a failure record.
     Unreadable { error: String },

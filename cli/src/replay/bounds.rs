@@ -17,10 +17,10 @@ use crate::{
 /// A user record of a shard.
 pub(super) type Place = (SequenceNumber, u64);
 
-/// Which user records of a shard are wanted.
+/// The range of a shard's user records that is replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ShardBounds {
-    /// Where reading begins.
+    /// Position from which reading begins.
     pub(super) begin: Position,
     /// Whether the record at which reading begins is processed, so that it is no loss if the stream has dropped it.
     pub(super) is_processed: bool,
@@ -29,7 +29,7 @@ pub(super) struct ShardBounds {
     pub(super) end: End,
 }
 
-/// Where the wanted ones end.
+/// The end of the range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     /// With the newest one, when that is reached.
@@ -115,7 +115,7 @@ impl Bounds {
         }
     }
 
-    /// What of this shard is wanted.
+    /// Returns the range of this shard.
     pub(super) fn of_shard(&self, shard_id: &str) -> Result<ShardBounds, Reason> {
         let row = self.checkpoints.get(shard_id);
         let (begin, first) = match self.from {

@@ -1,9 +1,9 @@
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// How much memory all records that are read and not delivered take together, about.
+/// Memory for all records that are read and not delivered, about.
 const BUDGET_KIB: u32 = 192 * 1024;
 
-/// What a read may take: 10 MiB, once as JSON with base64 and once decoded.
+/// Memory for a read: 10 MiB, once as JSON with base64 and once decoded.
 const READ_KIB: u32 = 24 * 1024;
 
 /// Keeps the shards of a replay from reading more ahead than fits into memory.

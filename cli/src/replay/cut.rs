@@ -5,19 +5,19 @@ use kpl_deaggregation::{Content, Deaggregator, UserRecord, reframe};
 
 use super::bounds::{End, Place, ShardBounds};
 
-/// Where a Kinesis record lies.
+/// The place of a Kinesis record relative to the bounds.
 #[derive(Debug)]
 pub(super) enum Cut<'r> {
     /// All of it, or a part, is wanted.
     Within { record: Cow<'r, StreamRecord>, user_records: u64 },
-    /// Nothing of it is.
+    /// Before all of the range.
     Before,
     /// Neither is anything of those that follow.
     Behind,
 }
 
 impl ShardBounds {
-    /// What of a record is wanted. An aggregate on a border comes back as one with the user records inside.
+    /// Returns the part of a record that is in the range. An aggregate on a border comes back as one with the user records inside.
     pub(super) fn cut<'r>(&self, record: &'r StreamRecord, deaggregator: &mut Deaggregator) -> Cut<'r> {
         let number = record.sequence_number;
         if self.first.is_some_and(|(first, _)| number < first) {
@@ -94,7 +94,7 @@ mod tests {
         }
     }
 
-    /// What is left, or why nothing is.
+    /// Returns the part that is left, or the reason why nothing is.
     fn cut(first: Option<(&str, u64)>, end: End, record: &StreamRecord) -> String {
         let first = first.map(|(number, sub)| (number.parse().expect("digits"), sub));
         let bounds = ShardBounds { begin: Position::TrimHorizon, is_processed: false, first, end };

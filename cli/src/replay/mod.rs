@@ -114,7 +114,7 @@ fn open_progress(args: &ReplayArgs, stream_arn: &str) -> Result<ProgressFile, Er
     Ok(progress)
 }
 
-/// Where the mirror stands, or has stood when an earlier run began.
+/// Returns the positions of the mirror, or those when an earlier run began.
 async fn checkpoints(
     args: &ReplayArgs,
     stream_arn: &str,
@@ -170,7 +170,7 @@ fn snapshot(progress: &ProgressFile) -> Option<BTreeMap<String, Row>> {
     Some(rows.collect())
 }
 
-/// A run.
+/// A run of `replay`.
 struct Replay<'r> {
     args: &'r ReplayArgs,
     api: Rc<Api>,

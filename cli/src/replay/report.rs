@@ -13,7 +13,7 @@ use crate::{
     table::{Column, LastCell, LastColumn, Row, Table, terminal_width},
 };
 
-/// How the replay of a shard has ended.
+/// The end of a shard's replay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fate {
     Done,
@@ -42,7 +42,7 @@ pub(super) enum Fate {
     Halted,
 }
 
-/// What was delivered of a shard, by this run.
+/// The records of a shard that this run delivered.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Tally {
     pub(super) kinesis_records: u64,
@@ -61,7 +61,7 @@ pub(super) struct Report {
     shards: BTreeMap<String, Entry>,
 }
 
-/// What was delivered of a shard, and how it has ended, if it has.
+/// The delivered records of a shard, and the end of its replay, if it has ended.
 #[derive(Default)]
 struct Entry {
     tally: Tally,
@@ -98,7 +98,7 @@ impl Report {
         Report { format, whole, shards: BTreeMap::new() }
     }
 
-    /// What was delivered of the shard, to be added to.
+    /// Returns the counts of the shard, to be added to.
     pub(super) fn tally(&mut self, shard_id: &str) -> &mut Tally {
         &mut self.shards.entry(shard_id.to_owned()).or_default().tally
     }

@@ -3,22 +3,22 @@ use std::{collections::HashMap, sync::Arc};
 use kinesis_esm_simulator::{Invoked, Outcome, Step};
 use kinesis_handler::SequenceNumber;
 
-/// Where the batch of an invocation comes from.
+/// The origin of the batch of an invocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// None of it was delivered before.
+    /// A batch of which nothing was delivered before.
     New,
     /// The batch before, as it was: with its request ID.
     Again,
     /// The batch before, although it was answered.
     Twice,
-    /// What lies behind the part of a batch that is done or expired.
+    /// The rest of a batch after the part that is processed or expired.
     Rest,
     /// A half of a batch that failed.
     Half,
     /// Read again after a restart of the poller.
     Reread,
-    /// None: the end of a tumbling window.
+    /// No records: the end of a tumbling window.
     Close,
 }
 
@@ -36,11 +36,11 @@ impl Origin {
     }
 }
 
-/// What an invocation is in its lane.
+/// The kind of an invocation in its lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Descent {
     pub(super) origin: Origin,
-    /// Which invocation with its request ID it is, counted from one.
+    /// Number of the invocation among those with its request ID, counted from one.
     pub(super) tries: u32,
     /// Whether it repeats the invocation before, with the same outcome.
     pub(super) repeats_outcome: bool,
@@ -77,7 +77,7 @@ impl Lineage {
         Lineage { bisects, lanes: HashMap::new() }
     }
 
-    /// What the invocation is.
+    /// Returns the kind of the invocation.
     pub(super) fn follow(&mut self, step: &Step, invoked: &Invoked) -> Descent {
         let lane = self.lanes.entry((Arc::clone(&step.shard_id), step.lane)).or_default();
         let is_repeated = lane.request_id == invoked.request_id;

@@ -6,13 +6,13 @@ use kinesis_esm_simulator::{
 use super::id_ranges;
 use crate::{cell, note::count};
 
-/// How wide IDs that a response named are shown.
+/// Width of IDs that a response named.
 const REPORTED_WIDTH: usize = 24;
 
-/// How wide IDs that were given up are shown.
+/// Width of IDs that were discarded.
 const SETTLED_WIDTH: usize = 40;
 
-/// How an invocation ended, in a few words.
+/// Describes the end of an invocation in a few words.
 pub(super) fn of_invocation(invoked: &Invoked, ids: &Ids) -> String {
     let mut text = match (invoked.outcome, &invoked.error) {
         (Outcome::Success, _) => "ok".to_owned(),
@@ -44,7 +44,7 @@ pub(super) fn of_too_large(too_large: &TooLarge, ids: &Ids) -> String {
     )
 }
 
-/// Which records were given up, why, and who is told.
+/// Describes the records that were discarded, the reason, and the destination.
 pub(super) fn of_discard(discarded: &Discarded, destination: Option<&Destination>, ids: &Ids) -> String {
     let records = counted(&discarded.records, ids);
     let Discarded { condition, approximate_invoke_count: invocations, .. } = discarded;
@@ -57,7 +57,7 @@ pub(super) fn of_discard(discarded: &Discarded, destination: Option<&Destination
     format!("DISCARDED {records}; {condition:?}, approximateInvokeCount {invocations}, {told}")
 }
 
-/// Which records were passed over, and why.
+/// Describes the records that were passed over, and the reason.
 pub(super) fn of_drop(records: &[SharedRecord], reason: DropReason, ids: &Ids) -> String {
     let why = match reason {
         DropReason::Trimmed => "older than the stream's retention",

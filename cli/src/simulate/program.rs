@@ -7,7 +7,7 @@ use kinesis_esm_simulator::{
 
 use crate::{note::count, target::Environment};
 
-/// How the command is started as the function of this simulation.
+/// Returns the options with which the command is started as the function of this simulation.
 pub(super) fn options(
     command: &[OsString],
     environment: Environment,
@@ -51,7 +51,7 @@ impl Function for Program {
     }
 }
 
-/// What a program took, for people.
+/// The times of a program, for people.
 pub(super) struct Measured(Measurement);
 
 impl fmt::Display for Measured {

@@ -22,7 +22,7 @@ pub(super) struct Progress<O> {
 }
 
 impl<O> Progress<O> {
-    /// Of so many Kinesis records in all.
+    /// Makes an observer of so many Kinesis records in all.
     pub(super) fn new(observer: O, records: usize) -> Self {
         let records = records as u64;
         let style = ProgressStyle::with_template("{bar:30} {pos}/{len} records, {msg} virtual time");

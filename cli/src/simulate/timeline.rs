@@ -31,7 +31,7 @@ const SHARD_WIDTH: usize = 20;
 
 const OUTCOME_WIDTH: usize = 44;
 
-/// What a timeline must know of a scenario beside its steps.
+/// The parts of a scenario that a timeline needs besides its steps.
 #[derive(Debug)]
 pub(super) struct View {
     has_several_shards: bool,

@@ -14,7 +14,7 @@ use crate::private_file;
 #[derive(Debug)]
 pub(crate) struct EventDirectory {
     path: PathBuf,
-    /// Of the last file.
+    /// Number of the last file.
     number: Cell<u64>,
 }
 

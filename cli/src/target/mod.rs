@@ -1,4 +1,4 @@
-//! What events go to: a Lambda function, a URL, a program, or a directory.
+//! The targets of events: a Lambda function, a URL, a program, or a directory.
 
 mod error;
 mod lambda;
@@ -16,7 +16,7 @@ pub(crate) use error::TargetError;
 use self::{directory::EventDirectory, lambda::LambdaFunction};
 use crate::aws::{self, AwsError};
 
-/// What the command line says about it.
+/// The target as the command line names it.
 #[derive(Debug, Clone)]
 pub(crate) enum TargetOptions {
     /// A Lambda function, by name or ARN.

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-/// How much of an attribute an error shows, in characters.
+/// Length of an attribute in an error, in characters.
 const SHOWN_CHARS: usize = 80;
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -11,7 +11,7 @@ pub(crate) type Item = HashMap<String, AttributeValue>;
 #[derive(Debug)]
 pub(crate) struct Unreadable {
     pub(crate) attribute: &'static str,
-    /// What stands there, shortened.
+    /// Text of the attribute, shortened.
     pub(crate) found: String,
 }
 

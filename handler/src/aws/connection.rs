@@ -10,7 +10,7 @@ use super::client;
 /// call.
 #[derive(Default)]
 pub(crate) struct Connection {
-    /// Where it runs, if the environment shall not decide that.
+    /// Configuration of the SDK, if the environment shall not decide it.
     config: Option<SdkConfig>,
     client: OnceCell<Client>,
     connected: OnceCell<()>,
@@ -63,7 +63,7 @@ mod tests {
 
     use super::*;
 
-    /// How many requests come of this, to a server that answers the first of them.
+    /// Returns the number of requests that reach a server which answers the first of them.
     async fn requests(uses: impl AsyncFnOnce(&Connection)) -> usize {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("a bound port");

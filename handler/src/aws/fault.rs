@@ -2,7 +2,7 @@ use std::{error::Error, fmt};
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
-/// What DynamoDB, or the way to it, said: one line, with the service's error code if there is one.
+/// The error of DynamoDB, or of the connection to it: one line, with the service's error code if there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreFault {
     code: Option<String>,

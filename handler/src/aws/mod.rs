@@ -1,4 +1,4 @@
-//! What the stores in DynamoDB share. Nothing but these and the stores knows the AWS SDK.
+//! The parts that the stores in DynamoDB share. Only these and the stores know the AWS SDK.
 
 mod transaction_conflict;
 mod client;

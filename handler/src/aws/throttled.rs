@@ -12,7 +12,7 @@ const CODES: [&str; 3] =
 const FIRST_PAUSE: Duration = Duration::from_millis(350);
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 
-/// How often a request is made at most. Whoever waits for it usually ends it before.
+/// Most tries of a request. Whoever waits for it usually ends it before.
 const MAX_TRIES: u32 = 60;
 
 /// Makes a request again as long as DynamoDB throttles it: for writes that are large by themselves, which the client's

@@ -1,6 +1,6 @@
 use kpl_deaggregation::Content;
 
-/// How much of a batch was processed, and what it held.
+/// The counts of a batch: what was processed, and what it held.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
@@ -12,7 +12,7 @@ pub struct Counts {
     pub bytes: u64,
     /// Kinesis records that were aggregated.
     pub aggregated: u64,
-    /// Of these, those without a single user record.
+    /// Those among them without a single user record.
     pub empty_aggregates: u64,
     /// Kinesis records that look aggregated but for their digest; they are plain user records.
     pub bad_digests: u64,

@@ -1,4 +1,4 @@
-//! What becomes of the user records of a batch that fail: they wait for the quarantine, or stop the batch.
+//! The failed user records of a batch: they wait for the quarantine, or stop the batch.
 
 use std::{collections::HashSet, num::NonZeroU32, ops::RangeInclusive, time::Duration};
 
@@ -38,7 +38,7 @@ pub(crate) struct FailureRules {
 /// The user records of a batch that have failed, as far as they are not written.
 #[derive(Debug)]
 pub(crate) struct Failures<'b> {
-    /// `None` without a journal: each failure stops the batch, and nothing of it is kept.
+    /// Rules of the journal; absent without one: each failure stops the batch, and nothing of it is kept.
     rules: Option<&'b FailureRules>,
     invocation: &'b Invocation<'b>,
     /// The user record that was begun last. It is at hand here when the processor panics or is cancelled.

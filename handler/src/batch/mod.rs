@@ -26,7 +26,7 @@ use crate::{
     processor::process_error::without_quoted_values,
 };
 
-/// What a batch is processed with.
+/// The batch to be processed, and all that is needed for it.
 #[derive(Clone, Copy)]
 pub(crate) struct Batch<'b, 'p> {
     pub(crate) records: &'b [KinesisRecord<'b>],
@@ -36,14 +36,14 @@ pub(crate) struct Batch<'b, 'p> {
     pub(crate) prior: &'p Prior,
 }
 
-/// How far a batch has come. It stays readable when the work on the batch panics or is cancelled.
+/// The progress of a batch. It stays readable when the work on the batch panics or is cancelled.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     pub(crate) at: Place,
-    /// How many user records the Kinesis record before the place held: of an enhanced fan-out consumer, one.
+    /// Number of user records in the Kinesis record before the place: of an enhanced fan-out consumer, one.
     pub(crate) user_records_before: u64,
     pub(crate) counts: Counts,
-    /// How many user records were begun.
+    /// Number of user records that were begun.
     begun: u64,
     /// Whether the last of these has not come to an end.
     is_in_flight: bool,
@@ -102,7 +102,7 @@ pub(crate) enum Stop {
     DeadlineBeforeFirst,
 }
 
-/// What a failed record is reported for.
+/// The reason why a record failed.
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
     #[error("{0}")]
@@ -146,7 +146,7 @@ pub(crate) async fn process_batch<'b, P: RecordProcessor>(
     }
 }
 
-/// `None` if time ran out first. The future is polled at least once.
+/// Polls a future until a time; `None` if time ran out first. The future is polled at least once.
 async fn until<F: Future>(stop_at: Option<Instant>, future: F) -> Option<F::Output> {
     match stop_at {
         Some(stop_at) => timeout_at(stop_at, future).await.ok(),
@@ -279,7 +279,7 @@ async fn in_order<'b, P: RecordProcessor>(
     Ok(Next::Proceed)
 }
 
-/// What the journal calls a member of an aggregate that Lambda has taken apart.
+/// Returns the journal's name of a user record of an aggregate that Lambda has deaggregated.
 pub(crate) fn content_id(kinesis_record: &KinesisRecord<'_>, data: &[u8]) -> UserRecordId {
     UserRecordId::Content(ContentHash::new(kinesis_record.partition_key.as_bytes(), data))
 }

@@ -2,14 +2,14 @@ use std::{future::poll_fn, task::Poll};
 
 use crate::event::{KinesisRecord, UnreadableRecord};
 
-/// How much is decoded before others get a turn, in bytes: about a tenth of a millisecond.
+/// Data that is decoded before others get a turn, in bytes: about a tenth of a millisecond.
 const TURN_BYTES: usize = 256 * 1024;
 
 /// The decoded data of an event's Kinesis records, in one buffer: each in its turn, and only once.
 pub(crate) struct Payloads<'e> {
     records: &'e [KinesisRecord<'e>],
     decoded: Vec<Result<&'e [u8], UnreadableRecord>>,
-    /// What is left of the buffer. What was handed out stays where it is.
+    /// Rest of the buffer. Parts that were handed out stay where they are.
     rest: &'e mut [u8],
 }
 

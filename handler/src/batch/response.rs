@@ -3,7 +3,7 @@ use serde_json::value::RawValue;
 
 use crate::{Counts, SequenceNumber};
 
-/// What Lambda is told about a batch: `{"batchItemFailures":[{"itemIdentifier":"…"}]}`.
+/// The partial batch response: `{"batchItemFailures":[{"itemIdentifier":"…"}]}`.
 ///
 /// It names no Kinesis record, if all is done, or one: the first that is not. Lambda then takes all before it as done
 /// and delivers it and all behind it again.
@@ -17,7 +17,7 @@ pub struct BatchResponse {
     failed: Option<SequenceNumber>,
     state: Option<Box<RawValue>>,
     counts: Counts,
-    /// `None` in a response to the event source mapping.
+    /// Quarantined user records by Kinesis record; absent in a response to the event source mapping.
     quarantined: Option<Vec<(SequenceNumber, u64)>>,
 }
 
@@ -42,7 +42,7 @@ impl BatchResponse {
         self.state.as_deref().map(RawValue::get)
     }
 
-    /// What was done, for logs and metrics.
+    /// Returns the counts of the batch, for logs and metrics.
     pub fn counts(&self) -> &Counts {
         &self.counts
     }

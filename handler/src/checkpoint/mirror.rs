@@ -1,4 +1,4 @@
-//! What a batch comes to in the checkpoint mirror: from the ledger's place to a checkpoint, and from a store's answer to
+//! The checkpoint mirror of a batch: from the position of the batch to a checkpoint, and from a store's answer to
 //! counts and log lines.
 
 use std::{
@@ -22,11 +22,11 @@ pub(crate) struct Mirror {
     store: Arc<dyn CheckpointStore>,
     application: String,
     is_strict: bool,
-    /// What was said once, and would be true of every batch.
+    /// Warnings that were logged, and would be true of every batch.
     said: Mutex<BTreeSet<(Said, String, String)>>,
 }
 
-/// What is said once for each stream and shard.
+/// A warning that is logged once for each stream and shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Said {
     Suspended,
@@ -43,7 +43,7 @@ pub(crate) enum Mirrored {
 }
 
 impl Mirror {
-    /// `None` if the options have no store.
+    /// Returns the mirror of the options; `None` if they have no store.
     pub(crate) fn new(options: &Options) -> Option<Self> {
         let store = Arc::clone(options.checkpoints.as_ref()?);
         let application = options.application.clone();
@@ -171,7 +171,7 @@ fn done_through<'e, 'a>(
     Some((kinesis_record, position))
 }
 
-/// How many user records of the Kinesis record at `index`, just before the ledger's place, are done.
+/// Returns the number of user records of the Kinesis record at `index`, just before the ledger's place, that are processed.
 fn user_records(event: &Event<'_>, index: usize, ledger: &Ledger) -> u64 {
     let kinesis_record = &event.records[index];
     if !kinesis_record.is_enhanced_fan_out() {

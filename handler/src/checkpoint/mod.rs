@@ -24,10 +24,10 @@ pub use row::{LeaseRows, Row, RowCheckpoint, UnreadableLease};
 #[cfg(feature = "dynamodb")]
 pub use crate::aws::StoreFault;
 
-/// What an invocation has to say about its shard: everything up to a position is processed.
+/// A checkpoint of a shard: everything up to a position is processed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Checkpoint<'a> {
-    /// Who processes the stream. Two applications must not share a table.
+    /// Application that processes the stream. Two applications must not share a table.
     pub application: &'a str,
     /// ARN of the stream, also on an enhanced fan-out consumer.
     pub stream_arn: &'a str,
@@ -41,10 +41,10 @@ pub struct Checkpoint<'a> {
     pub now_ms: u64,
 }
 
-/// What a store's write returns.
+/// The future of a store's write.
 pub type CheckpointFuture<'a> = Pin<Box<dyn Future<Output = Result<Outcome, CheckpointError>> + Send + 'a>>;
 
-/// Where checkpoints go: one table for one application and stream, one row for each shard.
+/// A store of checkpoints: one table for one application and stream, one row for each shard.
 ///
 /// A store decides and writes in one step that nothing can come between, because two invocations may write at the same
 /// time, also one that Lambda has given up. A row never moves back, is left alone while a KCL worker owns it, and never

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use super::CheckpointPosition;
 
-/// What became of a checkpoint.
+/// The outcome of writing a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
@@ -12,7 +12,7 @@ pub enum Outcome {
     Written,
     /// The row stands there already, or further on: the batch came again, or another invocation was faster.
     AlreadyAhead {
-        /// Where the row stands; `None` at the end of the shard.
+        /// Position of the row; `None` at the end of the shard.
         at: Option<CheckpointPosition>,
     },
     /// A KCL worker owns the row, and is the one to write it. The mirror is suspended until the owner is gone.
@@ -49,7 +49,7 @@ pub enum CheckpointError {
     /// The store failed, or did not answer.
     #[error("the checkpoint store failed")]
     Store {
-        /// What it said.
+        /// Error of the store.
         source: Box<dyn Error + Send + Sync>,
     },
     /// The invocation has no time left to wait for the store.

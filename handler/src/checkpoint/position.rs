@@ -5,9 +5,9 @@ use crate::SequenceNumber;
 /// A user record up to which a shard is processed. Compares in stream order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CheckpointPosition {
-    /// Of the Kinesis record.
+    /// Sequence number of the Kinesis record.
     pub sequence_number: SequenceNumber,
-    /// Of the last user record that is done in it, counted from zero: N − 1 for a finished aggregate of N user records,
+    /// Number of the last user record that is processed in it, counted from zero: N − 1 for a finished aggregate of N user records,
     /// 0 for a plain record and for an aggregate that holds nothing.
     ///
     /// On an enhanced fan-out consumer a lower bound: one less than the members of the aggregate that are done, as far

@@ -7,7 +7,7 @@ use crate::SequenceNumber;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Row {
-    /// `checkpoint`.
+    /// Position in the attribute `checkpoint`.
     pub checkpoint: RowCheckpoint,
     /// `checkpointSubSequenceNumber`. A KCL takes none as 0.
     pub sub_sequence_number: Option<u64>,

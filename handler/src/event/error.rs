@@ -33,7 +33,7 @@ pub enum EventError {
     Member {
         /// Name of the member.
         member: &'static str,
-        /// What it should be.
+        /// Description of the legal values.
         expected: &'static str,
         /// The JSON type that was found.
         found: &'static str,
@@ -41,7 +41,7 @@ pub enum EventError {
     /// The member `kinesisKit` asks for something that this version does not know.
     #[error("unknown kinesisKit.mode {found}; expected \"replay\" or \"redrive\"")]
     Mode {
-        /// What it asks for, shortened.
+        /// Mode that was found, shortened.
         found: String,
     },
     /// An element of `Records` is not an object, or has no object `kinesis`.
@@ -49,7 +49,7 @@ pub enum EventError {
     Record {
         /// Zero-based position in `Records`.
         index: usize,
-        /// What it should be.
+        /// Description of the legal values.
         expected: &'static str,
         /// The JSON type that was found.
         found: &'static str,
@@ -77,7 +77,7 @@ pub enum EventError {
     SequenceNumber {
         /// Zero-based position in `Records`.
         index: usize,
-        /// What is wrong with it.
+        /// Reason why it is illegal.
         source: SequenceNumberError,
     },
 }

@@ -15,7 +15,7 @@ pub enum ConversionError {
     Unreadable {
         /// Zero-based position in the event.
         index: usize,
-        /// Why not.
+        /// Reason why it cannot be read.
         source: UnreadableRecord,
     },
     /// A record has no arrival timestamp, or one beyond the range of dates.

@@ -20,7 +20,7 @@ pub use interop::ConversionError;
 
 use crate::SequenceNumber;
 
-/// What follows the stream's ARN in the ARN of an enhanced fan-out consumer.
+/// The text after the stream's ARN in the ARN of an enhanced fan-out consumer.
 const CONSUMER: &str = "/consumer/";
 
 /// A batch of Kinesis records, as Lambda delivers it. Borrows from the JSON it was read from.
@@ -31,11 +31,11 @@ pub struct Event<'a> {
     pub records: Vec<KinesisRecord<'a>>,
     /// Present if the mapping has tumbling windows.
     pub window: Option<TumblingWindow<'a>>,
-    /// Who sends it.
+    /// Sender of the event.
     pub mode: EventMode,
 }
 
-/// Who sends an event: its member `kinesisKit.mode`.
+/// The sender of an event: its member `kinesisKit.mode`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EventMode {
@@ -52,7 +52,7 @@ pub enum EventMode {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KinesisRecord<'a> {
-    /// What a partial batch failure names.
+    /// Sequence number, which a partial batch response names.
     pub sequence_number: SequenceNumber,
     /// Empty if the event has none: service-managed streams leave it out.
     pub partition_key: Cow<'a, str>,
@@ -109,12 +109,12 @@ pub enum UnreadableRecord {
     /// The text is not canonical, padded base64 of the standard alphabet.
     #[error("data is not base64: {reason}")]
     Base64 {
-        /// What is wrong, and where in the text.
+        /// Kind of the error, and its place in the text.
         reason: Base64Fault,
     },
 }
 
-/// What is wrong with a base64 text.
+/// An error in a base64 text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Base64Fault {
@@ -260,7 +260,7 @@ impl std::fmt::Debug for RecordData<'_> {
     }
 }
 
-/// What an event says about its tumbling window.
+/// The members of an event about its tumbling window.
 ///
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-windows.html>
 #[derive(Debug, Clone)]
@@ -270,7 +270,7 @@ pub struct TumblingWindow<'a> {
     pub start: Cow<'a, str>,
     /// End of the window, as the event has it (ISO 8601).
     pub end: Cow<'a, str>,
-    /// What the invocation before returned, as it came. `{}` if the event has none.
+    /// State that the invocation before returned, unchanged. `{}` if the event has none.
     pub state: Cow<'a, RawValue>,
     /// The shard whose records the window holds.
     pub shard_id: Option<Cow<'a, str>>,

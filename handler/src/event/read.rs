@@ -15,7 +15,7 @@ use crate::SequenceNumber;
 /// The `eventSource` of a Kinesis record.
 pub(super) const EVENT_SOURCE: &str = "aws:kinesis";
 
-/// How much of a foreign `eventSource` or mode an error shows, in characters.
+/// Length of a foreign `eventSource` or mode in an error, in characters.
 const SHOWN_EVENT_SOURCE_CHARS: usize = 40;
 
 /// The byte order mark of UTF-8, with which editors on Windows begin a file.
@@ -373,7 +373,7 @@ fn record<'a>(index: usize, raw: Object<impl Into<RawRecord<'a>>>) -> Result<Kin
     })
 }
 
-/// What names a record. Everything else in it is skipped, and so may be damaged: a member may stand twice, or hold text
+/// The members that name a record. Everything else in it is skipped, and so may be damaged: a member may stand twice, or hold text
 /// with an escape that is no character.
 #[derive(Deserialize)]
 struct NamedRecord<'a> {

@@ -24,7 +24,7 @@ pub(super) enum Scalar<'a> {
 }
 
 impl<'a> Scalar<'a> {
-    /// `None` for what is not text.
+    /// Returns the text; `None` for any other value.
     pub(super) fn text(self) -> Option<Cow<'a, str>> {
         match self {
             Scalar::Text(text) => Some(text),

@@ -96,7 +96,7 @@ impl SequenceNumber {
         SequenceNumber { zeros: 0, ..self }
     }
 
-    /// `None` on overflow.
+    /// Returns `self × factor + addend`; `None` on overflow.
     fn times_plus(mut self, factor: u64, mut carry: u64) -> Option<Self> {
         for limb in self.limbs.iter_mut().rev() {
             let wide = u128::from(*limb) * u128::from(factor) + u128::from(carry);
@@ -179,7 +179,7 @@ impl<'de> Deserialize<'de> for SequenceNumber {
 /// Named as in the KCL. Positions compare in stream order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExtendedSequenceNumber {
-    /// Of the Kinesis record.
+    /// Sequence number of the Kinesis record.
     pub sequence_number: SequenceNumber,
     /// Position inside the aggregate, counted from zero over all of its user records; zero for a plain record.
     ///

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::Alarm;
 
-/// Where all time comes from: deadlines, ages, expiries. Tests put another one into the options.
+/// The source of time: deadlines, ages, expiries. Tests put another one into the options.
 pub trait Clock: fmt::Debug + Send + Sync {
     /// Milliseconds since 1970, as Lambda gives deadlines.
     fn epoch_ms(&self) -> u64;

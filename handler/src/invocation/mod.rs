@@ -95,7 +95,7 @@ impl<'a> Invocation<'a> {
         );
     }
 
-    /// Until when a store may be waited for before the first record: a quarter of the time for records.
+    /// Returns the time until which a store may be waited for before the first record: a quarter of the time for records.
     pub(crate) fn read_by(&self) -> Option<Instant> {
         let now = self.clock.instant();
         self.stop_at.map(|stop_at| now + stop_at.saturating_duration_since(now) / 4)

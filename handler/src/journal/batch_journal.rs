@@ -1,4 +1,4 @@
-//! What a batch writes to the retry journal: failures that the quarantine takes, what the next invocation must know when
+//! The writes of a batch to the retry journal: failures that the quarantine takes, what the next invocation must know when
 //! the batch has stopped, and what none must know when it has passed.
 
 use std::{
@@ -24,10 +24,10 @@ use crate::{
     },
 };
 
-/// Who else writes an entry: one zombie, or a few. Each of them writes a batch's stop once.
+/// Most tries of a write. Concurrent writers are one late invocation, or a few, and each of them writes a batch's stop once.
 const MAX_TRIES: u32 = 8;
 
-/// How many entries are cleared at the same time.
+/// Number of entries that are cleared at the same time.
 const CONCURRENCY: usize = 16;
 
 /// The journal, as far as one batch goes.

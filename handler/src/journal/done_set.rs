@@ -5,7 +5,7 @@ use std::{
 
 use super::{ContentHash, UserRecordId};
 
-/// Which user records of a Kinesis record are done.
+/// The set of user records of a Kinesis record that are processed.
 ///
 /// Sub-sequence numbers are kept as ranges: one after the other is the rule, and a set of a million costs no more than
 /// one of two.

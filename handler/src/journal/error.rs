@@ -9,7 +9,7 @@ pub enum JournalError {
     /// The store failed, or did not answer.
     #[error("the journal's store failed")]
     Store {
-        /// What it said.
+        /// Error of the store.
         source: Box<dyn Error + Send + Sync>,
     },
     /// The invocation has no time left to wait for the store.
@@ -18,9 +18,9 @@ pub enum JournalError {
     /// Others wrote the same state, again and again.
     #[error("the state of {sequence_number} was written by others {times} times in the meantime")]
     Contended {
-        /// Of the Kinesis record.
+        /// Sequence number of the Kinesis record.
         sequence_number: crate::SequenceNumber,
-        /// How often this invocation tried.
+        /// Number of attempts of this invocation.
         times: u32,
     },
     /// The event does not say which shard of which stream it comes from. Lambda's events always do.

@@ -85,7 +85,7 @@ pub const MAX_WRITE_ITEMS: usize = 100;
 /// also has to be sent in the time of one attempt of the client.
 pub(crate) const MAX_WRITE_BYTES: usize = 512 * 1024;
 
-/// What became of a write.
+/// The outcome of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteOutcome {
     /// All of it is stored.
@@ -94,10 +94,10 @@ pub enum WriteOutcome {
     Conflict,
 }
 
-/// What a store's call returns.
+/// The future of a store's call.
 pub type JournalFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, JournalError>> + Send + 'a>>;
 
-/// Where the journal is kept: a table for any number of applications and streams.
+/// A store of the journal: a table for any number of applications and streams.
 ///
 /// A call may be cancelled, and it may still take effect then. Two invocations may write at the same time, also one that
 /// Lambda has given up.

@@ -5,7 +5,7 @@ use std::{
 
 use crate::{SequenceNumber, journal::JournalShard};
 
-/// How many Kinesis records of a shard are remembered: those of some large batches.
+/// Number of Kinesis records of a shard that are remembered: those of some large batches.
 const MAX_REMEMBERED: usize = 30_000;
 
 /// Kinesis records that are processed and may still have an entry in the journal, because it could not be read before

@@ -5,7 +5,7 @@ use crate::{
     journal::{Progress, StateKind, UserRecordId},
 };
 
-/// What earlier invocations have left in the journal about the Kinesis records of a batch.
+/// The state that earlier invocations have left in the journal about the Kinesis records of a batch.
 #[derive(Debug, Default)]
 pub(crate) struct Prior {
     records: BTreeMap<SequenceNumber, PriorRecord>,
@@ -16,14 +16,14 @@ pub(crate) struct Prior {
 #[derive(Debug, Default)]
 pub(crate) struct PriorRecord {
     pub(crate) progress: Progress,
-    /// Of the state that this invocation writes to, if there is one.
+    /// Version of the state that this invocation writes to, if there is one.
     pub(crate) version: Option<u64>,
     /// The states that there are.
     pub(crate) stored: Vec<StateKind>,
 }
 
 impl Prior {
-    /// What was read, without anything about a record that is not in the batch.
+    /// Makes the prior state out of entries, of which all are of records in the batch.
     pub(crate) fn known(records: BTreeMap<SequenceNumber, PriorRecord>) -> Self {
         Prior { records, is_known: true }
     }
@@ -36,7 +36,7 @@ impl Prior {
         self.records.get(&sequence_number).map(|record| &record.progress)
     }
 
-    /// Which attempt comes next, counted from one.
+    /// Returns the number of the next attempt, counted from one.
     pub(crate) fn attempt(&self, progress: Option<&Progress>, id: &UserRecordId) -> Option<u32> {
         let failures = progress.map_or(0, |progress| progress.failures(id));
         self.is_known.then(|| failures.saturating_add(1))

@@ -2,17 +2,17 @@ use std::collections::BTreeMap;
 
 use super::{DoneSet, UserRecordId};
 
-/// How far one Kinesis record has come, over all of its invocations: or what one of them adds to that.
+/// The progress of one Kinesis record over all of its invocations, or the part that one of them adds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
     /// The user records that are done: processed, or in the quarantine.
     pub done: DoneSet,
-    /// How often each of the others has failed. Those that are not in here never did.
+    /// Number of failures of each of the others. Absent ones never failed.
     pub attempts: BTreeMap<UserRecordId, u32>,
     /// When the first of these failed, in milliseconds since 1970.
     pub first_failure_ms: Option<u64>,
-    /// What the last failure was, shortened.
+    /// Text of the last failure, shortened.
     pub last_error: Option<String>,
     /// When the stream received the Kinesis record, in milliseconds since 1970.
     pub arrival_ms: Option<u64>,
@@ -24,7 +24,7 @@ pub struct Progress {
 const MAX_ERROR_BYTES: usize = 1024;
 
 impl Progress {
-    /// Nothing but that these are done.
+    /// Makes the progress of user records that are processed, without any failure.
     pub fn done(done: DoneSet) -> Self {
         Progress { done, ..Progress::default() }
     }
@@ -69,7 +69,7 @@ impl Progress {
         self.merge(&Progress { attempts, ..other });
     }
 
-    /// How often the user record has failed.
+    /// Returns the number of failures of a user record.
     pub fn failures(&self, id: &UserRecordId) -> u32 {
         self.attempts.get(id).copied().unwrap_or(0)
     }

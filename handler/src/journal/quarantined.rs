@@ -9,11 +9,11 @@ use crate::SequenceNumber;
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QuarantinedRecord {
-    /// Of its Kinesis record.
+    /// Sequence number of its Kinesis record.
     pub sequence_number: SequenceNumber,
-    /// Which user record of the Kinesis record.
+    /// Name of the user record in the Kinesis record.
     pub id: UserRecordId,
-    /// What it is.
+    /// Data or kind of the record.
     pub content: QuarantinedContent,
     /// The payload; of an invalid aggregate, the Kinesis record's whole data; of the rest of an aggregate, an aggregate.
     pub data: Vec<u8>,
@@ -25,9 +25,9 @@ pub struct QuarantinedRecord {
     pub arrival_ms: Option<u64>,
     /// Why it was given up.
     pub reason: QuarantineReason,
-    /// What the last failure was, shortened.
+    /// Text of the last failure, shortened.
     pub error: String,
-    /// How often it has failed, as far as is known.
+    /// Number of failures, as far as is known.
     pub attempts: u32,
     /// When it was given up, in milliseconds since 1970.
     pub quarantined_ms: u64,
@@ -53,7 +53,7 @@ impl QuarantinedRecord {
     }
 }
 
-/// What was given up.
+/// The reason why a record was quarantined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum QuarantinedContent {
@@ -98,7 +98,7 @@ impl fmt::Display for QuarantineReason {
     }
 }
 
-/// As stored.
+/// Writes the text under which the content is stored.
 impl fmt::Display for QuarantinedContent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

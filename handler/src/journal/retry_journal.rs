@@ -1,4 +1,4 @@
-//! What a batch comes to in the retry journal: what is read before it. [`BatchJournal`] has what is written.
+//! The read of the retry journal before a batch. [`BatchJournal`] has the writes after it.
 
 use std::{collections::BTreeSet, fmt::Write, sync::Arc};
 
@@ -14,7 +14,7 @@ use crate::{
     journal::{JournalEntries, JournalError, JournalShard, JournalStore, RecordState, StateKind, StateRange},
 };
 
-/// How many entries one invocation moves to the holes at most. The next one moves more.
+/// Most entries that one invocation moves to the discarded ones. The next one moves more.
 const MAX_HOLES: usize = 100;
 
 /// The retry journal of one environment.
@@ -28,7 +28,7 @@ pub(crate) struct RetryJournal {
 }
 
 impl RetryJournal {
-    /// `None` if the options have no store.
+    /// Returns the journal of the options; `None` if they have no store.
     pub(crate) fn new(options: &Options) -> Option<Self> {
         let store = Arc::clone(options.journal.as_ref()?);
         Some(RetryJournal {

@@ -2,14 +2,14 @@ use std::fmt;
 
 use super::JournalError;
 
-/// How much of a wrong name an error shows.
+/// Length of a wrong name in an error, in characters.
 const SHOWN_CHARS: usize = 80;
 
-/// Whose records of which shard: all keys of the journal begin with it. Two applications never see each other's items,
+/// The application and shard of records: all keys of the journal begin with it. Two applications never see each other's items,
 /// and shard IDs are the same in every stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JournalShard<'a> {
-    /// Who processes the stream. Without `#`, which separates the parts of a key.
+    /// Application that processes the stream. Without `#`, which separates the parts of a key.
     pub application: &'a str,
     /// ARN of the stream, also on an enhanced fan-out consumer.
     pub stream_arn: &'a str,

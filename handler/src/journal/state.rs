@@ -3,10 +3,10 @@ use std::time::Duration;
 use super::Progress;
 use crate::SequenceNumber;
 
-/// How long a state may be needed: Kinesis keeps records for at most 365 days.
+/// Longest time for which a state may be needed: Kinesis keeps records for at most 365 days.
 const KEPT: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-/// What a state is kept for.
+/// The purpose for which a state is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StateKind {
     /// The mapping will deliver the Kinesis record again.
@@ -15,19 +15,19 @@ pub enum StateKind {
     Hole,
 }
 
-/// What is stored of one Kinesis record that is done in part, or has failed.
+/// The stored state of one Kinesis record that is processed in part, or has failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecordState {
-    /// What it is kept for.
+    /// Purpose for which it is kept.
     pub kind: StateKind,
-    /// Of the Kinesis record.
+    /// Sequence number of the Kinesis record.
     pub sequence_number: SequenceNumber,
-    /// How far it has come.
+    /// Progress of the Kinesis record.
     pub progress: Progress,
-    /// How often the state was written. A write names the version that it goes on from.
+    /// Number of writes of the state. A write names the version that it continues.
     pub version: u64,
-    /// Which write made this version; no two writes have the same name. Tells one whose answer was lost from another.
+    /// Name of the write that made this version; no two writes have the same. It tells a write whose answer was lost from another.
     pub written_by: String,
     /// When it was written, in milliseconds since 1970.
     pub updated_ms: u64,

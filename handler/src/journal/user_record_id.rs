@@ -3,7 +3,7 @@ use std::{fmt, str::FromStr};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-/// What a user record is called inside its Kinesis record.
+/// The name of a user record inside its Kinesis record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum UserRecordId {
     /// Its sub-sequence number: 0 for a plain record, and for a Kinesis record that is taken as a whole.

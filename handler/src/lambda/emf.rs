@@ -474,7 +474,7 @@ mod tests {
         assert_eq!(orders, [json!(1), Value::Null, Value::Null], "a counter is written once");
     }
 
-    /// What `collect` was called with, by request ID.
+    /// Lines that `collect` was called with, by request ID.
     static COLLECTED: Mutex<BTreeMap<String, Vec<String>>> = Mutex::new(BTreeMap::new());
 
     fn collect(metrics: &'static EmbeddedMetrics, properties: &[(&str, &str)], values: Values) {

@@ -92,7 +92,7 @@ impl HandlerError {
     }
 }
 
-/// What `lambda_runtime` logs.
+/// Shows the text that `lambda_runtime` logs.
 impl fmt::Debug for HandlerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.error_type(), self.whole_text())

@@ -1,4 +1,4 @@
-//! What an invocation has come to, as metrics.
+//! The counts of an invocation, as metrics.
 //!
 //! They go through the [`metrics`] facade, so whatever recorder the process has gets them, beside the processor's own.
 //! [`EmbeddedMetricsLayer`] installs one that writes CloudWatch's embedded metric format to standard output, unless the
@@ -25,7 +25,7 @@ use crate::{
     lambda::emf::{self, EmbeddedMetrics, RecordedInvocation, Values},
 };
 
-/// Of all metrics.
+/// Namespace of all metrics.
 const NAMESPACE: &str = "KinesisHandler";
 
 /// The name, unit and count of each counter. `docs/metrics.md` has the same table.

@@ -38,11 +38,11 @@ pub enum OptionsError {
     Excludes {
         /// Name of the option.
         option: &'static str,
-        /// The value.
+        /// Value of the option.
         value: u32,
         /// Name of the other option, which is set.
         other: &'static str,
-        /// The reason.
+        /// Reason why they exclude each other.
         reason: &'static str,
     },
     /// The environment variable has the kit's prefix, but the kit does not know it: most likely a typing error.

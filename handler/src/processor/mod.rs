@@ -4,7 +4,7 @@ pub(crate) mod process_error;
 
 use crate::{ProcessError, Record};
 
-/// What happens to one user record. Async functions and async closures of the right shape are processors.
+/// A processor of one user record. Async functions and async closures of the right shape are processors.
 ///
 /// The handler calls [`process`](Self::process) for one user record after the other, in stream order. `Ok` means that
 /// the record is done; it must then be safe if the function crashes. After an error the batch stops there, and Lambda

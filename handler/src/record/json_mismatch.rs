@@ -163,7 +163,7 @@ enum Segment {
 struct NodeError {
     /// Innermost segment first.
     path: Vec<Segment>,
-    /// `None` if this reader cannot tell.
+    /// Difference; absent if this reader cannot tell.
     problem: Option<String>,
 }
 
@@ -438,7 +438,7 @@ impl<'de> Deserializer<'de> for KeyDeserializer<'de> {
 struct Variant<'a> {
     variant: Cow<'a, str>,
     variants: &'static [&'static str],
-    /// `None` for a variant that stands by itself, as text.
+    /// Content of the variant; absent if it stands by itself, as text.
     content: Option<Node<'a>>,
 }
 

@@ -58,7 +58,7 @@ impl<'a> Record<'a> {
         self.explicit_hash_key.map(String::from_utf8_lossy)
     }
 
-    /// Where the record stands in its shard: unique and increasing, except on an enhanced fan-out consumer.
+    /// Returns the position of the record in its shard: unique and increasing, except on an enhanced fan-out consumer.
     pub fn position(&self) -> ExtendedSequenceNumber {
         ExtendedSequenceNumber {
             sequence_number: self.kinesis_record.sequence_number,
@@ -95,12 +95,12 @@ impl<'a> Record<'a> {
         self.kinesis_record.encryption_type.as_deref()
     }
 
-    /// How often this record has been tried, this time included. `None` without a retry journal: Lambda does not tell.
+    /// Returns the number of attempts, this one included. `None` without a retry journal: Lambda does not tell.
     pub fn attempt(&self) -> Option<u32> {
         self.attempt
     }
 
-    /// How much time is left until the deadline guard stops the batch and cancels what is still running. `None`
+    /// Returns the time that is left until the deadline guard stops the batch and cancels what is still running. `None`
     /// outside of Lambda.
     pub fn remaining_time(&self) -> Option<Duration> {
         self.invocation.remaining_time()

@@ -9,7 +9,7 @@ const MAX_FILTERS: usize = 5;
 /// Longest pattern that the API takes, in Unicode code points.
 const MAX_PATTERN_CHARS: usize = 4096;
 
-/// How deep the objects and lists of a pattern may be nested, and those of data that can match one.
+/// Deepest nesting of the objects and lists of a pattern, and of data that can match one.
 const MAX_LEVELS: usize = 100;
 
 /// `FilterCriteria` of an event source mapping of a Kinesis stream: which records it delivers at all.

@@ -10,9 +10,9 @@ pub enum FilterError {
     /// Some JSON is not what it has to be.
     #[error("{place} is not {expected}")]
     Shape {
-        /// Where the JSON stands.
+        /// Place of the JSON.
         place: String,
-        /// What would be right.
+        /// Description of the legal values.
         expected: &'static str,
     },
     /// There are more filters than an account may have by default.
@@ -20,7 +20,7 @@ pub enum FilterError {
     TooManyFilters {
         /// Number of filters.
         count: usize,
-        /// The quota.
+        /// Number of filters that are allowed.
         limit: usize,
     },
     /// A pattern is longer than the API takes.
@@ -30,7 +30,7 @@ pub enum FilterError {
         filter: usize,
         /// Number of Unicode code points.
         chars: usize,
-        /// The limit.
+        /// Length that is allowed.
         limit: usize,
     },
     /// A pattern is not JSON, or nested deeper than a parser goes (127 levels).
@@ -48,7 +48,7 @@ pub enum FilterError {
     PatternTooDeep {
         /// Position of the filter.
         filter: usize,
-        /// The limit.
+        /// Depth that is allowed.
         limit: usize,
     },
     /// A pattern asks for something else than the data, which Kinesis mappings refuse.
@@ -56,25 +56,25 @@ pub enum FilterError {
     UnsupportedKey {
         /// Position of the filter.
         filter: usize,
-        /// The key.
+        /// Name of the key.
         key: String,
     },
     /// A pattern has a list of values for the whole data. That is for plain text (SQS, Kafka), not for Kinesis.
     #[error("{place} is a list of values, but Kinesis data is filtered as a JSON object only")]
     PlainText {
-        /// Where the list stands.
+        /// Place of the list.
         place: String,
     },
     /// A value stands where a list of values has to.
     #[error("{place} is a value outside of a list, write [value]")]
     BareValue {
-        /// Where the value stands.
+        /// Place of the value.
         place: String,
     },
     /// An operator is one of EventBridge's that Lambda does not have.
     #[error("{place}: operator {operator:?} is not supported by Lambda, only by EventBridge")]
     UnsupportedOperator {
-        /// Where the operator stands.
+        /// Place of the operator.
         place: String,
         /// Name of the operator.
         operator: String,
@@ -82,7 +82,7 @@ pub enum FilterError {
     /// An operator is unknown to EventBridge, too.
     #[error("{place}: operator {operator:?} is not known")]
     UnknownOperator {
-        /// Where the operator stands.
+        /// Place of the operator.
         place: String,
         /// Name of the operator.
         operator: String,

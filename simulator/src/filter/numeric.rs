@@ -4,7 +4,7 @@ use serde_json::{Number, Value};
 
 use super::{FilterError, place::Place};
 
-/// What `numeric` takes, for errors.
+/// Legal operands of `numeric`, for errors.
 const OPERAND: &str =
     "[comparison, number] with =, <, <=, > or >=, or a range [>, low, <, high] with > or >=, < or <=";
 

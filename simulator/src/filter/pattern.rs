@@ -5,7 +5,7 @@ use super::{FilterError, place::Place, rule::Rule, verdict::Verdict};
 /// A name that stands for alternatives instead of a field.
 const OR: &str = "$or";
 
-/// What a filter asks of the data, or of a field in it.
+/// A condition of a filter on the data, or on a field in it.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Pattern {
     /// An object in the pattern.
@@ -18,7 +18,7 @@ pub(super) enum Pattern {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Fields {
     fields: Vec<(String, Pattern)>,
-    /// Of `$or`: one of these has to match besides. Empty without `$or`.
+    /// Alternatives of `$or`, one of which has to match as well. Empty without `$or`.
     alternatives: Vec<Fields>,
 }
 
@@ -48,7 +48,7 @@ impl Pattern {
         self.verdict(Some(data)) != Verdict::No
     }
 
-    /// `None` if the data has no such field.
+    /// Evaluates the condition on a field, which may be absent.
     fn verdict(&self, value: Option<&Value>) -> Verdict {
         match (self, value) {
             (_, Some(Value::Array(elements))) if !elements.is_empty() => {
@@ -100,7 +100,7 @@ impl Fields {
     }
 }
 
-/// What follows `$or`.
+/// Parses the operand of `$or`.
 fn parse_alternatives(value: &Value, place: &Place<'_>) -> Result<Vec<Fields>, FilterError> {
     let wrong = || place.is_not("a list of at least two objects");
     let alternatives = value.as_array().filter(|alternatives| alternatives.len() >= 2).ok_or_else(wrong)?;

@@ -2,7 +2,7 @@ use std::fmt;
 
 use super::FilterError;
 
-/// Where something stands in `FilterCriteria`. It prints as `Filters[0]: data.order.cents`.
+/// A place in `FilterCriteria`. It prints as `Filters[0]: data.order.cents`.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Place<'a> {
     /// A filter's zero-based position.

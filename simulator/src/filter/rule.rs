@@ -8,7 +8,7 @@ use super::{
     place::Place,
 };
 
-/// What `anything-but` takes, for errors.
+/// Legal operands of `anything-but`, for errors.
 const ANYTHING_BUT: &str = "a string, a number, a list of strings, a list of numbers, or prefix, suffix or \
      equals-ignore-case";
 
@@ -19,15 +19,15 @@ pub(super) enum Rule {
     Equals(Value),
     /// `{"equals-ignore-case": "alice"}`. The string is in lower case.
     EqualsIgnoreCase(String),
-    /// `{"prefix": "us-"}`
+    /// A prefix, as in `{"prefix": "us-"}`.
     Prefix(String),
-    /// `{"suffix": ".png"}`
+    /// A suffix, as in `{"suffix": ".png"}`.
     Suffix(String),
     /// `{"numeric": [">", 10, "<=", 20]}`
     Numeric(Numeric),
     /// `{"anything-but": ["Raining"]}`: a value, of whatever type, that meets none of these.
     AnythingBut(Vec<Rule>),
-    /// `{"exists": true}`
+    /// Existence of the field: `{"exists": true}`.
     Exists,
     /// `{"exists": false}`. No value meets it.
     Absent,
@@ -82,7 +82,7 @@ impl Rule {
     }
 }
 
-/// What a value that `anything-but` admits must not meet.
+/// Parses the rules that a value admitted by `anything-but` must not meet.
 fn parse_exceptions(operand: &Value, place: &Place<'_>) -> Result<Vec<Rule>, FilterError> {
     match operand {
         Value::String(_) | Value::Number(_) => Ok(vec![Rule::Equals(operand.clone())]),

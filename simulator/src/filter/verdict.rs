@@ -4,7 +4,7 @@
 /// no element has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Verdict {
-    /// Not met.
+    /// The condition is not met.
     No,
     /// Met because what must be absent is.
     ByAbsence,
@@ -13,7 +13,7 @@ pub(super) enum Verdict {
 }
 
 impl Verdict {
-    /// Of parts that all have to be met.
+    /// Combines the verdicts on parts that all have to be met.
     pub(super) fn all(verdicts: impl IntoIterator<Item = Verdict>) -> Verdict {
         let mut whole = Verdict::ByAbsence;
         for verdict in verdicts {
@@ -25,12 +25,12 @@ impl Verdict {
         whole
     }
 
-    /// Of parts one of which has to be met.
+    /// Combines the verdicts on parts one of which has to be met.
     pub(super) fn any(verdicts: impl IntoIterator<Item = Verdict>) -> Verdict {
         verdicts.into_iter().max().unwrap_or(Verdict::No)
     }
 
-    /// Of one part, asked of each element of an array.
+    /// Combines the verdicts on the elements of an array.
     pub(super) fn of_elements(verdicts: impl IntoIterator<Item = Verdict>) -> Verdict {
         let mut every = Verdict::ByAbsence;
         for verdict in verdicts {

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{Answer, FunctionError};
 
-/// How long a process with an extension may take to end.
+/// Time in which a process with an extension has to end.
 ///
 /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-shutdown>
 const SHUTDOWN_TIME: Duration = Duration::from_millis(500);
@@ -38,7 +38,7 @@ pub(super) struct Environment {
     _server: JoinSet<()>,
 }
 
-/// How an invocation ended.
+/// The end of an invocation.
 #[derive(Debug)]
 pub(super) enum Ending {
     /// The process has answered, and learns with the acceptance that it may go on.

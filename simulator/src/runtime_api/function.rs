@@ -90,12 +90,12 @@ impl BinaryFunction {
         }
     }
 
-    /// What the invocations up to now have taken and come to.
+    /// Returns the times and results of the invocations up to now.
     pub fn measurement(&self) -> Measurement {
         self.pool.measurement()
     }
 
-    /// That of the worker, which is started if need be.
+    /// Returns the runtime of the worker, which is started if need be.
     fn runtime(&self) -> Result<Handle, StartError> {
         let mut worker = self.lock_worker();
         let worker = match &mut *worker {

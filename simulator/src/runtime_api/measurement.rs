@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::{Answer, FunctionError};
 
-/// What the invocations of a function took, in real time, and came to, since it was made.
+/// The times and results of a function's invocations since it was made, in real time.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Measurement {

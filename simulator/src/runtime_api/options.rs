@@ -14,15 +14,15 @@ pub(super) const HANDLER: &str = "bootstrap";
 pub struct BinaryOptions {
     /// The program and its arguments. The program is looked up in `PATH`, unless it contains a slash.
     pub command: Vec<OsString>,
-    /// What the function is told to be its name. Default `simulated-function`.
+    /// Name that the function is told. Default `simulated-function`.
     pub function_name: String,
-    /// What the function is told to be its memory, in MB. Nothing enforces it. Default 512.
+    /// Memory that the function is told, in MB. Nothing enforces it. Default 512.
     pub memory_mb: u32,
-    /// How long an invocation may take in real time, from offering its event to the process. Default 60 seconds.
+    /// Longest time of an invocation in real time, from offering its event to the process. Default 60 seconds.
     pub timeout: Duration,
-    /// How long a process may take until it asks for its first event. Default 10 seconds, as in Lambda.
+    /// Longest time of a process until it asks for its first event. Default 10 seconds, as in Lambda.
     pub init_timeout: Duration,
-    /// What the function is told to be the ARN that was invoked. The default has the default name and region.
+    /// ARN that the function is told to be invoked by. The default has the default name and region.
     pub invoked_function_arn: String,
     /// `AWS_REGION` and `AWS_DEFAULT_REGION` of the function, where the caller's environment lacks them. Default
     /// `us-east-1`.
@@ -51,7 +51,7 @@ impl BinaryOptions {
         }
     }
 
-    /// What is set in the environment of the process with this number; the rest is the caller's, unless that is left out.
+    /// Returns the variables of the process with this number; the rest is the caller's, unless that is left out.
     pub(super) fn process_variables(
         &self,
         runtime_api: SocketAddr,

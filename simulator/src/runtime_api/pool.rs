@@ -117,7 +117,7 @@ impl Pool {
         }
     }
 
-    /// What the invocation came to. `None` if the environment ended before it began.
+    /// Invokes the function in an environment. Returns `None` if the environment ended before the invocation began.
     async fn invoke_in(
         &self,
         mut environment: Environment,

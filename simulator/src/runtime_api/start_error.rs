@@ -26,7 +26,7 @@ pub enum StartError {
     /// The Runtime API has no port or no thread to run on.
     #[error("cannot start the Lambda Runtime API")]
     RuntimeApi {
-        /// What the system lacks.
+        /// Error of the operating system.
         source: io::Error,
     },
 }

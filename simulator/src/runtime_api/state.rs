@@ -22,7 +22,7 @@ pub(super) struct Offer {
     pub(super) deadline_ms: u64,
 }
 
-/// What a process tells.
+/// A report of a process.
 #[derive(Debug)]
 pub(super) enum Report {
     /// It asks for an event.
@@ -44,14 +44,14 @@ impl Acceptance {
     }
 }
 
-/// What an extension gets in answer to its `next`.
+/// The answer to an extension's `next`.
 #[derive(Debug, Clone)]
 pub(super) enum ExtensionEvent {
     Invoke(Offer),
     Shutdown { deadline_ms: u64 },
 }
 
-/// Which events an extension has asked for.
+/// The events that an extension has asked for.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Subscription {
     pub(super) invoke: bool,
@@ -65,7 +65,7 @@ struct Extension {
     events: VecDeque<ExtensionEvent>,
 }
 
-/// What the environment and the server of one process share.
+/// The state that the environment and the server of one process share.
 #[derive(Debug)]
 pub(super) struct State {
     inner: Mutex<Inner>,

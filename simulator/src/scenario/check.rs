@@ -1,4 +1,4 @@
-//! What a scenario's numbers may be.
+//! The legal values of a scenario's numbers.
 
 use super::ScenarioError;
 use crate::{Fault, FaultKind, Undocumented};

@@ -2,7 +2,7 @@ use kinesis_handler::event::Base64Fault;
 use kpl_deaggregation::{AggregateError, HashKeyRangeError};
 use thiserror::Error;
 
-/// What is wrong with a scenario.
+/// An error in a scenario.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ScenarioError {
@@ -15,33 +15,33 @@ pub enum ScenarioError {
     /// A number is out of its range.
     #[error("{member} is {value}, not {expected}")]
     Value {
-        /// Where it stands.
+        /// Member of the scenario.
         member: String,
-        /// What it was.
+        /// Value that was found.
         value: String,
-        /// What it may be.
+        /// Description of the legal values.
         expected: &'static str,
     },
     /// Two shards have one ID.
     #[error("shard {shard_id:?} stands there twice")]
     SameShard {
-        /// The ID.
+        /// ID that occurs twice.
         shard_id: String,
     },
     /// A parent is no shard of the scenario.
     #[error("shard {shard_id:?}: no shard {parent:?}, which is to be its parent")]
     UnknownParent {
-        /// The child.
+        /// ID of the child.
         shard_id: String,
-        /// The parent.
+        /// ID of the parent.
         parent: String,
     },
     /// A shard comes out of a split or a merge.
     #[error("shard {shard_id:?} has {parents} parents, not one (of a split) or two (of a merge)")]
     TooManyParents {
-        /// The child.
+        /// ID of the child.
         shard_id: String,
-        /// How many.
+        /// Number of parents.
         parents: usize,
     },
     /// A shard is among its own ancestors.
@@ -53,9 +53,9 @@ pub enum ScenarioError {
     /// The hash keys of a shard are no range.
     #[error("shard {shard_id:?}: hashKeyRange")]
     HashKeyRange {
-        /// The shard.
+        /// ID of the shard.
         shard_id: String,
-        /// What is wrong with it.
+        /// Reason why it is illegal.
         source: HashKeyRangeError,
     },
     /// A record has no ID.
@@ -64,7 +64,7 @@ pub enum ScenarioError {
     /// Two records have one ID.
     #[error("record {id:?} (number {index} from zero) has the ID of one before it")]
     SameId {
-        /// The ID.
+        /// ID of the record.
         id: String,
         /// Position in the list.
         index: usize,
@@ -72,7 +72,7 @@ pub enum ScenarioError {
     /// The script names a record that there is not.
     #[error("function.fails names record {id:?}, which there is not")]
     UnknownRecord {
-        /// The ID.
+        /// ID of the record.
         id: String,
     },
     /// A record is in a shard that there is not.
@@ -80,7 +80,7 @@ pub enum ScenarioError {
     UnknownShard {
         /// The record's ID.
         id: String,
-        /// The shard's.
+        /// ID of the shard.
         shard_id: String,
     },
     /// A record does not tell which shard it is in, and there is not just one.
@@ -88,10 +88,10 @@ pub enum ScenarioError {
     NoShard {
         /// The record's ID.
         id: String,
-        /// How many shards there are.
+        /// Number of shards.
         shards: usize,
     },
-    /// What a record holds is not told, or told twice.
+    /// The data of a record is missing, or given twice.
     #[error(
         "record {id:?}: expected one of \"text\", \"data\", \"sizeBytes\" and (not empty) \"userRecords\""
     )]
@@ -102,7 +102,7 @@ pub enum ScenarioError {
     /// A user record has another shard or time than its Kinesis record.
     #[error("record {id:?} has another \"shardId\" or \"atMs\" than the record that it is a part of")]
     UserRecordElsewhere {
-        /// Both IDs.
+        /// IDs of both records.
         id: String,
     },
     /// `data` is not base64.
@@ -110,7 +110,7 @@ pub enum ScenarioError {
     Base64 {
         /// The record's ID.
         id: String,
-        /// What is wrong with it.
+        /// Reason why it is illegal.
         source: Base64Fault,
     },
     /// A Kinesis record is larger than Kinesis takes.
@@ -124,9 +124,9 @@ pub enum ScenarioError {
     /// A user record cannot be aggregated.
     #[error("record {id:?}")]
     Aggregate {
-        /// Both IDs.
+        /// IDs of both records.
         id: String,
-        /// Why.
+        /// Reason why it cannot be aggregated.
         source: AggregateError,
     },
     /// A fault ends before it begins.

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use kinesis_handler::SequenceNumber;
 
-/// Which record of a scenario has which ID.
+/// The IDs of a scenario's records.
 ///
 /// There may be a million of them, so no ID is held twice.
 #[derive(Debug, Default)]
@@ -42,7 +42,7 @@ impl Ids {
         self.position(number).map(|position| self.ids[position].as_str())
     }
 
-    /// Where the record with this sequence number stands in the scenario, counted from zero.
+    /// Returns the position of the record with this sequence number in the scenario, counted from zero.
     pub fn position(&self, number: SequenceNumber) -> Option<usize> {
         self.by_number.get(&number).map(|&position| position as usize)
     }

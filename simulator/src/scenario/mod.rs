@@ -34,7 +34,7 @@ pub struct Scenario {
     pub simulation: Simulation,
     /// The function that the scenario describes.
     pub function: ScriptedFunction,
-    /// Which record has which ID, in the order in which the scenario lists them.
+    /// IDs of the records, in the order in which the scenario lists them.
     pub ids: Rc<Ids>,
     retention: Duration,
     shards: Vec<Shard>,

@@ -57,7 +57,7 @@ impl Visitor<'_> for IdVisitor {
 
 const PARTITION_KEY: &str = "k";
 
-/// What stands for data of which only the size is told. All of it is a part of one and the same buffer.
+/// A buffer that stands for data of a given size: all of it is a part of the same buffer.
 #[derive(Default)]
 pub(super) struct Payloads {
     longest: Bytes,

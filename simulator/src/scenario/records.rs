@@ -23,7 +23,7 @@ use crate::{Shard, ShardInfo, SharedRecord};
 #[derive(Debug, Default)]
 pub(super) struct Records {
     records: Vec<ReadRecord>,
-    /// What the records' `shard` counts into.
+    /// Shards that the records' `shard` counts into.
     shard_ids: Vec<String>,
     /// Why the list ends where it ends.
     wrong: Option<ScenarioError>,

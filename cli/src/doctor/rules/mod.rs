@@ -16,7 +16,7 @@ use super::{
 
 pub(super) use replacement::replacements;
 
-/// What a rule finds in a mapping, or the value that it misses.
+/// The finding of a rule in a mapping, or the value that it misses.
 type Judged = Result<Option<Finding>, Unknown>;
 
 const RULES: &[fn(&Mapping) -> Judged] = &[

@@ -9,18 +9,18 @@ use crate::{
     object_prefix::ObjectPrefix,
 };
 
-/// How many keys are listed before the first of them is worked on, so that many shards are worked on at once: keys are
+/// Number of keys that are listed before the first of them is worked on, so that many shards are worked on at once: keys are
 /// in the order of shards. A key takes about 200 bytes.
 const MAX_LISTED: usize = 100_000;
 
-/// How many objects of a lane are read at once.
+/// Number of objects of a lane that are read at once.
 const CONCURRENCY: usize = 16;
 
 /// Largest object that can be a failure record: the event is at most 6 MiB of JSON, and as text in JSON at most twice
 /// as long.
 const MAX_OBJECT_BYTES: usize = 16 * 1024 * 1024;
 
-/// How often an object is read whose body breaks off.
+/// Number of times that an object is read whose body breaks off.
 const BODY_ATTEMPTS: u32 = 3;
 
 /// A bucket that is an on-failure destination: an object for each failure record, under keys that put those of a shard

@@ -1,4 +1,4 @@
-//! Where failure records come from.
+//! The sources of failure records.
 
 mod file;
 mod queue;

@@ -27,26 +27,26 @@ const ROUNDS: u32 = 4;
 /// Time for a request that extends visibility timeouts, its repetitions included: the others must not wait for it.
 const EXTENSION_TIME: Duration = Duration::from_secs(10);
 
-/// How long the number of messages in work may lag behind.
+/// Time by which the number of messages in work may lag.
 const LAG_TIME: Duration = Duration::from_secs(3);
 
 /// Requests that extend visibility timeouts at once.
 const CONCURRENCY: usize = 16;
 
-/// How long an empty queue is waited for, in seconds. Without it only a part of the queue is asked.
+/// Time to wait for messages of an empty queue, in seconds. Without it only a part of the queue is asked.
 const WAIT_SECONDS: i32 = 2;
 
 /// Most messages that a request returns or changes.
 const MAX_MESSAGES: i32 = 10;
 
-/// How many requests that receive messages are sent at once.
+/// Number of requests that receive messages at once.
 const RECEIVERS: usize = 8;
 
-/// How many messages are received before the first of them is worked on, so that those of a shard are in its order, which
+/// Number of messages that are received before the first of them is worked on, so that those of a shard are in its order, which
 /// the queue does not keep.
 const MAX_RECEIVED: usize = 10_000;
 
-/// How long their bodies may be together.
+/// Most bytes of their bodies together.
 const MAX_RECEIVED_BYTES: usize = 64 * 1024 * 1024;
 
 /// Most messages that are held, with those that have failed. To extend all of them takes 3,000 requests, 16 at once: at
@@ -192,7 +192,7 @@ impl Queue {
         self.in_flight(Attempts::Few).await
     }
 
-    /// How many messages somebody has received and not deleted.
+    /// Returns the number of messages that somebody has received and not deleted.
     async fn in_flight(&self, attempts: Attempts) -> Result<u64, AwsError> {
         let attribute = QueueAttributeName::ApproximateNumberOfMessagesNotVisible;
         let request = || {

@@ -21,7 +21,7 @@ pub(crate) enum StreamError {
 }
 
 impl StreamError {
-    /// What has ended a simulation. Sources and functions box their errors.
+    /// Returns the reason why a simulation ended. Sources and functions box their errors.
     pub(super) fn of_simulation(error: BoxError) -> Self {
         match error.downcast::<AwsError>() {
             Ok(error) => StreamError::Aws(*error),

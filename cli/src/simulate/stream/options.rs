@@ -2,7 +2,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use crate::{args::Format, stream_name::StreamName, target::Environment};
 
-/// What the command line says about a run against a stream.
+/// The options of a run against a stream.
 #[derive(Debug)]
 pub(crate) struct StreamOptions {
     /// The stream to poll.
@@ -11,17 +11,17 @@ pub(crate) struct StreamOptions {
     pub(crate) scenario: Option<PathBuf>,
     /// The file that failure records are appended to.
     pub(crate) failures: Option<PathBuf>,
-    /// How steps are shown.
+    /// Format of the steps.
     pub(crate) format: Format,
-    /// How long to run. Without it, until a signal comes or all shards have ended.
+    /// Duration of the run. Without it, it runs until a signal comes or all shards have ended.
     pub(crate) duration: Option<Duration>,
     /// Decides delays and request IDs. By default chance does.
     pub(crate) seed: Option<u64>,
-    /// What is invoked.
+    /// Target of the invocations.
     pub(crate) target: StreamTarget,
 }
 
-/// What is invoked.
+/// The target of the invocations.
 #[derive(Debug)]
 pub(crate) enum StreamTarget {
     /// A program and its arguments, over the Lambda Runtime API.

@@ -5,7 +5,7 @@ use crate::{
     kinesis::{self, Page},
 };
 
-/// How many reads in a row may find nothing although there is more: a stretch of a shard without records costs a read
+/// Number of reads in a row that may find nothing although there is more: a stretch of a shard without records costs a read
 /// for each part of it. Together they take as long as the mapping waits between two reads.
 const MAX_EMPTY_READS: u32 = 5;
 

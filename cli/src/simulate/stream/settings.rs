@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{error::Error, input::Input};
 
-/// What a mapping of the stream is set to.
+/// The settings of a mapping of the stream.
 #[derive(Debug)]
 pub(super) struct Settings {
     simulation: Simulation,

@@ -10,7 +10,7 @@ pub(super) struct StepLine<'a> {
     step: &'static str,
     at_ms: u64,
     shard_id: &'a str,
-    /// Of the shard's lanes, from zero.
+    /// Number of the lane in its shard, from zero.
     lane: u32,
     records: usize,
     /// Not for `read`.
@@ -51,7 +51,7 @@ enum More<'a> {
     },
 }
 
-/// What became of a failure record.
+/// The fate of a failure record.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 enum FailureRecordIs {
@@ -63,7 +63,7 @@ enum FailureRecordIs {
 }
 
 impl<'a> StepLine<'a> {
-    /// `None` for kinds of steps that a later simulator may have.
+    /// Returns the row of a step; `None` for kinds of steps that a later simulator may have.
     pub(super) fn of(step: &'a Step) -> Option<Self> {
         let nothing = More::Nothing {};
         let (name, records, more) = match &step.kind {

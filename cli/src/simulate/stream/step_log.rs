@@ -55,7 +55,7 @@ impl StepLog {
         self.error.take()
     }
 
-    /// What really becomes of a failure record. The simulator's destination is only a name.
+    /// Delivers a failure record to the real place. The simulator's destination is only a name.
     fn deliver(&mut self, delivery: &Delivery, records: usize) -> Delivery {
         let Some(failures) = &mut self.failures else {
             if !self.has_noted_loss {

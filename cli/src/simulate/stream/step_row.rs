@@ -40,7 +40,7 @@ impl StepRow {
         row.to_line()
     }
 
-    /// `None` for steps that are part of others: people see what was invoked, and what was given up.
+    /// Returns the row of a step; `None` for steps that are part of others: people see invocations and discarded records.
     pub(super) fn of(step: &Step) -> Option<Self> {
         let (records, request, what) = match &step.kind {
             StepKind::Invoked(invoked) => {

@@ -6,7 +6,7 @@ use kinesis_handler::SequenceNumber;
 use super::step_row::duration;
 use crate::note::count;
 
-/// What a run has come to.
+/// The totals of a run.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     metrics: Metrics,

@@ -5,7 +5,7 @@ use crate::{
     checkpoint::{CheckpointError, Row, RowCheckpoint},
 };
 
-/// What an answer without an item is taken for.
+/// The item that is assumed when an answer has none.
 pub(super) static EMPTY: LazyLock<Item> = LazyLock::new(HashMap::new);
 
 /// Reads the attributes that the mirror knows.

@@ -23,7 +23,7 @@ const CONDITION: &str = "attribute_not_exists(leaseKey) OR (attribute_not_exists
 const SET: &str = "SET checkpoint = :seq, checkpointSubSequenceNumber = :sub, ownerSwitchesSinceCheckpoint = :zero, \
     kitVersion = :version, kitUpdatedAt = :now, kitStream = :stream, kitApp = :app";
 
-/// Of the mirror's own attributes.
+/// Version of the mirror's own attributes.
 const KIT_VERSION: u64 = 1;
 
 pub(super) async fn write(
@@ -76,7 +76,7 @@ pub(super) async fn write(
     }
 }
 
-/// What the row that failed the condition says about why.
+/// Returns the reason that the row which failed the condition gives.
 fn refused(item: &Item, checkpoint: &Checkpoint<'_>) -> Result<Outcome, CheckpointError> {
     match item::row(item)?.admits(checkpoint) {
         Err(outcome) => Ok(outcome),

@@ -57,7 +57,7 @@ pub(super) struct QuarantineKey<'a> {
     pub(super) id: UserRecordId,
     /// The head's own key.
     pub(super) head: &'a str,
-    /// Which part of the head's payload; `None` for the head.
+    /// Number of the part of the head's payload; absent for the head.
     pub(super) part: Option<usize>,
 }
 
@@ -85,7 +85,7 @@ fn ordered(number: impl Display) -> String {
     format!("{:02}{digits}", digits.len())
 }
 
-/// What [`ordered`] has made of a number.
+/// Parses a number that [`ordered`] has written.
 fn parse_ordered<N: std::str::FromStr>(text: &str) -> Option<N> {
     let (length, digits) = text.split_at_checked(2)?;
     let is_padded = digits.len() > 1 && digits.starts_with('0');

@@ -18,7 +18,7 @@ use crate::{
 /// Bytes of keys that a head holds although its payload is in parts. Longer ones are in the parts as well.
 const MAX_HEAD_KEY_BYTES: usize = 2 * 1024;
 
-/// What the key of a part has digits for.
+/// Most parts: the key of a part has digits for so many.
 const MAX_PARTS: u64 = 10_000;
 
 /// Attribute of a part: time at which its record was quarantined, in milliseconds since 1970, as in the head. With the
@@ -165,7 +165,7 @@ pub(super) struct Assembly {
 /// A head whose parts are still to come.
 struct Open {
     key: ItemKey,
-    /// `None` if the head cannot be read: its parts belong to it all the same.
+    /// Record that the parts belong to; absent if its head cannot be read.
     record: Option<OpenRecord>,
 }
 

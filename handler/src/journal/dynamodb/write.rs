@@ -41,7 +41,7 @@ pub(super) async fn write(
     write_together(client, table, writes).await
 }
 
-/// What must be true of the stored state.
+/// A condition on the stored state.
 struct Condition {
     expression: &'static str,
     /// As the SDK wants them: none where the expression has none.
