@@ -121,7 +121,7 @@ class Servers:
             self.deleted += len(request["Entries"])
             return {"Successful": [{"Id": entry["Id"]} for entry in request["Entries"]], "Failed": []}
         if operation == "ChangeMessageVisibilityBatch":
-            return {"Successful": [], "Failed": []}
+            return {"Successful": [{"Id": entry["Id"]} for entry in request["Entries"]], "Failed": []}
         if operation == "GetShardIterator":
             return {"ShardIterator": str(int(request["StartingSequenceNumber"]) - 10**55)}
         if operation == "GetRecords":
@@ -141,12 +141,13 @@ class Servers:
             return b""
         if key:
             return failure_record(*self.objects[key], True).encode()
-        after = urllib.parse.parse_qs(query).get("start-after", [""])[0]
+        after = urllib.parse.parse_qs(query).get("continuation-token", [""])[0]
         first = self.keys.index(after) + 1 if after else 0
         keys = self.keys[first : first + 1000]
         contents = "".join(f"<Contents><Key>{key}</Key><Size>1000</Size></Contents>" for key in keys)
         truncated = str(first + 1000 < len(self.keys)).lower()
-        return f"<ListBucketResult><IsTruncated>{truncated}</IsTruncated>{contents}</ListBucketResult>".encode()
+        token = f"<NextContinuationToken>{keys[-1]}</NextContinuationToken>" if keys else ""
+        return f"<ListBucketResult><IsTruncated>{truncated}</IsTruncated>{token}{contents}</ListBucketResult>".encode()
 
 
 async def main():
