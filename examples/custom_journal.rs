@@ -82,3 +82,13 @@ async fn main() -> Result<(), kinesis_handler::Error> {
     let options = Options::builder().application("orders").journal(journal).build()?;
     Function::new(process).options(options).run().await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn it_keeps_the_contract_of_a_journal() {
+        kinesis_handler::contract::check_journal(&MapJournal::default()).await;
+    }
+}

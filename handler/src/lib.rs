@@ -39,6 +39,8 @@ struct Readme;
 mod aws;
 mod batch;
 pub mod checkpoint;
+#[cfg(feature = "contract")]
+pub mod contract;
 pub mod event;
 mod invocation;
 pub mod journal;

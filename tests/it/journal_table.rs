@@ -164,6 +164,13 @@ enum Call {
 
 #[tokio::test]
 #[ignore = "needs moto: make test"]
+async fn the_store_keeps_its_contract() {
+    let world = World::start().await;
+    kinesis_handler::contract::check_journal(&*world.store).await;
+}
+
+#[tokio::test]
+#[ignore = "needs moto: make test"]
 async fn the_table_agrees_with_the_journal_in_memory() {
     let world = World::start().await;
     let memory = MemoryJournal::default();

@@ -113,6 +113,13 @@ fn row(item: &Item) -> Row {
 
 #[tokio::test]
 #[ignore = "needs moto: make test"]
+async fn the_store_keeps_its_contract() {
+    let world = World::start().await;
+    kinesis_handler::contract::check_checkpoints(&world.store).await;
+}
+
+#[tokio::test]
+#[ignore = "needs moto: make test"]
 async fn a_row_has_what_a_kcl_needs_and_the_mirrors_own_attributes() {
     let world = World::start().await;
     assert_eq!(world.write("49/3").await.expect("an answer"), Outcome::Written);

@@ -46,11 +46,48 @@ pub type CheckpointFuture<'a> = Pin<Box<dyn Future<Output = Result<Outcome, Chec
 
 /// A store of checkpoints: one table for one application and stream, one row for each shard.
 ///
-/// A store decides and writes in one step that nothing can come between, because two invocations may write at the same
-/// time, also one that Lambda has given up. A row never moves back, is left alone while a KCL worker owns it, and never
-/// changes hands between streams or applications. [`MemoryCheckpoints`] is these rules without a server.
+/// # Contract
 ///
-/// A write may be cancelled, and it may still take effect then.
+/// - A write decides and writes in one step that nothing can come between, because two invocations may write at the same time,
+///   also one that Lambda has already retried.
+/// - [`Row::admits`] is the rule: a row never moves back, is left alone while a KCL worker owns it, and never changes hands between
+///   streams or applications. A store in a database evaluates the same as a condition.
+/// - A write may be cancelled, and it may still take effect then.
+/// - Shards do not see each other.
+///
+/// [`MemoryCheckpoints`] keeps this contract without a server. `contract::check_checkpoints` (feature `contract`) tests a store
+/// of your own:
+///
+/// ```
+/// use std::{collections::BTreeMap, sync::{Mutex, PoisonError}};
+///
+/// use kinesis_handler::checkpoint::{Checkpoint, CheckpointFuture, CheckpointStore, Outcome, Row};
+///
+/// #[derive(Debug, Default)]
+/// struct MapCheckpoints {
+///     rows: Mutex<BTreeMap<String, Row>>,
+/// }
+///
+/// impl CheckpointStore for MapCheckpoints {
+///     fn write<'a>(&'a self, checkpoint: Checkpoint<'a>) -> CheckpointFuture<'a> {
+///         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+///         let outcome = match rows.get_mut(checkpoint.shard_id) {
+///             Some(row) => match row.admits(&checkpoint) {
+///                 Ok(()) => {
+///                     row.advance(&checkpoint);
+///                     Outcome::Written
+///                 }
+///                 Err(outcome) => outcome,
+///             },
+///             None => {
+///                 rows.insert(checkpoint.shard_id.to_owned(), Row::first(&checkpoint));
+///                 Outcome::Written
+///             }
+///         };
+///         Box::pin(async move { Ok(outcome) })
+///     }
+/// }
+/// ```
 pub trait CheckpointStore: fmt::Debug + Send + Sync {
     /// Writes a checkpoint, if the row may be written and is not there yet.
     ///

@@ -108,15 +108,20 @@ impl Row {
         }
     }
 
-    /// The row of a shard that had none.
-    pub(crate) fn first(checkpoint: &Checkpoint<'_>) -> Self {
+    /// Returns the row of a shard that had none, at the checkpoint.
+    pub fn first(checkpoint: &Checkpoint<'_>) -> Self {
         let mut row = Row { lease_counter: 0, ..Row::new(RowCheckpoint::TrimHorizon) };
         row.advance(checkpoint);
         row
     }
 
-    /// Whether the row may move to the checkpoint: otherwise, what becomes of the checkpoint.
-    pub(crate) fn admits(&self, checkpoint: &Checkpoint<'_>) -> Result<(), Outcome> {
+    /// Decides whether the row may move to the checkpoint: the rule of the mirror, which every store applies.
+    ///
+    /// # Errors
+    ///
+    /// The outcome of a checkpoint that is not written. [`Outcome::Written`] is among them: the row is then what an earlier
+    /// try of the same write has made of it.
+    pub fn admits(&self, checkpoint: &Checkpoint<'_>) -> Result<(), Outcome> {
         if let Some(stream_arn) = &self.stream_arn {
             if stream_arn != checkpoint.stream_arn {
                 return Err(Outcome::Refused(Refusal::OtherStream { stream_arn: stream_arn.clone() }));
@@ -155,7 +160,7 @@ impl Row {
     }
 
     /// Moves the row to the checkpoint.
-    pub(crate) fn advance(&mut self, checkpoint: &Checkpoint<'_>) {
+    pub fn advance(&mut self, checkpoint: &Checkpoint<'_>) {
         self.checkpoint = RowCheckpoint::At(checkpoint.position.sequence_number);
         self.sub_sequence_number = Some(checkpoint.position.sub_sequence_number);
         self.lease_counter += 1;

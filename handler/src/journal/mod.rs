@@ -99,8 +99,18 @@ pub type JournalFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, JournalErr
 
 /// A store of the journal: a table for any number of applications and streams.
 ///
-/// A call may be cancelled, and it may still take effect then. Two invocations may write at the same time, also one that
-/// Lambda has given up.
+/// # Contract
+///
+/// - A read returns what the last write has left: it is strongly consistent.
+/// - A write is conditional and atomic: all of it is stored if every entry has the expected version, and nothing otherwise. Two
+///   invocations may write at the same time, also one that Lambda has already retried.
+/// - A call may be cancelled, and it may still take effect then.
+/// - Entries of different applications, streams, shards and kinds do not see each other.
+/// - A write may be repeated if its answer was lost: the handler recognizes its own entry by
+///   [`written_by`](RecordState::written_by).
+///
+/// [`MemoryJournal`] keeps this contract without a server. `contract::check_journal` (feature `contract`) tests a store of your
+/// own, and `examples/custom_journal.rs` is one.
 pub trait JournalStore: fmt::Debug + Send + Sync {
     /// Returns the largest number of items, entries and records of the quarantine together, that a write takes: at least
     /// 2, one of each.

@@ -57,19 +57,19 @@ impl Options {
 
     /// The defaults, overridden by the environment variables whose names start with `KINESIS_HANDLER_`:
     ///
-    /// - `KINESIS_HANDLER_APPLICATION`: [`application`](OptionsBuilder::application), any text without `#`. By default
+    /// - `KINESIS_HANDLER_APPLICATION`: [`application`](super::OptionsBuilder::application), any text without `#`. By default
     ///   `AWS_LAMBDA_FUNCTION_NAME`, the function's name, which Lambda sets.
     /// - `KINESIS_HANDLER_CHECKPOINT_STRICT`: [`strict`](MirrorOptions::strict), `on` or `off`
-    /// - `KINESIS_HANDLER_CHECKPOINT_TABLE`: [`mirror`](OptionsBuilder::mirror) in the DynamoDB table of this name. Needs
+    /// - `KINESIS_HANDLER_CHECKPOINT_TABLE`: [`mirror`](super::OptionsBuilder::mirror) in the DynamoDB table of this name. Needs
     ///   the feature `dynamodb`. Nothing connects before the first event.
-    /// - `KINESIS_HANDLER_DEADLINE_MARGIN_MS`: [`deadline_margin`](OptionsBuilder::deadline_margin), 0 to 5400000 milliseconds
-    /// - `KINESIS_HANDLER_INVALID_FRAME`: [`invalid_frame`](OptionsBuilder::invalid_frame), `fail`, `raw` or `skip`
-    /// - `KINESIS_HANDLER_JOURNAL_TABLE`: [`journal`](OptionsBuilder::journal) in the DynamoDB table of this name. Needs the feature
+    /// - `KINESIS_HANDLER_DEADLINE_MARGIN_MS`: [`deadline_margin`](super::OptionsBuilder::deadline_margin), 0 to 5400000 milliseconds
+    /// - `KINESIS_HANDLER_INVALID_FRAME`: [`invalid_frame`](super::OptionsBuilder::invalid_frame), `fail`, `raw` or `skip`
+    /// - `KINESIS_HANDLER_JOURNAL_TABLE`: [`journal`](super::OptionsBuilder::journal) in the DynamoDB table of this name. Needs the feature
     ///   `dynamodb`. Nothing connects before the first event.
     /// - `KINESIS_HANDLER_MAX_AGE_SECONDS`: [`max_age`](QuarantineOptions::max_age), 1 to 31536000 seconds
     /// - `KINESIS_HANDLER_MAX_ATTEMPTS`: [`max_attempts`](QuarantineOptions::max_attempts), 1 to 10000
-    /// - `KINESIS_HANDLER_MAX_KEY_BYTES`: [`max_key_bytes`](OptionsBuilder::max_key_bytes), 1 to 1073741824
-    /// - `KINESIS_HANDLER_PARALLELIZATION_FACTOR`: [`parallelization_factor`](OptionsBuilder::parallelization_factor), 1 to 10; with a
+    /// - `KINESIS_HANDLER_MAX_KEY_BYTES`: [`max_key_bytes`](super::OptionsBuilder::max_key_bytes), 1 to 1073741824
+    /// - `KINESIS_HANDLER_PARALLELIZATION_FACTOR`: [`parallelization_factor`](super::OptionsBuilder::parallelization_factor), 1 to 10; with a
     ///   checkpoint mirror, 1
     /// - `KINESIS_HANDLER_QUARANTINE`: [`quarantine`](JournalOptions::quarantine), `on` or `off`
     /// - `KINESIS_HANDLER_QUARANTINE_LIMIT`: [`limit`](QuarantineOptions::limit), 1 to 5000
