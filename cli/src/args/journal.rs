@@ -2,13 +2,13 @@ use clap::{Subcommand, ValueEnum, builder::RangedU64ValueParser};
 
 use super::{Format, TableArgs};
 
-/// Lists and deletes what the retry journal knows of Kinesis records that are done in part, have failed, or were
+/// Lists and deletes entries of the retry journal: of Kinesis records that were processed in part, have failed, or were
 /// discarded.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
-A Kinesis record with a state is retried by the mapping (kind retry), or was discarded by it (kind hole, or stranded): \
-`kinesis-kit redrive --holes` redelivers those. To have user records processed again that are done, clear their states \
-first: otherwise the handler skips them.
+A Kinesis record with an entry is retried by the mapping (kind retry), or was discarded by it (kind hole, or stranded): \
+`kinesis-kit redrive --holes` redelivers discarded records. To have processed user records processed again, clear their \
+entries first: otherwise the handler skips them.
 
 The function sees a discarded record when a later batch of its shard arrives. After the last record of a shard none \
 arrives, so its entry stays one of kind retry. It is shown as stranded if the record is older than the mapping's maximum \
@@ -26,7 +26,7 @@ hours; lambda:ListEventSourceMappings and kinesis:ListStreamConsumers for --mapp
 
 Exit codes:
   0  done
-  1  some states or shards could not be read or deleted, or nothing was deleted because --yes was missing
+  1  some entries or shards could not be read or deleted, or nothing was deleted because --yes was missing
   2  wrong usage; the table cannot be used
 
 Examples:
@@ -46,17 +46,17 @@ pub(crate) enum JournalCommand {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
-    /// The mapping will deliver the Kinesis record again
+    /// The mapping will retry the Kinesis record
     Retry,
-    /// The mapping no longer retries the Kinesis record, and the function has not seen that
+    /// The mapping no longer retries the Kinesis record, and the function has not noticed
     Stranded,
-    /// The mapping has discarded it
+    /// The mapping has discarded the Kinesis record
     Hole,
-    /// All of them
+    /// Entries of all kinds
     All,
 }
 
-/// Lists the states of Kinesis records.
+/// Lists the entries of Kinesis records.
 #[derive(Debug, clap::Args)]
 pub(crate) struct JournalListArgs {
     #[command(flatten)]
@@ -71,7 +71,7 @@ pub(crate) struct JournalListArgs {
     pub(crate) format: Format,
 }
 
-/// Deletes the states of Kinesis records: what comes again is processed from its start.
+/// Deletes the entries of Kinesis records, which are then processed from their start when they are delivered again.
 #[derive(Debug, clap::Args)]
 pub(crate) struct JournalClearArgs {
     #[command(flatten)]
@@ -83,7 +83,7 @@ pub(crate) struct JournalClearArgs {
     pub(crate) retries: RetriesArgs,
     #[command(flatten)]
     pub(crate) item: ItemArgs,
-    /// Delete; without it, they are listed only
+    /// Delete the entries; without it, they are only listed
     #[arg(long)]
     pub(crate) yes: bool,
     /// Format of the output

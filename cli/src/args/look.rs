@@ -5,13 +5,13 @@ use crate::{stream_name::StreamName, stream_point::StreamPoint};
 // No doc comment: it would become that of the command.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct LookArgs {
-    /// Only of this shard; may be given several times
+    /// Read only this shard; may be given several times
     #[arg(long = "shard", value_name = "ID", requires = "stream", help_heading = "Options for a stream")]
     pub(crate) shards: Vec<String>,
-    /// Begin: trim-horizon, tip, a time, or a sequence number of the one --shard
+    /// Start: trim-horizon, tip, a time, or a sequence number of the one --shard
     #[arg(long, value_name = "WHERE", requires = "stream", help_heading = "Options for a stream")]
     pub(crate) from: Option<StreamPoint>,
-    /// Most user records to show
+    /// Stop after this many user records
     #[arg(
         long,
         value_name = "NUMBER",
@@ -19,7 +19,7 @@ pub(crate) struct LookArgs {
         requires = "stream", help_heading = "Options for a stream"
     )]
     pub(crate) count: Option<u64>,
-    /// Longest time to look
+    /// Stop after this time
     #[arg(long = "for", value_name = "SECONDS", requires = "stream", help_heading = "Options for a stream")]
     pub(crate) seconds: Option<u64>,
 }
@@ -27,23 +27,23 @@ pub(crate) struct LookArgs {
 /// The format of payloads for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum DataStyle {
-    /// As text if it is text, else as hex
+    /// Text if the payload is text, otherwise hex
     #[default]
     Auto,
-    /// As text, whatever it is
+    /// Text in any case
     Text,
-    /// As hex digits
+    /// Hex digits in any case
     Hex,
 }
 
-/// Shows user records as they come into a stream.
+/// Shows user records as they arrive in a stream.
 ///
-/// Begins behind the newest record, unless --from says otherwise, and goes on until a signal comes, through all shards
-/// and those that they are split into or merged to.
+/// Starts after the newest record, unless --from says otherwise, and reads all shards, through splits and merges, until a
+/// signal comes.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
-The columns, and the JSON lines, are those of `kinesis-kit inspect`. Each shard is read twice in a second, of the five \
-reads that all of its readers share. Within a shard, user records come in stream order.
+Columns and JSON lines are those of `kinesis-kit inspect`. Each shard is read twice per second, out of the five reads \
+that all of its readers share. User records of a shard are shown in stream order.
 
 Permissions: kinesis:ListShards, GetShardIterator, GetRecords, DescribeStreamSummary.
 

@@ -99,8 +99,8 @@ The table shortens sequence numbers to the last digits that tell them apart, and
 shows binary payloads as 0x and their first bytes; SIZE is that of the whole payload, in bytes.
 
 JSON is one line for each user record, complete: sequenceNumber, subSequenceNumber, aggregated, partitionKey, \
-explicitHashKey, data (base64), shardId, approximateArrivalTimestamp (seconds since 1970). What the input does not \
-tell is null. A record that cannot be read, or an aggregated record that is invalid, is one line too, which also \
+explicitHashKey, data (base64), shardId, approximateArrivalTimestamp (seconds since 1970). Values that the input does \
+not contain are null. A record that cannot be read, or an aggregated record that is invalid, is one line too, which also \
 has the member `invalid`, the reason. A key of more than 1,024 bytes is shortened to its first 64 characters, unless \
 --full-keys is given, and its line has partitionKeyBytes or explicitHashKeyBytes, the length of the key: every user \
 record of an aggregate may have the same key of up to 10 MB.
@@ -133,7 +133,7 @@ pub(crate) struct InspectArgs {
     /// Kind of the input
     #[arg(long, value_enum, default_value_t)]
     pub(crate) input: InputKind,
-    /// Look into this stream, by its name or ARN, from its oldest record to its newest
+    /// Read this stream, by its name or ARN, from its oldest record to its newest
     #[arg(
         long,
         value_name = "NAME",
@@ -150,7 +150,7 @@ pub(crate) enum Format {
     /// A table for people
     #[default]
     Table,
-    /// For programs: JSON
+    /// JSON for programs
     Json,
 }
 
@@ -165,7 +165,7 @@ pub(crate) enum InputKind {
     Records,
     /// The data of records in base64, separated by tabs; line breaks inside a record are ignored
     Base64,
-    /// The data of one record as it is
+    /// The data of one record, unchanged
     Raw,
 }
 
@@ -175,15 +175,15 @@ pub(crate) enum InputKind {
 /// `inspect --format json` prints is taken too; the positions and times in it are ignored, blank lines as well.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
-A user record that shares its Kinesis record with no other is put as it is, without aggregation, as the Kinesis \
-Producer Library does it. In an event it then has no explicit hash key: Kinesis does not hand that out.
+A user record that shares its Kinesis record with no other is not aggregated, as in the Kinesis Producer Library. In an \
+event it then has no explicit hash key, because Kinesis does not return it.
 
 An event of more than the 6,291,456 bytes that Lambda delivers at once is written with a warning: tools that run \
 functions locally have no such limit. The options for the event have fixed defaults, so that the same input gives \
 the same event.
 
 --output put-records writes one request a line, each with at most 500 records and 5 MiB of data and partition keys; \
-a record larger than that stands alone. It is meant for version 2 of the AWS CLI. Without --stream-arn, name the \
+a larger record has a request of its own. It is meant for version 2 of the AWS CLI. Without --stream-arn, name the \
 stream on the command line.
 
 Exit codes:

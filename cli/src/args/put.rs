@@ -9,7 +9,7 @@ use crate::stream_name::StreamName;
 /// Puts user records into a stream.
 ///
 /// Reads JSON lines as `aggregate` does: `partitionKey`, `data` (base64) or `text`, and optionally `explicitHashKey`.
-/// What `inspect --format json` prints is taken, too.
+/// The output of `inspect --format json` is accepted, too.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct PutArgs {
@@ -19,10 +19,10 @@ pub(crate) struct PutArgs {
     /// The stream, by its name or ARN
     #[arg(long, value_name = "NAME")]
     pub(crate) stream: StreamName,
-    /// Make the stream if it is not there, with so many shards, and wait until it takes records
+    /// Create the stream with so many shards if it does not exist, and wait until it is active
     #[arg(long, value_name = "SHARDS", value_parser = clap::value_parser!(i32).range(1..=10_000))]
     pub(crate) create: Option<i32>,
-    /// Put each user record as a Kinesis record of its own
+    /// Put each user record as a plain Kinesis record
     #[arg(long, conflicts_with_all = ["group_by", "size_limit"])]
     pub(crate) plain: bool,
     /// User records that may share an aggregated record
@@ -36,32 +36,32 @@ pub(crate) struct PutArgs {
         value_parser = RangedU64ValueParser::<usize>::new().range(1..=MAX_SIZE_LIMIT_BYTES as u64)
     )]
     pub(crate) size_limit: usize,
-    /// Output format for the Kinesis records that the stream has taken
+    /// Output format for the Kinesis records that were put
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
 }
 
 const AFTER_HELP: &str = "\
-User records are aggregated as the Kinesis Producer Library does it: those of one shard share a record until that is \
-full, or no line comes for a tenth of a second. A user record alone is put as it is.
+User records are aggregated as the Kinesis Producer Library does: those of one shard share a Kinesis record until it is \
+full, or until no line has arrived for 100 ms. A single user record is not aggregated.
 
-Requests have at most 500 records and 5 MiB. Records that Kinesis did not take are put again, alone, for as long as it \
-takes; within such a request, records of one key may change their order. Memory is bounded, however long the input is: \
-after 50,000 user records or 64 MiB everything is put that still waits for others to share its Kinesis record.
+Requests have at most 500 records and 5 MiB. Records that Kinesis rejects are put again, in a request of their own, until \
+Kinesis accepts them; within such a request, the order of records with the same key may change. Memory is bounded, however long the input is: \
+after 50,000 user records or 64 MiB, all user records that wait for others to share a Kinesis record are put.
 
-A run that ends early, by a signal or an error, says from which line on the input is to be put again; some of those \
-lines may be in the stream already. There is no progress file: of a run that was killed only the output tells what was \
-put, so after `kill -9` the input cannot be resumed without putting some of it twice.
+A run that ends early, because of a signal or an error, prints the line from which the input has to be put again; some \
+of those lines may be in the stream already. There is no progress file: after `kill -9`, only the output shows what was \
+put, so some of the input is put twice when it is resumed.
 
-A wrong line is listed, and the others are put. The output has a line for each Kinesis record: the shard, its sequence \
+An invalid line is reported, and the others are put. The output has a line for each Kinesis record: the shard, its sequence \
 number, how many user records it holds, and its size in bytes.
 
 Permissions: kinesis:PutRecords, and ListShards unless --plain or --group-by partition-key; with --create CreateStream \
 and DescribeStreamSummary.
 
 Exit codes:
-  0    all are put
-  1    some lines are wrong, or some records were refused; standard error lists them
+  0    all lines were put
+  1    some lines are invalid, or some records were refused; standard error lists them
   2    wrong usage; the stream cannot be used
   130  interrupted
 

@@ -3,7 +3,7 @@ use clap::Subcommand;
 use super::{DeliveryArgs, Format, ShardArgs, TargetArgs};
 use crate::{arrival::Arrival, record_position::RecordPosition};
 
-/// Lists, shows, delivers again and deletes what the function has put into the quarantine.
+/// Lists, shows, redelivers and deletes user records that the function has quarantined.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Without an application, a stream given by its ARN and a shard, the table is scanned for its shards, which costs as \
@@ -67,17 +67,18 @@ pub(crate) struct QuarantineShowArgs {
     /// Format of the output
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
-    /// Only the payload, as it is
+    /// Print only the payload, unchanged
     #[arg(long, conflicts_with = "format")]
     pub(crate) raw: bool,
 }
 
-/// Delivers records in the quarantine to a function again, and deletes those that it has processed.
+/// Redelivers quarantined records to a function, and deletes those that it has processed.
 ///
-/// User records of an aggregate are delivered as an aggregate of one, so that their keys are the producer's. The events'
-/// member kinesisKit.mode is replay: the kit's handler does not ask its journal, which takes them for done, and reports
-/// what fails instead of putting it into the quarantine again. One that fails stays, and the others are delivered all the
-/// same; a note counts those that a function quarantines again. Only a response about the batch is a success: batchItemFailures as a list or null, {}, null, or an empty body.
+/// A user record of an aggregate is delivered as an aggregate of one, so that it keeps the producer's keys. The events' member
+/// kinesisKit.mode is replay: the kit's handler ignores its journal, which has these records as processed, and reports failures
+/// instead of quarantining records again. A record that fails stays in the quarantine, and the others are delivered; a note
+/// counts those that a function quarantines again. Only a response about the batch is a success: batchItemFailures as a list
+/// or null, {}, null, or an empty body.
 #[derive(Debug, clap::Args)]
 pub(crate) struct QuarantineRedriveArgs {
     #[command(flatten)]
@@ -89,10 +90,10 @@ pub(crate) struct QuarantineRedriveArgs {
     pub(crate) target: TargetArgs,
     #[command(flatten)]
     pub(crate) delivery: DeliveryArgs,
-    /// Leave them in the quarantine, also when they are processed
+    /// Keep records in the quarantine even if they were processed
     #[arg(long)]
     pub(crate) keep: bool,
-    /// Only say what would be delivered
+    /// Report what would be delivered, and deliver nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Output format for the outcomes
@@ -100,7 +101,7 @@ pub(crate) struct QuarantineRedriveArgs {
     pub(crate) format: Format,
 }
 
-/// Deletes records from the quarantine, for good.
+/// Deletes records from the quarantine permanently.
 #[derive(Debug, clap::Args)]
 pub(crate) struct QuarantinePurgeArgs {
     #[command(flatten)]
@@ -108,10 +109,10 @@ pub(crate) struct QuarantinePurgeArgs {
     /// Records: SEQUENCE-NUMBER, or SEQUENCE-NUMBER:SUB for one user record of it; all, if none is given
     #[arg(value_name = "POSITION")]
     pub(crate) positions: Vec<RecordPosition>,
-    /// Only what was put there before this time: seconds since 1970 or ISO 8601 with a time zone
+    /// Delete only records that were quarantined before this time: seconds since 1970 or ISO 8601 with a time zone
     #[arg(long, value_name = "TIME")]
     pub(crate) before: Option<Arrival>,
-    /// Delete; without it, they are listed only
+    /// Delete the records; without it, they are only listed
     #[arg(long)]
     pub(crate) yes: bool,
     /// Format of the output

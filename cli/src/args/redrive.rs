@@ -22,7 +22,7 @@ pub(crate) struct RedriveArgs {
     /// Objects in S3: s3://BUCKET or s3://BUCKET/PREFIX
     #[arg(long, value_name = "URI", help_heading = "Where failure records are")]
     pub(crate) s3: Option<ObjectPrefix>,
-    /// With --s3: the account that must own the bucket. A bucket of another account, under a name that was given up, is
+    /// With --s3: the account that must own the bucket. A bucket of the same name that another account owns is
     /// neither read nor changed
     #[arg(
         long, value_name = "ACCOUNT", requires = "s3", value_parser = account,

@@ -3,13 +3,13 @@ use crate::{journal_table::ShardFilter, stream_name::StreamName};
 // No doc comment: it would become that of the command.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ShardArgs {
-    /// Only of this application, by the name that the function has in KINESIS_HANDLER_APPLICATION
+    /// Select this application, by its name in KINESIS_HANDLER_APPLICATION
     #[arg(long, value_name = "NAME", help_heading = "Which shards")]
     application: Option<String>,
-    /// Only of this stream, by its name or ARN
+    /// Select this stream, by its name or ARN
     #[arg(long, value_name = "NAME", help_heading = "Which shards")]
     stream: Option<StreamName>,
-    /// Only of this shard, such as shardId-000000000000
+    /// Select this shard, such as shardId-000000000000
     #[arg(long, value_name = "ID", help_heading = "Which shards")]
     shard: Option<String>,
 }

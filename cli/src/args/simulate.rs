@@ -8,7 +8,7 @@ use crate::stream_name::StreamName;
 /// Runs the event source mapping between a Kinesis stream and a Lambda function, without an AWS account.
 ///
 /// Delivers the records of a scenario in virtual time: batches, partial failures, retries, bisection, discards, and
-/// faults as AWS was seen to do it. The scenario says what the function does, or COMMAND is the function: any program
+/// faults as observed on AWS. The scenario says what the function does, or COMMAND is the function: any program
 /// that talks to the Lambda Runtime API.
 ///
 /// With --stream, polls a Kinesis stream instead, in real time, and delivers its records to COMMAND, to a deployed function,
@@ -24,8 +24,7 @@ pub(crate) struct SimulateArgs {
     /// The scenario, in JSON; `-` is standard input. With --stream, the settings of its mapping
     #[arg(long, value_name = "FILE")]
     pub(crate) scenario: Option<PathBuf>,
-    /// Decides what is left to chance: request IDs, delays. With a scenario the same seed, 0 by default, gives the same
-    /// output
+    /// Seed of random choices: request IDs, delays. With a scenario, the same seed (0 by default) gives the same output
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
     /// Output format for the steps
@@ -65,7 +64,7 @@ DestinationConfig, with the API's defaults. With the ARN of a consumer as EventS
 fan-out. Also enabledAtMs (0).
   stream
     retentionHours (24); shards (one): a list of {shardId, parents: [shardId, …], hashKeyRange: \
-{StartingHashKey, EndingHashKey}}. A parent is closed behind its last record.
+{StartingHashKey, EndingHashKey}}. A parent is closed after its last record.
   records
     A list of {id, atMs (0), shardId (needless with one shard), partitionKey (\"k\")} with one of text, data \
 (base64), sizeBytes or userRecords: a list of {partitionKey, explicitHashKey} with one of text, data or \
@@ -74,14 +73,14 @@ sizeBytes, which become one aggregated record.
     durationMs (5), timeoutMs (60000), response (any JSON, instead of what follows from fails), fails: a \
 list of {id, times (always), how}; how: report (default), throw, timeout, crash. For a COMMAND, \
 timeoutMs is real time, durationMs is the virtual time that each of its invocations takes, and the \
-others mean nothing.
+others are ignored.
   faults
     A list of {kind, atMs, untilMs}; without untilMs it strikes once, at the first opportunity from atMs on. \
 kind: throttle, timeout, crash, lostResponse, duplicate, zombie, destinationFailure, lateActivation (of \
 a mapping enabled in that time), clockJump, restart (of the poller, before it has stored its \
 checkpoint).
   undocumented
-    What AWS does not tell: firstRetryDelayMs (222), retryDelayFactor (2), maxRetryDelayMs (60000), \
+    Behaviour that AWS does not document: firstRetryDelayMs (222), retryDelayFactor (2), maxRetryDelayMs (60000), \
 retryDelayJitter (0.05), minProgressDelayMs (30), maxProgressDelayMs (42), latestActivationDelayMs \
 (75000), pollIntervalMs (1000), idleWindowDelayMs (120000), restartDelayMs (1000); failingLane: \
 independent (default), stall; strayMember: dropsAggregate (default), dropsMember; unknownResponse: \
@@ -89,29 +88,29 @@ success (default), failure; invalidJson: success, failure (default); stateWithFa
 discarded; consolidateDiscarded (false).
 
 The table has a line for each invocation, in the order in which they began, and one for records that are \
-given up or too large for any event. A scenario that makes no progress in 600,000 tries is an error. BATCH tells where a batch comes from: new records; again, as it was and with its request ID; the \
-rest behind what is done; a half of one that failed; twice, although it was answered; reread after a \
-restart; close, the end of a tumbling window. TRY counts the invocations with that request ID; of many in a \
+discarded or too large for any event. A scenario that makes no progress in 600,000 tries is an error. BATCH is the origin \
+of a batch: new; again (a retry with the same request ID); rest (the records after those that were processed); half (of a \
+batch that failed); twice (although it was answered); reread (after a restart); close (the end of a tumbling window). TRY counts the invocations with that request ID; of many in a \
 row with the same outcome only the first ten are shown, and then the 20th, 50th, 100th, 200th and so on. \
 RECORDS shows IDs as ranges in the order of the scenario. SHARD, if there are several shards or lanes, is the \
-end of the shard's ID and, behind a slash, the lane.
+end of the shard's ID and, after a slash, the lane.
 
 JSON is one object: invocations, discarded, destination (the failure records that it got), dropped, \
 completed, unread, metrics.
 
-COMMAND is started as Lambda would do it, is invoked once at a time, and ends with the simulation. What it \
-prints goes to standard error, where afterwards a line says how long its invocations took.
+COMMAND is started as Lambda would start it, handles one invocation at a time, and is ended with the simulation. Its \
+output goes to standard error, followed by a line with the duration of its invocations.
 
-A stream is polled as a mapping does it. Region, credentials and endpoint (AWS_ENDPOINT_URL) are found where \
+A stream is polled as a mapping polls it. Region, credentials and endpoint (AWS_ENDPOINT_URL) are found where \
 every AWS tool finds them. Positions are not kept: each run begins at the mapping's StartingPosition. Without \
 --scenario the settings are those of the kit's template: TRIM_HORIZON, BatchSize 100, \
 ReportBatchItemFailures, BisectBatchOnFunctionError, MaximumRetryAttempts 10, MaximumRecordAgeInSeconds \
 82800. Of a scenario count mapping, function.timeoutMs and undocumented; with LATEST, polling begins at once \
 unless latestActivationDelayMs is there. The limits of a shard, five reads and 2 MB in a second, are shared \
 with all of its other readers; with a ParallelizationFactor of n, each shard is read n times. The children \
-of a shard wait until it has ended, which not every stand-in for Kinesis tells.
+of a shard wait until it has ended, which not every emulator of Kinesis reports.
 
-While it is polled, the table has a line for each invocation, and for records that are discarded or dropped, or \
+While a stream is polled, the table has a line for each invocation, and for records that are discarded or dropped, or \
 too large for any event. JSON is a line for each step: read, invoked, tooLarge, acknowledged, discarded, dropped. A \
 signal ends the run once the invocations under way have ended; a second one kills them.
 

@@ -17,13 +17,13 @@ pub(crate) struct TargetArgs {
     /// A directory that gets each event as a file, for `cargo lambda invoke --data-file`; nothing counts as processed
     #[arg(long, value_name = "DIR", help_heading = "Where events go")]
     events: Option<PathBuf>,
-    /// The function, a program and its arguments, started as Lambda would do it. It gets the environment of this command,
+    /// The function, a program and its arguments, started as Lambda would start it. It gets the environment of this command,
     /// AWS credentials included, unless --clean-env
     #[arg(last = true, value_name = "COMMAND", help_heading = "Where events go")]
     command: Vec<OsString>,
     #[command(flatten)]
     environment: EnvironmentArgs,
-    /// The timeout of a function behind --url, or of COMMAND
+    /// Timeout of the function at --url, or of COMMAND
     #[arg(
         long,
         value_name = "SECONDS",
@@ -95,7 +95,7 @@ fn variable(text: &str) -> Result<(OsString, OsString), String> {
 // As above.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DeliveryArgs {
-    /// Most Kinesis records in one event
+    /// Largest number of Kinesis records in an event
     #[arg(
         long,
         value_name = "RECORDS",
@@ -118,7 +118,7 @@ pub(crate) struct DeliveryArgs {
 // As above.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PaceArgs {
-    /// Reads of a shard in a second, of the 5 that all of its readers share
+    /// Reads of a shard per second, out of the 5 that all of its readers share
     #[arg(long, value_name = "NUMBER", default_value = "2", value_parser = reads, help_heading = "How events are delivered")]
     pub(crate) reads_per_second: f64,
 }
