@@ -25,17 +25,17 @@ pub(crate) enum Outcome {
 pub(crate) enum Error {
     #[error("cannot read {input}")]
     Read { input: String, source: io::Error },
-    #[error("cannot take {input} as {expected}")]
+    #[error("cannot read {input} as {expected}")]
     Input { input: String, expected: &'static str, source: Mismatch },
     #[error("{wrong} of {lines} lines cannot be aggregated: nothing was written")]
     Lines { wrong: u64, lines: u64 },
-    #[error("sequence numbers from {first} on run out")]
+    #[error("not enough sequence numbers after {first}")]
     SequenceNumbers { first: SequenceNumber, source: SequenceNumberError },
     #[error("cannot simulate {input}")]
     Scenario { input: String, source: ScenarioError },
     #[error("the command cannot be started")]
     Start(#[source] io::Error),
-    #[error("the simulation cannot go on")]
+    #[error("the simulation cannot continue")]
     Simulation(#[source] BoxError),
     #[error(transparent)]
     Stream(#[from] StreamError),
@@ -60,7 +60,7 @@ pub(crate) enum Error {
     NoLease { table: String, stream_arn: String, found: String },
     #[error("table {table} is the mirror of another stream, {stream_arn}")]
     OtherStream { table: String, stream_arn: String },
-    #[error("the stream does not exist: --create SHARDS makes it")]
+    #[error("the stream does not exist: create it with --create SHARDS")]
     NoStream(#[source] AwsError),
     #[error("the stream has no shard {shard_id}")]
     NoShard { shard_id: String },
@@ -89,9 +89,9 @@ pub(crate) enum Mismatch {
     NoRecords,
     #[error("JSON object without \"kinesis\", \"Data\" or \"data\"")]
     NoRecord,
-    #[error("\"{member}\" is {found} instead of an array")]
+    #[error("\"{member}\": expected an array, found {found}")]
     Member { member: &'static str, found: &'static str },
-    #[error("JSON that is {found}, not an object with \"Records\"")]
+    #[error("expected a JSON object with \"Records\", found {found}")]
     Value { found: &'static str },
     #[error("element {index}")]
     Element { index: usize, source: Box<Mismatch> },

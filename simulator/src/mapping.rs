@@ -61,7 +61,7 @@ pub enum StartingPosition {
 #[non_exhaustive]
 pub enum MappingError {
     /// A number is out of its range.
-    #[error("{member} is {value}, not {expected}")]
+    #[error("{member}: expected {expected}, found {value}")]
     Range {
         /// Name of the setting.
         member: &'static str,
@@ -71,7 +71,7 @@ pub enum MappingError {
         expected: &'static str,
     },
     /// A text is none of those that the setting knows.
-    #[error("{member} is {value:?}, not {expected}")]
+    #[error("{member}: expected {expected}, found {value:?}")]
     Value {
         /// Name of the setting.
         member: &'static str,
@@ -364,25 +364,27 @@ mod tests {
 
     #[test]
     fn a_wrong_setting_is_named() {
-        check_refused(r#"{"BatchSize":0}"#, "BatchSize is 0, not 1 to 10,000");
-        check_refused(r#"{"BatchSize":10001}"#, "BatchSize is 10001, not 1 to 10,000");
+        check_refused(r#"{"BatchSize":0}"#, "BatchSize: expected 1 to 10,000, found 0");
+        check_refused(r#"{"BatchSize":10001}"#, "BatchSize: expected 1 to 10,000, found 10001");
         check_refused(
             r#"{"MaximumRetryAttempts":-2}"#,
-            "MaximumRetryAttempts is -2, not -1 (no end) to 10,000",
+            "MaximumRetryAttempts: expected -1 (no end) to 10,000, found -2",
         );
         for age in [0, 59, 604_801] {
             check_refused(
                 &format!(r#"{{"MaximumRecordAgeInSeconds":{age}}}"#),
-                &format!("MaximumRecordAgeInSeconds is {age}, not -1 (no limit) or 60 to 604,800 seconds"),
+                &format!(
+                    "MaximumRecordAgeInSeconds: expected -1 (no limit) or 60 to 604,800 seconds, found {age}"
+                ),
             );
         }
         check_refused(
             r#"{"FunctionResponseTypes":["ReportBatchItemFailure"]}"#,
-            r#"FunctionResponseTypes is "ReportBatchItemFailure", not ReportBatchItemFailures"#,
+            r#"FunctionResponseTypes: expected ReportBatchItemFailures, found "ReportBatchItemFailure""#,
         );
         check_refused(
             r#"{"StartingPosition":"latest"}"#,
-            r#"StartingPosition is "latest", not TRIM_HORIZON, LATEST or AT_TIMESTAMP"#,
+            r#"StartingPosition: expected TRIM_HORIZON, LATEST or AT_TIMESTAMP, found "latest""#,
         );
         check_refused(
             r#"{"StartingPosition":"AT_TIMESTAMP"}"#,

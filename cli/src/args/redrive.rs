@@ -120,7 +120,7 @@ OUTCOME (`outcome` in JSON):
   refused     it may be forged, and nothing was delivered: see below
   unknown     nothing was delivered, because Lambda does not list the event source mappings of --function, or because \
 another run may have received the message; the next run tries again
-  unreadable  it is not a failure record of a Kinesis stream, or its source does not return it
+  unreadable  it is not a failure record of a Kinesis stream, or its source cannot return it
   halted      the run ended before all of its records were processed
   found       with --dry-run: its records can be delivered
   written     with --events: its records are in event files

@@ -23,7 +23,7 @@ pub(crate) enum AwsError {
     /// A later one did not.
     #[error("{resource} can no longer be used: {operation}")]
     Request { resource: String, operation: &'static str, source: ApiFailure },
-    #[error("{operation} was answered with something wrong: {what}")]
+    #[error("unexpected response to {operation}: {what}")]
     Answer { operation: &'static str, what: String },
 }
 

@@ -30,10 +30,7 @@ impl FirstAnswer {
     fn first_failure(&self, context: &InterceptorContext) -> Instant {
         *self.first_failure.get_or_init(|| {
             if context.response().is_none() {
-                note(format_args!(
-                    "DynamoDB does not answer; trying again for up to {} seconds",
-                    TIME.as_secs()
-                ));
+                note(format_args!("DynamoDB does not answer; retrying for up to {} seconds", TIME.as_secs()));
             }
             Instant::now()
         })

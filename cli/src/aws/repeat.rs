@@ -119,7 +119,7 @@ impl Repeater {
                 return Err(failure);
             }
             if self.noted.borrow_mut().insert(failure.kind().to_owned()) {
-                note(format_args!("{operation}: {failure}; trying again, from now on without a word"));
+                note(format_args!("{operation}: {failure}; retrying (further retries are not reported)"));
             }
             attempt += 1;
             sleep(backoff.next_delay()).await;

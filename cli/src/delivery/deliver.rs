@@ -94,7 +94,7 @@ impl<'t> Delivery<'t> {
                     Answer::Throttled => {
                         if !self.has_noted_throttling.replace(true) {
                             note(
-                                "the function throttles, or cannot be reached; trying again, from now on without a word",
+                                "the function throttles, or cannot be reached; retrying (further retries are not reported)",
                             );
                         }
                         self.pause(&mut backoff).await;

@@ -92,6 +92,6 @@ mod tests {
         let record = Record::builder().sequence_number("-1").partition_key("k").data(Blob::new("")).build();
         let error = stream_record(record.expect("a record")).expect_err("no number");
         let text = error.to_string();
-        assert!(text.starts_with("GetRecords was answered with something wrong: sequence number"), "{text}");
+        assert!(text.starts_with("unexpected response to GetRecords: sequence number"), "{text}");
     }
 }

@@ -34,7 +34,7 @@ pub(super) async fn show(args: &QuarantineShowArgs) -> Result<Outcome, Error> {
     .await?;
     stdout.flush()?;
     if shown == 0 {
-        note("nothing of that is in the quarantine");
+        note("no quarantined record matches");
         return Ok(Outcome::SomeFailed);
     }
     Ok(if unread == 0 { Outcome::Done } else { Outcome::SomeFailed })

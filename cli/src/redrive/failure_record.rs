@@ -63,7 +63,7 @@ pub(crate) enum FailureRecordError {
     Size { max_bytes: usize },
     #[error("an item of the journal that cannot be read: {reason}")]
     Item { reason: String },
-    #[error("its source does not return it")]
+    #[error("its source cannot return it")]
     Source(#[source] AwsError),
 }
 

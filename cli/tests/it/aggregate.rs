@@ -164,7 +164,7 @@ fn sequence_numbers_may_run_out() {
         2,
         "",
         &format!(
-            "kinesis-kit: sequence numbers from {largest} on run out: sequence number of 58 digits exceeds 192 bits\n"
+            "kinesis-kit: not enough sequence numbers after {largest}: sequence number of 58 digits exceeds 192 bits\n"
         ),
     );
 }

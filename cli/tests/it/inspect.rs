@@ -69,7 +69,7 @@ fn check_refused(kind: &str, stdin: &str, message: &str) {
         stdin,
         2,
         "",
-        &format!("kinesis-kit: cannot take standard input as {message}\n"),
+        &format!("kinesis-kit: cannot read standard input as {message}\n"),
     );
 }
 
@@ -87,12 +87,12 @@ fn an_input_of_another_kind_is_refused() {
     check_refused(
         "event",
         r#"["1", null]"#,
-        r#"a Lambda event: element 0: JSON that is text, not an object with "Records""#,
+        r#"a Lambda event: element 0: expected a JSON object with "Records", found text"#,
     );
     check_refused(
         "records",
         r#"{"Records":"none"}"#,
-        r#"get-records output: "Records" is text instead of an array"#,
+        r#"get-records output: "Records": expected an array, found text"#,
     );
     check_refused("event", "", "a Lambda event: not JSON: EOF while parsing a value at line 1 column 0");
     check_refused(

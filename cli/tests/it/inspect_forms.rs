@@ -169,7 +169,7 @@ fn failure_records_are_read_with_their_payload_wherever_they_come_from() {
 
 #[track_caller]
 fn check_named(input: &Value, reason: &str) {
-    let stderr = format!("kinesis-kit: cannot take standard input as Kinesis records: {reason}\n");
+    let stderr = format!("kinesis-kit: cannot read standard input as Kinesis records: {reason}\n");
     check("inspect", input.to_string(), 2, "", &stderr);
 }
 
@@ -210,13 +210,13 @@ fn check_raw(input: &str, reason: &str) {
 
 #[test]
 fn json_is_never_refused_for_not_being_base64() {
-    check_raw("[1]", r#"element 0: JSON that is a number, not an object with "Records""#);
-    check_raw("12345", r#"JSON that is a number, not an object with "Records""#);
-    check_raw(r#""not base64""#, r#"JSON that is text, not an object with "Records""#);
-    check_raw(r#"{"Records":5}"#, r#""Records" is a number instead of an array"#);
-    check_raw(r#"{"records":{}}"#, r#""records" is an object instead of an array"#);
-    check_raw(r#"{"Messages":"x"}"#, r#""Messages" is text instead of an array"#);
-    check_raw(r#"{"body":"x y"}"#, r#"an SQS message: JSON that is text, not an object with "Records""#);
+    check_raw("[1]", r#"element 0: expected a JSON object with "Records", found a number"#);
+    check_raw("12345", r#"expected a JSON object with "Records", found a number"#);
+    check_raw(r#""not base64""#, r#"expected a JSON object with "Records", found text"#);
+    check_raw(r#"{"Records":5}"#, r#""Records": expected an array, found a number"#);
+    check_raw(r#"{"records":{}}"#, r#""records": expected an array, found an object"#);
+    check_raw(r#"{"Messages":"x"}"#, r#""Messages": expected an array, found text"#);
+    check_raw(r#"{"body":"x y"}"#, r#"an SQS message: expected a JSON object with "Records", found text"#);
     check_raw(
         r#"{"detail":{"a":1}}"#,
         r#"an EventBridge event: JSON object without "kinesis", "Data" or "data""#,

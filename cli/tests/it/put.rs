@@ -203,8 +203,9 @@ fn a_stream_that_does_not_exist_is_refused_and_the_option_that_makes_it_named() 
         let (run, _) = run(|_, _, _| error(400, "ResourceNotFoundException"), args, LINES);
         assert_eq!((run.exit_code, run.stdout.as_str()), (Some(2), ""), "{}", run.stderr);
         assert!(
-            run.stderr
-                .contains("kinesis-kit: the stream does not exist: --create SHARDS makes it: stream orders"),
+            run.stderr.contains(
+                "kinesis-kit: the stream does not exist: create it with --create SHARDS: stream orders"
+            ),
             "{}",
             run.stderr
         );

@@ -210,20 +210,20 @@ fn what_is_wrong_is_told_with_its_causes() {
     refused("", "the scenario cannot be read: EOF while parsing a value at line 1 column 0");
     refused(
         r#"{"mapping":{"BatchSize":0}}"#,
-        "the scenario cannot be read: BatchSize is 0, not 1 to 10,000 at line 1 column 27",
+        "the scenario cannot be read: BatchSize: expected 1 to 10,000, found 0 at line 1 column 27",
     );
     refused(
         r#"{"records":[{"id":1,"text":"x"}],"function":{"fails":[{"id":"2"}]}}"#,
-        r#"function.fails names record "2", which there is not"#,
+        r#"function.fails: unknown record "2""#,
     );
     refused(
         r#"{"records":[{"id":1,"text":"x"},{"id":"1","text":"x"}]}"#,
-        r#"record "1" (number 1 from zero) has the ID of one before it"#,
+        r#"record 1 (zero-based): duplicate ID "1""#,
     );
     refused(r#"{"records":[{"id":1,"data":"?"}]}"#, r#"record "1": data is not base64: illegal byte at 0"#);
     refused(
         r#"{"records":[{"id":1,"text":"x","atMs":3155760000001}]}"#,
-        "record \"1\": atMs is 3155760000001, not at most 3155760000000 (a hundred years)",
+        "record \"1\": atMs: expected at most 3155760000000 (a hundred years), found 3155760000001",
     );
     check(
         "simulate --scenario no/such/file",

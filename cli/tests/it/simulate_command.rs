@@ -149,7 +149,7 @@ fn a_command_that_cannot_be_started_ends_it() {
         scenario(60_000),
         2,
         "",
-        "kinesis-kit: the simulation cannot go on: cannot start no/such/program: No such file or directory (os error 2)\n",
+        "kinesis-kit: the simulation cannot continue: cannot start no/such/program: No such file or directory (os error 2)\n",
     );
 }
 

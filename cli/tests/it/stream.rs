@@ -123,8 +123,8 @@ fn what_may_pass_is_tried_again_with_one_note_for_each_kind() {
     });
     let run = simulate(&kinesis, "");
     assert_eq!(run.exit_code, Some(0), "{}", run.stderr);
-    let notes: Vec<_> = run.stderr.lines().filter(|line| line.contains("trying again")).collect();
-    let note = |what| format!("kinesis-kit: {what}: asked to; trying again, from now on without a word");
+    let notes: Vec<_> = run.stderr.lines().filter(|line| line.contains("retrying")).collect();
+    let note = |what| format!("kinesis-kit: {what}: asked to; retrying (further retries are not reported)");
     assert_eq!(
         notes,
         [
@@ -181,7 +181,7 @@ fn a_stream_without_a_retention_is_not_polled() {
     assert_eq!((run.exit_code, run.stdout.as_str()), (Some(1), ""));
     assert_eq!(
         run.stderr,
-        "kinesis-kit: DescribeStreamSummary was answered with something wrong: a retention of 0 hours\n"
+        "kinesis-kit: unexpected response to DescribeStreamSummary: a retention of 0 hours\n"
     );
 }
 

@@ -222,7 +222,7 @@ fn the_first_signal_ends_every_retry_loop() {
 fn a_table_that_does_not_answer_is_waited_for_with_a_note() {
     for command in ["journal list --table journal", "quarantine list --table journal"] {
         let run = kit_where(&variables("http://127.0.0.1:1"), command.split_whitespace(), "");
-        let note = "kinesis-kit: DynamoDB does not answer; trying again for up to 3 seconds\n";
+        let note = "kinesis-kit: DynamoDB does not answer; retrying for up to 3 seconds\n";
         assert_eq!(run.exit_code, Some(2), "{}", run.stderr);
         assert!(run.stderr.starts_with(note), "{}", run.stderr);
         assert_eq!(run.stderr.matches("does not answer").count(), 1, "{}", run.stderr);

@@ -196,7 +196,7 @@ impl<'b> Failures<'b> {
         let Some(rules) = self.rules else { return Err(stop) };
         let (is_permanent, error) = match &stop {
             Stop::Failed(failure) => (failure.is_permanent(), failure.to_string()),
-            _ => (false, "not done in all the time of an invocation".to_owned()),
+            _ => (false, "did not finish within one invocation".to_owned()),
         };
         let id = match record.sub_sequence_number {
             Some(number) => UserRecordId::Sub(number),

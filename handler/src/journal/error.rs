@@ -16,7 +16,7 @@ pub enum JournalError {
     #[error("the journal's store did not answer in the time that is left")]
     OutOfTime,
     /// Others wrote the same state, again and again.
-    #[error("the state of {sequence_number} was written by others {times} times in the meantime")]
+    #[error("the entry of {sequence_number}: gave up after {times} version conflicts")]
     Contended {
         /// Sequence number of the Kinesis record.
         sequence_number: crate::SequenceNumber,

@@ -309,7 +309,7 @@ async fn handler_rule_5_a_record_that_hangs_counts_only_if_it_had_all_the_time()
     assert_eq!(world.states(), ["S 9 done [0-0] failed [1]"]);
     // Its last attempt takes the time of this invocation, and the next one begins behind it.
     assert_eq!(json(&world.handle_event(&event, &due()).await), failure(9));
-    assert_eq!(world.quarantine(), ["9/1 wait maxAttempts 2 not done in all the time of an invocation"]);
+    assert_eq!(world.quarantine(), ["9/1 wait maxAttempts 2 did not finish within one invocation"]);
     assert_eq!(world.states(), ["S 9 done [0-1] failed []"]);
     world.calls();
     assert_eq!(json(&world.handle_event(&event, &due()).await), SUCCESS);

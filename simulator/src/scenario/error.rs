@@ -13,7 +13,7 @@ pub enum ScenarioError {
     #[error("the scenario is a JSON array, not an object")]
     NotAnObject,
     /// A number is out of its range.
-    #[error("{member} is {value}, not {expected}")]
+    #[error("{member}: expected {expected}, found {value}")]
     Value {
         /// Member of the scenario.
         member: String,
@@ -23,13 +23,13 @@ pub enum ScenarioError {
         expected: &'static str,
     },
     /// Two shards have one ID.
-    #[error("shard {shard_id:?} stands there twice")]
+    #[error("duplicate shard {shard_id:?}")]
     SameShard {
         /// ID that occurs twice.
         shard_id: String,
     },
     /// A parent is no shard of the scenario.
-    #[error("shard {shard_id:?}: no shard {parent:?}, which is to be its parent")]
+    #[error("shard {shard_id:?}: unknown parent {parent:?}")]
     UnknownParent {
         /// ID of the child.
         shard_id: String,
@@ -62,7 +62,7 @@ pub enum ScenarioError {
     #[error("a record has no \"id\"")]
     NoId,
     /// Two records have one ID.
-    #[error("record {id:?} (number {index} from zero) has the ID of one before it")]
+    #[error("record {index} (zero-based): duplicate ID {id:?}")]
     SameId {
         /// ID of the record.
         id: String,
@@ -70,13 +70,13 @@ pub enum ScenarioError {
         index: usize,
     },
     /// The script names a record that there is not.
-    #[error("function.fails names record {id:?}, which there is not")]
+    #[error("function.fails: unknown record {id:?}")]
     UnknownRecord {
         /// ID of the record.
         id: String,
     },
     /// A record is in a shard that there is not.
-    #[error("record {id:?}: no shard {shard_id:?}")]
+    #[error("record {id:?}: unknown shard {shard_id:?}")]
     UnknownShard {
         /// The record's ID.
         id: String,

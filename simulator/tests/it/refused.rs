@@ -40,30 +40,36 @@ fn what_is_not_a_scenario() {
     );
     check(
         json!({ "mapping": { "BatchSize": 0 } }),
-        "the scenario cannot be read: BatchSize is 0, not 1 to 10,000",
+        "the scenario cannot be read: BatchSize: expected 1 to 10,000, found 0",
     );
 }
 
 #[test]
 fn numbers_out_of_range() {
     let retention = |hours: f64| json!({ "stream": { "retentionHours": hours } });
-    check(retention(0.0), "stream.retentionHours is 0, not above 0 and at most 8760");
-    check(retention(8760.5), "stream.retentionHours is 8760.5, not above 0 and at most 8760");
+    check(retention(0.0), "stream.retentionHours: expected above 0 and at most 8760, found 0");
+    check(retention(8760.5), "stream.retentionHours: expected above 0 and at most 8760, found 8760.5");
     let timeout = |milliseconds: u64| json!({ "function": { "timeoutMs": milliseconds } });
-    let range = "not 1 to 5400000 (up to 1800000 unless on Lambda Managed Instances)";
-    check(timeout(0), &format!("function.timeoutMs is 0, {range}"));
-    check(timeout(5_400_001), &format!("function.timeoutMs is 5400001, {range}"));
+    let range = "expected 1 to 5400000 (up to 1800000 unless on Lambda Managed Instances)";
+    check(timeout(0), &format!("function.timeoutMs: {range}, found 0"));
+    check(timeout(5_400_001), &format!("function.timeoutMs: {range}, found 5400001"));
     assert!(Scenario::parse(timeout(5_400_000).to_string().as_bytes()).is_ok());
     let undocumented = |name: &str, value: Value| json!({ "undocumented": { name: value } });
-    check(undocumented("retryDelayFactor", json!(0.5)), "undocumented.retryDelayFactor is 0.5, not 1 to 100");
-    check(undocumented("retryDelayJitter", json!(-1)), "undocumented.retryDelayJitter is -1, not 0 to 1");
+    check(
+        undocumented("retryDelayFactor", json!(0.5)),
+        "undocumented.retryDelayFactor: expected 1 to 100, found 0.5",
+    );
+    check(
+        undocumented("retryDelayJitter", json!(-1)),
+        "undocumented.retryDelayJitter: expected 0 to 1, found -1",
+    );
 }
 
 #[test]
 fn times_too_far_away() {
     let far = u64::MAX;
     let too_far = |member: &str| {
-        format!("{member} is 18446744073709551615, not at most 3155760000000 (a hundred years)")
+        format!("{member}: expected at most 3155760000000 (a hundred years), found 18446744073709551615")
     };
     check(record(json!({ "text": "", "atMs": far })), &too_far("record \"1\": atMs"));
     check(json!({ "mapping": { "enabledAtMs": far } }), &too_far("mapping.enabledAtMs"));
@@ -90,11 +96,8 @@ fn times_too_far_away() {
 #[test]
 fn shards_without_order() {
     let shards = |shards: Value| json!({ "stream": { "shards": shards } });
-    check(shards(json!([{ "shardId": "a" }, { "shardId": "a" }])), "shard \"a\" stands there twice");
-    check(
-        shards(json!([{ "shardId": "a", "parents": ["b"] }])),
-        "shard \"a\": no shard \"b\", which is to be its parent",
-    );
+    check(shards(json!([{ "shardId": "a" }, { "shardId": "a" }])), "duplicate shard \"a\"");
+    check(shards(json!([{ "shardId": "a", "parents": ["b"] }])), "shard \"a\": unknown parent \"b\"");
     check(
         shards(json!([
             { "shardId": "a" }, { "shardId": "b" }, { "shardId": "c" }, { "shardId": "d", "parents": ["a", "b", "c"] },
@@ -122,9 +125,9 @@ fn records_that_no_stream_has() {
     check(json!({ "records": [{ "text": "" }] }), "a record has no \"id\"");
     check(
         json!({ "records": [{ "id": "1", "text": "" }, { "id": 1, "text": "" }] }),
-        "record \"1\" (number 1 from zero) has the ID of one before it",
+        "record 1 (zero-based): duplicate ID \"1\"",
     );
-    check(record(json!({ "text": "", "shardId": "b" })), "record \"1\": no shard \"b\"");
+    check(record(json!({ "text": "", "shardId": "b" })), "record \"1\": unknown shard \"b\"");
     let mut scenario = record(json!({ "text": "" }));
     for (shards, count) in [(json!([]), 0), (json!([{ "shardId": "a" }, { "shardId": "b" }]), 2)] {
         scenario["stream"] = json!({ "shards": shards });
@@ -168,8 +171,5 @@ fn faults_and_failures_of_nothing() {
         json!({ "faults": [{ "atMs": 5, "kind": "clockJump" }] }),
         "fault 0 (from zero): a clockJump or lateActivation needs untilMs",
     );
-    check(
-        json!({ "function": { "fails": [{ "id": "1" }] } }),
-        "function.fails names record \"1\", which there is not",
-    );
+    check(json!({ "function": { "fails": [{ "id": "1" }] } }), "function.fails: unknown record \"1\"");
 }

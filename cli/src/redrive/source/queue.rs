@@ -104,7 +104,7 @@ impl Queue {
         let mut bytes = 0;
         while found.len() < MAX_RECEIVED && bytes < MAX_RECEIVED_BYTES && !self.is_empty.get() {
             if self.held.borrow().len() >= MAX_HELD {
-                note(format_args!("{MAX_HELD} messages are held: run again for those after them"));
+                note(format_args!("{MAX_HELD} messages are held: run again for the others"));
                 self.is_empty.set(true);
                 break;
             }

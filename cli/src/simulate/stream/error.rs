@@ -16,7 +16,7 @@ pub(crate) enum StreamError {
     Target(#[from] TargetError),
     #[error("signals cannot be awaited")]
     Signals(#[source] io::Error),
-    #[error("the simulation cannot go on")]
+    #[error("the simulation cannot continue")]
     Simulation(#[source] BoxError),
 }
 
