@@ -13,6 +13,10 @@ use serde::{
 /// Longest path that is shown, in characters: a type may be nested as deeply as `serde_json` reads.
 const MAX_PATH_CHARS: usize = 256;
 
+/// Longest payload that is read again, in bytes. A tree takes up to 32 times as much memory as its JSON, and a producer may
+/// write up to 10 MiB.
+const MAX_JSON_BYTES: usize = 128 * 1024;
+
 /// The name under which `serde_json` asks itself for the text of a value. No other deserializer knows the text.
 const RAW_VALUE: &str = "$serde_json::private::RawValue";
 
@@ -27,11 +31,15 @@ pub struct JsonMismatch {
 }
 
 impl JsonMismatch {
-    /// Finds the mismatch by reading the JSON once more; `None` if only `serde_json` can read the type.
+    /// Finds the mismatch by reading the JSON once more; `None` if it is longer than 128 KiB, or only `serde_json` can read the
+    /// type.
     ///
     /// `serde_json` formats the value into its message before anybody can leave it out, so this reads the type from a tree
     /// of the JSON instead, with an error type of its own.
     pub(crate) fn find<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<Self> {
+        if json.len() > MAX_JSON_BYTES {
+            return None;
+        }
         let tree: Node<'a> = serde_json::from_slice(json).ok()?;
         let NodeError { path, problem } = T::deserialize(NodeDeserializer(tree)).err()?;
         let mut text = String::new();
@@ -635,6 +643,14 @@ mod tests {
         let json = r#"{"body":{},"version":"one"}"#;
         serde_json::from_str::<Envelope<'_>>(json).expect_err("version is text");
         assert_eq!(JsonMismatch::find::<Envelope<'_>>(json.as_bytes()), None);
+    }
+
+    #[test]
+    fn a_payload_that_would_take_much_memory_is_not_read_again() {
+        let json = |elements: usize| format!("[{}true]", "0,".repeat(elements));
+        let find = |json: &str| JsonMismatch::find::<Vec<u8>>(json.as_bytes()).map(|found| found.to_string());
+        assert_eq!(find(&json(60_000)).as_deref(), Some("[60000]: expected u8, found boolean"));
+        assert_eq!(find(&json(5_000_000)), None);
     }
 
     #[test]

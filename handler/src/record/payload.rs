@@ -57,8 +57,8 @@ pub enum JsonErrorKind {
     /// The JSON does not match the expected type: a field is missing or has another type, for example.
     #[error("does not match the expected type{}", detail(mismatch.as_deref()))]
     Mismatch {
-        /// The place and the difference; `None` if only `serde_json` can read the type, as with
-        /// [`RawValue`](serde_json::value::RawValue).
+        /// The place and the difference; `None` for a payload of more than 128 KiB, and if only `serde_json` can read the
+        /// type, as with [`RawValue`](serde_json::value::RawValue).
         mismatch: Option<Box<JsonMismatch>>,
     },
 }
@@ -91,7 +91,7 @@ impl<'a> Record<'a> {
     ///
     /// The error names the field, such as `orders[2].quantity`, and the line and column, but no value of the payload. In
     /// contrast, an error of `serde_json` itself quotes values; [`ProcessError`](crate::ProcessError) leaves out those that
-    /// it recognizes. To find the field, the payload is read a second time.
+    /// it recognizes. To find the field, a payload of up to 128 KiB is read a second time.
     ///
     /// # Errors
     ///
