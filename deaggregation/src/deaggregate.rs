@@ -1,7 +1,7 @@
 use crate::{
     InvalidFrame, UserRecord,
     frame::Frame,
-    walk::{self, KeyTables, ResolvedRecords},
+    walk::{self, IndexedRecords, KeyTables},
 };
 
 /// The treatment of a Kinesis record with the right magic number and MD5 digest but malformed content.
@@ -85,10 +85,10 @@ impl Deaggregator {
         self
     }
 
-    /// The user records of one Kinesis record, given its partition key (which a plain user record keeps) and its data.
+    /// Returns the user records of one Kinesis record, given its partition key (which a plain user record keeps) and its data.
     ///
     /// The user records borrow from `partition_key` and `data`; they stay valid when the next Kinesis record is
-    /// taken apart.
+    /// deaggregated. The iterator borrows from the deaggregator: use a [`DeaggregationCursor`] to keep both in one place.
     ///
     /// # Errors
     ///
@@ -98,33 +98,35 @@ impl Deaggregator {
         partition_key: &'a [u8],
         data: &'a [u8],
     ) -> Result<UserRecords<'a, '_>, InvalidFrame> {
-        let plain = |content| {
+        let rest = self.start(partition_key, data)?;
+        Ok(UserRecords { rest, tables: &self.tables })
+    }
+
+    /// Checks a Kinesis record, and notes the positions of its keys in the tables.
+    fn start<'a>(&mut self, partition_key: &'a [u8], data: &'a [u8]) -> Result<Rest<'a>, InvalidFrame> {
+        let plain = |content, remaining| {
             let user_record =
                 UserRecord { data, partition_key, explicit_hash_key: None, sub_sequence_number: 0 };
-            Ok(UserRecords { content, remaining: 1, source: Source::Plain(user_record) })
+            Ok(Rest { content, remaining, source: Source::Plain(user_record) })
         };
         let Some(frame) = Frame::detect(data) else {
-            return plain(Content::Plain);
+            return plain(Content::Plain, 1);
         };
         if !frame.digest_matches() {
-            return plain(Content::BadDigest);
+            return plain(Content::BadDigest, 1);
         }
         match (walk::check(frame.message, &mut self.tables, self.max_key_bytes), self.policy) {
-            (Ok(count), _) => Ok(UserRecords {
+            (Ok(count), _) => Ok(Rest {
                 content: Content::Aggregated,
                 remaining: count,
                 source: Source::Frame {
-                    records: ResolvedRecords::new(frame.message, &self.tables),
+                    records: IndexedRecords::new(frame.message),
                     next_sub_sequence_number: 0,
                 },
             }),
             (Err(invalid), InvalidFramePolicy::Fail) => Err(invalid),
-            (Err(invalid), InvalidFramePolicy::Raw) => plain(Content::InvalidRaw(invalid)),
-            (Err(invalid), InvalidFramePolicy::Skip) => {
-                let mut skipped = plain(Content::InvalidSkipped(invalid))?;
-                skipped.remaining = 0;
-                Ok(skipped)
-            }
+            (Err(invalid), InvalidFramePolicy::Raw) => plain(Content::InvalidRaw(invalid), 1),
+            (Err(invalid), InvalidFramePolicy::Skip) => plain(Content::InvalidSkipped(invalid), 0),
         }
     }
 }
@@ -132,21 +134,14 @@ impl Deaggregator {
 /// The user records of one Kinesis record, in the order in which the producer packed them.
 #[derive(Debug, Clone)]
 pub struct UserRecords<'a, 't> {
-    content: Content,
-    remaining: u64,
-    source: Source<'a, 't>,
-}
-
-#[derive(Debug, Clone)]
-enum Source<'a, 't> {
-    Plain(UserRecord<'a>),
-    Frame { records: ResolvedRecords<'a, 't>, next_sub_sequence_number: u64 },
+    rest: Rest<'a>,
+    tables: &'t KeyTables,
 }
 
 impl UserRecords<'_, '_> {
-    /// Returns the content that the Kinesis record turned out to have.
+    /// Returns the kind of the Kinesis record's content.
     pub fn content(&self) -> Content {
-        self.content
+        self.rest.content
     }
 }
 
@@ -155,11 +150,103 @@ impl<'a> Iterator for UserRecords<'a, '_> {
 
     #[inline]
     fn next(&mut self) -> Option<UserRecord<'a>> {
+        self.rest.next(self.tables)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.rest.size_hint()
+    }
+}
+
+impl ExactSizeIterator for UserRecords<'_, '_> {}
+
+/// A deaggregator together with the user records that are left of its current Kinesis record.
+///
+/// In general, prefer [`Deaggregator::deaggregate`]. The cursor is for a caller that leaves the iteration and returns to it
+/// later, because the cursor borrows from the Kinesis records only.
+///
+/// ```
+/// use kpl_deaggregation::{Content, DeaggregationCursor, Deaggregator};
+///
+/// let mut cursor = DeaggregationCursor::new(Deaggregator::default());
+/// assert_eq!(cursor.next(), None, "there is no Kinesis record yet");
+/// for data in [&b"one"[..], b"two"] {
+///     assert_eq!(cursor.start(b"key", data)?, Content::Plain);
+///     assert_eq!(cursor.next().map(|user_record| user_record.data), Some(data));
+/// }
+/// assert_eq!(cursor.next(), None);
+/// # Ok::<(), kpl_deaggregation::InvalidFrame>(())
+/// ```
+#[derive(Debug)]
+pub struct DeaggregationCursor<'a> {
+    deaggregator: Deaggregator,
+    rest: Rest<'a>,
+}
+
+impl<'a> DeaggregationCursor<'a> {
+    /// Returns a cursor without a Kinesis record.
+    pub fn new(deaggregator: Deaggregator) -> Self {
+        DeaggregationCursor { deaggregator, rest: Rest::default() }
+    }
+
+    /// Replaces the Kinesis record, given its partition key and its data, and returns the kind of its content.
+    ///
+    /// The user records that were left of the one before are dropped.
+    ///
+    /// # Errors
+    ///
+    /// Any [`InvalidFrame`], if the policy is [`InvalidFramePolicy::Fail`]. The cursor then has no user record.
+    pub fn start(&mut self, partition_key: &'a [u8], data: &'a [u8]) -> Result<Content, InvalidFrame> {
+        self.rest = Rest::default();
+        self.rest = self.deaggregator.start(partition_key, data)?;
+        Ok(self.rest.content)
+    }
+}
+
+impl<'a> Iterator for DeaggregationCursor<'a> {
+    type Item = UserRecord<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<UserRecord<'a>> {
+        self.rest.next(&self.deaggregator.tables)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.rest.size_hint()
+    }
+}
+
+impl ExactSizeIterator for DeaggregationCursor<'_> {}
+
+/// The user records of a Kinesis record that were not yielded yet, apart from the tables of its keys.
+#[derive(Debug, Clone)]
+struct Rest<'a> {
+    content: Content,
+    remaining: u64,
+    source: Source<'a>,
+}
+
+#[derive(Debug, Clone)]
+enum Source<'a> {
+    Plain(UserRecord<'a>),
+    Frame { records: IndexedRecords<'a>, next_sub_sequence_number: u64 },
+}
+
+impl Default for Rest<'_> {
+    fn default() -> Self {
+        Rest { content: Content::Plain, remaining: 0, source: Source::Plain(UserRecord::new(b"", b"")) }
+    }
+}
+
+impl<'a> Rest<'a> {
+    /// Returns the next user record. `tables` must be those that were filled when the Kinesis record was checked.
+    #[inline]
+    fn next(&mut self, tables: &KeyTables) -> Option<UserRecord<'a>> {
         self.remaining = self.remaining.checked_sub(1)?;
         match &mut self.source {
             Source::Plain(user_record) => Some(*user_record),
             Source::Frame { records, next_sub_sequence_number } => {
-                let record = records.next();
+                let record = records.next_resolved(tables);
                 debug_assert!(record.is_some(), "a checked frame has as many user records as were counted");
                 let record = record?;
                 let sub_sequence_number = *next_sub_sequence_number;
@@ -180,5 +267,3 @@ impl<'a> Iterator for UserRecords<'a, '_> {
         (remaining, Some(remaining))
     }
 }
-
-impl ExactSizeIterator for UserRecords<'_, '_> {}

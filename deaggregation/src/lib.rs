@@ -52,7 +52,9 @@ mod aggregate;
 mod reframe;
 
 pub use aggregate::{AggregateError, Aggregator, AggregatorOptions, Grouping, MAX_SIZE_LIMIT_BYTES};
-pub use deaggregate::{Content, DEFAULT_MAX_KEY_BYTES, Deaggregator, InvalidFramePolicy, UserRecords};
+pub use deaggregate::{
+    Content, DEFAULT_MAX_KEY_BYTES, DeaggregationCursor, Deaggregator, InvalidFramePolicy, UserRecords,
+};
 pub use hash_key::{HashKeyRange, HashKeyRangeError};
 pub use input::{KinesisRecordInput, UserRecordInput};
 pub use invalid::{InvalidFrame, Table};

@@ -123,9 +123,9 @@ pub(crate) fn check(message: &[u8], tables: &mut KeyTables, max_key_bytes: u64) 
 /// Adds up the keys of all user records, in bytes.
 #[cold]
 fn key_bytes(message: &[u8], tables: &KeyTables) -> u64 {
-    let mut records = ResolvedRecords::new(message, tables);
+    let mut records = IndexedRecords::new(message);
     let mut bytes = 0;
-    while let Some(record) = records.next() {
+    while let Some(record) = records.next_resolved(tables) {
         bytes += (record.partition_key.len() + record.explicit_hash_key.map_or(0, <[u8]>::len)) as u64;
     }
     bytes
@@ -200,13 +200,14 @@ fn indexed_record(mut record: Span<'_>, user_record: u64) -> Result<IndexedRecor
 
 /// The user records of a message that [`check`] has accepted.
 #[derive(Debug, Clone)]
-struct IndexedRecords<'a> {
+pub(crate) struct IndexedRecords<'a> {
+    message: &'a [u8],
     rest: Span<'a>,
 }
 
 impl<'a> IndexedRecords<'a> {
-    fn new(message: &'a [u8]) -> Self {
-        IndexedRecords { rest: Span { bytes: message, offset: MESSAGE_OFFSET } }
+    pub(crate) fn new(message: &'a [u8]) -> Self {
+        IndexedRecords { message, rest: Span { bytes: message, offset: MESSAGE_OFFSET } }
     }
 
     /// Errors end the iteration: in a checked message there are none.
@@ -220,26 +221,12 @@ impl<'a> IndexedRecords<'a> {
         }
         None
     }
-}
 
-/// The user records of a checked message with their keys.
-#[derive(Debug, Clone)]
-pub(crate) struct ResolvedRecords<'a, 't> {
-    message: &'a [u8],
-    tables: &'t KeyTables,
-    records: IndexedRecords<'a>,
-}
-
-impl<'a, 't> ResolvedRecords<'a, 't> {
-    /// `tables` must be those that [`check`] filled from this message.
-    pub(crate) fn new(message: &'a [u8], tables: &'t KeyTables) -> Self {
-        ResolvedRecords { message, tables, records: IndexedRecords::new(message) }
-    }
-
+    /// Returns the next user record with its keys. `tables` must be those that [`check`] filled from this message.
     #[inline]
-    pub(crate) fn next(&mut self) -> Option<ResolvedRecord<'a>> {
-        let record = self.records.next()?;
-        self.tables.resolve(&record, self.message)
+    pub(crate) fn next_resolved(&mut self, tables: &KeyTables) -> Option<ResolvedRecord<'a>> {
+        let record = self.next()?;
+        tables.resolve(&record, self.message)
     }
 }
 

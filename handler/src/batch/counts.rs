@@ -48,7 +48,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    pub(crate) fn include(&mut self, content: Content, user_records: usize) {
+    pub(crate) fn include(&mut self, content: Content, user_records: u64) {
         match content {
             Content::Plain => {}
             Content::BadDigest => self.bad_digests += 1,

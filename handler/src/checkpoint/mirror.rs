@@ -10,8 +10,8 @@ use std::{
 use tokio::time::timeout_at;
 
 use crate::{
-    Options,
-    batch::Ledger,
+    Counts, Options,
+    batch::cursor::BatchPosition,
     checkpoint::{Checkpoint, CheckpointError, CheckpointPosition, CheckpointStore, Outcome},
     event::{Event, EventMode, KinesisRecord},
     invocation::Invocation,
@@ -51,7 +51,7 @@ impl Mirror {
     }
 
     /// Whether the event is part of what the mirror follows: not if an operator sends it.
-    pub(crate) fn follows(event: &Event<'_>) -> bool {
+    pub(crate) fn applies_to(event: &Event<'_>) -> bool {
         event.mode == EventMode::Mapping
     }
 
@@ -63,18 +63,19 @@ impl Mirror {
     pub(crate) async fn write(
         &self,
         event: &Event<'_>,
-        ledger: &mut Ledger,
+        at: BatchPosition,
         invocation: &Invocation<'_>,
+        counts: &mut Counts,
     ) -> Mirrored {
-        let Some((kinesis_record, position)) = done_through(event, ledger) else { return Mirrored::Yes };
+        let Some((kinesis_record, position)) = done_through(event, at) else { return Mirrored::Yes };
         match self.try_write(kinesis_record, position, invocation).await {
             Ok(Outcome::Written) => Mirrored::Yes,
-            Ok(Outcome::AlreadyAhead { at }) => {
-                ledger.counts.mirror_ahead += u64::from(is_all_behind(event, ledger, at));
+            Ok(Outcome::AlreadyAhead { at: stored }) => {
+                counts.mirror_ahead += u64::from(is_all_behind(event, at, stored));
                 Mirrored::Yes
             }
             Ok(Outcome::OwnedByKcl { owner }) => {
-                ledger.counts.mirror_suspended += 1;
+                counts.mirror_suspended += 1;
                 if self.is_first(Said::Suspended, kinesis_record) {
                     tracing::warn!(
                         request_id = &*invocation.request_id,
@@ -97,7 +98,7 @@ impl Mirror {
                         "checkpoint refused: the mirror needs a table for each application and stream"
                     );
                 }
-                self.not_written(ledger)
+                self.not_written(counts)
             }
             Err(error) => {
                 tracing::error!(
@@ -108,7 +109,7 @@ impl Mirror {
                     error = whole_text(&error),
                     "checkpoint not written"
                 );
-                self.not_written(ledger)
+                self.not_written(counts)
             }
         }
     }
@@ -139,8 +140,8 @@ impl Mirror {
         }
     }
 
-    fn not_written(&self, ledger: &mut Ledger) -> Mirrored {
-        ledger.counts.checkpoint_write_failed += 1;
+    fn not_written(&self, counts: &mut Counts) -> Mirrored {
+        counts.checkpoint_write_failed += 1;
         if self.is_strict { Mirrored::NoAndStrict } else { Mirrored::Yes }
     }
 
@@ -151,18 +152,17 @@ impl Mirror {
     }
 }
 
-/// The last user record before the ledger's place: up to there, all is done.
+/// Returns the last user record before a position: up to there, all is done.
 fn done_through<'e, 'a>(
     event: &'e Event<'a>,
-    ledger: &Ledger,
+    at: BatchPosition,
 ) -> Option<(&'e KinesisRecord<'a>, CheckpointPosition)> {
-    let at = ledger.at;
     let (index, sub_sequence_number) = match at.sub_sequence_number {
         // In the middle of an aggregate.
         Some(next @ 1..) => (at.kinesis_record, next - 1),
         _ => {
             let index = at.kinesis_record.checked_sub(1)?;
-            (index, user_records(event, index, ledger).saturating_sub(1))
+            (index, user_records(event, index, at).saturating_sub(1))
         }
     };
     let kinesis_record = &event.records[index];
@@ -171,11 +171,11 @@ fn done_through<'e, 'a>(
     Some((kinesis_record, position))
 }
 
-/// Returns the number of user records of the Kinesis record at `index`, just before the ledger's place, that are processed.
-fn user_records(event: &Event<'_>, index: usize, ledger: &Ledger) -> u64 {
+/// Returns the number of user records of the Kinesis record at `index`, just before the position of the batch, that are processed.
+fn user_records(event: &Event<'_>, index: usize, at: BatchPosition) -> u64 {
     let kinesis_record = &event.records[index];
     if !kinesis_record.is_enhanced_fan_out() {
-        return ledger.user_records_before;
+        return at.user_records_before;
     }
     // Lambda has taken the aggregate apart: its members stand side by side under one number. Those of an earlier batch,
     // or filtered out, are not seen, so there may be more.
@@ -184,15 +184,15 @@ fn user_records(event: &Event<'_>, index: usize, ledger: &Ledger) -> u64 {
 }
 
 /// Whether a row at this position (`None`: at the shard's end) has the whole batch behind it.
-fn is_all_behind(event: &Event<'_>, ledger: &Ledger, at: Option<CheckpointPosition>) -> bool {
-    let (Some(at), Some(last)) = (at, event.records.last()) else { return true };
-    if at.sequence_number != last.sequence_number {
-        return at.sequence_number > last.sequence_number;
+fn is_all_behind(event: &Event<'_>, at: BatchPosition, stored: Option<CheckpointPosition>) -> bool {
+    let (Some(stored), Some(last)) = (stored, event.records.last()) else { return true };
+    if stored.sequence_number != last.sequence_number {
+        return stored.sequence_number > last.sequence_number;
     }
     // The number of user records of the last Kinesis record is known only if it was reached. If it was, the checkpoint was
     // its end, and the row is at least there. On an enhanced fan-out consumer it is never known: user records of one
     // aggregate may arrive in several batches, each of which ends at the same sequence number.
-    ledger.at.kinesis_record == event.records.len() && !last.is_enhanced_fan_out()
+    at.kinesis_record == event.records.len() && !last.is_enhanced_fan_out()
 }
 
 fn whole_text(error: &CheckpointError) -> String {
@@ -205,7 +205,6 @@ fn whole_text(error: &CheckpointError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::Place;
 
     /// An event with these sequence numbers.
     fn event(numbers: &[u64], is_enhanced_fan_out: bool) -> Event<'static> {
@@ -219,40 +218,41 @@ mod tests {
         Event::new(numbers.iter().map(record).collect())
     }
 
-    fn ledger(kinesis_record: usize, sub_sequence_number: Option<u64>, user_records_before: u64) -> Ledger {
-        let mut ledger = Ledger::default();
-        ledger.at = Place { kinesis_record, sub_sequence_number };
-        ledger.user_records_before = user_records_before;
-        ledger
+    fn position(
+        kinesis_record: usize,
+        sub_sequence_number: Option<u64>,
+        user_records_before: u64,
+    ) -> BatchPosition {
+        BatchPosition { kinesis_record, sub_sequence_number, user_records_before }
     }
 
     #[track_caller]
-    fn check(event: &Event<'_>, ledger: &Ledger, expected: Option<&str>) {
-        let done = done_through(event, ledger).map(|(_, position)| position.to_string());
+    fn check(event: &Event<'_>, at: BatchPosition, expected: Option<&str>) {
+        let done = done_through(event, at).map(|(_, position)| position.to_string());
         assert_eq!(done.as_deref(), expected);
     }
 
     #[test]
-    fn what_precedes_the_place_is_done() {
+    fn what_precedes_the_position_is_done() {
         let event = event(&[8, 9, 10], false);
-        check(&event, &ledger(0, None, 0), None);
-        check(&event, &ledger(0, Some(0), 0), None);
-        check(&event, &ledger(0, Some(3), 0), Some("8/2"));
+        check(&event, position(0, None, 0), None);
+        check(&event, position(0, Some(0), 0), None);
+        check(&event, position(0, Some(3), 0), Some("8/2"));
         // A plain record, an aggregate of three, one that holds nothing.
-        check(&event, &ledger(1, Some(0), 1), Some("8/0"));
-        check(&event, &ledger(1, None, 3), Some("8/2"));
-        check(&event, &ledger(2, None, 0), Some("9/0"));
-        check(&event, &ledger(3, None, 2), Some("10/1"));
+        check(&event, position(1, Some(0), 1), Some("8/0"));
+        check(&event, position(1, None, 3), Some("8/2"));
+        check(&event, position(2, None, 0), Some("9/0"));
+        check(&event, position(3, None, 2), Some("10/1"));
     }
 
     #[test]
     fn members_of_a_fan_out_aggregate_are_counted() {
         let event = event(&[8, 9, 9, 9, 10], true);
-        check(&event, &ledger(0, None, 0), None);
-        check(&event, &ledger(1, None, 1), Some("8/0"));
-        check(&event, &ledger(2, None, 1), Some("9/0"));
-        check(&event, &ledger(4, None, 1), Some("9/2"));
-        check(&event, &ledger(5, None, 1), Some("10/0"));
+        check(&event, position(0, None, 0), None);
+        check(&event, position(1, None, 1), Some("8/0"));
+        check(&event, position(2, None, 1), Some("9/0"));
+        check(&event, position(4, None, 1), Some("9/2"));
+        check(&event, position(5, None, 1), Some("10/0"));
     }
 
     #[test]
@@ -262,11 +262,11 @@ mod tests {
             Some(CheckpointPosition { sequence_number, sub_sequence_number: 0 })
         };
         let event = event(&[8, 9, 10], false);
-        let (part, all) = (ledger(1, None, 1), ledger(3, None, 1));
-        assert!(!is_all_behind(&event, &part, at(9)));
-        assert!(!is_all_behind(&event, &part, at(10)), "of the last record some may be ahead");
-        assert!(is_all_behind(&event, &all, at(10)));
-        assert!(is_all_behind(&event, &part, at(11)));
-        assert!(is_all_behind(&event, &part, None));
+        let (part, all) = (position(1, None, 1), position(3, None, 1));
+        assert!(!is_all_behind(&event, part, at(9)));
+        assert!(!is_all_behind(&event, part, at(10)), "of the last record some may be ahead");
+        assert!(is_all_behind(&event, all, at(10)));
+        assert!(is_all_behind(&event, part, at(11)));
+        assert!(is_all_behind(&event, part, None));
     }
 }

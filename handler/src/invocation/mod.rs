@@ -27,6 +27,8 @@ const MIN_STORE_TIME: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone)]
 pub(crate) struct Invocation<'a> {
     pub(crate) request_id: Cow<'a, str>,
+    /// Trace ID of X-Ray. `None` if Lambda has sent none.
+    pub(crate) xray_trace_id: Option<Cow<'a, str>>,
     pub(crate) arrived: Instant,
     /// When the deadline guard stops the batch. `None` without a deadline, as outside of Lambda.
     pub(crate) stop_at: Option<Instant>,
@@ -36,6 +38,19 @@ pub(crate) struct Invocation<'a> {
     /// Bound of all stores together, drawn once.
     pub(crate) store_by: OnceLock<Option<Instant>>,
 }
+
+/// Makes the span of a stage of an invocation. A log line shows its innermost span alone, so each has the IDs of the
+/// invocation.
+macro_rules! stage_span {
+    ($invocation:expr, $name:literal) => {
+        tracing::info_span!(
+            $name,
+            requestId = &*$invocation.request_id,
+            xrayTraceId = $invocation.xray_trace_id.as_deref()
+        )
+    };
+}
+pub(crate) use stage_span;
 
 impl<'a> Invocation<'a> {
     pub(crate) fn arrive(context: &'a Context, options: &Options) -> Self {
@@ -52,6 +67,7 @@ impl<'a> Invocation<'a> {
         let deadline = left.map(|left| arrived + left);
         Invocation {
             request_id: Cow::Borrowed(&context.request_id),
+            xray_trace_id: context.xray_trace_id.as_deref().map(Cow::Borrowed),
             arrived,
             stop_at,
             deadline,
@@ -130,6 +146,7 @@ mod tests {
         let now = arrived + Duration::from_millis(milliseconds_passed);
         let invocation = Invocation {
             request_id: Cow::Borrowed(""),
+            xray_trace_id: None,
             arrived,
             stop_at: Some(arrived + Duration::from_secs(9)),
             deadline: Some(arrived + Duration::from_secs(10)),

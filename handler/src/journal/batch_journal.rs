@@ -10,17 +10,20 @@ use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
 use crate::{
-    SequenceNumber,
-    batch::failures::{Failures, Waiting},
-    batch::payloads::Payloads,
-    batch::{Ledger, Place, Stop, content_id},
+    Counts, SequenceNumber,
+    batch::{
+        cursor::{BatchPosition, Cursor},
+        failure_rules::FailureRules,
+        quarantine_queue::QueuedRecord,
+        stop::Stop,
+    },
     event::KinesisRecord,
     invocation::Invocation,
-    journal::prior::{Prior, PriorRecord},
-    journal::retry_journal::{RetryJournal, in_time, is_stored, write_id},
     journal::{
-        DoneSet, JournalError, JournalShard, JournalWrite, Progress, QuarantinedRecord, RecordState,
-        StateKind, StateRange, UserRecordId, WriteOutcome,
+        ContentHash, DoneSet, JournalError, JournalShard, JournalWrite, Progress, QuarantinedRecord,
+        RecordState, StateKind, StateRange, UserRecordId, WriteOutcome,
+        retry_journal::{RetryJournal, in_time, is_stored, write_id},
+        snapshot::{JournalSnapshot, RecordSnapshot},
     },
 };
 
@@ -38,7 +41,7 @@ pub(crate) struct BatchJournal<'b> {
     invocation: &'b Invocation<'b>,
     /// Kind of the entries that are written.
     kind: StateKind,
-    prior: Prior,
+    snapshot: JournalSnapshot,
     /// Entries before the batch, of records that the mapping has discarded.
     discarded: Vec<RecordState>,
     /// Records before the batch that are processed and still have an entry.
@@ -67,7 +70,7 @@ impl<'b> BatchJournal<'b> {
             records,
             invocation,
             kind,
-            prior: Prior::default(),
+            snapshot: JournalSnapshot::default(),
             discarded: Vec::new(),
             left: BTreeSet::new(),
             quarantined: Vec::new(),
@@ -75,8 +78,12 @@ impl<'b> BatchJournal<'b> {
         }
     }
 
-    pub(crate) fn prior(&self) -> &Prior {
-        &self.prior
+    pub(crate) fn rules(&self) -> &'b FailureRules {
+        &self.journal.rules
+    }
+
+    pub(crate) fn snapshot(&self) -> &JournalSnapshot {
+        &self.snapshot
     }
 
     /// Returns the number of user records that the batch has put into the quarantine, by Kinesis record.
@@ -92,7 +99,7 @@ impl<'b> BatchJournal<'b> {
         left: BTreeSet<SequenceNumber>,
     ) {
         let now_ms = self.invocation.clock.epoch_ms();
-        let mut known: BTreeMap<SequenceNumber, PriorRecord> = BTreeMap::new();
+        let mut known: BTreeMap<SequenceNumber, RecordSnapshot> = BTreeMap::new();
         let batch: HashSet<_> = match states.is_empty() {
             true => HashSet::new(),
             false => self.records.iter().map(|record| record.sequence_number).collect(),
@@ -118,43 +125,41 @@ impl<'b> BatchJournal<'b> {
                 record.progress.include(state.progress);
             }
         }
-        self.prior = Prior::known(known);
+        self.snapshot = JournalSnapshot::new(known);
         self.left = left;
     }
 
-    /// Writes the failures that the quarantine takes, each together with the entry that has it as done.
+    /// Writes user records to the quarantine, each together with the entry that has it as done.
     ///
     /// # Errors
     ///
-    /// The stop at the first one that could not be written; the ledger has returned to it.
-    pub(crate) async fn write_failures(
+    /// The stop at the first one that could not be written; the cursor has returned to it.
+    pub(crate) async fn write_quarantine(
         &mut self,
-        failures: &mut Failures<'b>,
-        ledger: &mut Ledger,
+        mut queued: Vec<QueuedRecord>,
+        cursor: &mut Cursor<'b>,
+        counts: &mut Counts,
     ) -> Result<(), Stop> {
-        let mut waiting = failures.take();
-        if waiting.is_empty() {
-            return Ok(());
-        }
         let by = self.invocation.store_by_from_now();
-        let is_written = match by_kinesis_record(&waiting).nth(1) {
-            Some(_) => self.write_together(&waiting, ledger.at, by).await,
+        let position = cursor.position();
+        let is_written = match by_kinesis_record(&queued).nth(1) {
+            Some(_) => self.write_together(&queued, position, by).await,
             None => Ok(false),
         };
         let written = match is_written {
-            Ok(true) => Ok(waiting.len()),
+            Ok(true) => Ok(queued.len()),
             Err(error @ JournalError::OutOfTime) => Err((0, error)),
             // Another invocation may write as well, so each entry has to be merged with what that one knows. And what the
             // store refuses of one Kinesis record must not hold up the others.
-            Ok(false) | Err(_) => self.write_one_by_one(&waiting, ledger.at, by).await,
+            Ok(false) | Err(_) => self.write_one_by_one(&queued, position, by).await,
         };
         let (written, error) = match written {
             Ok(written) => (written, None),
             Err((written, error)) => (written, Some(error)),
         };
-        let rest = waiting.split_off(written);
-        for Waiting { record, user_records, .. } in &waiting {
-            ledger.counts.quarantined += user_records;
+        let rest = queued.split_off(written);
+        for QueuedRecord { record, user_records, .. } in &queued {
+            counts.quarantined += user_records;
             match self.quarantined.last_mut().filter(|(number, _)| *number == record.sequence_number) {
                 Some((_, records)) => *records += user_records,
                 None => self.quarantined.push((record.sequence_number, *user_records)),
@@ -162,30 +167,29 @@ impl<'b> BatchJournal<'b> {
             self.log_quarantined(record);
         }
         let Some(error) = error else { return Ok(()) };
-        ledger.counts.journal_write_failed += 1;
-        if let Some(stop) = failures.not_written(rest, ledger) {
-            let kinesis_record = &self.records[ledger.at.kinesis_record];
-            self.invocation.log_journal_failure(kinesis_record, "user record not quarantined", &error);
-            return Err(stop);
-        }
-        Ok(())
+        counts.journal_write_failed += 1;
+        let Some(not_written) = rest.into_iter().next() else { return Ok(()) };
+        let stop = not_written.into_stop(cursor);
+        let kinesis_record = &self.records[cursor.position().kinesis_record];
+        self.invocation.log_journal_failure(kinesis_record, "user record not quarantined", &error);
+        Err(stop)
     }
 
     /// Writes all of them at once. Returns whether no entry has another version by now.
     async fn write_together(
         &mut self,
-        waiting: &[Waiting],
-        at: Place,
+        queued: &[QueuedRecord],
+        at: BatchPosition,
         by: Option<Instant>,
     ) -> Result<bool, JournalError> {
         let mut states = Vec::new();
         let mut expected = Vec::new();
         let mut records = Vec::new();
-        for of_record in by_kinesis_record(waiting) {
+        for of_record in by_kinesis_record(queued) {
             let sequence_number = of_record[0].record.sequence_number;
-            let prior = self.prior.get(sequence_number);
-            let version = prior.and_then(|prior| prior.version);
-            let mut progress = prior.map(|prior| prior.progress.clone()).unwrap_or_default();
+            let known = self.snapshot.get(sequence_number);
+            let version = known.and_then(|known| known.version);
+            let mut progress = known.map(|known| known.progress.clone()).unwrap_or_default();
             records.push(add_quarantined(&mut progress, of_record));
             progress.merge(&self.quarantine_change(of_record, at));
             states.push(self.state(self.kind, sequence_number, progress, version));
@@ -214,12 +218,12 @@ impl<'b> BatchJournal<'b> {
     /// Writes those of one Kinesis record after those of another. An error comes with the number of those before.
     async fn write_one_by_one(
         &mut self,
-        waiting: &[Waiting],
-        at: Place,
+        queued: &[QueuedRecord],
+        at: BatchPosition,
         by: Option<Instant>,
     ) -> Result<usize, (usize, JournalError)> {
         let mut written = 0;
-        for of_record in by_kinesis_record(waiting) {
+        for of_record in by_kinesis_record(queued) {
             let sequence_number = of_record[0].record.sequence_number;
             let change = self.quarantine_change(of_record, at);
             self.write(sequence_number, &change, of_record, by).await.map_err(|error| (written, error))?;
@@ -228,17 +232,17 @@ impl<'b> BatchJournal<'b> {
         Ok(written)
     }
 
-    /// Returns what the entry of a Kinesis record gains with these in the quarantine. All before them is done as well, and
-    /// in the Kinesis record where the batch is, all before its place.
-    fn quarantine_change(&self, of_record: &[Waiting], at: Place) -> Progress {
+    /// Returns the change of a Kinesis record's entry that comes with these in the quarantine. All user records before them are
+    /// done as well, and in the Kinesis record where the batch is, all before its position.
+    fn quarantine_change(&self, of_record: &[QueuedRecord], at: BatchPosition) -> Progress {
         let mut done = DoneSet::default();
-        for Waiting { record, held, .. } in of_record {
+        for QueuedRecord { record, sub_sequence_numbers, .. } in of_record {
             match record.id {
-                UserRecordId::Sub(_) => done.insert_range(0, *held.end()),
+                UserRecordId::Sub(_) => done.insert_range(0, *sub_sequence_numbers.end()),
                 UserRecordId::Content(_) => done.insert(record.id),
             }
         }
-        let first = of_record.first().map(|waiting| &waiting.record);
+        let first = of_record.first().map(|queued| &queued.record);
         let here = self.records.get(at.kinesis_record).filter(|here| !here.is_enhanced_fan_out());
         if here.map(|here| here.sequence_number) == first.map(|first| first.sequence_number) {
             done.merge(&DoneSet::before(at.sub_sequence_number.unwrap_or(0)));
@@ -252,41 +256,40 @@ impl<'b> BatchJournal<'b> {
         &mut self,
         stop: Option<&Stop>,
         failed: Option<SequenceNumber>,
-        failures: &Failures<'b>,
-        payloads: &mut Payloads<'_>,
-        ledger: &mut Ledger,
+        cursor: &mut Cursor<'b>,
+        counts: &mut Counts,
     ) {
         let by = self.invocation.store_by();
-        if let Some((kinesis_record, change)) = self.change(stop, failed, failures, ledger) {
+        if let Some((kinesis_record, change)) = self.change(stop, failed, cursor.position()) {
             let written = self.write(kinesis_record.sequence_number, &change, &[], by).await;
-            self.count(written, "journal not written", ledger);
+            self.count(written, "journal not written", counts);
         }
         let is_passed = |number: SequenceNumber| failed.is_none_or(|failed| number < failed);
-        if !self.prior.is_known() {
+        if !self.snapshot.is_read() {
             let numbers = self.records.iter().map(|record| record.sequence_number);
             self.remember(numbers.filter(|number| is_passed(*number)));
         }
-        self.clear(is_passed, payloads, by, ledger).await;
-        self.move_discarded(by, ledger).await;
+        self.clear(is_passed, cursor, by, counts).await;
+        self.move_discarded(by, counts).await;
     }
 
     /// Deletes the entries of all Kinesis records that are processed.
     async fn clear(
         &mut self,
         is_passed: impl Fn(SequenceNumber) -> bool,
-        payloads: &mut Payloads<'_>,
+        cursor: &mut Cursor<'b>,
         by: Option<Instant>,
-        ledger: &mut Ledger,
+        counts: &mut Counts,
     ) {
         let this = &*self;
-        let nothing = PriorRecord::default();
+        let nothing = RecordSnapshot::default();
         let left = this.left.iter().map(|&number| (number, &nothing));
-        let of_batch = this.prior.iter().filter(|(_, record)| !record.stored.is_empty());
+        let of_batch = this.snapshot.iter().filter(|(_, record)| !record.stored.is_empty());
         let passed: Vec<_> = of_batch.filter(|&(number, _)| is_passed(number)).chain(left).collect();
         if passed.is_empty() {
             return;
         }
-        let mut members = this.members(payloads);
+        let mut members = this.members(cursor);
         let mut calls: Vec<Call<'_, SequenceNumber>> = Vec::new();
         for &(number, record) in &passed {
             let members = members.remove(&number);
@@ -301,7 +304,7 @@ impl<'b> BatchJournal<'b> {
                 kept.remove(&number);
                 self.journal.passed.forget(self.shard, [number]);
             }
-            self.count(result, "journal not cleared", ledger);
+            self.count(result, "journal not cleared", counts);
         }
         self.remember(kept);
     }
@@ -317,7 +320,7 @@ impl<'b> BatchJournal<'b> {
     }
 
     /// Moves the entries of Kinesis records that the mapping has discarded to the holes.
-    async fn move_discarded(&mut self, by: Option<Instant>, ledger: &mut Ledger) {
+    async fn move_discarded(&mut self, by: Option<Instant>, counts: &mut Counts) {
         let this = &*self;
         let mut calls: Vec<Call<'_, RecordState>> = Vec::new();
         for state in &this.discarded {
@@ -326,7 +329,7 @@ impl<'b> BatchJournal<'b> {
         }
         for (state, moved) in this.some_at_a_time(calls).await {
             if moved.is_ok() {
-                ledger.counts.discarded += 1;
+                counts.discarded += 1;
                 tracing::warn!(
                     request_id = &*self.invocation.request_id,
                     stream = self.shard.stream_arn,
@@ -336,7 +339,7 @@ impl<'b> BatchJournal<'b> {
                     "Kinesis record was discarded by the mapping before it was done"
                 );
             }
-            self.count(moved, "journal not cleared", ledger);
+            self.count(moved, "journal not cleared", counts);
         }
     }
 
@@ -362,14 +365,13 @@ impl<'b> BatchJournal<'b> {
         &self,
         stop: Option<&Stop>,
         failed: Option<SequenceNumber>,
-        failures: &Failures<'b>,
-        ledger: &Ledger,
+        at: BatchPosition,
     ) -> Option<(&'b KinesisRecord<'b>, Progress)> {
         failed?;
         let (kinesis_record, done_before) = match stop {
-            Some(_) => (&self.records[ledger.at.kinesis_record], ledger.at.sub_sequence_number.unwrap_or(0)),
+            Some(_) => (&self.records[at.kinesis_record], at.sub_sequence_number.unwrap_or(0)),
             // It is done, and named only because its checkpoint could not be written.
-            None => (self.records.last()?, ledger.user_records_before),
+            None => (self.records.last()?, at.user_records_before),
         };
         let done = match kinesis_record.is_enhanced_fan_out() {
             true => DoneSet::default(),
@@ -377,9 +379,9 @@ impl<'b> BatchJournal<'b> {
         };
         let mut change = Progress::done(done);
         change.arrival_ms = kinesis_record.approximate_arrival_ms;
-        if let Some(attempt) = failures.attempt().filter(|_| stop.is_some()) {
+        if let Some(attempt) = stop.and_then(|stop| stop.attempt.as_ref()) {
             change.fail(attempt.id, &attempt.error, self.invocation.clock.epoch_ms());
-        } else if let Some(progress) = self.prior.progress(kinesis_record.sequence_number)
+        } else if let Some(progress) = self.snapshot.progress(kinesis_record.sequence_number)
             && progress.done.covers(&change.done)
         {
             return None;
@@ -389,15 +391,19 @@ impl<'b> BatchJournal<'b> {
 
     /// Returns the user records of Kinesis records that Lambda has taken apart, as far as they are in the batch: other
     /// members may be in another one.
-    fn members(&self, payloads: &mut Payloads<'_>) -> HashMap<SequenceNumber, Vec<UserRecordId>> {
+    fn members(&self, cursor: &mut Cursor<'b>) -> HashMap<SequenceNumber, Vec<UserRecordId>> {
         let mut members: HashMap<_, Vec<_>> = HashMap::new();
-        for (position, record) in self.records.iter().enumerate() {
-            let has_entry = || self.prior.get(record.sequence_number).is_some_and(|of| !of.stored.is_empty());
+        for (index, record) in self.records.iter().enumerate() {
+            let has_entry =
+                || self.snapshot.get(record.sequence_number).is_some_and(|of| !of.stored.is_empty());
             if record.is_enhanced_fan_out()
                 && has_entry()
-                && let Ok(data) = payloads.get(position)
+                && let Ok(data) = cursor.payload(index)
             {
-                members.entry(record.sequence_number).or_default().push(content_id(record, data));
+                members
+                    .entry(record.sequence_number)
+                    .or_default()
+                    .push(UserRecordId::Content(ContentHash::new(record.partition_key.as_bytes(), data)));
             }
         }
         members
@@ -408,7 +414,7 @@ impl<'b> BatchJournal<'b> {
     async fn pass(
         &self,
         sequence_number: SequenceNumber,
-        record: &PriorRecord,
+        record: &RecordSnapshot,
         members: Option<Vec<UserRecordId>>,
     ) -> Result<(), JournalError> {
         let store = &self.journal.store;
@@ -435,7 +441,7 @@ impl<'b> BatchJournal<'b> {
 
     async fn move_to_holes(&self, state: &RecordState) -> Result<(), JournalError> {
         let sequence_number = state.sequence_number;
-        let none = PriorRecord::default();
+        let none = RecordSnapshot::default();
         self.merge(StateKind::Hole, sequence_number, &none, &state.progress, &[]).await?;
         // Only then: a crash in between leaves it twice, not nowhere.
         self.journal.store.delete(self.shard, state.kind, sequence_number).await
@@ -446,12 +452,12 @@ impl<'b> BatchJournal<'b> {
         &mut self,
         sequence_number: SequenceNumber,
         change: &Progress,
-        waiting: &[Waiting],
+        queued: &[QueuedRecord],
         by: Option<Instant>,
     ) -> Result<(), JournalError> {
-        let none = PriorRecord::default();
-        let prior = self.prior.get(sequence_number).unwrap_or(&none);
-        let write = self.merge(self.kind, sequence_number, prior, change, waiting);
+        let none = RecordSnapshot::default();
+        let known = self.snapshot.get(sequence_number).unwrap_or(&none);
+        let write = self.merge(self.kind, sequence_number, known, change, queued);
         let state = in_time(by, write).await?;
         self.note_written(state);
         Ok(())
@@ -463,14 +469,14 @@ impl<'b> BatchJournal<'b> {
         &self,
         kind: StateKind,
         sequence_number: SequenceNumber,
-        prior: &PriorRecord,
+        known: &RecordSnapshot,
         change: &Progress,
-        waiting: &[Waiting],
+        queued: &[QueuedRecord],
     ) -> Result<RecordState, JournalError> {
         let (store, shard) = (&self.journal.store, self.shard);
-        let (mut progress, mut version) = (prior.progress.clone(), prior.version);
+        let (mut progress, mut version) = (known.progress.clone(), known.version);
         for _ in 0..MAX_TRIES {
-            let quarantined = add_quarantined(&mut progress, waiting);
+            let quarantined = add_quarantined(&mut progress, queued);
             progress.merge(change);
             let state = self.state(kind, sequence_number, progress, version);
             let write =
@@ -487,9 +493,9 @@ impl<'b> BatchJournal<'b> {
                 Some(stored) if !stored.is_expired(self.invocation.clock.epoch_ms()) => stored.progress,
                 Some(_) => Progress::default(),
                 // Another invocation has passed the record.
-                None => prior.progress.clone(),
+                None => known.progress.clone(),
             };
-            progress.done.merge(&prior.progress.done);
+            progress.done.merge(&known.progress.done);
         }
         Err(JournalError::Contended { sequence_number, times: MAX_TRIES })
     }
@@ -511,17 +517,17 @@ impl<'b> BatchJournal<'b> {
     fn note_written(&mut self, state: RecordState) {
         let sequence_number = state.sequence_number;
         let mut stored =
-            self.prior.get(sequence_number).map(|prior| prior.stored.clone()).unwrap_or_default();
+            self.snapshot.get(sequence_number).map(|known| known.stored.clone()).unwrap_or_default();
         if !stored.contains(&state.kind) {
             stored.push(state.kind);
         }
-        let record = PriorRecord { progress: state.progress, version: Some(state.version), stored };
-        self.prior.insert(sequence_number, record);
+        let record = RecordSnapshot { progress: state.progress, version: Some(state.version), stored };
+        self.snapshot.insert(sequence_number, record);
     }
 
-    fn count(&mut self, written: Result<(), JournalError>, what: &'static str, ledger: &mut Ledger) {
+    fn count(&mut self, written: Result<(), JournalError>, what: &'static str, counts: &mut Counts) {
         if let Err(error) = written {
-            ledger.counts.journal_write_failed += 1;
+            counts.journal_write_failed += 1;
             self.has_failed = true;
             self.invocation.log_journal_failure(&self.records[0], what, &error);
         }
@@ -548,20 +554,20 @@ impl<'b> BatchJournal<'b> {
     }
 }
 
-/// Splits what waits into that of one Kinesis record and that of the next.
-fn by_kinesis_record(waiting: &[Waiting]) -> impl Iterator<Item = &[Waiting]> {
-    waiting.chunk_by(|one, next| one.record.sequence_number == next.record.sequence_number)
+/// Splits queued user records into those of one Kinesis record and those of the next.
+fn by_kinesis_record(queued: &[QueuedRecord]) -> impl Iterator<Item = &[QueuedRecord]> {
+    queued.chunk_by(|one, next| one.record.sequence_number == next.record.sequence_number)
 }
 
 /// Counts those that are not done yet, and returns them. The others are not written again: where another invocation has
 /// put the rest of an aggregate, a single user record would take its place.
-fn add_quarantined(progress: &mut Progress, waiting: &[Waiting]) -> Vec<QuarantinedRecord> {
-    let is_done = |Waiting { record, held, .. }: &Waiting| match record.id {
-        UserRecordId::Sub(_) => progress.done.contains_range(held.clone()),
+fn add_quarantined(progress: &mut Progress, queued: &[QueuedRecord]) -> Vec<QuarantinedRecord> {
+    let is_done = |QueuedRecord { record, sub_sequence_numbers, .. }: &QueuedRecord| match record.id {
+        UserRecordId::Sub(_) => progress.done.contains_range(sub_sequence_numbers.clone()),
         UserRecordId::Content(_) => progress.done.contains(&record.id),
     };
-    let new: Vec<_> = waiting.iter().filter(|waiting| !is_done(waiting)).collect();
-    let units = new.iter().map(|waiting| waiting.units).sum();
+    let new: Vec<_> = queued.iter().filter(|queued| !is_done(queued)).collect();
+    let units = new.iter().map(|queued| queued.units).sum();
     progress.quarantined = progress.quarantined.saturating_add(units);
-    new.into_iter().map(|waiting| waiting.record.clone()).collect()
+    new.into_iter().map(|queued| queued.record.clone()).collect()
 }

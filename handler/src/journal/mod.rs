@@ -8,8 +8,8 @@
 
 pub(crate) mod batch_journal;
 pub(crate) mod passed_records;
-pub(crate) mod prior;
 pub(crate) mod retry_journal;
+pub(crate) mod snapshot;
 mod shard;
 mod user_record_id;
 mod done_set;

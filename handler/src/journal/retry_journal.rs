@@ -6,7 +6,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     Counts, Options, SequenceNumber,
-    batch::failures::FailureRules,
+    batch::failure_rules::FailureRules,
     event::{Event, EventMode},
     invocation::Invocation,
     journal::batch_journal::BatchJournal,
@@ -42,7 +42,7 @@ impl RetryJournal {
 
     /// Whether the event is part of what the journal follows. What belongs to a window has its state there, and a replay
     /// shall do again what is done.
-    pub(crate) fn follows(event: &Event<'_>) -> bool {
+    pub(crate) fn applies_to(event: &Event<'_>) -> bool {
         event.mode != EventMode::Replay && event.window.is_none() && !event.records.is_empty()
     }
 

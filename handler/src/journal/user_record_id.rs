@@ -3,6 +3,8 @@ use std::{fmt, str::FromStr};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::Record;
+
 /// The name of a user record inside its Kinesis record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum UserRecordId {
@@ -18,6 +20,16 @@ pub enum UserRecordId {
 /// Members of one aggregate that are alike in both are taken as one: what becomes of one becomes of all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContentHash([u8; 16]);
+
+impl UserRecordId {
+    /// Identifies a user record of a batch.
+    pub(crate) fn of(record: &Record<'_>) -> Self {
+        match record.sub_sequence_number {
+            Some(number) => UserRecordId::Sub(number),
+            None => UserRecordId::Content(ContentHash::new(record.partition_key, record.data)),
+        }
+    }
+}
 
 impl ContentHash {
     /// The hash of a user record.

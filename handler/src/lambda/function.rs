@@ -5,8 +5,9 @@ use thiserror::Error;
 use tower::Layer;
 
 use crate::{
-    EmbeddedMetricsLayer, Handler, Options, RawEventLayer, RecordProcessor, batch::panic_text, init_logs,
-    lambda::thread_per_invocation::ThreadPerInvocation, processor::process_error::without_quoted_values,
+    EmbeddedMetricsLayer, Handler, Options, RawEventLayer, RecordProcessor, batch::stop::panic_text,
+    init_logs, lambda::thread_per_invocation::ThreadPerInvocation,
+    processor::process_error::without_quoted_values,
 };
 
 /// Runs a processor as a Lambda function, without hooks. See [`Function::run`].

@@ -1,6 +1,7 @@
 use std::{error::Error as _, fmt, pin::Pin, sync::Arc, task, time::Duration};
 
 use futures_util::future::join;
+use kpl_deaggregation::Deaggregator;
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 use thiserror::Error;
 use tower::{Service, service_fn};
@@ -8,16 +9,17 @@ use tracing::Instrument;
 
 use crate::{
     BatchResponse, Counts, EventError, EventMode, Options, RawEvent, RecordProcessor, SequenceNumber,
-    batch::buffer::BufferPool,
-    batch::failures::{Failures, Next},
-    batch::payloads::{self, Payloads},
-    batch::{self, Batch, Ledger, Stop},
+    batch::{
+        buffer::BufferPool,
+        cursor::Cursor,
+        payload_decoder::{self, PayloadDecoder},
+        process_batch,
+        stop::StopReason,
+    },
     checkpoint::mirror::{Mirror, Mirrored},
     event::{Event, KinesisRecord},
-    invocation::Invocation,
-    journal::batch_journal::BatchJournal,
-    journal::prior::Prior,
-    journal::retry_journal::RetryJournal,
+    invocation::{Invocation, stage_span},
+    journal::{batch_journal::BatchJournal, retry_journal::RetryJournal},
     lambda::metrics,
 };
 
@@ -167,21 +169,11 @@ impl<P: RecordProcessor> Handler<P> {
     ///
     /// Any [`HandlerError`]; then nothing was processed.
     pub async fn handle(&self, event: &[u8], context: &Context) -> Result<BatchResponse, HandlerError> {
-        // What a stage logs shows its span alone, so that has all that the invocation's has.
-        macro_rules! span {
-            ($name:literal) => {
-                tracing::info_span!(
-                    $name,
-                    requestId = &*context.request_id,
-                    xrayTraceId = context.xray_trace_id.as_deref()
-                )
-            };
-        }
         let Shared { processor, options, buffers, journal, mirror } = &*self.shared;
         let invocation = Invocation::arrive(context, options);
         let event = Event::parse(event)?;
-        let mirror = mirror.as_ref().filter(|_| Mirror::follows(&event));
-        let journal = journal.as_ref().filter(|_| RetryJournal::follows(&event));
+        let mirror = mirror.as_ref().filter(|_| Mirror::applies_to(&event));
+        let journal = journal.as_ref().filter(|_| RetryJournal::applies_to(&event));
         if let Some(mirror) = mirror {
             if event.window.is_some() {
                 return Err(HandlerError::WindowWithMirror);
@@ -192,73 +184,55 @@ impl<P: RecordProcessor> Handler<P> {
             }
         }
 
-        let mut buffer = buffers.take(payloads::bytes_bound(&event.records));
-        let mut payloads = Payloads::new(&event.records, buffer.bytes());
-        let mut ledger = Ledger::default();
+        let mut buffer = buffers.take(payload_decoder::bytes_bound(&event.records));
+        let mut payloads = PayloadDecoder::new(&event.records, buffer.bytes());
+        let mut counts = Counts::default();
         let mut journal = match journal {
             Some(journal) => {
-                let read = journal.read(&event, &invocation, &mut ledger.counts);
-                let decode = payloads.decode_all().instrument(span!("decode"));
-                join(read.instrument(span!("read journal")), decode).await.0
+                let read = journal.read(&event, &invocation, &mut counts);
+                let decode = payloads.decode_all().instrument(stage_span!(invocation, "decode"));
+                join(read.instrument(stage_span!(invocation, "read journal")), decode).await.0
             }
             None => None,
         };
-        let nothing = Prior::default();
-        let rules = self.shared.journal.as_ref().filter(|_| journal.is_some()).map(|journal| &journal.rules);
-        let mut failures = Failures::new(rules, &invocation);
-        let stop = loop {
-            let batch = Batch {
-                records: &event.records,
-                invalid_frame: options.invalid_frame,
-                max_key_bytes: options.max_key_bytes,
-                invocation: &invocation,
-                prior: journal.as_ref().map_or(&nothing, |journal| journal.prior()),
-            };
-            let process = batch::process_batch(processor, batch, &mut payloads, &mut failures, &mut ledger);
-            let result = process.instrument(span!("process")).await;
-            if let Some(journal) = journal.as_mut().filter(|_| failures.has_waiting()) {
-                let write = journal.write_failures(&mut failures, &mut ledger);
-                if let Err(stop) = write.instrument(span!("write quarantine")).await {
-                    break Some(stop);
-                }
+        let deaggregator = Deaggregator::new(options.invalid_frame).with_max_key_bytes(options.max_key_bytes);
+        let mut cursor = Cursor::new(&event.records, payloads, deaggregator, &invocation);
+        let processed = process_batch(processor, &mut cursor, &mut journal, &mut counts).await;
+        let (stop, position) = (processed.err(), cursor.position());
+        match stop.as_ref().map(|stop| &stop.reason) {
+            Some(StopReason::DeadlineBeforeFirst) => {
+                let budget =
+                    invocation.stop_at.map_or(Duration::ZERO, |stop_at| stop_at - invocation.arrived);
+                return Err(HandlerError::DeadlineBeforeFirstRecord { budget });
             }
-            match result {
-                Ok(Next::WriteFailures) => {}
-                Ok(Next::Proceed) => break None,
-                Err(stop) => break Some(stop),
-            }
-        };
-        if let Some(Stop::DeadlineBeforeFirst) = stop {
-            let budget = invocation.stop_at.map_or(Duration::ZERO, |stop_at| stop_at - invocation.arrived);
-            return Err(HandlerError::DeadlineBeforeFirstRecord { budget });
-        }
-        match &stop {
-            Some(Stop::Failed(_)) => ledger.counts.failed = 1,
-            Some(_) => ledger.counts.deadline_stops = 1,
+            Some(StopReason::Failed(_)) => counts.failed = 1,
+            Some(StopReason::Deadline) => counts.deadline_stops = 1,
             None => {}
         }
         let mut failed = stop.as_ref().map(|stop| {
-            // A batch that stops does so at one of its records, so what is reported is always part of it.
-            let kinesis_record = &event.records[ledger.at.kinesis_record];
-            log_stop(stop, kinesis_record, ledger.at.sub_sequence_number, &invocation);
+            // A batch that stops does so at one of its records, so the reported one is always part of it.
+            let kinesis_record = &event.records[position.kinesis_record];
+            log_stop(&stop.reason, kinesis_record, position.sub_sequence_number, &invocation);
             kinesis_record.sequence_number
         });
         if let Some(mirror) = mirror
-            && mirror.write(&event, &mut ledger, &invocation).instrument(span!("write mirror")).await
-                == Mirrored::NoAndStrict
+            && {
+                let write = mirror.write(&event, position, &invocation, &mut counts);
+                write.instrument(stage_span!(invocation, "write mirror")).await == Mirrored::NoAndStrict
+            }
             && failed.is_none()
         {
             failed = event.records.last().map(|last| last.sequence_number);
         }
         if let Some(journal) = &mut journal {
-            let finish = journal.finish(stop.as_ref(), failed, &failures, &mut payloads, &mut ledger);
-            finish.instrument(span!("write journal")).await;
+            let finish = journal.finish(stop.as_ref(), failed, &mut cursor, &mut counts);
+            finish.instrument(stage_span!(invocation, "write journal")).await;
         }
-        log_batch(&event, failed, &ledger.counts, &invocation);
-        metrics::record(&event, &ledger.counts, &invocation);
+        log_batch(&event, failed, &counts, &invocation);
+        metrics::record(&event, &counts, &invocation);
         let quarantined = journal.map(BatchJournal::into_quarantined).unwrap_or_default();
         let state = event.window.map(|window| window.state.into_owned());
-        let response = BatchResponse::new(failed, state, ledger.counts);
+        let response = BatchResponse::new(failed, state, counts);
         Ok(match event.mode {
             EventMode::Mapping => response,
             EventMode::Replay | EventMode::Redrive => response.with_quarantined(quarantined),
@@ -267,7 +241,7 @@ impl<P: RecordProcessor> Handler<P> {
 }
 
 fn log_stop(
-    stop: &Stop,
+    reason: &StopReason,
     kinesis_record: &KinesisRecord<'_>,
     sub_sequence_number: Option<u64>,
     invocation: &Invocation<'_>,
@@ -284,11 +258,11 @@ fn log_stop(
             )
         };
     }
-    match stop {
-        Stop::Failed(failure) => {
+    match reason {
+        StopReason::Failed(failure) => {
             at_record!(error, permanent = failure.is_permanent(), error = %failure, "record failed, batch stopped");
         }
-        Stop::Deadline | Stop::DeadlineBeforeFirst => {
+        StopReason::Deadline | StopReason::DeadlineBeforeFirst => {
             at_record!(warn, "deadline is near, batch stopped before this record was done");
         }
     }

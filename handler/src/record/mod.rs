@@ -132,6 +132,7 @@ impl<'a> Record<'a> {
             },
             invocation: Invocation {
                 request_id: Cow::Owned(self.invocation.request_id.clone().into_owned()),
+                xray_trace_id: owned(&self.invocation.xray_trace_id),
                 ..self.invocation.clone()
             },
         }
@@ -191,6 +192,7 @@ impl OwnedRecord {
             kinesis_record: KinesisRecord::new(sequence_number, "", &[]),
             invocation: Invocation {
                 request_id: Cow::Borrowed(""),
+                xray_trace_id: None,
                 arrived: SystemClock.instant(),
                 stop_at: None,
                 deadline: None,

@@ -166,7 +166,7 @@ fn include_journal(plan: &Plan, history: &History, seen: &mut BTreeSet<&'static 
         if record.error.starts_with("processor panicked") {
             seen.insert("quarantined: panic");
         }
-        if record.error.starts_with("not done in all the time") {
+        if record.error.starts_with("did not finish within one invocation") {
             seen.insert("quarantined: deadline");
         }
         if record.content == QuarantinedContent::InvalidAggregate {

@@ -6,17 +6,17 @@ use crate::event::{KinesisRecord, UnreadableRecord};
 const TURN_BYTES: usize = 256 * 1024;
 
 /// The decoded data of an event's Kinesis records, in one buffer: each in its turn, and only once.
-pub(crate) struct Payloads<'e> {
+pub(crate) struct PayloadDecoder<'e> {
     records: &'e [KinesisRecord<'e>],
     decoded: Vec<Result<&'e [u8], UnreadableRecord>>,
     /// Rest of the buffer. Parts that were handed out stay where they are.
     rest: &'e mut [u8],
 }
 
-impl<'e> Payloads<'e> {
+impl<'e> PayloadDecoder<'e> {
     /// `buffer` must be large enough for the decoded data of all records: [`bytes_bound`].
     pub(crate) fn new(records: &'e [KinesisRecord<'e>], buffer: &'e mut [u8]) -> Self {
-        Payloads { records, decoded: Vec::with_capacity(records.len()), rest: buffer }
+        PayloadDecoder { records, decoded: Vec::with_capacity(records.len()), rest: buffer }
     }
 
     /// The data of the Kinesis record at this position in the event.

@@ -1,0 +1,182 @@
+use std::{num::NonZeroU32, time::Duration};
+
+use crate::{
+    Options, Record,
+    batch::stop::{Failure, StopReason},
+    journal::{JournalStore, QuarantineReason},
+};
+
+/// Longest partition key that Kinesis takes, in bytes: 256 characters of UTF-8. A longer one, which only an aggregate can
+/// hold, counts more than once towards the quarantine's limit.
+const KEY_BYTES: usize = 1024;
+
+/// Failures before a record's age can send it to the quarantine: a single one after an outage proves nothing.
+const MIN_ATTEMPTS_FOR_AGE: u32 = 2;
+
+/// The options that decide the fate of a failed user record.
+#[derive(Debug, Clone)]
+pub(crate) struct FailureRules {
+    quarantine: bool,
+    limit: u64,
+    max_attempts: Option<NonZeroU32>,
+    max_age: Option<Duration>,
+    max_write_items: usize,
+}
+
+/// The fate of a failed user record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// The batch stops at it.
+    Stop,
+    /// The batch stops at it, because the quarantine has as many user records of its Kinesis record as it may.
+    StopAtLimit,
+    /// It is quarantined.
+    Quarantine(QuarantineReason),
+    /// It is quarantined with the rest of its aggregate, because the quarantine has as many user records of it as it may.
+    QuarantineRest(QuarantineReason),
+}
+
+impl FailureRules {
+    pub(crate) fn new(options: &Options, store: &dyn JournalStore) -> Self {
+        FailureRules {
+            quarantine: options.quarantine,
+            limit: options.quarantine_limit.get().into(),
+            max_attempts: options.max_attempts,
+            max_age: options.max_age,
+            max_write_items: store.max_write_items(),
+        }
+    }
+
+    /// Returns the number of items that one write to the journal may have.
+    pub(crate) fn max_write_items(&self) -> usize {
+        self.max_write_items
+    }
+
+    /// Returns the limit of user records of one Kinesis record in the quarantine, in [units](units).
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// Decides the fate of a user record that has failed in this many attempts. `quarantined` is the number of units of its
+    /// Kinesis record that the quarantine has.
+    pub(crate) fn decide(
+        &self,
+        reason: &StopReason,
+        record: &Record<'_>,
+        attempts: u32,
+        now_ms: u64,
+        quarantined: u64,
+    ) -> Decision {
+        if matches!(reason, StopReason::Failed(Failure::Unreadable(_))) {
+            // There is no data to keep: the mapping's destination has to.
+            return Decision::Stop;
+        }
+        let arrival_ms = record.kinesis_record.approximate_arrival_ms;
+        let age_ms = arrival_ms.map(|arrival_ms| now_ms.saturating_sub(arrival_ms));
+        let Some(why) = self.quarantine_reason(reason.is_permanent(), attempts, age_ms) else {
+            return Decision::Stop;
+        };
+        // The first one of a Kinesis record goes alone, however long its keys are.
+        if quarantined == 0 || quarantined + units(record) <= self.limit {
+            return Decision::Quarantine(why);
+        }
+        match record.sub_sequence_number {
+            None => Decision::StopAtLimit,
+            Some(_) if record.aggregated => Decision::QuarantineRest(why),
+            Some(_) => Decision::Quarantine(why),
+        }
+    }
+
+    /// Returns why a user record is quarantined; `None` if it is not, or not yet.
+    fn quarantine_reason(
+        &self,
+        is_permanent: bool,
+        attempts: u32,
+        age_ms: Option<u64>,
+    ) -> Option<QuarantineReason> {
+        let is_old = || age_ms.zip(self.max_age).is_some_and(|(age, max)| u128::from(age) >= max.as_millis());
+        if !self.quarantine {
+            None
+        } else if is_permanent {
+            Some(QuarantineReason::Permanent)
+        } else if self.max_attempts.is_some_and(|max_attempts| attempts >= max_attempts.get()) {
+            Some(QuarantineReason::MaxAttempts)
+        } else if attempts >= MIN_ATTEMPTS_FOR_AGE && is_old() {
+            Some(QuarantineReason::MaxAge)
+        } else {
+            None
+        }
+    }
+}
+
+/// Returns the share of the quarantine's limit that a user record takes.
+pub(crate) fn units(record: &Record<'_>) -> u64 {
+    let key_bytes = record.partition_key.len() + record.explicit_hash_key.map_or(0, <[u8]>::len);
+    key_bytes.div_ceil(KEY_BYTES).max(1) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+    use crate::{ExtendedSequenceNumber, OwnedRecord, event::UnreadableRecord, permanent, retryable};
+
+    const RULES: FailureRules = FailureRules {
+        quarantine: true,
+        limit: 3,
+        max_attempts: NonZeroU32::new(5),
+        max_age: Some(Duration::from_millis(100)),
+        max_write_items: 100,
+    };
+
+    fn record(sub_sequence_number: Option<u64>, aggregated: bool) -> OwnedRecord {
+        let sequence_number = "7".parse().expect("digits");
+        OwnedRecord::new("data")
+            .with_position(ExtendedSequenceNumber { sequence_number, sub_sequence_number }, aggregated)
+            .with_approximate_arrival_timestamp(UNIX_EPOCH + Duration::from_millis(1_000))
+    }
+
+    fn permanent_failure() -> StopReason {
+        StopReason::Failed(Failure::Process(permanent("no order")))
+    }
+
+    #[track_caller]
+    fn check(rules: &FailureRules, reason: StopReason, attempts: u32, now_ms: u64, expected: Decision) {
+        let record = record(Some(0), false);
+        assert_eq!(rules.decide(&reason, &record.as_record(), attempts, now_ms, 0), expected);
+    }
+
+    #[test]
+    fn permanent_old_and_often_tried_records_are_quarantined() {
+        use Decision::{Quarantine, Stop};
+        let busy = || StopReason::Failed(Failure::Process(retryable("busy")));
+        check(&RULES, permanent_failure(), 1, 1_000, Quarantine(QuarantineReason::Permanent));
+        check(&RULES, busy(), 4, 1_000, Stop);
+        check(&RULES, busy(), 5, 1_000, Quarantine(QuarantineReason::MaxAttempts));
+        check(&RULES, StopReason::Deadline, 5, 1_000, Quarantine(QuarantineReason::MaxAttempts));
+        check(&RULES, busy(), 2, 1_099, Stop);
+        check(&RULES, busy(), 2, 1_100, Quarantine(QuarantineReason::MaxAge));
+        check(&RULES, busy(), 1, 9_999, Stop);
+        check(&RULES, StopReason::Failed(Failure::Unreadable(UnreadableRecord::MissingData)), 9, 9_999, Stop);
+        check(&FailureRules { quarantine: false, ..RULES }, permanent_failure(), 9, 9_999, Stop);
+    }
+
+    #[track_caller]
+    fn check_limit(record: OwnedRecord, quarantined: u64, expected: fn(QuarantineReason) -> Decision) {
+        let decision = RULES.decide(&permanent_failure(), &record.as_record(), 1, 1_000, quarantined);
+        assert_eq!(decision, expected(QuarantineReason::Permanent));
+    }
+
+    #[test]
+    fn the_limit_sends_the_rest_of_an_aggregate_or_stops_a_fan_out_consumer() {
+        check_limit(record(Some(4), true), 2, Decision::Quarantine);
+        check_limit(record(Some(4), true), 3, Decision::QuarantineRest);
+        check_limit(record(None, false), 2, Decision::Quarantine);
+        check_limit(record(None, false), 3, |_| Decision::StopAtLimit);
+        // A key of 3 KiB and a byte takes four units.
+        let long_key = || record(Some(4), true).with_partition_key(vec![b'k'; 3 * KEY_BYTES + 1]);
+        check_limit(long_key(), 0, Decision::Quarantine);
+        check_limit(long_key(), 1, Decision::QuarantineRest);
+    }
+}

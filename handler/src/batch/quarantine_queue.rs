@@ -1,0 +1,267 @@
+use std::{collections::HashSet, ops::RangeInclusive};
+
+use crate::{
+    Record, SequenceNumber,
+    batch::{
+        cursor::{BatchPosition, Cursor},
+        failure_rules::{Decision, FailureRules, units},
+        stop::{Attempt, Failure, Stop, StopReason},
+    },
+    event::KinesisRecord,
+    invocation::Invocation,
+    journal::{
+        MAX_WRITE_BYTES, Progress, QuarantineReason, QuarantinedContent, QuarantinedRecord, UserRecordId,
+        shorten, snapshot::JournalSnapshot,
+    },
+};
+
+/// The user records that a batch has passed although they failed, until they are written to the quarantine.
+#[derive(Debug)]
+pub(crate) struct QuarantineQueue<'b> {
+    /// Rules of the journal; absent without one: each failure stops the batch, and nothing is kept of it.
+    rules: Option<&'b FailureRules>,
+    invocation: &'b Invocation<'b>,
+    records: Vec<QueuedRecord>,
+    /// Size of their items, at most.
+    bytes: usize,
+    /// Number of Kinesis records that they belong to.
+    kinesis_records: usize,
+    /// Partition keys of those whose failure is retryable: a later record of the key must not be processed before these
+    /// are in the quarantine, because a retry might process them after it.
+    held_keys: HashSet<Vec<u8>>,
+    /// The Kinesis record of the last failure, and how much of its limit is used up.
+    used: Option<(SequenceNumber, u64)>,
+}
+
+/// A user record that must be in the quarantine before it counts as processed.
+#[derive(Debug)]
+pub(crate) struct QueuedRecord {
+    pub(crate) record: QuarantinedRecord,
+    /// Number of user records in it.
+    pub(crate) user_records: u64,
+    /// Sub-sequence numbers of its Kinesis record that it stands for: more than one if it is the rest of an aggregate, and all
+    /// that there can be of an invalid aggregate. Not used on an enhanced fan-out consumer, where numbers are not known.
+    pub(crate) sub_sequence_numbers: RangeInclusive<u64>,
+    /// Share of the quarantine's limit.
+    pub(crate) units: u64,
+    /// The reason to stop the batch at it if it cannot be written.
+    reason: StopReason,
+    position: BatchPosition,
+}
+
+/// The next step after a failure.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// The record is queued, and the batch continues after it.
+    Continue,
+    /// The batch ends.
+    Stop(Stop),
+    /// The queue is written, and after that the rest of the aggregate, from this user record on, is queued.
+    QuarantineRest(Box<QueuedRecord>),
+}
+
+impl<'b> QuarantineQueue<'b> {
+    pub(crate) fn new(rules: Option<&'b FailureRules>, invocation: &'b Invocation<'b>) -> Self {
+        QuarantineQueue {
+            rules,
+            invocation,
+            records: Vec::new(),
+            bytes: 0,
+            kinesis_records: 0,
+            held_keys: HashSet::new(),
+            used: None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Whether the queue must be written before a user record with this key is processed.
+    #[inline]
+    pub(crate) fn is_due_before(&self, partition_key: &[u8]) -> bool {
+        !self.records.is_empty() && (self.is_full() || self.held_keys.contains(partition_key))
+    }
+
+    fn is_full(&self) -> bool {
+        // There must be room for one more with the entry of its Kinesis record.
+        let max_items = self.rules.map_or(0, FailureRules::max_write_items);
+        self.records.len() + self.kinesis_records + 2 > max_items || self.bytes >= MAX_WRITE_BYTES
+    }
+
+    /// Whether a user record is queued that cannot be told from this one, on an enhanced fan-out consumer.
+    #[inline]
+    pub(crate) fn has_alike(&self, record: &Record<'_>) -> bool {
+        !self.records.is_empty() && record.sub_sequence_number.is_none() && self.contains(record)
+    }
+
+    fn contains(&self, record: &Record<'_>) -> bool {
+        let (sequence_number, id) = (record.kinesis_record.sequence_number, UserRecordId::of(record));
+        self.records
+            .iter()
+            .any(|queued| queued.record.sequence_number == sequence_number && queued.record.id == id)
+    }
+
+    /// Decides the fate of the current user record, which has failed or was interrupted, and queues it if the quarantine takes
+    /// it.
+    pub(crate) fn fail(
+        &mut self,
+        reason: StopReason,
+        cursor: &mut Cursor<'b>,
+        snapshot: &JournalSnapshot,
+    ) -> Next {
+        let Some(record) = cursor.failed_record(&reason) else {
+            return Next::Stop(Stop { reason, attempt: None });
+        };
+        let kinesis_record = record.kinesis_record;
+        let progress = snapshot.progress(kinesis_record.sequence_number);
+        let attempts = snapshot.attempt(progress, &record).unwrap_or(1);
+        let used = self.used(kinesis_record.sequence_number, progress);
+        let now_ms = self.invocation.clock.epoch_ms();
+        let decision = match self.rules {
+            Some(rules) => rules.decide(&reason, &record, attempts, now_ms, used),
+            None => Decision::Stop,
+        };
+        if decision == Decision::StopAtLimit {
+            self.log_limit(kinesis_record);
+        }
+        match decision {
+            Decision::Stop | Decision::StopAtLimit => {
+                let attempt = Attempt { id: UserRecordId::of(&record), error: reason.text() };
+                Next::Stop(Stop { reason, attempt: Some(attempt) })
+            }
+            Decision::Quarantine(why) => {
+                let queued = self.queued(reason, why, record, attempts, now_ms, cursor);
+                self.used = Some((kinesis_record.sequence_number, used + queued.units));
+                self.push(queued);
+                cursor.pass();
+                Next::Continue
+            }
+            Decision::QuarantineRest(why) => {
+                let queued = self.queued(reason, why, record, attempts, now_ms, cursor);
+                Next::QuarantineRest(Box::new(queued))
+            }
+        }
+    }
+
+    /// Returns how much of the limit of a Kinesis record is used up.
+    fn used(&self, sequence_number: SequenceNumber, progress: Option<&Progress>) -> u64 {
+        let here = self.used.filter(|(number, _)| *number == sequence_number).map_or(0, |(_, used)| used);
+        // A write may have found what another invocation has put there.
+        here.max(progress.map_or(0, |progress| progress.quarantined))
+    }
+
+    fn queued(
+        &self,
+        reason: StopReason,
+        why: QuarantineReason,
+        record: Record<'b>,
+        attempts: u32,
+        now_ms: u64,
+        cursor: &Cursor<'b>,
+    ) -> QueuedRecord {
+        let content = match reason {
+            StopReason::Failed(Failure::InvalidAggregate(_)) => QuarantinedContent::InvalidAggregate,
+            _ if record.aggregated => QuarantinedContent::Aggregated,
+            _ => QuarantinedContent::Plain,
+        };
+        QueuedRecord {
+            record: QuarantinedRecord {
+                sequence_number: record.kinesis_record.sequence_number,
+                id: UserRecordId::of(&record),
+                content,
+                data: record.data.to_vec(),
+                partition_key: record.partition_key.to_vec(),
+                explicit_hash_key: record.explicit_hash_key.map(<[u8]>::to_vec),
+                arrival_ms: record.kinesis_record.approximate_arrival_ms,
+                reason: why,
+                error: shorten(&reason.text()),
+                attempts,
+                quarantined_ms: now_ms,
+                request_id: self.invocation.request_id.clone().into_owned(),
+            },
+            user_records: 1,
+            sub_sequence_numbers: cursor.sub_sequence_numbers(),
+            units: units(&record),
+            reason,
+            position: cursor.position(),
+        }
+    }
+
+    /// Queues the rest of an aggregate, from its user record `first` on, as one record, and moves past it. If another
+    /// invocation has quarantined that user record in the meantime, nothing is done.
+    pub(crate) fn push_rest(
+        &mut self,
+        first: QueuedRecord,
+        cursor: &mut Cursor<'b>,
+        snapshot: &JournalSnapshot,
+    ) {
+        let done = snapshot.progress(first.record.sequence_number).map(|progress| &progress.done);
+        if done.is_some_and(|done| done.contains(&first.record.id)) {
+            return;
+        }
+        let Some(kinesis_record) = cursor.current_kinesis_record() else { return };
+        self.log_limit(kinesis_record);
+        let rest = cursor.take_rest(done);
+        self.push(QueuedRecord {
+            record: QuarantinedRecord {
+                content: QuarantinedContent::RestOfAggregate,
+                data: rest.data,
+                partition_key: kinesis_record.partition_key.as_bytes().to_vec(),
+                explicit_hash_key: None,
+                ..first.record
+            },
+            user_records: rest.user_records,
+            sub_sequence_numbers: rest.sub_sequence_numbers,
+            units: 1,
+            ..first
+        });
+    }
+
+    fn push(&mut self, queued: QueuedRecord) {
+        let last = self.records.last().map(|last| last.record.sequence_number);
+        self.kinesis_records += usize::from(last != Some(queued.record.sequence_number));
+        self.bytes += queued.record.item_bytes_bound();
+        if !queued.reason.is_permanent() {
+            self.held_keys.insert(queued.record.partition_key.clone());
+        }
+        self.records.push(queued);
+    }
+
+    /// Empties the queue, to write it.
+    pub(crate) fn take(&mut self) -> Vec<QueuedRecord> {
+        self.bytes = 0;
+        self.kinesis_records = 0;
+        self.held_keys.clear();
+        std::mem::take(&mut self.records)
+    }
+
+    fn log_limit(&self, kinesis_record: &KinesisRecord<'_>) {
+        let what = match kinesis_record.is_enhanced_fan_out() {
+            true => {
+                "batch stopped, because the quarantine has as many user records of this Kinesis record as it may"
+            }
+            false => {
+                "rest of an aggregate quarantined, because the quarantine has as many of its user records as it may"
+            }
+        };
+        tracing::error!(
+            request_id = &*self.invocation.request_id,
+            stream = kinesis_record.stream_arn(),
+            shard_id = kinesis_record.shard_id.as_deref(),
+            sequence_number = %kinesis_record.sequence_number,
+            limit = self.rules.map(FailureRules::limit),
+            "{what}"
+        );
+    }
+}
+
+impl QueuedRecord {
+    /// Makes the user record, which could not be written, the one at which the batch stops.
+    pub(crate) fn into_stop(self, cursor: &mut Cursor<'_>) -> Stop {
+        cursor.stop_at(self.position);
+        let attempt = Attempt { id: self.record.id, error: self.record.error };
+        Stop { reason: self.reason, attempt: Some(attempt) }
+    }
+}

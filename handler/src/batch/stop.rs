@@ -1,0 +1,117 @@
+use std::any::Any;
+
+use kpl_deaggregation::InvalidFrame;
+use thiserror::Error;
+
+use crate::{
+    ProcessError, event::UnreadableRecord, journal::UserRecordId,
+    processor::process_error::without_quoted_values,
+};
+
+/// The end of a batch before its last user record.
+#[derive(Debug)]
+pub(crate) struct Stop {
+    pub(crate) reason: StopReason,
+    /// The failed attempt that the journal has to count, if there was one.
+    pub(crate) attempt: Option<Attempt>,
+}
+
+/// The reason why a batch stops at a user record, unless the quarantine takes that record.
+#[derive(Debug)]
+pub(crate) enum StopReason {
+    /// The record failed.
+    Failed(Failure),
+    /// The deadline is near. The record was interrupted or not begun.
+    Deadline,
+    /// The deadline is near, and no user record could even be begun: reporting it would be no progress.
+    DeadlineBeforeFirst,
+}
+
+/// A failed attempt at the user record where the batch has stopped.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub(crate) id: UserRecordId,
+    pub(crate) error: String,
+}
+
+/// The reason why a record failed.
+#[derive(Debug, Error)]
+pub(crate) enum Failure {
+    #[error("{0}")]
+    Process(ProcessError),
+    #[error("processor panicked: {}", without_quoted_values(.0))]
+    Panic(String),
+    #[error("Kinesis record cannot be read: {0}")]
+    Unreadable(UnreadableRecord),
+    #[error("aggregated record is invalid: {0}")]
+    InvalidAggregate(InvalidFrame),
+}
+
+impl StopReason {
+    pub(crate) fn is_permanent(&self) -> bool {
+        match self {
+            StopReason::Failed(failure) => failure.is_permanent(),
+            StopReason::Deadline | StopReason::DeadlineBeforeFirst => false,
+        }
+    }
+
+    /// Returns the text that the journal and the quarantine keep.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            StopReason::Failed(failure) => failure.to_string(),
+            StopReason::Deadline | StopReason::DeadlineBeforeFirst => {
+                "did not finish within one invocation".to_owned()
+            }
+        }
+    }
+}
+
+impl Failure {
+    pub(crate) fn is_permanent(&self) -> bool {
+        match self {
+            Failure::Process(error) => error.is_permanent(),
+            Failure::Panic(_) => false,
+            Failure::Unreadable(_) | Failure::InvalidAggregate(_) => true,
+        }
+    }
+}
+
+/// Returns the text that a panic was started with.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("(no text)").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{permanent, retryable};
+
+    #[track_caller]
+    fn check(failure: Failure, expected_text: &str, expected_permanent: bool) {
+        assert_eq!(
+            (failure.to_string().as_str(), failure.is_permanent()),
+            (expected_text, expected_permanent)
+        );
+    }
+
+    #[test]
+    fn a_failure_says_what_it_was_and_whether_it_is_permanent() {
+        check(Failure::Process(permanent("no order")), "no order", true);
+        check(Failure::Process(retryable("busy")), "busy", false);
+        let panic = |panic: Box<dyn Any + Send>| Failure::Panic(panic_text(&*panic));
+        check(panic(Box::new("a literal")), "processor panicked: a literal", false);
+        check(panic(Box::new("a text".to_owned())), "processor panicked: a text", false);
+        check(panic(Box::new(7)), "processor panicked: (no text)", false);
+        check(
+            Failure::Unreadable(UnreadableRecord::MissingData),
+            "Kinesis record cannot be read: data is missing",
+            true,
+        );
+        check(
+            Failure::InvalidAggregate(InvalidFrame::MissingData { user_record: 3 }),
+            "aggregated record is invalid: user record 3: data is missing",
+            true,
+        );
+    }
+}
