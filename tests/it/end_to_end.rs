@@ -141,7 +141,7 @@ fn a_failure_is_logged_with_its_position_and_without_its_payload() {
         json!({
             "level": "ERROR",
             "message": "record failed, batch stopped",
-            "target": "kinesis_handler::handler",
+            "target": "kinesis_handler::lambda::handler",
             "stream": "arn:aws:kinesis:us-east-1:123456789012:stream/orders",
             "shard_id": "shardId-000000000000",
             "sequence_number": events::sequence_number(1),
