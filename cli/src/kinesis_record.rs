@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use base64::prelude::*;
 use kinesis_handler::event::Base64Fault;
-use kpl_deaggregation::InvalidFrame;
+use kpl_deaggregation::InvalidAggregate;
 use thiserror::Error;
 
 use crate::arrival::Arrival;
@@ -47,7 +47,7 @@ pub(crate) enum InvalidRecord {
     #[error("data is not base64")]
     Base64(#[source] Base64Fault),
     #[error("aggregated record is invalid")]
-    Frame(#[source] InvalidFrame),
+    Frame(#[source] InvalidAggregate),
 }
 
 impl<'a> KinesisRecord<'a> {

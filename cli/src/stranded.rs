@@ -1,7 +1,7 @@
 //! Retry entries of the journal that the event source mapping no longer retries.
 //!
 //! The function sees that a Kinesis record was discarded when a later batch of the shard arrives, and moves its entry to
-//! the holes. After the last record of a shard no such batch arrives: the shard is closed, or nothing is put into it.
+//! the discarded. After the last record of a shard no such batch arrives: the shard is closed, or nothing is put into it.
 
 use std::{
     cell::RefCell,

@@ -10,7 +10,7 @@ pub(crate) enum StreamPoint {
     /// The oldest record.
     TrimHorizon,
     /// Behind the newest record there is now.
-    Tip,
+    Latest,
     /// The position of the checkpoint mirror.
     Checkpoint,
     /// When the stream received a record.
@@ -30,11 +30,11 @@ impl FromStr for StreamPoint {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        const EXPECTED: &str = "expected trim-horizon, tip, checkpoint, a time such as 2026-01-01T00:00:00Z or \
+        const EXPECTED: &str = "expected trim-horizon, latest, checkpoint, a time such as 2026-01-01T00:00:00Z or \
                                 @1767225600 (seconds since 1970), or SEQUENCE-NUMBER or SEQUENCE-NUMBER:SUB";
         match text.to_ascii_lowercase().as_str() {
             "trim-horizon" | "trim_horizon" => return Ok(StreamPoint::TrimHorizon),
-            "tip" | "latest" => return Ok(StreamPoint::Tip),
+            "latest" => return Ok(StreamPoint::Latest),
             "checkpoint" => return Ok(StreamPoint::Checkpoint),
             _ => {}
         }
@@ -57,7 +57,7 @@ impl fmt::Display for StreamPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StreamPoint::TrimHorizon => f.write_str("trim-horizon"),
-            StreamPoint::Tip => f.write_str("tip"),
+            StreamPoint::Latest => f.write_str("latest"),
             StreamPoint::Checkpoint => f.write_str("checkpoint"),
             StreamPoint::Time(time) => write!(f, "{time} UTC"),
             StreamPoint::At { sequence_number, sub_sequence_number: None } => sequence_number.fmt(f),
@@ -81,7 +81,6 @@ mod tests {
     #[test]
     fn points_are_told_apart() {
         check("TRIM_HORIZON", "trim-horizon");
-        check("latest", "tip");
         check("checkpoint", "checkpoint");
         check("49:7", "49:7");
         check("1767225600", "1767225600");

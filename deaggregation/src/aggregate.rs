@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use thiserror::Error;
 
 use crate::{
-    HashKeyRange, KinesisRecordInput, UserRecordInput,
+    HashKeyRange, PutEntry, UserRecordInput,
     batch::{Batch, Group},
     hash_key,
 };
@@ -127,10 +127,7 @@ impl Aggregator {
     /// # Errors
     ///
     /// Every [`AggregateError`] but `SizeLimit`; the user record is then not part of anything.
-    pub fn add(
-        &mut self,
-        user_record: UserRecordInput<'_>,
-    ) -> Result<Option<KinesisRecordInput>, AggregateError> {
+    pub fn add(&mut self, user_record: UserRecordInput<'_>) -> Result<Option<PutEntry>, AggregateError> {
         let hash_key = self.check(&user_record)?;
         let group = self.group_of(&user_record, hash_key)?;
         if let Some(batch) = self.open.get_mut(&group)
@@ -146,7 +143,7 @@ impl Aggregator {
     }
 
     /// Closes all that is open, in the order in which it was opened, and starts anew.
-    pub fn finish(&mut self) -> Vec<KinesisRecordInput> {
+    pub fn finish(&mut self) -> Vec<PutEntry> {
         let mut batches: Vec<Batch> = self.open.drain().map(|(_, batch)| batch).collect();
         batches.sort_unstable_by_key(Batch::number);
         batches.into_iter().map(Batch::close).collect()
@@ -201,7 +198,7 @@ mod tests {
         assert_eq!(aggregator.add(user_record), Ok(None));
         assert_eq!(
             aggregator.finish(),
-            [KinesisRecordInput {
+            [PutEntry {
                 partition_key: "key".into(),
                 explicit_hash_key: Some("5".into()),
                 data: b"data".to_vec(),

@@ -3,7 +3,7 @@
 use prost::{Message, length_delimiter_len};
 
 use crate::{
-    KinesisRecordInput, UserRecordInput, frame,
+    PutEntry, UserRecordInput, frame,
     key_table::KeyTable,
     message::{AggregatedRecord, Record},
 };
@@ -87,10 +87,10 @@ impl Batch {
         self.message.records.push(record);
     }
 
-    pub(crate) fn close(mut self) -> KinesisRecordInput {
+    pub(crate) fn close(mut self) -> PutEntry {
         let user_records = self.message.records.len();
         if user_records == 1 {
-            return KinesisRecordInput {
+            return PutEntry {
                 partition_key: text(self.message.partition_key_table.swap_remove(0)),
                 explicit_hash_key: self.message.explicit_hash_key_table.pop().map(text),
                 data: self.message.records.swap_remove(0).data,
@@ -99,7 +99,7 @@ impl Batch {
         }
         let data = frame::enclose(|data| self.message.encode_raw(data), self.message_bytes);
         debug_assert_eq!(data.len(), self.message_bytes + frame::FRAMING_BYTES, "sizes are exact");
-        KinesisRecordInput {
+        PutEntry {
             partition_key: self.partition_key,
             explicit_hash_key: self.explicit_hash_key,
             data,

@@ -1,12 +1,12 @@
 use crate::{
-    InvalidFrame, UserRecord,
+    InvalidAggregate, UserRecord,
     frame::Frame,
     walk::{self, IndexedRecords, KeyTables},
 };
 
 /// The treatment of a Kinesis record with the right magic number and MD5 digest but malformed content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum InvalidFramePolicy {
+pub enum InvalidAggregatePolicy {
     /// It is an error: the caller fails the Kinesis record. Nothing is lost, nothing is guessed.
     #[default]
     Fail,
@@ -22,13 +22,13 @@ pub enum Content {
     /// One plain user record: no magic number, or at most 20 bytes.
     Plain,
     /// One plain user record that has the magic number, but the digest at its end is not the MD5 of what lies between.
-    BadDigest,
+    ChecksumMismatch,
     /// The user records of a valid frame; there may be none.
     Aggregated,
-    /// An invalid frame that [`InvalidFramePolicy::Raw`] made one plain user record.
-    InvalidRaw(InvalidFrame),
-    /// An invalid frame that [`InvalidFramePolicy::Skip`] left out.
-    InvalidSkipped(InvalidFrame),
+    /// An invalid aggregate that [`InvalidAggregatePolicy::Raw`] made one plain user record.
+    InvalidRaw(InvalidAggregate),
+    /// An invalid aggregate that [`InvalidAggregatePolicy::Skip`] left out.
+    InvalidSkipped(InvalidAggregate),
 }
 
 /// Takes Kinesis records apart into user records.
@@ -36,7 +36,7 @@ pub enum Content {
 /// Make one and keep it: it reuses the memory in which it notes where a frame's keys lie.
 ///
 /// A frame is read in full before its first user record is handed out, so an invalid one is never delivered in part.
-/// Beyond what [`InvalidFrame`] lists, everything is tolerated: tags, unknown fields and groups are skipped; a known
+/// Beyond what [`InvalidAggregate`] lists, everything is tolerated: tags, unknown fields and groups are skipped; a known
 /// field with a foreign wire type counts as unknown; of a repeated scalar the last one wins; key tables may follow the
 /// records that use them; keys need not be UTF-8, nor explicit hash keys numbers; varints may be longer than they must.
 /// An aggregate inside an aggregate is data.
@@ -48,11 +48,11 @@ pub enum Content {
 /// let user_records = deaggregator.deaggregate(b"key", b"not aggregated")?;
 /// assert_eq!(user_records.content(), Content::Plain);
 /// assert_eq!(user_records.map(|user_record| user_record.data).collect::<Vec<_>>(), [b"not aggregated"]);
-/// # Ok::<(), kpl_deaggregation::InvalidFrame>(())
+/// # Ok::<(), kpl_deaggregation::InvalidAggregate>(())
 /// ```
 #[derive(Debug)]
 pub struct Deaggregator {
-    policy: InvalidFramePolicy,
+    policy: InvalidAggregatePolicy,
     max_key_bytes: u64,
     tables: KeyTables,
 }
@@ -65,13 +65,13 @@ pub const DEFAULT_MAX_KEY_BYTES: u64 = 1 << 30;
 
 impl Default for Deaggregator {
     fn default() -> Self {
-        Deaggregator::new(InvalidFramePolicy::default())
+        Deaggregator::new(InvalidAggregatePolicy::default())
     }
 }
 
 impl Deaggregator {
-    /// A deaggregator that treats invalid frames as `policy` says.
-    pub fn new(policy: InvalidFramePolicy) -> Self {
+    /// A deaggregator that treats invalid aggregates as `policy` says.
+    pub fn new(policy: InvalidAggregatePolicy) -> Self {
         Deaggregator { policy, max_key_bytes: DEFAULT_MAX_KEY_BYTES, tables: KeyTables::default() }
     }
 
@@ -92,18 +92,18 @@ impl Deaggregator {
     ///
     /// # Errors
     ///
-    /// Any [`InvalidFrame`], if the policy is [`InvalidFramePolicy::Fail`].
+    /// Any [`InvalidAggregate`], if the policy is [`InvalidAggregatePolicy::Fail`].
     pub fn deaggregate<'a>(
         &mut self,
         partition_key: &'a [u8],
         data: &'a [u8],
-    ) -> Result<UserRecords<'a, '_>, InvalidFrame> {
+    ) -> Result<UserRecords<'a, '_>, InvalidAggregate> {
         let rest = self.start(partition_key, data)?;
         Ok(UserRecords { rest, tables: &self.tables })
     }
 
     /// Checks a Kinesis record, and notes the positions of its keys in the tables.
-    fn start<'a>(&mut self, partition_key: &'a [u8], data: &'a [u8]) -> Result<Rest<'a>, InvalidFrame> {
+    fn start<'a>(&mut self, partition_key: &'a [u8], data: &'a [u8]) -> Result<Rest<'a>, InvalidAggregate> {
         let plain = |content, remaining| {
             let user_record =
                 UserRecord { data, partition_key, explicit_hash_key: None, sub_sequence_number: 0 };
@@ -113,7 +113,7 @@ impl Deaggregator {
             return plain(Content::Plain, 1);
         };
         if !frame.digest_matches() {
-            return plain(Content::BadDigest, 1);
+            return plain(Content::ChecksumMismatch, 1);
         }
         match (walk::check(frame.message, &mut self.tables, self.max_key_bytes), self.policy) {
             (Ok(count), _) => Ok(Rest {
@@ -124,9 +124,9 @@ impl Deaggregator {
                     next_sub_sequence_number: 0,
                 },
             }),
-            (Err(invalid), InvalidFramePolicy::Fail) => Err(invalid),
-            (Err(invalid), InvalidFramePolicy::Raw) => plain(Content::InvalidRaw(invalid), 1),
-            (Err(invalid), InvalidFramePolicy::Skip) => plain(Content::InvalidSkipped(invalid), 0),
+            (Err(invalid), InvalidAggregatePolicy::Fail) => Err(invalid),
+            (Err(invalid), InvalidAggregatePolicy::Raw) => plain(Content::InvalidRaw(invalid), 1),
+            (Err(invalid), InvalidAggregatePolicy::Skip) => plain(Content::InvalidSkipped(invalid), 0),
         }
     }
 }
@@ -175,7 +175,7 @@ impl ExactSizeIterator for UserRecords<'_, '_> {}
 ///     assert_eq!(cursor.next().map(|user_record| user_record.data), Some(data));
 /// }
 /// assert_eq!(cursor.next(), None);
-/// # Ok::<(), kpl_deaggregation::InvalidFrame>(())
+/// # Ok::<(), kpl_deaggregation::InvalidAggregate>(())
 /// ```
 #[derive(Debug)]
 pub struct DeaggregationCursor<'a> {
@@ -195,8 +195,8 @@ impl<'a> DeaggregationCursor<'a> {
     ///
     /// # Errors
     ///
-    /// Any [`InvalidFrame`], if the policy is [`InvalidFramePolicy::Fail`]. The cursor then has no user record.
-    pub fn start(&mut self, partition_key: &'a [u8], data: &'a [u8]) -> Result<Content, InvalidFrame> {
+    /// Any [`InvalidAggregate`], if the policy is [`InvalidAggregatePolicy::Fail`]. The cursor then has no user record.
+    pub fn start(&mut self, partition_key: &'a [u8], data: &'a [u8]) -> Result<Content, InvalidAggregate> {
         self.rest = Rest::default();
         self.rest = self.deaggregator.start(partition_key, data)?;
         Ok(self.rest.content)

@@ -22,7 +22,7 @@ impl<'a> UserRecordInput<'a> {
 
 /// A Kinesis record to be put into a stream, in the terms of `PutRecord`.
 #[derive(Clone, PartialEq, Eq)]
-pub struct KinesisRecordInput {
+pub struct PutEntry {
     /// Partition key of the Kinesis record: `PartitionKey`.
     pub partition_key: String,
     /// Explicit hash key of the Kinesis record: `ExplicitHashKey`.
@@ -45,9 +45,9 @@ impl fmt::Debug for UserRecordInput<'_> {
 }
 
 /// Shows lengths, neither data nor keys.
-impl fmt::Debug for KinesisRecordInput {
+impl fmt::Debug for PutEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KinesisRecordInput")
+        f.debug_struct("PutEntry")
             .field("partition_key", &format_args!("{} bytes", self.partition_key.len()))
             .field(
                 "explicit_hash_key",

@@ -8,7 +8,7 @@ use thiserror::Error;
 /// zero-based position in the frame, the sub-sequence number it would have had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum InvalidFrame {
+pub enum InvalidAggregate {
     /// The data is longer than the 4 GiB that offsets can address.
     #[error("a frame of {length} bytes is longer than {} bytes", u32::MAX)]
     TooLong {

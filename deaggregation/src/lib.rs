@@ -11,7 +11,7 @@
 //! per user record. Other data is one plain user record, so a stream with both needs no special care:
 //!
 //! ```
-//! use kpl_deaggregation::{Aggregator, Deaggregator, InvalidFramePolicy, UserRecordInput};
+//! use kpl_deaggregation::{Aggregator, Deaggregator, InvalidAggregatePolicy, UserRecordInput};
 //!
 //! let mut aggregator = Aggregator::default();
 //! for text in ["one", "two"] {
@@ -20,7 +20,7 @@
 //! }
 //! let kinesis_record = aggregator.finish().remove(0);
 //!
-//! let mut deaggregator = Deaggregator::new(InvalidFramePolicy::Fail);
+//! let mut deaggregator = Deaggregator::new(InvalidAggregatePolicy::Fail);
 //! let user_records = deaggregator.deaggregate(kinesis_record.partition_key.as_bytes(), &kinesis_record.data)?;
 //! let texts: Vec<&[u8]> = user_records.map(|user_record| user_record.data).collect();
 //! assert_eq!(texts, [b"one", b"two"]);
@@ -30,7 +30,7 @@
 //! [`Aggregator`] makes aggregated records, and [`HashKeyRange`] decides which user records belong to a shard.
 //!
 //! The format is described in `aggregation-format.md` of awslabs/amazon-kinesis-producer. Where that document leaves a
-//! case open, this crate never guesses: see [`InvalidFrame`] for what is refused and [`Deaggregator`] for what is
+//! case open, this crate never guesses: see [`InvalidAggregate`] for what is refused and [`Deaggregator`] for what is
 //! tolerated.
 
 #[cfg(doctest)]
@@ -49,14 +49,14 @@ mod input;
 mod key_table;
 mod batch;
 mod aggregate;
-mod reframe;
+mod encode;
 
 pub use aggregate::{AggregateError, Aggregator, AggregatorOptions, Grouping, MAX_SIZE_LIMIT_BYTES};
 pub use deaggregate::{
-    Content, DEFAULT_MAX_KEY_BYTES, DeaggregationCursor, Deaggregator, InvalidFramePolicy, UserRecords,
+    Content, DEFAULT_MAX_KEY_BYTES, DeaggregationCursor, Deaggregator, InvalidAggregatePolicy, UserRecords,
 };
+pub use encode::encode;
 pub use hash_key::{HashKeyRange, HashKeyRangeError};
-pub use input::{KinesisRecordInput, UserRecordInput};
-pub use invalid::{InvalidFrame, Table};
-pub use reframe::reframe;
+pub use input::{PutEntry, UserRecordInput};
+pub use invalid::{InvalidAggregate, Table};
 pub use user_record::UserRecord;

@@ -12,7 +12,7 @@
 //! is not UTF-8, and copies.
 
 use crate::{
-    InvalidFrame, Table,
+    InvalidAggregate, Table,
     frame::MESSAGE_OFFSET,
     wire::{Span, Value},
 };
@@ -87,10 +87,14 @@ fn key<'a>(table: &[KeySpan], index: u64, message: &'a [u8]) -> Option<&'a [u8]>
 /// Reads the whole message, fills the key tables and returns the number of user records.
 ///
 /// More than `max_key_bytes` in the keys of all user records together make the message invalid.
-pub(crate) fn check(message: &[u8], tables: &mut KeyTables, max_key_bytes: u64) -> Result<u64, InvalidFrame> {
+pub(crate) fn check(
+    message: &[u8],
+    tables: &mut KeyTables,
+    max_key_bytes: u64,
+) -> Result<u64, InvalidAggregate> {
     tables.clear();
     if u32::try_from(message.len()).is_err() {
-        return Err(InvalidFrame::TooLong { length: message.len() });
+        return Err(InvalidAggregate::TooLong { length: message.len() });
     }
     let mut user_records = 0;
     let mut largest = LargestIndices::default();
@@ -115,7 +119,7 @@ pub(crate) fn check(message: &[u8], tables: &mut KeyTables, max_key_bytes: u64) 
     // In nearly every frame the longest keys are short enough for all user records, so nothing is added up.
     let longest = tables.longest_keys();
     if user_records.saturating_mul(longest) > max_key_bytes && key_bytes(message, tables) > max_key_bytes {
-        return Err(InvalidFrame::TooManyKeyBytes { limit: max_key_bytes });
+        return Err(InvalidAggregate::TooManyKeyBytes { limit: max_key_bytes });
     }
     Ok(user_records)
 }
@@ -157,7 +161,7 @@ impl LargestIndices {
 
 /// Looks again for the user record that makes a frame invalid, to name it.
 #[cold]
-fn first_out_of_range(message: &[u8], tables: &KeyTables) -> InvalidFrame {
+fn first_out_of_range(message: &[u8], tables: &KeyTables) -> InvalidAggregate {
     let mut records = IndexedRecords::new(message);
     let mut user_record = 0;
     while let Some(record) = records.next() {
@@ -167,7 +171,7 @@ fn first_out_of_range(message: &[u8], tables: &KeyTables) -> InvalidFrame {
         ];
         for (table, index, length) in indices {
             if let Some(index) = index.filter(|&index| index >= length as u64) {
-                return InvalidFrame::IndexOutOfRange { user_record, table, index, length };
+                return InvalidAggregate::IndexOutOfRange { user_record, table, index, length };
             }
         }
         user_record += 1;
@@ -176,7 +180,7 @@ fn first_out_of_range(message: &[u8], tables: &KeyTables) -> InvalidFrame {
 }
 
 #[inline]
-fn indexed_record(mut record: Span<'_>, user_record: u64) -> Result<IndexedRecord<'_>, InvalidFrame> {
+fn indexed_record(mut record: Span<'_>, user_record: u64) -> Result<IndexedRecord<'_>, InvalidAggregate> {
     let mut partition_key_index = None;
     let mut explicit_hash_key_index = None;
     let mut data = None;
@@ -192,9 +196,9 @@ fn indexed_record(mut record: Span<'_>, user_record: u64) -> Result<IndexedRecor
     }
     Ok(IndexedRecord {
         partition_key_index: partition_key_index
-            .ok_or(InvalidFrame::MissingPartitionKeyIndex { user_record })?,
+            .ok_or(InvalidAggregate::MissingPartitionKeyIndex { user_record })?,
         explicit_hash_key_index,
-        data: data.ok_or(InvalidFrame::MissingData { user_record })?,
+        data: data.ok_or(InvalidAggregate::MissingData { user_record })?,
     })
 }
 
@@ -242,7 +246,7 @@ mod tests {
         let message = [key(b"a"), key(b"long"), record(0), record(1), record(0)].concat();
         let mut tables = KeyTables::default();
         assert_eq!(check(&message, &mut tables, 6), Ok(3), "the longest key three times would be too much");
-        assert_eq!(check(&message, &mut tables, 5), Err(InvalidFrame::TooManyKeyBytes { limit: 5 }));
+        assert_eq!(check(&message, &mut tables, 5), Err(InvalidAggregate::TooManyKeyBytes { limit: 5 }));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The protobuf wire format, as far as frames need it: fields read from a slice, unknown ones skipped.
 
-use crate::InvalidFrame;
+use crate::InvalidAggregate;
 
 /// Groups nested deeper than this make a frame invalid. It is the depth at which the common decoders stop.
 const MAX_GROUP_DEPTH: usize = 100;
@@ -38,7 +38,7 @@ impl<'a> Span<'a> {
 
     /// Takes the next field off the front of a message that is not empty. Groups are skipped whole.
     #[inline]
-    pub(crate) fn take_field(&mut self) -> Result<Field<'a>, InvalidFrame> {
+    pub(crate) fn take_field(&mut self) -> Result<Field<'a>, InvalidAggregate> {
         let start = self.offset;
         let (number, wire_type) = self.take_tag()?;
         let value = match wire_type {
@@ -51,7 +51,7 @@ impl<'a> Span<'a> {
                 self.skip_group(number)?;
                 Value::Skipped
             }
-            4 => return Err(InvalidFrame::UnmatchedEndGroup { offset: start, field_number: number }),
+            4 => return Err(InvalidAggregate::UnmatchedEndGroup { offset: start, field_number: number }),
             fixed => {
                 self.skip_fixed(fixed, start)?;
                 Value::Skipped
@@ -61,18 +61,18 @@ impl<'a> Span<'a> {
     }
 
     #[inline]
-    fn take_tag(&mut self) -> Result<(u32, u8), InvalidFrame> {
+    fn take_tag(&mut self) -> Result<(u32, u8), InvalidAggregate> {
         let offset = self.offset;
         let tag = self.take_varint()?;
-        let tag = u32::try_from(tag).map_err(|_| InvalidFrame::TagOutOfRange { offset, tag })?;
+        let tag = u32::try_from(tag).map_err(|_| InvalidAggregate::TagOutOfRange { offset, tag })?;
         match tag >> 3 {
-            0 => Err(InvalidFrame::FieldNumberZero { offset }),
+            0 => Err(InvalidAggregate::FieldNumberZero { offset }),
             number => Ok((number, (tag & 7) as u8)),
         }
     }
 
     #[inline]
-    fn take_varint(&mut self) -> Result<u64, InvalidFrame> {
+    fn take_varint(&mut self) -> Result<u64, InvalidAggregate> {
         match self.bytes.first() {
             Some(&byte) if byte < 0x80 => {
                 self.advance(1);
@@ -83,7 +83,7 @@ impl<'a> Span<'a> {
     }
 
     /// Excess bits of the tenth byte are shifted out, as the C++, Java and Python decoders do.
-    fn take_long_varint(&mut self) -> Result<u64, InvalidFrame> {
+    fn take_long_varint(&mut self) -> Result<u64, InvalidAggregate> {
         let mut value = 0u64;
         for (position, &byte) in self.bytes.iter().take(MAX_VARINT_BYTES).enumerate() {
             value |= u64::from(byte & 0x7f) << (7 * position);
@@ -94,14 +94,14 @@ impl<'a> Span<'a> {
         }
         let offset = self.offset;
         Err(if self.bytes.len() < MAX_VARINT_BYTES {
-            InvalidFrame::TruncatedVarint { offset }
+            InvalidAggregate::TruncatedVarint { offset }
         } else {
-            InvalidFrame::OverlongVarint { offset }
+            InvalidAggregate::OverlongVarint { offset }
         })
     }
 
     #[inline]
-    fn take_bytes(&mut self, length: u64) -> Result<Span<'a>, InvalidFrame> {
+    fn take_bytes(&mut self, length: u64) -> Result<Span<'a>, InvalidAggregate> {
         let taken = usize::try_from(length).ok().and_then(|length| self.bytes.get(..length));
         match taken {
             Some(bytes) => {
@@ -109,17 +109,19 @@ impl<'a> Span<'a> {
                 self.advance(bytes.len());
                 Ok(span)
             }
-            None => {
-                Err(InvalidFrame::TruncatedValue { offset: self.offset, length, remaining: self.bytes.len() })
-            }
+            None => Err(InvalidAggregate::TruncatedValue {
+                offset: self.offset,
+                length,
+                remaining: self.bytes.len(),
+            }),
         }
     }
 
-    fn skip_fixed(&mut self, wire_type: u8, tag_offset: usize) -> Result<(), InvalidFrame> {
+    fn skip_fixed(&mut self, wire_type: u8, tag_offset: usize) -> Result<(), InvalidAggregate> {
         let length = match wire_type {
             1 => 8,
             5 => 4,
-            wire_type => return Err(InvalidFrame::UndefinedWireType { offset: tag_offset, wire_type }),
+            wire_type => return Err(InvalidAggregate::UndefinedWireType { offset: tag_offset, wire_type }),
         };
         self.take_bytes(length).map(drop)
     }
@@ -127,7 +129,7 @@ impl<'a> Span<'a> {
     /// Skips what follows the start of a group up to its end. The open groups are kept in an array, not on the
     /// call stack: a frame of nested group starts must not be able to overflow it.
     #[cold]
-    fn skip_group(&mut self, number: u32) -> Result<(), InvalidFrame> {
+    fn skip_group(&mut self, number: u32) -> Result<(), InvalidAggregate> {
         let mut open = [0u32; MAX_GROUP_DEPTH];
         open[0] = number;
         let mut depth = 1;
@@ -143,11 +145,11 @@ impl<'a> Span<'a> {
                 3 => {
                     *open
                         .get_mut(depth)
-                        .ok_or(InvalidFrame::GroupsTooDeep { offset, limit: MAX_GROUP_DEPTH })? = number;
+                        .ok_or(InvalidAggregate::GroupsTooDeep { offset, limit: MAX_GROUP_DEPTH })? = number;
                     depth += 1;
                 }
                 4 if open[depth - 1] == number => depth -= 1,
-                4 => return Err(InvalidFrame::UnmatchedEndGroup { offset, field_number: number }),
+                4 => return Err(InvalidAggregate::UnmatchedEndGroup { offset, field_number: number }),
                 fixed => self.skip_fixed(fixed, offset)?,
             }
         }

@@ -76,7 +76,7 @@ fn check(found: &[(String, u64)], expected: &[(u64, u64)], rule: &str) {
 ///
 /// If the store breaks the contract, with the rule that it breaks.
 pub async fn check_journal(store: &dyn JournalStore) {
-    use StateKind::{Hole, Retry};
+    use StateKind::{Discarded, Retry};
 
     check(&read(store, SHARD, Retry, (0, 99), 9).await, &[], "a journal without entries is empty");
 
@@ -131,7 +131,7 @@ pub async fn check_journal(store: &dyn JournalStore) {
         "earlier entries come without a range's own",
     );
 
-    check(&read(store, SHARD, Hole, (0, 99), 9).await, &[], "kinds do not see each other");
+    check(&read(store, SHARD, Discarded, (0, 99), 9).await, &[], "kinds do not see each other");
     let other_stream = format!("{STREAM}-2");
     for other in [
         JournalShard { application: "contract-2", ..SHARD },
@@ -145,7 +145,7 @@ pub async fn check_journal(store: &dyn JournalStore) {
         );
         store.delete(other, Retry, number(10)).await.expect("deleting what is not there is not an error");
     }
-    store.delete(SHARD, Hole, number(10)).await.expect("deleting what is not there is not an error");
+    store.delete(SHARD, Discarded, number(10)).await.expect("deleting what is not there is not an error");
     store.delete(SHARD, Retry, number(10)).await.expect("an entry can be deleted");
     check(
         &read(store, SHARD, Retry, (0, 99), 9).await,

@@ -1,12 +1,12 @@
 use std::{collections::VecDeque, sync::Arc};
 
-use kinesis_handler::InvalidFramePolicy;
+use kinesis_handler::InvalidAggregatePolicy;
 use kpl_deaggregation::{Content, Deaggregator, HashKeyRange};
 
 use crate::{
     BoxError, NextRead, Observer, ShardReader, SharedRecord, Source, StepKind, StreamRecord,
     step::DropReason,
-    undocumented::StrayMember,
+    undocumented::OutOfRangeUserRecord,
     world::{LaneId, World},
 };
 
@@ -66,8 +66,12 @@ impl<R: ShardReader> Intake<R> {
         let (mut records, mut trimmed, mut out_of_range) = (read.records, read.trimmed, Vec::new());
         if world.mapping.is_enhanced_fan_out() {
             // Whole aggregates, even with strays: none of them was looked at in time.
-            trimmed = self.deaggregate(trimmed, StrayMember::DropsMember).into_iter().flatten().collect();
-            [records, out_of_range] = self.deaggregate(records, world.undocumented.stray_member);
+            trimmed = self
+                .deaggregate(trimmed, OutOfRangeUserRecord::DropsUserRecord)
+                .into_iter()
+                .flatten()
+                .collect();
+            [records, out_of_range] = self.deaggregate(records, world.undocumented.out_of_range_user_record);
         }
         records.retain(of_this_lane);
         for (mut dropped, reason) in [(out_of_range, DropReason::OutOfRange), (trimmed, DropReason::Trimmed)]
@@ -110,8 +114,8 @@ impl<R: ShardReader> Intake<R> {
 
     /// Rule 9: a consumer with enhanced fan-out gets user records. They share the number of their aggregate. Also returns
     /// what does not belong to the shard.
-    fn deaggregate(&self, records: Vec<SharedRecord>, rule: StrayMember) -> [Vec<SharedRecord>; 2] {
-        let mut deaggregator = Deaggregator::new(InvalidFramePolicy::Raw);
+    fn deaggregate(&self, records: Vec<SharedRecord>, rule: OutOfRangeUserRecord) -> [Vec<SharedRecord>; 2] {
+        let mut deaggregator = Deaggregator::new(InvalidAggregatePolicy::Raw);
         let mut members = Vec::new();
         let mut out_of_range = Vec::new();
         for record in records {
@@ -125,7 +129,7 @@ impl<R: ShardReader> Intake<R> {
             let user_records: Vec<_> = user_records.collect();
             let is_stray =
                 |user_record: &kpl_deaggregation::UserRecord<'_>| !user_record.belongs_to(&self.range);
-            if rule == StrayMember::DropsAggregate && user_records.iter().any(is_stray) {
+            if rule == OutOfRangeUserRecord::DropsAggregate && user_records.iter().any(is_stray) {
                 out_of_range.push(record);
                 continue;
             }

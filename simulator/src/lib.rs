@@ -73,5 +73,5 @@ pub use simulation::Simulation;
 pub use source::{NextRead, Read, ReadFrom, ShardInfo, ShardReader, Source};
 pub use step::{Delivery, Discarded, DropReason, Invoked, Observer, Outcome, Step, StepKind, TooLarge};
 pub use stream::{Shard, Stream, StreamReader};
-pub use undocumented::{FailingLane, StateWithFailures, StrayMember, Undocumented, UnknownResponse};
+pub use undocumented::{FailingLane, OutOfRangeUserRecord, StateWithFailures, Undocumented, UnknownResponse};
 pub use world::NoProgress;

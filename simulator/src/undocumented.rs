@@ -29,7 +29,7 @@ pub struct Undocumented {
     /// either way.
     pub failing_lane: FailingLane,
     /// Rule 9: what a member outside of the shard's range does to its aggregate.
-    pub stray_member: StrayMember,
+    pub out_of_range_user_record: OutOfRangeUserRecord,
     /// Rule 14: what a response is that has no member `batchItemFailures` but others, or that is no object.
     pub unknown_response: UnknownResponse,
     /// Rule 14: what a response is that is no JSON.
@@ -60,12 +60,12 @@ pub enum FailingLane {
 /// The effect of a user record outside the shard's range on its aggregated record (rule 9, `fan-out-deaggregation`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum StrayMember {
+pub enum OutOfRangeUserRecord {
     /// The whole aggregated record disappears, as observed.
     #[default]
     DropsAggregate,
     /// Only that user record disappears, as documented.
-    DropsMember,
+    DropsUserRecord,
 }
 
 /// The meaning of a response that AWS does not define (rule 14, `response-meaning`).
@@ -101,7 +101,7 @@ impl Default for Undocumented {
             latest_activation_delay_ms: 75_000,
             poll_interval_ms: 1_000,
             failing_lane: FailingLane::default(),
-            stray_member: StrayMember::default(),
+            out_of_range_user_record: OutOfRangeUserRecord::default(),
             unknown_response: UnknownResponse::Success,
             invalid_json: UnknownResponse::Failure,
             consolidate_discarded: false,

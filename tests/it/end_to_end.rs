@@ -53,7 +53,7 @@ fn every_event_has_its_response() {
     check_event("aggregated.json", &success(), &eight);
     check_event("mixed.json", &success(), &eight[..6]);
     check_event("corrupt-digest.json", &failure(1), &eight[..1]);
-    check_event("invalid-frame.json", &failure(1), &eight[..2]);
+    check_event("invalid-aggregate.json", &failure(1), &eight[..2]);
     check_event("partial-failure.json", &failure(1), &["A-1001", "A-1002", "A-1004"]);
     check_event("enhanced-fan-out.json", &success(), &eight[..4]);
     check_event(
@@ -93,10 +93,10 @@ fn each_invocation_has_its_metrics_in_one_line() {
             .map(|metric| metric["Unit"].clone())
             .collect();
         assert!(units.iter().all(Value::is_string), "{described}");
-        let values = ["KinesisRecords", "UserRecords", "Failed"].map(|name| line[name].clone());
+        let values = ["KinesisRecords", "UserRecords", "FailedBatches"].map(|name| line[name].clone());
         assert_eq!(values, <[Value; 3]>::from(expected));
-        assert!(line["BehindLatestMs"][0].as_f64().is_some_and(|behind| behind > 0.0), "{line}");
-        assert!(line.get("Quarantined").is_none(), "what has not moved is left out");
+        assert!(line["MillisBehindLatest"][0].as_f64().is_some_and(|behind| behind > 0.0), "{line}");
+        assert!(line.get("QuarantinedRecords").is_none(), "what has not moved is left out");
     }
 }
 
@@ -154,9 +154,9 @@ fn a_failure_is_logged_with_its_position_and_without_its_payload() {
 
 #[test]
 #[ignore = "needs cargo-lambda: make test"]
-fn invalid_frames_become_what_the_variable_says() {
-    let function = Function::start(&order_function(), &[("KINESIS_HANDLER_INVALID_FRAME", "skip")]);
-    assert_eq!(response(&function.invoke(&events::path("invalid-frame.json"))), success());
+fn invalid_aggregates_become_what_the_variable_says() {
+    let function = Function::start(&order_function(), &[("KINESIS_HANDLER_INVALID_AGGREGATE", "skip")]);
+    assert_eq!(response(&function.invoke(&events::path("invalid-aggregate.json"))), success());
     let warnings = lines(&function.log(), "invalid aggregated record skipped");
     assert_eq!(warnings.len(), 1);
     assert_eq!(warnings[0]["sequence_number"], json!(events::sequence_number(1)));

@@ -5,9 +5,7 @@
 use std::{borrow::Cow, env, fs, path::PathBuf};
 
 use kinesis_handler::{Event, KinesisRecord, SequenceNumber, event::TumblingWindow};
-use kpl_deaggregation::{
-    Aggregator, AggregatorOptions, Grouping, HashKeyRange, KinesisRecordInput, UserRecordInput,
-};
+use kpl_deaggregation::{Aggregator, AggregatorOptions, Grouping, HashKeyRange, PutEntry, UserRecordInput};
 use serde_json::value::RawValue;
 
 const STREAM_ARN: &str = "arn:aws:kinesis:us-east-1:123456789012:stream/orders";
@@ -56,7 +54,7 @@ fn order(number: u32) -> String {
 type UserRecord<'a> = (&'a str, Option<&'a str>, String);
 
 /// The user records in one frame, routed as the KPL does it: by the hash key of the first one.
-fn frame(user_records: &[UserRecord<'_>]) -> KinesisRecordInput {
+fn frame(user_records: &[UserRecord<'_>]) -> PutEntry {
     let grouping = Grouping::ShardRanges(vec![HashKeyRange::FULL]);
     let mut aggregator =
         Aggregator::new(AggregatorOptions { grouping, ..Default::default() }).expect("the default limit");
@@ -128,7 +126,7 @@ fn corrupt_digest() -> Vec<u8> {
     .to_json()
 }
 
-fn invalid_frame() -> Vec<u8> {
+fn invalid_aggregate() -> Vec<u8> {
     // Magic number, a key table without entries and one record with key index 0 and data "x", MD5 of that message.
     let frame = [
         &[0xf3, 0x89, 0x9a, 0xc2, 0x1a, 0x05, 0x08, 0x00, 0x1a, 0x01, b'x'][..],
@@ -229,7 +227,7 @@ fn events_are_what_their_recipes_make() {
     check("aggregated.json", &aggregated());
     check("mixed.json", &mixed());
     check("corrupt-digest.json", &corrupt_digest());
-    check("invalid-frame.json", &invalid_frame());
+    check("invalid-aggregate.json", &invalid_aggregate());
     check("partial-failure.json", &partial_failure());
     check("enhanced-fan-out.json", &enhanced_fan_out());
     check("tumbling-window.json", &tumbling_window());

@@ -18,7 +18,7 @@ use kinesis_handler::{
     },
     permanent, retryable,
 };
-use kpl_deaggregation::{UserRecord, reframe};
+use kpl_deaggregation::{UserRecord, encode};
 use proptest::{
     prelude::*,
     strategy::ValueTree,
@@ -126,7 +126,7 @@ fn all(kind: StateKind) -> StateRange {
     StateRange { kind, from: number(0), earlier: 0, through: "9".repeat(57).parse().expect("digits") }
 }
 
-/// Done sets with holes, and attempts, as no invocation has left them.
+/// Done sets with discarded, and attempts, as no invocation has left them.
 fn progress() -> impl Strategy<Value = Progress> {
     let ranges = prop::collection::vec((0..50u64, 0..9u64), 0..5);
     let attempts = prop::collection::btree_map(60..70u64, 1..5u32, 0..3);
@@ -185,9 +185,9 @@ async fn the_table_agrees_with_the_journal_in_memory() {
     let calls = (call, any::<bool>(), sequence_number());
     let mut outcomes = HashMap::new();
     for _ in 0..600 {
-        let (call, is_hole, sequence_number) =
+        let (call, is_discarded, sequence_number) =
             calls.new_tree(&mut runner).expect("nothing is rejected").current();
-        let kind = if is_hole { StateKind::Hole } else { StateKind::Retry };
+        let kind = if is_discarded { StateKind::Discarded } else { StateKind::Retry };
         match call {
             Call::Read(from, through, earlier) => {
                 let range = StateRange { kind, from, through, earlier };
@@ -212,7 +212,7 @@ async fn the_table_agrees_with_the_journal_in_memory() {
         }
     }
     assert!(outcomes.len() == 4 && outcomes.values().all(|&times| times > 10), "{outcomes:?}");
-    for kind in [StateKind::Retry, StateKind::Hole] {
+    for kind in [StateKind::Retry, StateKind::Discarded] {
         let states = world.store.read(SHARD, all(kind)).await.expect("moto answers").states;
         assert!(states.len() > 5);
         assert_eq!(states, memory.read_now(SHARD, all(kind)));
@@ -447,7 +447,7 @@ async fn a_write_whose_answer_is_lost_counts_once() {
     // After the query: the put is done, its answer lost, and tried again.
     world.proxy.set_faults([Fault::None, Fault::LoseAnswer]);
     let response = world.handle(&[record(9, b"fail")]).await;
-    assert_eq!((response.batch_item_failure(), response.counts().journal_write_failed), (Some(number(9)), 0));
+    assert_eq!((response.batch_item_failure(), response.counts().journal_write_errors), (Some(number(9)), 0));
     assert_eq!(world.proxy.take_requests(), ["Query", "PutItem", "PutItem", "Query"]);
     let states = world.store.read(SHARD, all(StateKind::Retry)).await.expect("moto answers").states;
     assert_eq!((states[0].version, states[0].progress.failures(&UserRecordId::Sub(0))), (1, 1));
@@ -468,7 +468,7 @@ async fn check_quarantined_once(world: &World, sequence_number: u64, requests: &
     let response = world.handle(&[record(sequence_number, b"bad")]).await;
     let counts = response.counts();
     assert_eq!(
-        (response.batch_item_failure(), counts.quarantined, counts.journal_write_failed),
+        (response.batch_item_failure(), counts.quarantined, counts.journal_write_errors),
         (None, 1, 0)
     );
     assert_eq!(world.proxy.take_requests(), requests);
@@ -484,7 +484,7 @@ fn large(parts: usize) -> KinesisRecord<'static> {
     data.resize((parts - 1) * 350 * 1024, b'x');
     let key = "k".repeat(130 * 1024);
     let member = UserRecord::new(key.as_bytes(), &data);
-    record(9, &reframe([member]).expect("a member"))
+    record(9, &encode([member]).expect("a member"))
 }
 
 #[tokio::test]
@@ -560,7 +560,7 @@ async fn an_unreadable_item_hides_no_other_and_can_be_deleted() {
     // The function: the batch has its journal, and the item is counted.
     let response = world.handle(&[record(9, b"a"), record(10, b"fail")]).await;
     let counts = response.counts();
-    assert_eq!((counts.journal_read_failed, counts.journal_unreadable), (0, 2));
+    assert_eq!((counts.journal_read_errors, counts.unreadable_journal_items), (0, 2));
     let entries = world.store.states(SHARD, StateKind::Retry).await.expect("moto answers");
     let attempts: Vec<_> =
         entries.states.iter().map(|state| state.progress.failures(&UserRecordId::Sub(0))).collect();

@@ -252,7 +252,7 @@ fn the_deployed_template_does_what_it_promises() {
     assert_eq!(rows[0]["checkpoint"].as_s().expect("text"), &first);
     assert_eq!(rows[0]["checkpointSubSequenceNumber"].as_n().expect("a number"), "2");
     // Metrics are in the log, where CloudWatch takes them from.
-    assert!(live.log().contains(r#""Quarantined":1"#), "{}", live.log());
+    assert!(live.log().contains(r#""QuarantinedRecords":1"#), "{}", live.log());
 
     // When the outage is over, it comes back.
     let redrive = output("QuarantineCommand");

@@ -82,12 +82,16 @@ async fn a_function_writes_its_row_once_for_each_batch() {
     let line = batch(&function);
     let count = |name| line[name].as_u64();
     assert_eq!(
-        [count("mirror_ahead"), count("mirror_suspended"), count("checkpoint_write_failed")],
+        [
+            count("checkpoint_already_ahead"),
+            count("checkpoint_lease_owned"),
+            count("checkpoint_write_errors")
+        ],
         [Some(0); 3]
     );
 
     response(&function.invoke(&events::path("plain.json")));
-    assert_eq!(batch(&function)["mirror_ahead"], 1);
+    assert_eq!(batch(&function)["checkpoint_already_ahead"], 1);
     assert_eq!(row(&client).await, expected(2, 2));
 }
 
@@ -104,7 +108,7 @@ async fn a_write_that_fails_is_in_the_log_and_fails_no_batch_but_a_strict_one() 
         let function = start(&order_function(), proxy.port, &variables);
         // There is no table.
         assert_eq!(response(&function.invoke(&events::path("aggregated.json"))), *expected);
-        assert_eq!(batch(&function)["checkpoint_write_failed"], 1);
+        assert_eq!(batch(&function)["checkpoint_write_errors"], 1);
         let log = function.log();
         assert!(
             log.contains("\"checkpoint not written\"") && log.contains("ResourceNotFoundException"),
@@ -146,7 +150,7 @@ async fn a_server_that_does_not_answer_never_costs_the_invocation() {
     let started = std::time::Instant::now();
     assert_eq!(response(&function.invoke_with(&event(&["fine", "wait"]))), stopped);
     assert!(started.elapsed() < timeout, "{:?}", started.elapsed());
-    assert_eq!(batch(&function)["checkpoint_write_failed"], 1);
+    assert_eq!(batch(&function)["checkpoint_write_errors"], 1);
 }
 
 #[tokio::test]

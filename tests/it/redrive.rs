@@ -134,7 +134,7 @@ fn objects_are_deleted_when_their_records_are_processed() {
 
 #[test]
 #[ignore = "needs kinesis-local and moto: make test"]
-fn a_hole_in_the_journal_resumes_inside_its_aggregate() {
+fn a_discarded_record_in_the_journal_resumes_inside_its_aggregate() {
     let operator = Operator::start(1);
     operator.create_journal();
     discard(&operator, &WITH_JOURNAL);
@@ -143,11 +143,11 @@ fn a_hole_in_the_journal_resumes_inside_its_aggregate() {
     let list = format!("journal list --table {JOURNAL} --format json");
     let states = operator.kit(&list, &[]).lines();
     assert_eq!(states.len(), 1, "{states:?}");
-    assert_eq!((&states[0]["kind"], &states[0]["done"]), (&json!("hole"), &json!([[0, 0]])));
+    assert_eq!((&states[0]["kind"], &states[0]["done"]), (&json!("discarded"), &json!([[0, 0]])));
     assert_eq!(states[0]["lastError"], "asked to");
 
     let before = operator.processed().len();
-    let redrive = format!("redrive --holes {JOURNAL} --application {APPLICATION}");
+    let redrive = format!("redrive --discarded {JOURNAL} --application {APPLICATION}");
     let function = misbehaving_function();
     let mut switches = WITH_JOURNAL.to_vec();
     switches.push(("MENDED", "1"));

@@ -119,7 +119,7 @@ fn every_parameter_reaches_its_property() {
             json!("7"),
         ),
         ("DeadlineMarginMs", "7", &[], "OrderFunction", function("DEADLINE_MARGIN_MS"), json!("7")),
-        ("InvalidFrame", "raw", &[], "OrderFunction", function("INVALID_FRAME"), json!("raw")),
+        ("InvalidAggregate", "raw", &[], "OrderFunction", function("INVALID_AGGREGATE"), json!("raw")),
         ("MaxKeyBytes", "7", &[], "OrderFunction", function("MAX_KEY_BYTES"), json!("7")),
         (
             "PermissionsBoundaryArn",

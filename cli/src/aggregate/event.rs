@@ -1,7 +1,7 @@
 use std::io::{self, Write};
 
 use kinesis_handler::{KinesisRecord, SequenceNumber, SequenceNumberError};
-use kpl_deaggregation::KinesisRecordInput;
+use kpl_deaggregation::PutEntry;
 
 use crate::{
     args::EventArgs,
@@ -33,7 +33,7 @@ impl<'a> EventWriter<'a> {
         EventWriter { args, stream_arn, role_arn, sequence_number: None, bytes: 0 }
     }
 
-    pub(super) fn write(&mut self, input: &KinesisRecordInput, output: &mut impl Write) -> Result<(), Error> {
+    pub(super) fn write(&mut self, input: &PutEntry, output: &mut impl Write) -> Result<(), Error> {
         let EventArgs { first_sequence_number: first, arrival, shard_id } = self.args;
         let number = match &self.sequence_number {
             None => *first,

@@ -5,7 +5,7 @@ mod put_records;
 
 use std::io::{self, Seek};
 
-use kpl_deaggregation::{Aggregator, AggregatorOptions, Grouping, HashKeyRange, KinesisRecordInput};
+use kpl_deaggregation::{Aggregator, AggregatorOptions, Grouping, HashKeyRange, PutEntry};
 use tempfile::SpooledTempFile;
 
 use self::{event::EventWriter, put_records::RequestWriter};
@@ -132,7 +132,7 @@ impl<'a> Packing<'a> {
         self.aggregator.finish().into_iter().try_for_each(|record| self.write(record))
     }
 
-    fn write(&mut self, record: KinesisRecordInput) -> Result<(), Error> {
+    fn write(&mut self, record: PutEntry) -> Result<(), Error> {
         let Packed { spool, user_records, kinesis_records } = &mut self.packed;
         *user_records += record.user_records as u64;
         *kinesis_records += 1;
@@ -153,7 +153,7 @@ impl<'a> Packing<'a> {
     }
 }
 
-fn pack(line: &[u8], aggregator: &mut Aggregator) -> Result<Option<KinesisRecordInput>, LineError> {
+fn pack(line: &[u8], aggregator: &mut Aggregator) -> Result<Option<PutEntry>, LineError> {
     let line = UserRecordLine::parse(line)?;
     let data = line.data()?;
     Ok(aggregator.add(line.user_record(&data))?)

@@ -1,7 +1,7 @@
 use std::io::{self, Write};
 
 use base64::prelude::*;
-use kpl_deaggregation::KinesisRecordInput;
+use kpl_deaggregation::PutEntry;
 use serde::{Serialize, Serializer};
 
 use crate::{
@@ -28,8 +28,8 @@ struct Entry<'a> {
     explicit_hash_key: Option<&'a str>,
 }
 
-impl<'a> From<&'a KinesisRecordInput> for Entry<'a> {
-    fn from(input: &'a KinesisRecordInput) -> Self {
+impl<'a> From<&'a PutEntry> for Entry<'a> {
+    fn from(input: &'a PutEntry) -> Self {
         Entry {
             data: &input.data,
             partition_key: &input.partition_key,
@@ -43,7 +43,7 @@ impl<'a> From<&'a KinesisRecordInput> for Entry<'a> {
 pub(super) struct RequestWriter<'a> {
     stream_arn: Option<&'a StreamArn>,
     /// The records of the next request, and their size in bytes.
-    inputs: Vec<KinesisRecordInput>,
+    inputs: Vec<PutEntry>,
     bytes: usize,
 }
 
@@ -52,7 +52,7 @@ impl<'a> RequestWriter<'a> {
         RequestWriter { stream_arn, inputs: Vec::new(), bytes: 0 }
     }
 
-    pub(super) fn write(&mut self, input: KinesisRecordInput, output: &mut impl Write) -> io::Result<()> {
+    pub(super) fn write(&mut self, input: PutEntry, output: &mut impl Write) -> io::Result<()> {
         let bytes = input.data.len() + input.partition_key.len();
         if self.inputs.len() == MAX_PUT_RECORDS || self.bytes + bytes > MAX_PUT_BYTES {
             self.finish(output)?;
@@ -86,7 +86,7 @@ mod tests {
 
     #[track_caller]
     fn check(data_lengths: impl IntoIterator<Item = usize>, expected_records: &[usize]) {
-        let input = |length| KinesisRecordInput {
+        let input = |length| PutEntry {
             partition_key: "k".to_owned(),
             explicit_hash_key: None,
             data: vec![0; length],

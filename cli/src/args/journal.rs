@@ -6,8 +6,8 @@ use super::{Format, TableArgs};
 /// discarded.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
-A Kinesis record with an entry is retried by the mapping (kind retry), or was discarded by it (kind hole, or stranded): \
-`kinesis-kit redrive --holes` redelivers discarded records. To have processed user records processed again, clear their \
+A Kinesis record with an entry is retried by the mapping (kind retry), or was discarded by it (kind discarded, or stranded): \
+`kinesis-kit redrive --discarded` redelivers discarded records. To have processed user records processed again, clear their \
 entries first: otherwise the handler skips them.
 
 The function sees a discarded record when a later batch of its shard arrives. After the last record of a shard none \
@@ -31,7 +31,7 @@ Exit codes:
 
 Examples:
   kinesis-kit journal list --table orders-journal
-  kinesis-kit journal list --table orders-journal --kind hole --format json
+  kinesis-kit journal list --table orders-journal --kind discarded --format json
   kinesis-kit journal clear --table orders-journal --application orders --stream orders --yes")]
 pub(crate) struct JournalArgs {
     #[command(subcommand)]
@@ -51,7 +51,7 @@ pub(crate) enum Kind {
     /// The mapping no longer retries the Kinesis record, and the function has not noticed
     Stranded,
     /// The mapping has discarded the Kinesis record
-    Hole,
+    Discarded,
     /// Entries of all kinds
     All,
 }

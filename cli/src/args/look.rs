@@ -8,7 +8,7 @@ pub(crate) struct LookArgs {
     /// Read only this shard; may be given several times
     #[arg(long = "shard", value_name = "ID", requires = "stream", help_heading = "Options for a stream")]
     pub(crate) shards: Vec<String>,
-    /// Start: trim-horizon, tip, a time, or a sequence number of the one --shard
+    /// Start: trim-horizon, latest, a time, or a sequence number of the one --shard
     #[arg(long, value_name = "WHERE", requires = "stream", help_heading = "Options for a stream")]
     pub(crate) from: Option<StreamPoint>,
     /// Stop after this many user records

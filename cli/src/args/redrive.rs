@@ -13,7 +13,7 @@ use crate::object_prefix::ObjectPrefix;
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = AFTER_HELP,
-    group = ArgGroup::new("source").required(true).args(["queue", "s3", "file", "holes"]),
+    group = ArgGroup::new("source").required(true).args(["queue", "s3", "file", "discarded"]),
 )]
 pub(crate) struct RedriveArgs {
     /// An SQS queue, by its name or URL: the on-failure destination, or subscribed to an SNS topic that is one
@@ -33,13 +33,13 @@ pub(crate) struct RedriveArgs {
     /// `-` is standard input
     #[arg(long, value_name = "FILE", help_heading = "Where failure records are")]
     pub(crate) file: Option<PathBuf>,
-    /// Discarded records in the retry journal, by the name of its DynamoDB table: holes, and stranded retry entries
+    /// Discarded records in the retry journal, by the name of its DynamoDB table: entries of kind discarded, and stranded retry entries
     #[arg(long, value_name = "TABLE", help_heading = "Where failure records are")]
-    pub(crate) holes: Option<String>,
-    /// With --holes: the mapping's MaximumRecordAgeInSeconds, by default that of --function's mappings. Retry entries of
+    pub(crate) discarded: Option<String>,
+    /// With --discarded: the mapping's MaximumRecordAgeInSeconds, by default that of --function's mappings. Retry entries of
     /// records that are three hours older are redriven, too, as are those of closed shards that were not written for three
     /// hours
-    #[arg(long, value_name = "SECONDS", requires = "holes", value_parser = max_age(), help_heading = "Where failure records are")]
+    #[arg(long, value_name = "SECONDS", requires = "discarded", value_parser = max_age(), help_heading = "Where failure records are")]
     pub(crate) max_age: Option<u64>,
     /// With --queue: the time for which received messages are hidden from other readers. It is extended while the run goes
     /// on; after a killed run, messages are hidden for the rest of it
@@ -102,7 +102,7 @@ Each failure record is read from the stream, from its first to its last sequence
 event: then that is delivered. Events have at most --batch-size records and 6 MB. Failure records of a shard are \
 redelivered in order and share events; up to 16 shards are redelivered at once. Events have the shape of a standard \
 (not enhanced fan-out) mapping, because records read from the stream are still aggregated. Their member \
-kinesisKit.mode is redrive: the kit's handler resumes inside an aggregate where its journal says so, and does not \
+kinesisKit.mode is resume: the kit's handler resumes inside an aggregate where its journal says so, and does not \
 update the checkpoint mirror.
 
 After a partial failure, the remaining records are retried. A batch that makes no progress is tried --attempts times, \
@@ -157,6 +157,6 @@ Exit codes:
 Examples:
   kinesis-kit redrive --queue orders-failures --function orders
   kinesis-kit redrive --s3 s3://orders-failures/aws/lambda/ --function orders --dry-run
-  kinesis-kit redrive --holes orders-journal --application orders --function orders
+  kinesis-kit redrive --discarded orders-journal --application orders --function orders
   kinesis-kit redrive --file failures.jsonl -- target/debug/function
   kinesis-kit redrive --queue orders-failures --events events/ --keep";

@@ -17,7 +17,7 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_name = "WHERE")]
     pub(crate) from: StreamPoint,
     /// End of the range
-    #[arg(long, value_name = "WHERE", default_value = "tip")]
+    #[arg(long, value_name = "WHERE", default_value = "latest")]
     pub(crate) to: StreamPoint,
     /// The checkpoint mirror's DynamoDB table, for `checkpoint`
     #[arg(long, value_name = "TABLE")]
@@ -53,7 +53,7 @@ pub(crate) struct ReplayArgs {
 const AFTER_HELP: &str = "\
 WHERE is one of
   trim-horizon         the oldest record (only --from)
-  tip                  the newest record, at the moment when a shard has been read up to it (only --to)
+  latest               the newest record, at the moment when a shard has been read up to it (only --to)
   checkpoint           the checkpoint mirror's position when the replay begins: --from checkpoint starts after it, \
 --to checkpoint ends at it (inclusive). A shard without a row counts as processed if its descendants have rows, and \
 otherwise as unprocessed. A table without any row of the stream is refused, and a shard about which no row says \
@@ -65,7 +65,7 @@ records: --from it includes the time, --to it does not
 If the range starts or ends inside an aggregated record, only the user records in the range are delivered, as an \
 aggregated record of their own, in which sub-sequence numbers start at 0.
 
-The events' member kinesisKit.mode is replay: the kit's handler processes records again that it has processed, does not \
+The events' member kinesisKit.mode is reprocess: the kit's handler processes records again that it has processed, does not \
 update its journal and the checkpoint mirror, and reports failures instead of quarantining records. The replay of a \
 shard ends at the first record that fails for good, which is named with the reason; its children are not started. A \
 shard is `lost` if the stream has dropped the first record of its range: the rest is delivered. If that record had been \

@@ -83,15 +83,16 @@ checkpoint).
     Behaviour that AWS does not document: firstRetryDelayMs (222), retryDelayFactor (2), maxRetryDelayMs (60000), \
 retryDelayJitter (0.05), minProgressDelayMs (30), maxProgressDelayMs (42), latestActivationDelayMs \
 (75000), pollIntervalMs (1000), idleWindowDelayMs (120000), restartDelayMs (1000); failingLane: \
-independent (default), stall; strayMember: dropsAggregate (default), dropsMember; unknownResponse: \
+independent (default), stall; outOfRangeUserRecord: dropsAggregate (default), dropsUserRecord; unknownResponse: \
 success (default), failure; invalidJson: success, failure (default); stateWithFailures: kept (default), \
 discarded; consolidateDiscarded (false).
 
 The table has a line for each invocation, in the order in which they began, and one for records that are \
 discarded or too large for any event. A scenario that makes no progress in 600,000 tries is an error. BATCH is the origin \
-of a batch: new; again (a retry with the same request ID); rest (the records after those that were processed); half (of a \
-batch that failed); twice (although it was answered); reread (after a restart); close (the end of a tumbling window). TRY counts the invocations with that request ID; of many in a \
-row with the same outcome only the first ten are shown, and then the 20th, 50th, 100th, 200th and so on. \
+of a batch: new; retry (with the same request ID); remainder (the records after those that were processed); bisected (a \
+half of a batch that failed); duplicate (delivered again although it was answered); reread (after a restart of the \
+poller); window-close (the end of a tumbling window). TRY counts the invocations with that request ID; of many in a row \
+with the same outcome only the first ten are shown, and then the 20th, 50th, 100th, 200th and so on. \
 RECORDS shows IDs as ranges in the order of the scenario. SHARD, if there are several shards or lanes, is the \
 end of the shard's ID and, after a slash, the lane.
 

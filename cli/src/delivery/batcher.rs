@@ -5,7 +5,7 @@ use kinesis_handler::{Event, KinesisRecord, SequenceNumber, event::RecordData};
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 pub(crate) const MAX_EVENT_BYTES: usize = 6_291_456;
 
-/// Length of an event without its records, in bytes: `{"Records":[…],"kinesisKit":{"mode":"redrive"}}`.
+/// Length of an event without its records, in bytes: `{"Records":[…],"kinesisKit":{"mode":"resume"}}`.
 const ENVELOPE_BYTES: usize = 64;
 
 /// Records of one shard that go into one event, and what their sender knows of each.

@@ -14,7 +14,7 @@ pub(crate) struct Summary {
     pub(super) shortened_keys: u64,
     aggregated: u64,
     /// Plain records with the magic number of aggregated ones: most likely damaged on their way.
-    bad_digests: u64,
+    checksum_mismatches: u64,
 }
 
 impl Summary {
@@ -22,7 +22,7 @@ impl Summary {
     pub(super) fn count(&mut self, content: Content) {
         match content {
             Content::Aggregated => self.aggregated += 1,
-            Content::BadDigest => self.bad_digests += 1,
+            Content::ChecksumMismatch => self.checksum_mismatches += 1,
             Content::Plain | Content::InvalidRaw(_) | Content::InvalidSkipped(_) => {}
         }
     }
@@ -37,7 +37,7 @@ impl fmt::Display for Summary {
             count(self.user_records, "user record"),
             self.aggregated,
             self.invalid,
-            self.bad_digests
+            self.checksum_mismatches
         )
     }
 }

@@ -124,7 +124,7 @@ async fn find_unreadable(
     let is_it =
         |item: &UnreadableItem| item.key.partition_key == partition_key && item.key.sort_key == sort_key;
     if let Some(shard) = JournalShard::parse(partition_key) {
-        for kind in [StateKind::Retry, StateKind::Hole] {
+        for kind in [StateKind::Retry, StateKind::Discarded] {
             if let Some(item) = table.states(shard, kind).await?.unreadable.into_iter().find(is_it) {
                 return Ok(Some(item));
             }
@@ -160,8 +160,8 @@ async fn for_each(
 ) -> Result<u64, Error> {
     let kinds: &[StateKind] = match kind {
         Kind::Retry | Kind::Stranded => &[StateKind::Retry],
-        Kind::Hole => &[StateKind::Hole],
-        Kind::All => &[StateKind::Retry, StateKind::Hole],
+        Kind::Discarded => &[StateKind::Discarded],
+        Kind::All => &[StateKind::Retry, StateKind::Discarded],
     };
     let max_age = retries.max_age.map(Duration::from_secs);
     let stranded_entries = StrandedEntries::new(Retries::new(max_age, retries.mapping_of.as_deref()));
@@ -171,12 +171,12 @@ async fn for_each(
             for state in entries.states {
                 let stranded = match of_kind {
                     StateKind::Retry => stranded_entries.reason(shard, &state).await,
-                    StateKind::Hole => None,
+                    StateKind::Discarded => None,
                 };
                 let is_wanted = match kind {
                     Kind::Retry => stranded.is_none(),
                     Kind::Stranded => stranded.is_some(),
-                    Kind::Hole | Kind::All => true,
+                    Kind::Discarded | Kind::All => true,
                 };
                 if is_wanted {
                     each(Entry::State(shard, Box::new(state), stranded)).await?;

@@ -88,7 +88,7 @@ impl<W: Write> Rows<W> {
         let kind = match (state.kind, stranded) {
             (StateKind::Retry, None) => "retry",
             (StateKind::Retry, Some(_)) => "stranded",
-            (StateKind::Hole, _) => "hole",
+            (StateKind::Discarded, _) => "discarded",
         };
         let Progress { done, attempts, last_error, .. } = &state.progress;
         if self.format == Format::Json {

@@ -94,14 +94,14 @@ async fn time_is_up(seconds: Option<u64>) {
 }
 
 fn position(look: &Look<'_>) -> Result<Position, Error> {
-    let default = if look.follows { StreamPoint::Tip } else { StreamPoint::TrimHorizon };
+    let default = if look.follows { StreamPoint::Latest } else { StreamPoint::TrimHorizon };
     let from = look.args.from.unwrap_or(default);
     if from.is_of_one_shard() && look.args.shards.len() != 1 {
         return Err(Error::Usage("a sequence number is of one shard: name it with --shard".to_owned()));
     }
     Ok(match from {
         StreamPoint::TrimHorizon => Position::TrimHorizon,
-        StreamPoint::Tip => Position::Latest,
+        StreamPoint::Latest => Position::Latest,
         StreamPoint::Time(time) => Position::AtTimestamp(time.epoch_milliseconds()),
         StreamPoint::At { sequence_number, sub_sequence_number: None } => Position::At(sequence_number),
         StreamPoint::At { .. } => {
@@ -130,7 +130,7 @@ impl Looking<'_> {
         let walk = Walk {
             api: &self.api,
             shard_ids: &self.look.args.shards,
-            // Of a closed parent there is nothing behind the tip.
+            // Of a closed parent there is nothing after the latest record.
             waits_for_parents: self.begin != Position::Latest,
             follows: self.look.follows && self.look.args.shards.is_empty(),
             concurrency: CONCURRENCY,

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use kpl_deaggregation::{Aggregator, AggregatorOptions, Grouping, KinesisRecordInput};
+use kpl_deaggregation::{Aggregator, AggregatorOptions, Grouping, PutEntry};
 use tokio::time::{sleep, timeout};
 
 use crate::{
@@ -223,7 +223,7 @@ impl<'a> Producer<'a> {
     }
 
     /// The Kinesis record that is complete with, or without, this user record.
-    fn close(&mut self, line: &[u8]) -> Result<Option<KinesisRecordInput>, LineError> {
+    fn close(&mut self, line: &[u8]) -> Result<Option<PutEntry>, LineError> {
         let line = UserRecordLine::parse(line)?;
         let data = line.data()?;
         let user_record = line.user_record(&data);
@@ -240,7 +240,7 @@ impl<'a> Producer<'a> {
         Ok(alone.finish().pop())
     }
 
-    async fn push(&mut self, record: KinesisRecordInput) -> Result<(), Error> {
+    async fn push(&mut self, record: PutEntry) -> Result<(), Error> {
         let was_resharded = if self.request.has_room_for(&record) { false } else { self.send().await? };
         self.request.push(record);
         if was_resharded {

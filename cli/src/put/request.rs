@@ -7,7 +7,7 @@ use aws_sdk_kinesis::{
     primitives::Blob,
     types::{PutRecordsRequestEntry, PutRecordsResultEntry},
 };
-use kpl_deaggregation::KinesisRecordInput;
+use kpl_deaggregation::PutEntry;
 use tokio::time::sleep;
 
 use super::receipts::Receipts;
@@ -39,13 +39,13 @@ impl Request {
     }
 
     /// A record that is larger than all limits goes alone.
-    pub(super) fn has_room_for(&self, record: &KinesisRecordInput) -> bool {
+    pub(super) fn has_room_for(&self, record: &PutEntry) -> bool {
         let bytes = record.data.len() + record.partition_key.len();
         self.is_empty() || (self.entries.len() < MAX_PUT_RECORDS && self.bytes + bytes <= MAX_PUT_BYTES)
     }
 
-    pub(super) fn push(&mut self, record: KinesisRecordInput) {
-        let KinesisRecordInput { partition_key, explicit_hash_key, data, user_records } = record;
+    pub(super) fn push(&mut self, record: PutEntry) {
+        let PutEntry { partition_key, explicit_hash_key, data, user_records } = record;
         let bytes = data.len() + partition_key.len();
         self.bytes += bytes;
         self.sizes.push((user_records, bytes));

@@ -3,7 +3,7 @@ use kinesis_handler::{
     KinesisRecord,
     journal::{QuarantinedContent, QuarantinedRecord, UserRecordId},
 };
-use kpl_deaggregation::{UserRecord, reframe};
+use kpl_deaggregation::{UserRecord, encode};
 
 use crate::kinesis::now_ms;
 
@@ -17,7 +17,7 @@ pub(super) fn kinesis_record(record: &QuarantinedRecord, origin: &Origin) -> Kin
     let data = if is_member {
         let mut user_record = UserRecord::new(&record.partition_key, &record.data);
         user_record.explicit_hash_key = record.explicit_hash_key.as_deref();
-        reframe([user_record]).expect("there is a user record")
+        encode([user_record]).expect("there is a user record")
     } else {
         record.data.clone()
     };

@@ -26,7 +26,7 @@ pub(super) async fn redrive(args: &QuarantineRedriveArgs) -> Result<Outcome, Err
     let mut redrive = Redrive {
         args,
         table: &table,
-        delivery: Delivery::new(&target, EventMode::Replay, args.delivery.attempts, &halt),
+        delivery: Delivery::new(&target, EventMode::Reprocess, args.delivery.attempts, &halt),
         deletes: !args.keep && target.processes(),
         rows: Rows::new(args.format, io::stdout().lock()),
         meter: Meter::new("redrive"),

@@ -73,7 +73,7 @@ async fn redrive(args: &RedriveArgs) -> Result<Outcome, Error> {
         args,
         source: &source,
         membership,
-        delivery: Delivery::new(&target, EventMode::Redrive, args.delivery.attempts, &halt),
+        delivery: Delivery::new(&target, EventMode::Resume, args.delivery.attempts, &halt),
         streams: RefCell::default(),
         paces: RefCell::default(),
         progress: RefCell::new(progress),
@@ -129,10 +129,10 @@ async fn redrive(args: &RedriveArgs) -> Result<Outcome, Error> {
 }
 
 async fn open(args: &RedriveArgs) -> Result<Source, Error> {
-    let RedriveArgs { queue, s3, file, holes, .. } = args;
+    let RedriveArgs { queue, s3, file, discarded, .. } = args;
     let filter = args.shards.filter();
-    if holes.is_none() && (filter.application.is_some() || filter.shard_id.is_some()) {
-        return Err(Error::Usage("--application and --shard are for --holes".to_owned()));
+    if discarded.is_none() && (filter.application.is_some() || filter.shard_id.is_some()) {
+        return Err(Error::Usage("--application and --shard are for --discarded".to_owned()));
     }
     if let Some(name) = queue {
         let visibility = Duration::from_secs(args.visibility_timeout.into());
@@ -144,14 +144,14 @@ async fn open(args: &RedriveArgs) -> Result<Source, Error> {
     if let Some(path) = file {
         return Source::file(path);
     }
-    let table = holes.as_deref().expect("the command line has one of four sources");
+    let table = discarded.as_deref().expect("the command line has one of four sources");
     let table = JournalTable::open(table, &filter).await?;
     let function = match args.target.options() {
         TargetOptions::Function(name) => Some(name),
         _ => None,
     };
     let retries = Retries::new(args.max_age.map(Duration::from_secs), function.as_deref());
-    Source::holes(table, &filter, retries).await
+    Source::discarded(table, &filter, retries).await
 }
 
 async fn membership(args: &RedriveArgs) -> Result<Membership, Error> {
@@ -166,13 +166,15 @@ async fn membership(args: &RedriveArgs) -> Result<Membership, Error> {
 }
 
 fn open_progress(args: &RedriveArgs) -> Result<ProgressFile, Error> {
-    let RedriveArgs { queue, s3, file, holes, shards, .. } = args;
-    let from = match (queue, s3, file, holes) {
+    let RedriveArgs { queue, s3, file, discarded, shards, .. } = args;
+    let from = match (queue, s3, file, discarded) {
         (Some(name), ..) => format!("queue {name}"),
         (_, Some(prefix), ..) => prefix.to_string(),
         // From another directory, the same name is another file.
         (_, _, Some(path), _) => format!("file {}", path.canonicalize().unwrap_or(path.clone()).display()),
-        (.., table) => format!("holes of {} ({})", table.as_deref().unwrap_or_default(), shards.filter()),
+        (.., table) => {
+            format!("discarded records of {} ({})", table.as_deref().unwrap_or_default(), shards.filter())
+        }
     };
     let of = format!("redrive {from} to {}", args.target.options());
     let progress = ProgressFile::open(args.progress.progress.as_deref(), &of, args.progress.restart)?;

@@ -33,7 +33,7 @@ pub(super) struct ShardBounds {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     /// With the newest one, when that is reached.
-    Tip,
+    Latest,
     /// Before the first that arrived at this time, in milliseconds since 1970, or later.
     Before(u64),
     /// With this one.
@@ -96,7 +96,9 @@ impl Bounds {
     pub(super) fn check(from: StreamPoint, to: StreamPoint, shards: usize) -> Result<(), Error> {
         let usage = |text: &str| Err(Error::Usage(text.to_owned()));
         match (from, to) {
-            (StreamPoint::Tip, _) => usage("--from tip: there is nothing to replay behind the newest record"),
+            (StreamPoint::Latest, _) => {
+                usage("--from latest: there is nothing to replay behind the newest record")
+            }
             (_, StreamPoint::TrimHorizon) => {
                 usage("--to trim-horizon: there is nothing before the oldest record")
             }
@@ -119,7 +121,7 @@ impl Bounds {
     pub(super) fn of_shard(&self, shard_id: &str) -> Result<ShardBounds, Reason> {
         let row = self.checkpoints.get(shard_id);
         let (begin, first) = match self.from {
-            StreamPoint::TrimHorizon | StreamPoint::Tip => (Position::TrimHorizon, None),
+            StreamPoint::TrimHorizon | StreamPoint::Latest => (Position::TrimHorizon, None),
             StreamPoint::Time(time) => (Position::AtTimestamp(time.epoch_milliseconds()), None),
             StreamPoint::At { sequence_number, sub_sequence_number } => {
                 (Position::At(sequence_number), Some((sequence_number, sub_sequence_number.unwrap_or(0))))
@@ -141,7 +143,7 @@ impl Bounds {
             },
         };
         let end = match self.to {
-            StreamPoint::Tip | StreamPoint::TrimHorizon => End::Tip,
+            StreamPoint::Latest | StreamPoint::TrimHorizon => End::Latest,
             StreamPoint::Time(time) => End::Before(time.epoch_milliseconds()),
             StreamPoint::At { sequence_number, sub_sequence_number } => {
                 End::Through((sequence_number, sub_sequence_number.unwrap_or(u64::MAX)))
@@ -151,8 +153,8 @@ impl Bounds {
                     End::Through((number, row.sub_sequence_number.unwrap_or(0)))
                 }
                 // No more can come.
-                Some((RowCheckpoint::ShardEnd, _)) => End::Tip,
-                None if self.passed.contains(shard_id) => End::Tip,
+                Some((RowCheckpoint::ShardEnd, _)) => End::Latest,
+                None if self.passed.contains(shard_id) => End::Latest,
                 Some(_) | None => return Err("nothing of it is processed"),
             },
         };
@@ -212,15 +214,15 @@ mod tests {
             |end| Ok(ShardBounds { begin: Position::TrimHorizon, is_processed: false, first: None, end });
         assert_eq!(to.of_shard("at"), expected(End::Through((number("9"), 3))));
         assert_eq!(to.of_shard("kcl"), expected(End::Through((number("9"), 0))));
-        assert_eq!(to.of_shard("end"), expected(End::Tip));
+        assert_eq!(to.of_shard("end"), expected(End::Latest));
         assert_eq!(to.of_shard("start"), Err("nothing of it is processed"));
         assert_eq!(to.of_shard("other"), Err("nothing of it is processed"));
         for ancestor in ["drained", "old", "split"] {
-            assert_eq!(to.of_shard(ancestor), expected(End::Tip));
+            assert_eq!(to.of_shard(ancestor), expected(End::Latest));
         }
 
-        let from = bounds("checkpoint", "tip");
-        let expected = |begin, first| Ok(ShardBounds { begin, is_processed: true, first, end: End::Tip });
+        let from = bounds("checkpoint", "latest");
+        let expected = |begin, first| Ok(ShardBounds { begin, is_processed: true, first, end: End::Latest });
         assert_eq!(from.of_shard("at"), expected(Position::At(number("9")), Some((number("9"), 4))));
         assert_eq!(from.of_shard("start"), expected(Position::TrimHorizon, None));
         assert_eq!(from.of_shard("end"), Err("the checkpoint is the shard's end"));
@@ -246,10 +248,10 @@ mod tests {
 
     #[test]
     fn what_means_nothing_is_refused() {
-        check_refused("tip", "tip", 0);
+        check_refused("latest", "latest", 0);
         check_refused("trim-horizon", "trim-horizon", 0);
         check_refused("checkpoint", "checkpoint", 0);
-        check_refused("7", "tip", 0);
+        check_refused("7", "latest", 0);
         check_refused("trim-horizon", "7", 2);
         check_refused("@7", "@7", 0);
         let point = |text: &str| text.parse().expect("a point");

@@ -1,7 +1,7 @@
 use std::{borrow::Cow, ops::RangeInclusive};
 
 use kinesis_esm_simulator::StreamRecord;
-use kpl_deaggregation::{Content, Deaggregator, UserRecord, reframe};
+use kpl_deaggregation::{Content, Deaggregator, UserRecord, encode};
 
 use super::bounds::{End, Place, ShardBounds};
 
@@ -31,7 +31,7 @@ impl ShardBounds {
         let sub_at = |place: Option<Place>| place.filter(|(of, _)| *of == number).map(|(_, sub)| sub);
         let last = match self.end {
             End::Through(place) => Some(place),
-            End::Tip | End::Before(_) => None,
+            End::Latest | End::Before(_) => None,
         };
         let wanted = sub_at(self.first).unwrap_or(0)..=sub_at(last).unwrap_or(u64::MAX);
         within(record, wanted, deaggregator)
@@ -63,7 +63,7 @@ fn within<'r>(
     if count == all {
         return whole(count);
     }
-    match reframe(inside) {
+    match encode(inside) {
         None => Cut::Before,
         Some(data) => Cut::Within {
             record: Cow::Owned(StreamRecord { data: data.into(), ..record.clone() }),
@@ -82,7 +82,7 @@ mod tests {
             [plain] => plain.as_bytes().to_vec(),
             user_records => {
                 let user_records = user_records.iter().map(|data| UserRecord::new(b"k", data.as_bytes()));
-                reframe(user_records).expect("there are some")
+                encode(user_records).expect("there are some")
             }
         };
         StreamRecord {
@@ -118,14 +118,14 @@ mod tests {
     #[test]
     fn an_aggregate_is_cut_at_its_user_records() {
         let aggregate = record("9", &["a", "b", "c", "d"]);
-        assert_eq!(cut(None, End::Tip, &aggregate), "a b c d");
-        assert_eq!(cut(Some(("9", 2)), End::Tip, &aggregate), "c d");
+        assert_eq!(cut(None, End::Latest, &aggregate), "a b c d");
+        assert_eq!(cut(Some(("9", 2)), End::Latest, &aggregate), "c d");
         assert_eq!(cut(None, through("9", 1), &aggregate), "a b");
         assert_eq!(cut(Some(("9", 1)), through("9", 2), &aggregate), "b c");
         assert_eq!(cut(Some(("9", 3)), through("9", 3), &aggregate), "d");
-        assert_eq!(cut(Some(("9", 4)), End::Tip, &aggregate), "before");
+        assert_eq!(cut(Some(("9", 4)), End::Latest, &aggregate), "before");
         assert_eq!(cut(Some(("8", 3)), through("10", 0), &aggregate), "a b c d");
-        assert_eq!(cut(Some(("10", 0)), End::Tip, &aggregate), "before");
+        assert_eq!(cut(Some(("10", 0)), End::Latest, &aggregate), "before");
         assert_eq!(cut(None, through("8", 9), &aggregate), "behind");
     }
 
@@ -133,7 +133,7 @@ mod tests {
     fn a_plain_record_is_its_only_user_record() {
         let plain = record("9", &["a"]);
         assert_eq!(cut(Some(("9", 0)), through("9", 0), &plain), "a");
-        assert_eq!(cut(Some(("9", 1)), End::Tip, &plain), "before");
+        assert_eq!(cut(Some(("9", 1)), End::Latest, &plain), "before");
     }
 
     #[test]

@@ -70,7 +70,7 @@ async fn replay(args: &ReplayArgs) -> Result<Outcome, Error> {
         api,
         stream_arn,
         bounds: Bounds { from: args.from, to: args.to, checkpoints: Rc::new(checkpoints), passed },
-        delivery: Delivery::new(&target, EventMode::Replay, args.delivery.attempts, &halt),
+        delivery: Delivery::new(&target, EventMode::Reprocess, args.delivery.attempts, &halt),
         budget: Budget::new(),
         progress: RefCell::new(progress),
         report: RefCell::new(Report::new(args.format, whole.clone())),
@@ -253,7 +253,7 @@ impl Replay<'_> {
             share
                 .keep(page.records.iter().map(|record| record.data.len() + record.partition_key.len()).sum());
             is_over = match bounds.end {
-                End::Tip => page.has_reached(began_ms),
+                End::Latest => page.has_reached(began_ms),
                 _ => page.records.is_empty() && !page.is_behind,
             };
             for record in &page.records {

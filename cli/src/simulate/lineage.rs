@@ -9,29 +9,29 @@ pub(super) enum Origin {
     /// A batch of which nothing was delivered before.
     New,
     /// The batch before, as it was: with its request ID.
-    Again,
+    Retry,
     /// The batch before, although it was answered.
-    Twice,
+    Duplicate,
     /// The rest of a batch after the part that is processed or expired.
-    Rest,
+    Remainder,
     /// A half of a batch that failed.
-    Half,
+    Bisected,
     /// Read again after a restart of the poller.
     Reread,
     /// No records: the end of a tumbling window.
-    Close,
+    WindowClose,
 }
 
 impl Origin {
     pub(super) fn name(self) -> &'static str {
         match self {
             Origin::New => "new",
-            Origin::Again => "again",
-            Origin::Twice => "twice",
-            Origin::Rest => "rest",
-            Origin::Half => "half",
+            Origin::Retry => "retry",
+            Origin::Duplicate => "duplicate",
+            Origin::Remainder => "remainder",
+            Origin::Bisected => "bisected",
             Origin::Reread => "reread",
-            Origin::Close => "close",
+            Origin::WindowClose => "window-close",
         }
     }
 }
@@ -88,10 +88,11 @@ impl Lineage {
             lane.tries = 1;
         }
         // A retry comes later than the end of the invocation before.
-        let is_twice = is_repeated && invoked.is_ignored && invoked.began_ms == lane.ended_ms;
+        let is_duplicate = is_repeated && invoked.is_ignored && invoked.began_ms == lane.ended_ms;
         lane.ended_ms = step.at_ms;
         let repeats_outcome = lane.outcome.replace(invoked.outcome) == Some(invoked.outcome) && is_repeated;
-        let origin = if is_twice { Origin::Twice } else { lane.receive(invoked, is_repeated, self.bisects) };
+        let origin =
+            if is_duplicate { Origin::Duplicate } else { lane.receive(invoked, is_repeated, self.bisects) };
         Descent { origin, tries: lane.tries, repeats_outcome }
     }
 }
@@ -99,10 +100,10 @@ impl Lineage {
 impl Lane {
     fn receive(&mut self, invoked: &Invoked, is_repeated: bool, bisects: bool) -> Origin {
         let (Some(first), Some(last)) = (invoked.records.first(), invoked.records.last()) else {
-            return Origin::Close;
+            return Origin::WindowClose;
         };
         let (first, last) = (first.sequence_number, last.sequence_number);
-        let origin = if is_repeated { Origin::Again } else { self.origin(first, last, bisects) };
+        let origin = if is_repeated { Origin::Retry } else { self.origin(first, last, bisects) };
         if is_repeated {
             self.batches.pop();
         }
@@ -124,8 +125,8 @@ impl Lane {
         match self.batches.last() {
             None => Origin::New,
             Some(batch) if batch.is_to_be_reread => Origin::Reread,
-            Some(batch) if bisects && !batch.made_progress => Origin::Half,
-            Some(_) => Origin::Rest,
+            Some(batch) if bisects && !batch.made_progress => Origin::Bisected,
+            Some(_) => Origin::Remainder,
         }
     }
 }

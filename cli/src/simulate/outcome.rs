@@ -26,7 +26,7 @@ pub(super) fn of_invocation(invoked: &Invoked, ids: &Ids) -> String {
     };
     text.push_str(match invoked.fate {
         Fate::Normal => "",
-        Fate::Zombie => " (fault, goes on)",
+        Fate::Zombie => " (fault, keeps running)",
         Fate::Timeout | Fate::Crash | Fate::LostResponse => " (fault)",
     });
     if invoked.is_ignored {
@@ -48,13 +48,13 @@ pub(super) fn of_too_large(too_large: &TooLarge, ids: &Ids) -> String {
 pub(super) fn of_discard(discarded: &Discarded, destination: Option<&Destination>, ids: &Ids) -> String {
     let records = counted(&discarded.records, ids);
     let Discarded { condition, approximate_invoke_count: invocations, .. } = discarded;
-    let told = match (&discarded.delivery, destination) {
-        (Delivery::Delivered { .. }, Some(destination)) => format!("told {}", short(destination)),
-        (Delivery::Delivered { .. }, None) => "told the destination".to_owned(),
-        (Delivery::NoDestination, _) => "told nobody".to_owned(),
-        (Delivery::Failed, _) => "told nobody (destination failed)".to_owned(),
+    let sent = match (&discarded.delivery, destination) {
+        (Delivery::Delivered { .. }, Some(destination)) => format!("sent to {}", short(destination)),
+        (Delivery::Delivered { .. }, None) => "sent to the destination".to_owned(),
+        (Delivery::NoDestination, _) => "no destination".to_owned(),
+        (Delivery::Failed, _) => "not sent: the destination failed".to_owned(),
     };
-    format!("DISCARDED {records}; {condition:?}, approximateInvokeCount {invocations}, {told}")
+    format!("DISCARDED {records}; {condition:?}, approximateInvokeCount {invocations}, {sent}")
 }
 
 /// Describes the records that were passed over, and the reason.
@@ -64,7 +64,7 @@ pub(super) fn of_drop(records: &[SharedRecord], reason: DropReason, ids: &Ids) -
         DropReason::Filtered => "no filter admits them",
         DropReason::OutOfRange => "not of this shard's hash keys",
     };
-    format!("DROPPED {}; {why}, told nobody", counted(records, ids))
+    format!("DROPPED {}; {why}, no failure record", counted(records, ids))
 }
 
 /// The IDs come first, where a terminal shows them before it breaks the line.

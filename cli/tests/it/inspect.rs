@@ -4,7 +4,7 @@ use std::{
 };
 
 use base64::prelude::*;
-use kpl_deaggregation::{UserRecord, reframe};
+use kpl_deaggregation::{UserRecord, encode};
 use serde_json::{Value, json};
 
 use crate::kit::{check, kit, kit_with};
@@ -279,7 +279,7 @@ fn an_input_without_records_says_so() {
 fn event_with_a_huge_key(user_records: usize) -> String {
     let key = "k".repeat(300_000);
     let user_record = UserRecord::new(key.as_bytes(), b"data");
-    let data = reframe(std::iter::repeat_n(user_record, user_records)).expect("user records");
+    let data = encode(std::iter::repeat_n(user_record, user_records)).expect("user records");
     let data = BASE64_STANDARD.encode(data);
     json!({ "Records": [{ "kinesis": { "sequenceNumber": "1", "partitionKey": "p", "data": data } }] })
         .to_string()

@@ -29,7 +29,7 @@ fn clear_deletes_what_was_listed_and_confirmed_only() {
     assert_eq!(left(""), (Some(1), keys(&["H#019", "S#017", "S#018"]), 0));
     assert_eq!(left("--kind all"), (Some(1), keys(&["H#019", "S#017", "S#018"]), 0));
     assert_eq!(left("--yes"), (Some(0), keys(&["H#019"]), 2));
-    assert_eq!(left("--kind hole --yes"), (Some(0), keys(&["S#017", "S#018"]), 1));
+    assert_eq!(left("--kind discarded --yes"), (Some(0), keys(&["S#017", "S#018"]), 1));
     assert_eq!(left("--application billing --yes"), (Some(0), keys(&["H#019", "S#017", "S#018"]), 0));
 }
 

@@ -1,6 +1,6 @@
 //! `inspect --stream` and `tail` against a Kinesis API that answers as told.
 
-use kpl_deaggregation::{UserRecord, reframe};
+use kpl_deaggregation::{UserRecord, encode};
 use serde_json::Value;
 
 use crate::{
@@ -17,7 +17,7 @@ fn run(stream: ScriptedStream, args: &str) -> (Run, ScriptedKinesis) {
 }
 
 fn aggregate(texts: &[&str]) -> Vec<u8> {
-    reframe(texts.iter().map(|text| UserRecord::new(b"inner", text.as_bytes()))).expect("there are some")
+    encode(texts.iter().map(|text| UserRecord::new(b"inner", text.as_bytes()))).expect("there are some")
 }
 
 /// Sequence number, sub-sequence number and data of each line.
@@ -140,6 +140,6 @@ fn what_means_nothing_is_refused() {
     );
     check_usage("inspect --stream orders --shard nothing", "the stream has no shard nothing");
     check_usage("inspect --stream orders --from checkpoint", "is for `kinesis-kit replay`");
-    check_usage("inspect --from tip", "--stream <NAME>");
+    check_usage("inspect --from latest", "--stream <NAME>");
     check_usage("inspect --stream orders event.json", "cannot be used with");
 }

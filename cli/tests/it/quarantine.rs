@@ -162,7 +162,7 @@ fn user_records_of_one_kinesis_record_go_into_events_of_their_own() {
 fn events_tell_the_handler_to_leave_its_journal_and_quarantine_alone() {
     let world = World::new([quarantined(7, None, "a")], processes_all);
     world.redrive("");
-    assert_eq!(world.server.requests("Invoke")[0]["kinesisKit"], json!({ "mode": "replay" }));
+    assert_eq!(world.server.requests("Invoke")[0]["kinesisKit"], json!({ "mode": "reprocess" }));
 }
 
 #[test]

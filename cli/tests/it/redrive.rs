@@ -104,7 +104,7 @@ fn a_range_is_read_again_through_empty_pages_and_delivered_in_batches() {
     );
     assert_eq!(world.events(), [vec!["11 b", "12 c", "13 d"], vec!["14 e", "15 f"]]);
     let event = &world.kinesis.requests("Invoke")[0];
-    assert_eq!(event["kinesisKit"], json!({ "mode": "redrive" }));
+    assert_eq!(event["kinesisKit"], json!({ "mode": "resume" }));
     let record = &event["Records"][0];
     assert_eq!(record["eventID"], format!("{SHARD}:11"));
     assert_eq!((&record["eventSourceARN"], &record["awsRegion"]), (&json!(ARN), &json!("eu-west-1")));
@@ -262,7 +262,7 @@ fn a_payload_takes_the_place_of_records_that_are_gone() {
     let run = world.redrive(&world.file(&[failure]));
     assert_eq!(outcomes(&run), [json!(["done", 3, null, null])], "{}", run.stderr);
     assert_eq!(world.events(), [vec!["10 kept", "11 kept", "12 kept"]]);
-    assert_eq!(world.kinesis.requests("Invoke")[0]["kinesisKit"]["mode"], "redrive");
+    assert_eq!(world.kinesis.requests("Invoke")[0]["kinesisKit"]["mode"], "resume");
 }
 
 #[test]
@@ -553,7 +553,7 @@ fn options_that_would_mean_nothing_are_refused() {
     let world = World::new(processes_all(ScriptedStream::of(&RECORDS)));
     let run = world.redrive(&format!("{} --shard {SHARD}", world.file(&[failure(10, 11, 2)])));
     assert_eq!(run.exit_code, Some(2));
-    assert_eq!(run.stderr, "kinesis-kit: --application and --shard are for --holes\n");
+    assert_eq!(run.stderr, "kinesis-kit: --application and --shard are for --discarded\n");
     assert!(world.events().is_empty());
 }
 

@@ -214,7 +214,7 @@ fn run(
     let source = match place {
         Place::Queue => "--queue failures".to_owned(),
         Place::Bucket => format!("--s3 s3://{BUCKET}/aws/"),
-        Place::Journal => "--holes journal".to_owned(),
+        Place::Journal => "--discarded journal".to_owned(),
     };
     let mut variables = variables(&url);
     variables.push(("XDG_STATE_HOME", state));

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use kpl_deaggregation::{Deaggregator, UserRecord, reframe};
+use kpl_deaggregation::{Deaggregator, UserRecord, encode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -64,7 +64,7 @@ fn outcomes(run: &Run) -> Vec<Value> {
 }
 
 fn aggregate(texts: &[&str]) -> Vec<u8> {
-    reframe(texts.iter().map(|text| UserRecord::new(b"inner", text.as_bytes()))).expect("there are some")
+    encode(texts.iter().map(|text| UserRecord::new(b"inner", text.as_bytes()))).expect("there are some")
 }
 
 fn two_shards() -> ScriptedStream {
@@ -85,7 +85,7 @@ fn a_whole_stream_is_replayed_parents_first() {
     // A read at a time, as the mapping does without a batching window.
     assert_eq!(world.events(), [vec!["7 a", "8 b"], vec!["9 c"], vec!["20 x", "21 y"]]);
     let event = &world.kinesis.requests("Invoke")[0];
-    assert_eq!(event["kinesisKit"], json!({ "mode": "replay" }));
+    assert_eq!(event["kinesisKit"], json!({ "mode": "reprocess" }));
     assert_eq!(event["Records"][0]["eventSourceARN"], ARN);
     assert!(
         run.stderr.ends_with("5 user records in 5 Kinesis records, of 2 shards, 2 done\n"),
@@ -158,7 +158,7 @@ fn progress_may_have_a_place_of_its_own_and_is_gone_with_success() {
         &path,
         format!(
             "{}\n{}\n",
-            json!({ "run": format!("replay {ARN} from trim-horizon to tip (shards [], checkpoints -) to {}", world.kinesis.url()) }),
+            json!({ "run": format!("replay {ARN} from trim-horizon to latest (shards [], checkpoints -) to {}", world.kinesis.url()) }),
             json!({ "of": format!("shard {SHARD}"), "through": "8" }),
         ),
     )
@@ -320,11 +320,11 @@ fn check_usage(args: &str, expected: &str) {
 
 #[test]
 fn what_means_nothing_is_refused() {
-    check_usage("--from tip", "there is nothing to replay behind the newest record");
+    check_usage("--from latest", "there is nothing to replay behind the newest record");
     check_usage("--from 7", "a sequence number is of one shard: name it with --shard");
     check_usage("--from @7 --to @7", "--to is not later than --from");
     check_usage("--from checkpoint", "name the mirror's table with --checkpoint-table");
-    check_usage("--from yesterday", "expected trim-horizon, tip, checkpoint, a time such as");
+    check_usage("--from yesterday", "expected trim-horizon, latest, checkpoint, a time such as");
 }
 
 const FROM_CHECKPOINT: &str = "--from checkpoint --checkpoint-table leases";
@@ -362,7 +362,7 @@ fn a_run_is_resumed_although_its_last_record_has_left_the_stream() {
     let world = World::of(stream);
     let path = world.folder.path().join("progress");
     let head = format!(
-        "replay {ARN} from trim-horizon to tip (shards [], checkpoints -) to {}",
+        "replay {ARN} from trim-horizon to latest (shards [], checkpoints -) to {}",
         world.kinesis.url()
     );
     let lines = [json!({ "run": head }), json!({ "of": format!("shard {SHARD}"), "through": "8" })];

@@ -14,14 +14,14 @@ const POISON: &str = r#"{
 #[test]
 fn the_table_tells_what_was_retried_bisected_and_discarded() {
     let table = "\
-\x20       TIME  BATCH  REQUEST   TRY  OUTCOME        RECORDS
-00:00:00.000  new    7746a55f    1  partial: 2, 4  1-4
-00:00:00.035  rest   8cae14cb    1  partial: 2, 4  2-4
-00:00:00.082  half   277fa208    1  partial: 2     2
-00:00:00.305  again  277fa208    2  partial: 2     2
-00:00:00.310  DISCARDED 1 record: 2; RetryAttemptsExhausted, approximateInvokeCount 2, told SQS queue failures
-00:00:00.310  half   c54302f2    1  partial: 4     3-4
-00:00:00.352  rest   d5c77190    1  ok             4
+\x20       TIME  BATCH      REQUEST   TRY  OUTCOME        RECORDS
+00:00:00.000  new        7746a55f    1  partial: 2, 4  1-4
+00:00:00.035  remainder  8cae14cb    1  partial: 2, 4  2-4
+00:00:00.082  bisected   277fa208    1  partial: 2     2
+00:00:00.305  retry      277fa208    2  partial: 2     2
+00:00:00.310  DISCARDED 1 record: 2; RetryAttemptsExhausted, approximateInvokeCount 2, sent to SQS queue failures
+00:00:00.310  bisected   c54302f2    1  partial: 4     3-4
+00:00:00.352  remainder  d5c77190    1  ok             4
 
 FATE       COUNT  RECORDS
 completed      3  1, 3-4
@@ -100,17 +100,17 @@ fn a_timeline_shows_faults_shards_lanes_and_drops() {
             {"kind": "clockJump", "atMs": 1500, "untilMs": 61500}, {"kind": "zombie", "atMs": 90000000}]
     }"#;
     let table = "\
-\x20          TIME  SHARD  BATCH  REQUEST   TRY  OUTCOME                             RECORDS
-   00:00:00.000  0/0    DROPPED 1 record: a-4; no filter admits them, told nobody
-   00:00:00.000  0/0    new    14d03022    1  throttled                           a-1..a-2
-   00:00:00.218  0/0    again  14d03022    2  ok                                  a-1..a-2
-   00:00:00.318  0/0    twice  14d03022    3  ok (ignored)                        a-1..a-2
-   00:00:00.418  0/0    new    344e34fa    1  failed: Scripted: as scripted       a-3
-   00:00:00.735  0/0    again  344e34fa    2  failed: Scripted: as scripted       a-3
-   00:00:01.292  0/0    again  344e34fa    3  failed: Scripted: as scripted       a-3
-   00:01:01.500  0/0    DISCARDED 1 record: a-3; RecordAgeExceeded, approximateInvokeCount 1, told nobody
-1d 01:00:00.500  12/1   new    18647875    1  failed: timed out (fault, goes on)  late
-1d 01:00:03.713  12/1   again  18647875    2  ok                                  late
+\x20          TIME  SHARD  BATCH      REQUEST   TRY  OUTCOME                                   RECORDS
+   00:00:00.000  0/0    DROPPED 1 record: a-4; no filter admits them, no failure record
+   00:00:00.000  0/0    new        14d03022    1  throttled                                 a-1..a-2
+   00:00:00.218  0/0    retry      14d03022    2  ok                                        a-1..a-2
+   00:00:00.318  0/0    duplicate  14d03022    3  ok (ignored)                              a-1..a-2
+   00:00:00.418  0/0    new        344e34fa    1  failed: Scripted: as scripted             a-3
+   00:00:00.735  0/0    retry      344e34fa    2  failed: Scripted: as scripted             a-3
+   00:00:01.292  0/0    retry      344e34fa    3  failed: Scripted: as scripted             a-3
+   00:01:01.500  0/0    DISCARDED 1 record: a-3; RecordAgeExceeded, approximateInvokeCount 1, no destination
+1d 01:00:00.500  12/1   new        18647875    1  failed: timed out (fault, keeps running)  late
+1d 01:00:03.713  12/1   retry      18647875    2  ok                                        late
 
 FATE       COUNT  RECORDS
 completed      3  a-1..a-2, late
@@ -147,11 +147,11 @@ fn a_timeline_tells_what_is_read_again_and_what_closes_a_window() {
             "faults": [{"kind": "restart", "atMs": 20}]
         }"#,
         "\
-\x20       TIME  BATCH   REQUEST   TRY  OUTCOME       RECORDS
-00:00:00.000  new     7746a55f    1  partial: 2    1-2
-00:00:00.035  rest    8cae14cb    1  ok (ignored)  2
-00:00:01.040  reread  cdc4a23a    1  ok            2-3
-00:00:01.045  new     c54302f2    1  ok            4",
+\x20       TIME  BATCH      REQUEST   TRY  OUTCOME       RECORDS
+00:00:00.000  new        7746a55f    1  partial: 2    1-2
+00:00:00.035  remainder  8cae14cb    1  ok (ignored)  2
+00:00:01.040  reread     cdc4a23a    1  ok            2-3
+00:00:01.045  new        c54302f2    1  ok            4",
     );
     check_timeline(
         r#"{
@@ -162,12 +162,12 @@ fn a_timeline_tells_what_is_read_again_and_what_closes_a_window() {
             "faults": [{"kind": "destinationFailure", "atMs": 0}]
         }"#,
         "\
-\x20       TIME  BATCH  REQUEST   TRY  OUTCOME                       RECORDS
-00:00:00.000  new    7746a55f    1  ok                            1
-00:00:12.005  close  d438539d    1  ok                            -
-00:00:12.010  new    e10d6667    1  failed: crashed: as scripted  2
-00:00:12.015  DISCARDED 1 record: 2; RetryAttemptsExhausted, approximateInvokeCount 1, told nobody (destination failed)
-00:00:12.015  close  e17653a3    1  ok                            -",
+\x20       TIME  BATCH         REQUEST   TRY  OUTCOME                       RECORDS
+00:00:00.000  new           7746a55f    1  ok                            1
+00:00:12.005  window-close  d438539d    1  ok                            -
+00:00:12.010  new           e10d6667    1  failed: crashed: as scripted  2
+00:00:12.015  DISCARDED 1 record: 2; RetryAttemptsExhausted, approximateInvokeCount 1, not sent: the destination failed
+00:00:12.015  window-close  e17653a3    1  ok                            -",
     );
 }
 
@@ -178,7 +178,7 @@ fn a_record_that_blocks_its_shard_does_not_fill_the_timeline() {
     let tries: Vec<&str> = run
         .stdout
         .lines()
-        .filter(|line| line.contains(" again "))
+        .filter(|line| line.contains(" retry "))
         .filter_map(|line| line.split_whitespace().nth(3))
         .collect();
     assert_eq!(

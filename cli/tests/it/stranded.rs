@@ -94,7 +94,7 @@ fn no_answer(_: &ScriptedTable, _: &str, _: usize) -> Option<Answer> {
     None
 }
 
-/// Old and new entries of an open and of a closed shard, and a hole.
+/// Old and new entries of an open and of a closed shard, and a discarded.
 fn entries() -> [Value; 5] {
     [
         state('S', SHARD, 7, ago(300)),
@@ -112,7 +112,7 @@ fn entries_that_the_mapping_no_longer_retries_are_shown_as_stranded() {
         [
             json!([SHARD, "7", open_kind, by]),
             json!([SHARD, "8", "retry", null]),
-            json!([SHARD, "9", "hole", null]),
+            json!([SHARD, "9", "discarded", null]),
             json!([CLOSED, "7", "stranded", "closedShard"]),
             json!([CLOSED, "8", "retry", null]),
         ]
@@ -253,9 +253,9 @@ fn mappings_that_cannot_be_listed_say_nothing_about_the_maximum_age() {
 }
 
 #[test]
-fn holes_and_stranded_entries_are_redriven_and_the_others_left_to_the_mapping() {
+fn discarded_and_stranded_entries_are_redriven_and_the_others_left_to_the_mapping() {
     let world = World::new(entries(), no_answer);
-    let redrive = "redrive --holes journal --reads-per-second 1000 --url URL";
+    let redrive = "redrive --discarded journal --reads-per-second 1000 --url URL";
     let dry = world.run(&format!("{redrive} --dry-run --format json"));
     assert_eq!((dry.exit_code, dry.stdout.lines().count()), (Some(0), 2), "{}", dry.stderr);
     let run = world.run(redrive);
@@ -273,7 +273,7 @@ fn holes_and_stranded_entries_are_redriven_and_the_others_left_to_the_mapping() 
 fn two_entries_of_one_record_are_redriven_once() {
     let items = [state('S', CLOSED, 7, ago(300)), state('H', CLOSED, 7, ago(200))];
     let world = World::new(items, no_answer);
-    let run = world.run("redrive --holes journal --reads-per-second 1000 --url URL");
+    let run = world.run("redrive --discarded journal --reads-per-second 1000 --url URL");
     assert_eq!((run.exit_code, world.delivered()), (Some(0), vec!["7 x".to_owned()]), "{}", run.stderr);
     assert!(world.table.sort_keys().is_empty());
 }
@@ -293,7 +293,7 @@ fn an_entry_that_the_mapping_writes_after_all_is_left_alone() {
             }
             None
         });
-        let run = world.run("redrive --holes journal --reads-per-second 1000 --url URL");
+        let run = world.run("redrive --discarded journal --reads-per-second 1000 --url URL");
         assert_eq!(
             (run.exit_code, world.delivered().len()),
             (Some(exit_code), delivered),

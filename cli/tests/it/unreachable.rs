@@ -32,7 +32,7 @@ const COMMANDS: [(&str, &str); 12] = [
     ("replay --stream orders --from trim-horizon --function orders", ""),
     ("redrive --queue http://127.0.0.1:1/queue --function orders", ""),
     ("redrive --s3 s3://failures --function orders", ""),
-    ("redrive --holes journal --function orders", ""),
+    ("redrive --discarded journal --function orders", ""),
     ("quarantine list --table journal", ""),
     ("journal list --table journal", ""),
     ("doctor --function orders", ""),

@@ -53,7 +53,7 @@ fn vectors() -> Vec<Vector> {
 }
 
 impl Vector {
-    /// The lines that must come out. Of an invalid frame, the reason is left out.
+    /// The lines that must come out. Of an invalid aggregate, the reason is left out.
     fn expected_lines(&self, told: Told) -> String {
         let line = |sub_sequence_number: Value,
                     aggregated: Value,
@@ -94,7 +94,7 @@ impl Vector {
     }
 }
 
-/// The output without the reasons of invalid frames, which must be there.
+/// The output without the reasons of invalid aggregates, which must be there.
 fn without_reasons(stdout: &str) -> String {
     let without_reason = |line: &str| match line.split_once(r#","invalid":"#) {
         Some((line, reason)) => {

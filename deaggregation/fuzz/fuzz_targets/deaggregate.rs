@@ -5,7 +5,7 @@
 
 #![no_main]
 
-use kpl_deaggregation::{Content, Deaggregator, InvalidFramePolicy};
+use kpl_deaggregation::{Content, Deaggregator, InvalidAggregatePolicy};
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../../tests/it/oracle.rs"]
@@ -14,7 +14,7 @@ mod oracle;
 fuzz_target!(|input: &[u8]| {
     oracle::assert_agrees_with_prost(input);
 
-    let mut deaggregator = Deaggregator::new(InvalidFramePolicy::Raw);
+    let mut deaggregator = Deaggregator::new(InvalidAggregatePolicy::Raw);
     let user_records =
         deaggregator.deaggregate(b"key", input).expect("no frame is an error with this policy");
     if user_records.content() != Content::Aggregated {

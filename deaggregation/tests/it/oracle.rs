@@ -1,6 +1,6 @@
 //! A second decoder: the format as prost generates it, with fields that can tell absent from empty.
 
-use kpl_deaggregation::{Content, Deaggregator, InvalidFrame, InvalidFramePolicy};
+use kpl_deaggregation::{Content, Deaggregator, InvalidAggregate, InvalidAggregatePolicy};
 use md5::{Digest, Md5};
 use prost::Message;
 
@@ -63,9 +63,9 @@ pub(crate) fn enclose(message: &[u8]) -> Vec<u8> {
 }
 
 /// What the crate makes of a protobuf message in a correct frame. Panics where it breaks its own promises.
-pub(crate) fn deaggregate(message: &[u8]) -> Result<Vec<Fields>, InvalidFrame> {
+pub(crate) fn deaggregate(message: &[u8]) -> Result<Vec<Fields>, InvalidAggregate> {
     let data = enclose(message);
-    let mut deaggregator = Deaggregator::new(InvalidFramePolicy::Fail);
+    let mut deaggregator = Deaggregator::new(InvalidAggregatePolicy::Fail);
     let user_records = deaggregator.deaggregate(b"key", &data)?;
     let count = user_records.len();
     let content = user_records.content();

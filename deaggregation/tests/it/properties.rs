@@ -1,6 +1,5 @@
 use kpl_deaggregation::{
-    Aggregator, AggregatorOptions, Content, Deaggregator, Grouping, HashKeyRange, KinesisRecordInput,
-    UserRecordInput,
+    Aggregator, AggregatorOptions, Content, Deaggregator, Grouping, HashKeyRange, PutEntry, UserRecordInput,
 };
 use md5::{Digest, Md5};
 use proptest::{collection::vec, option, prelude::*};
@@ -55,7 +54,7 @@ fn inputs() -> impl Strategy<Value = Vec<Input>> {
     )
 }
 
-fn aggregate(inputs: &[Input], options: AggregatorOptions) -> Vec<KinesisRecordInput> {
+fn aggregate(inputs: &[Input], options: AggregatorOptions) -> Vec<PutEntry> {
     let mut aggregator = Aggregator::new(options).unwrap();
     let mut kinesis_records = Vec::new();
     for (partition_key, explicit_hash_key, data) in inputs {
@@ -72,7 +71,7 @@ fn aggregate(inputs: &[Input], options: AggregatorOptions) -> Vec<KinesisRecordI
 
 /// The user records of a Kinesis record as a consumer sees them. A plain one's explicit hash key is the Kinesis
 /// record's.
-fn user_records(kinesis_record: &KinesisRecordInput) -> Vec<Input> {
+fn user_records(kinesis_record: &PutEntry) -> Vec<Input> {
     let mut deaggregator = Deaggregator::default();
     let user_records =
         deaggregator.deaggregate(kinesis_record.partition_key.as_bytes(), &kinesis_record.data).unwrap();
@@ -190,7 +189,7 @@ fn is_prefix(part: &[Fields], whole: &[Fields]) -> bool {
 fn check_plain(data: &[u8]) -> Result<(), TestCaseError> {
     let mut deaggregator = Deaggregator::default();
     let user_records = deaggregator.deaggregate(b"key", data).unwrap();
-    prop_assert!(matches!(user_records.content(), Content::Plain | Content::BadDigest));
+    prop_assert!(matches!(user_records.content(), Content::Plain | Content::ChecksumMismatch));
     let delivered: Vec<_> = user_records.map(|user_record| user_record.data).collect();
     prop_assert_eq!(delivered, [data]);
     Ok(())

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 
 use base64::prelude::*;
 use flate2::read::GzDecoder;
-use kpl_deaggregation::{Content, Deaggregator, HashKeyRange, InvalidFramePolicy};
+use kpl_deaggregation::{Content, Deaggregator, HashKeyRange, InvalidAggregatePolicy};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -57,7 +57,7 @@ fn vectors() -> Vec<Vector> {
 #[test]
 fn every_frame_has_its_expected_outcome() {
     // One for all: tables of one frame must not leak into the next.
-    let mut deaggregator = Deaggregator::new(InvalidFramePolicy::Fail);
+    let mut deaggregator = Deaggregator::new(InvalidAggregatePolicy::Fail);
     let vectors = vectors();
     assert_eq!(vectors.len(), 151);
     for Vector { name, data_b64, partition_key, expected } in &vectors {
@@ -85,12 +85,12 @@ fn every_frame_has_its_expected_outcome() {
 }
 
 #[test]
-fn an_invalid_frame_becomes_what_the_caller_chose() {
+fn an_invalid_aggregate_becomes_what_the_caller_chose() {
     let invalid: Vec<_> =
         vectors().into_iter().filter(|vector| vector.expected.kind == Kind::Invalid).collect();
     assert!(!invalid.is_empty());
-    let mut raw = Deaggregator::new(InvalidFramePolicy::Raw);
-    let mut skip = Deaggregator::new(InvalidFramePolicy::Skip);
+    let mut raw = Deaggregator::new(InvalidAggregatePolicy::Raw);
+    let mut skip = Deaggregator::new(InvalidAggregatePolicy::Skip);
     for Vector { name, data_b64, .. } in &invalid {
         let data = BASE64_STANDARD.decode(data_b64).unwrap();
         let user_records = raw.deaggregate(b"key", &data).unwrap();
@@ -114,7 +114,7 @@ fn check_reason(name: &str, expected: &str) {
 }
 
 #[test]
-fn an_invalid_frame_says_what_is_wrong_and_where() {
+fn an_invalid_aggregate_says_what_is_wrong_and_where() {
     check_reason(
         "handmade/repeat-pk-index-last-bad",
         "user record 0: partition_key_index 9 is out of range (keys in the table: 1)",

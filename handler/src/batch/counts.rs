@@ -15,8 +15,8 @@ pub struct Counts {
     /// Those among them without a single user record.
     pub empty_aggregates: u64,
     /// Kinesis records that look aggregated but for their digest; they are plain user records.
-    pub bad_digests: u64,
-    /// Kinesis records with an invalid frame, whatever became of them.
+    pub checksum_mismatches: u64,
+    /// Kinesis records with an invalid aggregate, whatever became of them.
     pub invalid_aggregates: u64,
     /// Whether the batch stopped at a record that failed: 1 or 0.
     pub failed: u64,
@@ -30,28 +30,28 @@ pub struct Counts {
     /// same time, as a late one may, each of them counts and logs it, although the quarantine has it once.
     pub quarantined: u64,
     /// Kinesis records before the batch that the mapping has given up in part, or as a whole, and whose states in the
-    /// journal are holes from now on.
+    /// journal are discarded from now on.
     pub discarded: u64,
     /// Whether the journal could not be read: 1 or 0. The batch was processed without it.
-    pub journal_read_failed: u64,
+    pub journal_read_errors: u64,
     /// Items of the journal that cannot be read and were skipped.
-    pub journal_unreadable: u64,
+    pub unreadable_journal_items: u64,
     /// Writes to the journal that failed, or of which nobody knows.
-    pub journal_write_failed: u64,
+    pub journal_write_errors: u64,
     /// Whether the checkpoint mirror stood at the end of the whole batch, or beyond it, already: 1 or 0. Lambda has
     /// delivered the batch again, or the event source mapping was made anew and began earlier in the stream.
-    pub mirror_ahead: u64,
+    pub checkpoint_already_ahead: u64,
     /// Whether a KCL worker owns the shard's row, which suspends the mirror: 1 or 0.
-    pub mirror_suspended: u64,
+    pub checkpoint_lease_owned: u64,
     /// Whether the mirror should have been written, and was not, or nobody knows: 1 or 0.
-    pub checkpoint_write_failed: u64,
+    pub checkpoint_write_errors: u64,
 }
 
 impl Counts {
     pub(crate) fn include(&mut self, content: Content, user_records: u64) {
         match content {
             Content::Plain => {}
-            Content::BadDigest => self.bad_digests += 1,
+            Content::ChecksumMismatch => self.checksum_mismatches += 1,
             Content::Aggregated => {
                 self.aggregated += 1;
                 self.empty_aggregates += u64::from(user_records == 0);

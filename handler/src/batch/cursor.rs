@@ -1,6 +1,6 @@
 use std::ops::RangeInclusive;
 
-use kpl_deaggregation::{Content, DeaggregationCursor, Deaggregator, InvalidFrame, UserRecord, reframe};
+use kpl_deaggregation::{Content, DeaggregationCursor, Deaggregator, InvalidAggregate, UserRecord, encode};
 
 use crate::{
     Counts, Record,
@@ -68,7 +68,7 @@ struct Entered<'b> {
 #[derive(Debug, Clone, Copy)]
 enum Broken {
     Unreadable(UnreadableRecord),
-    InvalidAggregate(InvalidFrame),
+    InvalidAggregate(InvalidAggregate),
 }
 
 impl<'b> Cursor<'b> {
@@ -275,7 +275,7 @@ impl<'b> Cursor<'b> {
             |record: &UserRecord<'_>| done.is_none_or(|done| !done.contains_sub(record.sub_sequence_number));
         let mut user_records = 0;
         let rest = first.into_iter().chain(self.user_records.by_ref().filter(is_left));
-        let data = reframe(rest.inspect(|_| user_records += 1)).unwrap_or_default();
+        let data = encode(rest.inspect(|_| user_records += 1)).unwrap_or_default();
         let from = self.position.sub_sequence_number.unwrap_or(0);
         self.leave();
         let through = self.position.user_records_before.saturating_sub(1);
@@ -293,7 +293,7 @@ impl<'b> Cursor<'b> {
         let (invalid, fate) = match content {
             Content::InvalidRaw(invalid) => (invalid, "delivered raw"),
             Content::InvalidSkipped(invalid) => (invalid, "skipped"),
-            Content::Plain | Content::BadDigest | Content::Aggregated => return,
+            Content::Plain | Content::ChecksumMismatch | Content::Aggregated => return,
         };
         tracing::warn!(
             request_id = &*self.invocation.request_id,

@@ -1,6 +1,6 @@
 use std::any::Any;
 
-use kpl_deaggregation::InvalidFrame;
+use kpl_deaggregation::InvalidAggregate;
 use thiserror::Error;
 
 use crate::{
@@ -44,7 +44,7 @@ pub(crate) enum Failure {
     #[error("Kinesis record cannot be read: {0}")]
     Unreadable(UnreadableRecord),
     #[error("aggregated record is invalid: {0}")]
-    InvalidAggregate(InvalidFrame),
+    InvalidAggregate(InvalidAggregate),
 }
 
 impl StopReason {
@@ -109,7 +109,7 @@ mod tests {
             true,
         );
         check(
-            Failure::InvalidAggregate(InvalidFrame::MissingData { user_record: 3 }),
+            Failure::InvalidAggregate(InvalidAggregate::MissingData { user_record: 3 }),
             "aggregated record is invalid: user record 3: data is missing",
             true,
         );

@@ -71,11 +71,11 @@ impl Mirror {
         match self.try_write(kinesis_record, position, invocation).await {
             Ok(Outcome::Written) => Mirrored::Yes,
             Ok(Outcome::AlreadyAhead { at: stored }) => {
-                counts.mirror_ahead += u64::from(is_all_behind(event, at, stored));
+                counts.checkpoint_already_ahead += u64::from(is_all_behind(event, at, stored));
                 Mirrored::Yes
             }
             Ok(Outcome::OwnedByKcl { owner }) => {
-                counts.mirror_suspended += 1;
+                counts.checkpoint_lease_owned += 1;
                 if self.is_first(Said::Suspended, kinesis_record) {
                     tracing::warn!(
                         request_id = &*invocation.request_id,
@@ -141,7 +141,7 @@ impl Mirror {
     }
 
     fn not_written(&self, counts: &mut Counts) -> Mirrored {
-        counts.checkpoint_write_failed += 1;
+        counts.checkpoint_write_errors += 1;
         if self.is_strict { Mirrored::NoAndStrict } else { Mirrored::Yes }
     }
 

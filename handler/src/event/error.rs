@@ -39,7 +39,7 @@ pub enum EventError {
         found: &'static str,
     },
     /// The member `kinesisKit` asks for something that this version does not know.
-    #[error("unknown kinesisKit.mode {found}; expected \"replay\" or \"redrive\"")]
+    #[error("unknown kinesisKit.mode {found}; expected \"resume\" or \"reprocess\"")]
     Mode {
         /// Mode that was found, shortened.
         found: String,

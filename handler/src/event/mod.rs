@@ -42,10 +42,10 @@ pub enum EventMode {
     /// The event source mapping; its events have no such member.
     #[default]
     Mapping,
-    /// `replay`: `kinesis-kit` sends once more what may be done already. The checkpoint mirror is not written.
-    Replay,
-    /// `redrive`: `kinesis-kit` sends what the mapping has discarded. The checkpoint mirror is not written.
-    Redrive,
+    /// `reprocess`: the journal and the quarantine are ignored, so records are processed again. The checkpoint mirror is not written.
+    Reprocess,
+    /// `resume`: the journal is honoured, so processing resumes after the records that have been processed. The checkpoint mirror is not written.
+    Resume,
 }
 
 /// One Kinesis record of an event, its data not decoded yet. Its `Debug` shows neither data nor partition key.

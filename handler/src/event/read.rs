@@ -199,8 +199,8 @@ struct RawKinesisKit<'a> {
 fn mode(mode: &Scalar<'_>) -> Result<EventMode, EventError> {
     let found = match mode {
         Scalar::Text(text) => match &**text {
-            "replay" => return Ok(EventMode::Replay),
-            "redrive" => return Ok(EventMode::Redrive),
+            "reprocess" => return Ok(EventMode::Reprocess),
+            "resume" => return Ok(EventMode::Resume),
             other => format!("{:?}", other.chars().take(SHOWN_EVENT_SOURCE_CHARS).collect::<String>()),
         },
         other => other.found().to_owned(),
@@ -511,7 +511,7 @@ mod tests {
         }
         check_refused(
             &event(r#""kinesisKit":{}"#),
-            "unknown kinesisKit.mode absent; expected \"replay\" or \"redrive\"",
+            "unknown kinesisKit.mode absent; expected \"resume\" or \"reprocess\"",
         );
     }
 

@@ -52,8 +52,8 @@ impl EventMode {
     pub(crate) fn name(self) -> Option<&'static str> {
         match self {
             EventMode::Mapping => None,
-            EventMode::Replay => Some("replay"),
-            EventMode::Redrive => Some("redrive"),
+            EventMode::Reprocess => Some("reprocess"),
+            EventMode::Resume => Some("resume"),
         }
     }
 }

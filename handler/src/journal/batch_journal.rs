@@ -121,7 +121,7 @@ impl<'b> BatchJournal<'b> {
                 record.version = Some(state.version);
             }
             if !state.is_expired(now_ms) {
-                // Two entries are of one Kinesis record only in a redrive: a hole, and what it came from.
+                // Two entries are of one Kinesis record only in a redrive: the discarded entry, and the retry entry that it came from.
                 record.progress.include(state.progress);
             }
         }
@@ -167,7 +167,7 @@ impl<'b> BatchJournal<'b> {
             self.log_quarantined(record);
         }
         let Some(error) = error else { return Ok(()) };
-        counts.journal_write_failed += 1;
+        counts.journal_write_errors += 1;
         let Some(not_written) = rest.into_iter().next() else { return Ok(()) };
         let stop = not_written.into_stop(cursor);
         let kinesis_record = &self.records[cursor.position().kinesis_record];
@@ -319,13 +319,14 @@ impl<'b> BatchJournal<'b> {
         }
     }
 
-    /// Moves the entries of Kinesis records that the mapping has discarded to the holes.
+    /// Moves the entries of Kinesis records that the mapping has discarded to the discarded.
     async fn move_discarded(&mut self, by: Option<Instant>, counts: &mut Counts) {
         let this = &*self;
         let mut calls: Vec<Call<'_, RecordState>> = Vec::new();
         for state in &this.discarded {
-            calls
-                .push(Box::pin(async move { (state.clone(), in_time(by, this.move_to_holes(state)).await) }));
+            calls.push(Box::pin(
+                async move { (state.clone(), in_time(by, this.move_to_discarded(state)).await) },
+            ));
         }
         for (state, moved) in this.some_at_a_time(calls).await {
             if moved.is_ok() {
@@ -439,10 +440,10 @@ impl<'b> BatchJournal<'b> {
         Ok(())
     }
 
-    async fn move_to_holes(&self, state: &RecordState) -> Result<(), JournalError> {
+    async fn move_to_discarded(&self, state: &RecordState) -> Result<(), JournalError> {
         let sequence_number = state.sequence_number;
         let none = RecordSnapshot::default();
-        self.merge(StateKind::Hole, sequence_number, &none, &state.progress, &[]).await?;
+        self.merge(StateKind::Discarded, sequence_number, &none, &state.progress, &[]).await?;
         // Only then: a crash in between leaves it twice, not nowhere.
         self.journal.store.delete(self.shard, state.kind, sequence_number).await
     }
@@ -527,7 +528,7 @@ impl<'b> BatchJournal<'b> {
 
     fn count(&mut self, written: Result<(), JournalError>, what: &'static str, counts: &mut Counts) {
         if let Err(error) = written {
-            counts.journal_write_failed += 1;
+            counts.journal_write_errors += 1;
             self.has_failed = true;
             self.invocation.log_journal_failure(&self.records[0], what, &error);
         }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Most entries that one invocation moves to the discarded ones. The next one moves more.
-const MAX_HOLES: usize = 100;
+const MAX_DISCARDED: usize = 100;
 
 /// The retry journal of one environment.
 pub(crate) struct RetryJournal {
@@ -43,7 +43,7 @@ impl RetryJournal {
     /// Whether the event is part of what the journal follows. What belongs to a window has its state there, and a replay
     /// shall do again what is done.
     pub(crate) fn applies_to(event: &Event<'_>) -> bool {
-        event.mode != EventMode::Replay && event.window.is_none() && !event.records.is_empty()
+        event.mode != EventMode::Reprocess && event.window.is_none() && !event.records.is_empty()
     }
 
     /// Reads what is known of the batch. A journal that cannot be read is counted, and the batch goes on without.
@@ -58,13 +58,13 @@ impl RetryJournal {
         {
             Ok(shard) => shard,
             Err(error) => {
-                counts.journal_read_failed += 1;
+                counts.journal_read_errors += 1;
                 invocation.log_journal_failure(first, "journal not read", &error);
                 return None;
             }
         };
-        let is_redrive = event.mode == EventMode::Redrive;
-        let kind = if is_redrive { StateKind::Hole } else { StateKind::Retry };
+        let is_redrive = event.mode == EventMode::Resume;
+        let kind = if is_redrive { StateKind::Discarded } else { StateKind::Retry };
         let mut batch = BatchJournal::new(self, shard, &event.records, invocation, kind);
         // What becomes of these is decided anew.
         self.passed.forget(shard, event.records.iter().map(|record| record.sequence_number));
@@ -74,13 +74,13 @@ impl RetryJournal {
             kind,
             from: first.sequence_number,
             through: last.sequence_number,
-            earlier: if looks_back { MAX_HOLES } else { 0 },
+            earlier: if looks_back { MAX_DISCARDED } else { 0 },
         };
         let read = async {
             let mut entries = self.store.read(shard, range(StateKind::Retry)).await?;
             if is_redrive {
                 let JournalEntries { states, unreadable } =
-                    self.store.read(shard, range(StateKind::Hole)).await?;
+                    self.store.read(shard, range(StateKind::Discarded)).await?;
                 entries.states.extend(states);
                 entries.unreadable.extend(unreadable);
             }
@@ -93,7 +93,7 @@ impl RetryJournal {
         match in_time(invocation.read_by(), read).await {
             Ok((JournalEntries { states, unreadable }, left)) => {
                 for item in &unreadable {
-                    counts.journal_unreadable += 1;
+                    counts.unreadable_journal_items += 1;
                     tracing::error!(
                         request_id = &*invocation.request_id,
                         stream = shard.stream_arn,
@@ -105,7 +105,7 @@ impl RetryJournal {
                 batch.take_in(states, first.sequence_number, left);
             }
             Err(error) => {
-                counts.journal_read_failed += 1;
+                counts.journal_read_errors += 1;
                 invocation.log_journal_failure(first, "journal not read", &error);
             }
         }

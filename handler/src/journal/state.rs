@@ -11,8 +11,8 @@ const KEPT: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 pub enum StateKind {
     /// The mapping will deliver the Kinesis record again.
     Retry,
-    /// The mapping has discarded the Kinesis record: a hole in what is processed, until somebody sends it again.
-    Hole,
+    /// The mapping has discarded the Kinesis record; `kinesis-kit redrive --discarded` redelivers it.
+    Discarded,
 }
 
 /// The stored state of one Kinesis record that is processed in part, or has failed.

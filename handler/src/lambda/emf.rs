@@ -522,13 +522,13 @@ mod tests {
         let metrics = recorder();
         with_local_recorder(&metrics, || {
             (0..150).for_each(|number| counter!(format!("M{number}")).increment(1));
-            counter!("M0", "mode" => "replay").increment(5);
+            counter!("M0", "mode" => "reprocess").increment(5);
         });
         let lines = lines(metrics);
         let names = |line: &Value| {
             line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().map(Vec::len).unwrap_or_default()
         };
         assert_eq!(lines.iter().map(names).collect::<Vec<_>>(), [100, 50, 1]);
-        assert_eq!((&lines[2]["mode"], &lines[2]["M0"]), (&json!("replay"), &json!(5)));
+        assert_eq!((&lines[2]["mode"], &lines[2]["M0"]), (&json!("reprocess"), &json!(5)));
     }
 }

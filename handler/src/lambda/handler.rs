@@ -195,7 +195,8 @@ impl<P: RecordProcessor> Handler<P> {
             }
             None => None,
         };
-        let deaggregator = Deaggregator::new(options.invalid_frame).with_max_key_bytes(options.max_key_bytes);
+        let deaggregator =
+            Deaggregator::new(options.invalid_aggregate).with_max_key_bytes(options.max_key_bytes);
         let mut cursor = Cursor::new(&event.records, payloads, deaggregator, &invocation);
         let processed = process_batch(processor, &mut cursor, &mut journal, &mut counts).await;
         let (stop, position) = (processed.err(), cursor.position());
@@ -235,7 +236,7 @@ impl<P: RecordProcessor> Handler<P> {
         let response = BatchResponse::new(failed, state, counts);
         Ok(match event.mode {
             EventMode::Mapping => response,
-            EventMode::Replay | EventMode::Redrive => response.with_quarantined(quarantined),
+            EventMode::Reprocess | EventMode::Resume => response.with_quarantined(quarantined),
         })
     }
 }
@@ -281,7 +282,7 @@ fn log_batch(
         bytes,
         aggregated,
         empty_aggregates,
-        bad_digests,
+        checksum_mismatches,
         invalid_aggregates,
         failed: _,
         deadline_stops: _,
@@ -289,12 +290,12 @@ fn log_batch(
         resumed,
         quarantined,
         discarded,
-        journal_read_failed,
-        journal_unreadable,
-        journal_write_failed,
-        mirror_ahead,
-        mirror_suspended,
-        checkpoint_write_failed,
+        journal_read_errors,
+        unreadable_journal_items,
+        journal_write_errors,
+        checkpoint_already_ahead,
+        checkpoint_lease_owned,
+        checkpoint_write_errors,
     } = *counts;
     tracing::info!(
         request_id = &*invocation.request_id,
@@ -307,18 +308,18 @@ fn log_batch(
         bytes,
         aggregated,
         empty_aggregates,
-        bad_digests,
+        checksum_mismatches,
         invalid_aggregates,
         retried,
         resumed,
         quarantined,
         discarded,
-        journal_read_failed,
-        journal_unreadable,
-        journal_write_failed,
-        mirror_ahead,
-        mirror_suspended,
-        checkpoint_write_failed,
+        journal_read_errors,
+        unreadable_journal_items,
+        journal_write_errors,
+        checkpoint_already_ahead,
+        checkpoint_lease_owned,
+        checkpoint_write_errors,
         "batch processed"
     );
 }

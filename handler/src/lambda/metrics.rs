@@ -35,25 +35,25 @@ const COUNTERS: [Counter; 18] = [
     ("KinesisRecords", Unit::Count, |counts| counts.kinesis_records),
     ("UserRecords", Unit::Count, |counts| counts.user_records),
     ("Bytes", Unit::Bytes, |counts| counts.bytes),
-    ("Failed", Unit::Count, |counts| counts.failed),
-    ("Retried", Unit::Count, |counts| counts.retried),
-    ("Resumed", Unit::Count, |counts| counts.resumed),
-    ("Quarantined", Unit::Count, |counts| counts.quarantined),
-    ("Discarded", Unit::Count, |counts| counts.discarded),
+    ("FailedBatches", Unit::Count, |counts| counts.failed),
+    ("RetriedRecords", Unit::Count, |counts| counts.retried),
+    ("ResumedRecords", Unit::Count, |counts| counts.resumed),
+    ("QuarantinedRecords", Unit::Count, |counts| counts.quarantined),
+    ("DiscardedRecords", Unit::Count, |counts| counts.discarded),
     ("InvalidAggregates", Unit::Count, |counts| counts.invalid_aggregates),
     ("EmptyAggregates", Unit::Count, |counts| counts.empty_aggregates),
-    ("BadDigest", Unit::Count, |counts| counts.bad_digests),
+    ("ChecksumMismatches", Unit::Count, |counts| counts.checksum_mismatches),
     ("DeadlineStops", Unit::Count, |counts| counts.deadline_stops),
-    ("CheckpointWriteFailed", Unit::Count, |counts| counts.checkpoint_write_failed),
-    ("JournalReadFailed", Unit::Count, |counts| counts.journal_read_failed),
-    ("JournalUnreadable", Unit::Count, |counts| counts.journal_unreadable),
-    ("JournalWriteFailed", Unit::Count, |counts| counts.journal_write_failed),
-    ("MirrorAhead", Unit::Count, |counts| counts.mirror_ahead),
-    ("MirrorSuspended", Unit::Count, |counts| counts.mirror_suspended),
+    ("CheckpointWriteErrors", Unit::Count, |counts| counts.checkpoint_write_errors),
+    ("JournalReadErrors", Unit::Count, |counts| counts.journal_read_errors),
+    ("UnreadableJournalItems", Unit::Count, |counts| counts.unreadable_journal_items),
+    ("JournalWriteErrors", Unit::Count, |counts| counts.journal_write_errors),
+    ("CheckpointAlreadyAhead", Unit::Count, |counts| counts.checkpoint_already_ahead),
+    ("CheckpointLeaseOwned", Unit::Count, |counts| counts.checkpoint_lease_owned),
 ];
 
 const AGGREGATION_RATIO: &str = "AggregationRatio";
-const BEHIND_LATEST: &str = "BehindLatestMs";
+const BEHIND_LATEST: &str = "MillisBehindLatest";
 
 /// The recorder of a process that has no other.
 static EMBEDDED: LazyLock<EmbeddedMetrics> = LazyLock::new(|| EmbeddedMetrics::new(NAMESPACE));

@@ -3,7 +3,7 @@ use std::{num::NonZeroU32, ops::RangeInclusive, sync::Arc, time::Duration};
 use kpl_deaggregation::DEFAULT_MAX_KEY_BYTES;
 
 use super::{JournalOptions, MirrorOptions, Options, OptionsError};
-use crate::{Clock, InvalidFramePolicy};
+use crate::{Clock, InvalidAggregatePolicy};
 
 /// Most batches of a shard that a mapping processes at once.
 const PARALLELIZATION_FACTORS: RangeInclusive<u32> = 1..=10;
@@ -16,12 +16,12 @@ const MARGINS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(9
 /// ```
 /// use std::time::Duration;
 ///
-/// use kinesis_handler::{InvalidFramePolicy, Options};
+/// use kinesis_handler::{InvalidAggregatePolicy, Options};
 ///
 /// # fn main() -> Result<(), kinesis_handler::OptionsError> {
 /// let options = Options::builder()
 ///     .deadline_margin(Duration::from_secs(3))
-///     .invalid_frame(InvalidFramePolicy::Skip)
+///     .invalid_aggregate(InvalidAggregatePolicy::Skip)
 ///     .build()?;
 /// # let _ = options;
 /// # Ok(())
@@ -81,8 +81,8 @@ impl OptionsBuilder {
     }
 
     /// Sets the fate of an aggregated record with a valid checksum and malformed content. By default it fails.
-    pub fn invalid_frame(mut self, policy: InvalidFramePolicy) -> Self {
-        self.rest.invalid_frame = policy;
+    pub fn invalid_aggregate(mut self, policy: InvalidAggregatePolicy) -> Self {
+        self.rest.invalid_aggregate = policy;
         self
     }
 

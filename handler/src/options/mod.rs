@@ -12,7 +12,7 @@ pub use error::OptionsError;
 use kpl_deaggregation::DEFAULT_MAX_KEY_BYTES;
 pub use stores::{JournalOptions, MirrorOptions, QuarantineOptions};
 
-use crate::{Clock, InvalidFramePolicy, SystemClock, checkpoint::CheckpointStore, journal::JournalStore};
+use crate::{Clock, InvalidAggregatePolicy, SystemClock, checkpoint::CheckpointStore, journal::JournalStore};
 
 /// The options of a [`Handler`](crate::Handler): a valid combination.
 ///
@@ -30,7 +30,7 @@ pub struct Options {
     pub(crate) max_age: Option<Duration>,
     pub(crate) parallelization_factor: Option<NonZeroU32>,
     pub(crate) deadline_margin: Duration,
-    pub(crate) invalid_frame: InvalidFramePolicy,
+    pub(crate) invalid_aggregate: InvalidAggregatePolicy,
     pub(crate) max_key_bytes: u64,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -55,7 +55,7 @@ impl Default for Options {
             max_age: None,
             parallelization_factor: None,
             deadline_margin: Duration::from_secs(1),
-            invalid_frame: InvalidFramePolicy::default(),
+            invalid_aggregate: InvalidAggregatePolicy::default(),
             max_key_bytes: DEFAULT_MAX_KEY_BYTES,
             clock: Arc::new(SystemClock),
         }

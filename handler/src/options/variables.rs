@@ -1,7 +1,7 @@
 use std::{env, ffi::OsString, str::FromStr, sync::Arc, time::Duration};
 
 use super::{JournalOptions, MirrorOptions, Options, OptionsError, QuarantineOptions};
-use crate::{InvalidFramePolicy, checkpoint::CheckpointStore, journal::JournalStore};
+use crate::{InvalidAggregatePolicy, checkpoint::CheckpointStore, journal::JournalStore};
 
 /// Every variable of the kit starts with this.
 const PREFIX: &str = "KINESIS_HANDLER_";
@@ -13,7 +13,7 @@ const APPLICATION: &str = "KINESIS_HANDLER_APPLICATION";
 const CHECKPOINT_STRICT: &str = "KINESIS_HANDLER_CHECKPOINT_STRICT";
 const CHECKPOINT_TABLE: &str = "KINESIS_HANDLER_CHECKPOINT_TABLE";
 const DEADLINE_MARGIN_MS: &str = "KINESIS_HANDLER_DEADLINE_MARGIN_MS";
-const INVALID_FRAME: &str = "KINESIS_HANDLER_INVALID_FRAME";
+const INVALID_AGGREGATE: &str = "KINESIS_HANDLER_INVALID_AGGREGATE";
 const JOURNAL_TABLE: &str = "KINESIS_HANDLER_JOURNAL_TABLE";
 const MAX_AGE_SECONDS: &str = "KINESIS_HANDLER_MAX_AGE_SECONDS";
 const MAX_ATTEMPTS: &str = "KINESIS_HANDLER_MAX_ATTEMPTS";
@@ -45,7 +45,7 @@ impl Options {
         CHECKPOINT_STRICT,
         CHECKPOINT_TABLE,
         DEADLINE_MARGIN_MS,
-        INVALID_FRAME,
+        INVALID_AGGREGATE,
         JOURNAL_TABLE,
         MAX_AGE_SECONDS,
         MAX_ATTEMPTS,
@@ -63,7 +63,7 @@ impl Options {
     /// - `KINESIS_HANDLER_CHECKPOINT_TABLE`: [`mirror`](super::OptionsBuilder::mirror) in the DynamoDB table of this name. Needs
     ///   the feature `dynamodb`. Nothing connects before the first event.
     /// - `KINESIS_HANDLER_DEADLINE_MARGIN_MS`: [`deadline_margin`](super::OptionsBuilder::deadline_margin), 0 to 5400000 milliseconds
-    /// - `KINESIS_HANDLER_INVALID_FRAME`: [`invalid_frame`](super::OptionsBuilder::invalid_frame), `fail`, `raw` or `skip`
+    /// - `KINESIS_HANDLER_INVALID_AGGREGATE`: [`invalid_aggregate`](super::OptionsBuilder::invalid_aggregate), `fail`, `raw` or `skip`
     /// - `KINESIS_HANDLER_JOURNAL_TABLE`: [`journal`](super::OptionsBuilder::journal) in the DynamoDB table of this name. Needs the feature
     ///   `dynamodb`. Nothing connects before the first event.
     /// - `KINESIS_HANDLER_MAX_AGE_SECONDS`: [`max_age`](QuarantineOptions::max_age), 1 to 31536000 seconds
@@ -107,12 +107,12 @@ impl Options {
                     let milliseconds = number(DEADLINE_MARGIN_MS, &value, "0 to 5400000 milliseconds")?;
                     builder = builder.deadline_margin(Duration::from_millis(milliseconds));
                 }
-                INVALID_FRAME => {
-                    builder = builder.invalid_frame(match &*value {
-                        "fail" => InvalidFramePolicy::Fail,
-                        "raw" => InvalidFramePolicy::Raw,
-                        "skip" => InvalidFramePolicy::Skip,
-                        _ => return Err(OptionsError::value(INVALID_FRAME, value, "fail, raw or skip")),
+                INVALID_AGGREGATE => {
+                    builder = builder.invalid_aggregate(match &*value {
+                        "fail" => InvalidAggregatePolicy::Fail,
+                        "raw" => InvalidAggregatePolicy::Raw,
+                        "skip" => InvalidAggregatePolicy::Skip,
+                        _ => return Err(OptionsError::value(INVALID_AGGREGATE, value, "fail, raw or skip")),
                     });
                 }
                 JOURNAL_TABLE => journal_table = Some(table_name(JOURNAL_TABLE, &value)?),
@@ -234,18 +234,18 @@ mod tests {
     fn variables_override_defaults() {
         let options = read(&[("PATH", "x"), ("KINESIS_HANDLERS", "x")]).expect("nothing of the kit's");
         assert_eq!(
-            (options.deadline_margin, options.invalid_frame),
-            (Duration::from_secs(1), InvalidFramePolicy::Fail)
+            (options.deadline_margin, options.invalid_aggregate),
+            (Duration::from_secs(1), InvalidAggregatePolicy::Fail)
         );
 
-        let options = read(&[(DEADLINE_MARGIN_MS, "250"), (INVALID_FRAME, "raw")]).expect("legal values");
+        let options = read(&[(DEADLINE_MARGIN_MS, "250"), (INVALID_AGGREGATE, "raw")]).expect("legal values");
         assert_eq!(
-            (options.deadline_margin, options.invalid_frame),
-            (Duration::from_millis(250), InvalidFramePolicy::Raw)
+            (options.deadline_margin, options.invalid_aggregate),
+            (Duration::from_millis(250), InvalidAggregatePolicy::Raw)
         );
         assert_eq!(
-            read(&[(INVALID_FRAME, "skip")]).map(|options| options.invalid_frame),
-            Ok(InvalidFramePolicy::Skip)
+            read(&[(INVALID_AGGREGATE, "skip")]).map(|options| options.invalid_aggregate),
+            Ok(InvalidAggregatePolicy::Skip)
         );
     }
 
@@ -362,9 +362,9 @@ mod tests {
             );
         }
         check_refused(
-            INVALID_FRAME,
+            INVALID_AGGREGATE,
             "Fail",
-            "KINESIS_HANDLER_INVALID_FRAME: expected fail, raw or skip, found \"Fail\"",
+            "KINESIS_HANDLER_INVALID_AGGREGATE: expected fail, raw or skip, found \"Fail\"",
         );
         for value in ["", "a#b"] {
             check_refused(
@@ -415,11 +415,11 @@ mod tests {
             );
         }
         check_refused(
-            "KINESIS_HANDLER_INVALID_FRAMES",
+            "KINESIS_HANDLER_INVALID_AGGREGATES",
             "fail",
-            "KINESIS_HANDLER_INVALID_FRAMES is not an option (options: KINESIS_HANDLER_APPLICATION, \
+            "KINESIS_HANDLER_INVALID_AGGREGATES is not an option (options: KINESIS_HANDLER_APPLICATION, \
              KINESIS_HANDLER_CHECKPOINT_STRICT, KINESIS_HANDLER_CHECKPOINT_TABLE, \
-             KINESIS_HANDLER_DEADLINE_MARGIN_MS, KINESIS_HANDLER_INVALID_FRAME, KINESIS_HANDLER_JOURNAL_TABLE, \
+             KINESIS_HANDLER_DEADLINE_MARGIN_MS, KINESIS_HANDLER_INVALID_AGGREGATE, KINESIS_HANDLER_JOURNAL_TABLE, \
              KINESIS_HANDLER_MAX_AGE_SECONDS, KINESIS_HANDLER_MAX_ATTEMPTS, \
              KINESIS_HANDLER_MAX_KEY_BYTES, KINESIS_HANDLER_PARALLELIZATION_FACTOR, KINESIS_HANDLER_QUARANTINE, \
              KINESIS_HANDLER_QUARANTINE_LIMIT)",

@@ -36,7 +36,7 @@ pub(crate) fn frame(data: &[&str]) -> Vec<u8> {
 }
 
 /// A Kinesis record with the right magic number and digest, whose message breaks off.
-pub(crate) fn invalid_frame(sequence_number: u64) -> KinesisRecord<'static> {
+pub(crate) fn invalid_aggregate(sequence_number: u64) -> KinesisRecord<'static> {
     framed(sequence_number, &[0x08])
 }
 

@@ -21,7 +21,7 @@ use kinesis_handler::{
 };
 
 use crate::batch::{
-    STREAM_ARN, SUCCESS, aggregate, failure, invalid_frame, json, plain, raw, with_quarantined,
+    STREAM_ARN, SUCCESS, aggregate, failure, invalid_aggregate, json, plain, raw, with_quarantined,
 };
 use crate::options::TestOptions;
 
@@ -82,7 +82,7 @@ impl World {
             let contents = state.progress.done.contents().map(|_| "content".to_owned());
             let done: Vec<_> = ranges.chain(contents).collect();
             let failures = state.progress.attempts.values().map(u32::to_string).collect::<Vec<_>>();
-            let kind = if state.kind == StateKind::Hole { "H" } else { "S" };
+            let kind = if state.kind == StateKind::Discarded { "H" } else { "S" };
             format!(
                 "{kind} {} done [{}] failed [{}]",
                 state.sequence_number,
@@ -166,7 +166,7 @@ async fn handler_rule_6_a_batch_resumes_inside_an_aggregate() {
 }
 
 #[tokio::test]
-async fn handler_rule_6_done_sets_with_holes_are_kept_and_skipped() {
+async fn handler_rule_6_done_sets_with_gaps_are_kept_and_skipped() {
     let world = World::new();
     let mut done = DoneSet::default();
     for (first, last) in [(1, 2), (4, 4)] {
@@ -217,7 +217,7 @@ async fn an_expired_state_counts_no_more() {
 async fn handler_rule_5_a_permanent_error_goes_to_the_quarantine_at_once() {
     let world = World::with_quarantine(3);
     let mut records =
-        vec![aggregate(8, &["a", "bad", "b"]), plain(9, "bad"), invalid_frame(10), plain(11, "c")];
+        vec![aggregate(8, &["a", "bad", "b"]), plain(9, "bad"), invalid_aggregate(10), plain(11, "c")];
     for record in &mut records {
         record.approximate_arrival_ms = Some(7);
     }
@@ -317,7 +317,7 @@ async fn handler_rule_5_a_record_that_hangs_counts_only_if_it_had_all_the_time()
 }
 
 #[tokio::test]
-async fn a_state_before_the_batch_is_a_hole_if_there_is_one_lane() {
+async fn a_state_before_the_batch_is_a_discarded_record_if_there_is_one_lane() {
     let world = World::new();
     assert_eq!(json(&world.handle(&[aggregate(9, &["a", "fail"])]).await), failure(9));
     let response = world.handle(&[plain(10, "b")]).await;
@@ -359,7 +359,7 @@ async fn handler_rule_10_a_replay_does_again_what_is_done_and_keeps_nothing() {
         RecordState::first(StateKind::Retry, number(9), Progress::done(DoneSet::before(1)), "test", now_ms()),
     );
     let mut event = Event::new(records);
-    event.mode = EventMode::Replay;
+    event.mode = EventMode::Reprocess;
     assert_eq!(
         json(&world.handle_event(&event, &Context::default()).await),
         with_quarantined(failure(9), &[])
@@ -372,14 +372,14 @@ async fn handler_rule_10_a_replay_does_again_what_is_done_and_keeps_nothing() {
 }
 
 #[tokio::test]
-async fn handler_rule_10_a_redrive_resumes_inside_a_hole_and_closes_it() {
+async fn handler_rule_10_a_redrive_resumes_inside_a_discarded_record_and_deletes_its_entry() {
     let world = World::new();
     let records = vec![aggregate(9, &["a", "b", "fail", "c"])];
     world.handle(&records).await;
     world.handle(&[plain(10, "d")]).await;
     world.calls();
     let mut event = Event::new(records);
-    event.mode = EventMode::Redrive;
+    event.mode = EventMode::Resume;
     assert_eq!(
         json(&world.handle_event(&event, &Context::default()).await),
         with_quarantined(failure(9), &[])
@@ -399,7 +399,7 @@ async fn a_redrive_also_resumes_where_nothing_has_followed_the_discard() {
     world.handle(&records).await;
     world.calls();
     let mut event = Event::new(records);
-    event.mode = EventMode::Redrive;
+    event.mode = EventMode::Resume;
     world.handle_event(&event, &Context::default()).await;
     assert_eq!(world.states(), ["S 9 done [0-0] failed [1]", "H 9 done [0-0] failed [2]"]);
     world.mend();
@@ -412,12 +412,12 @@ async fn a_redrive_also_resumes_where_nothing_has_followed_the_discard() {
 async fn a_redrive_tells_kinesis_kit_what_it_quarantines() {
     let world = World::with_quarantine(2);
     let mut event = Event::new(vec![aggregate(9, &["bad", "b", "bad"]), plain(10, "bad"), plain(11, "fail")]);
-    event.mode = EventMode::Redrive;
+    event.mode = EventMode::Resume;
     let response = world.handle_event(&event, &Context::default()).await;
     assert_eq!(json(&response), with_quarantined(failure(11), &[(9, 2), (10, 1)]));
     assert_eq!(world.quarantine().len(), 3);
     let mut rest = Event::new(vec![plain(11, "fail")]);
-    rest.mode = EventMode::Redrive;
+    rest.mode = EventMode::Resume;
     let response = world.handle_event(&rest, &Context::default()).await;
     assert_eq!(json(&response), with_quarantined(SUCCESS, &[(11, 1)]));
     assert_eq!(world.quarantine().len(), 4);
@@ -497,7 +497,7 @@ async fn what_is_quarantined_counts_as_done_in_the_mirror() {
     assert_eq!(at(), "8/2");
     world.handle(&[plain(9, "bad")]).await;
     assert_eq!(at(), "9/0");
-    world.handle(&[invalid_frame(10)]).await;
+    world.handle(&[invalid_aggregate(10)]).await;
     assert_eq!(at(), "10/0");
 }
 
@@ -507,7 +507,7 @@ async fn an_event_without_a_shard_is_processed_without_the_journal() {
     let mut record = plain(9, "fail");
     record.shard_id = None;
     let response = world.handle(&[record]).await;
-    assert_eq!((json(&response), response.counts().journal_read_failed), (failure(9), 1));
+    assert_eq!((json(&response), response.counts().journal_read_errors), (failure(9), 1));
     assert_eq!(world.calls(), ["9/0 fail ?"]);
 }
 

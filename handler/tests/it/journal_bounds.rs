@@ -75,7 +75,7 @@ impl Store {
     /// The entries: kind and number.
     fn entries(&self) -> Vec<String> {
         let entry = |state: RecordState| {
-            let kind = if state.kind == StateKind::Hole { "H" } else { "S" };
+            let kind = if state.kind == StateKind::Discarded { "H" } else { "S" };
             format!("{kind} {}", state.sequence_number)
         };
         self.journal.states(SHARD).into_iter().map(entry).collect()
@@ -115,7 +115,7 @@ impl JournalStore for Store {
     }
 
     fn write<'a>(&'a self, writes: &'a [JournalWrite<'a>]) -> JournalFuture<'a, WriteOutcome> {
-        let kind = if writes[0].state.kind == StateKind::Hole { "H" } else { "S" };
+        let kind = if writes[0].state.kind == StateKind::Discarded { "H" } else { "S" };
         let fate = self.enter(format!("write {kind} {}", writes[0].state.sequence_number));
         Box::pin(async move {
             meet(fate).await?;
@@ -136,7 +136,7 @@ impl JournalStore for Store {
         kind: StateKind,
         sequence_number: SequenceNumber,
     ) -> JournalFuture<'a, ()> {
-        let name = if kind == StateKind::Hole { "H" } else { "S" };
+        let name = if kind == StateKind::Discarded { "H" } else { "S" };
         let fate = self.enter(format!("delete {name} {sequence_number}"));
         Box::pin(async move {
             meet(fate).await?;
@@ -204,7 +204,7 @@ async fn entries_of_a_good_batch_are_cleared_within_one_bound() {
     store.set_deletes(Some(Fate::Stalls));
     let started = Instant::now();
     let response = handle(&records).await;
-    assert_eq!((json(&response), response.counts().journal_write_failed), (SUCCESS.to_owned(), 1));
+    assert_eq!((json(&response), response.counts().journal_write_errors), (SUCCESS.to_owned(), 1));
     assert!(started.elapsed() < Duration::from_millis(9_100), "{:?}", started.elapsed());
     assert_eq!(store.calls().len(), 1 + 16);
 }
@@ -243,7 +243,7 @@ async fn a_batch_that_passed_without_the_journal_is_no_discard() {
     // The record succeeds, and its entry stays.
     store.set_next("read", Fate::Fails);
     let response = handle(&[plain(9, "fine"), plain(10, "fail")]).await;
-    assert_eq!((json(&response), response.counts().journal_read_failed), (failure(10), 1));
+    assert_eq!((json(&response), response.counts().journal_read_errors), (failure(10), 1));
     assert_eq!(store.entries(), ["S 9", "S 10"]);
     assert_eq!(discarded(&handle(&[plain(10, "fine"), plain(11, "fine")]).await), (SUCCESS.to_owned(), 0));
     assert_eq!(store.entries(), [""; 0]);
@@ -318,14 +318,14 @@ async fn one_invocation_moves_a_hundred_discarded_records() {
 }
 
 #[tokio::test]
-async fn a_discarded_record_is_a_hole_before_its_entry_is_deleted() {
+async fn a_discarded_record_is_kept_before_its_retry_entry_is_deleted() {
     let store = Arc::new(Store::default());
     let handle = environment(&store);
     store.put(9, Progress::done(DoneSet::before(1)));
     store.set_next("read", Fate::Takes(Duration::ZERO));
     store.set_next("write H", Fate::Fails);
     let response = handle(&[plain(10, "fine")]).await;
-    assert_eq!((discarded(&response).1, response.counts().journal_write_failed), (0, 1));
+    assert_eq!((discarded(&response).1, response.counts().journal_write_errors), (0, 1));
     assert_eq!(store.entries(), ["S 9"], "nothing of it is lost");
     store.calls();
     assert_eq!(discarded(&handle(&[plain(11, "fine")]).await).1, 1);
@@ -354,7 +354,7 @@ async fn a_redrive_discards_nothing_before_it() {
     store.put(9, Progress::done(DoneSet::before(1)));
     let handler = Handler::with_options(process, options(&store).build());
     let mut event = Event::new(vec![plain(10, "fine")]);
-    event.mode = EventMode::Redrive;
+    event.mode = EventMode::Resume;
     let response = handler.handle(&event.to_json(), &Context::default()).await.expect("a response");
     assert_eq!(discarded(&response), (with_quarantined(SUCCESS, &[]), 0));
     assert_eq!(store.entries(), ["S 9"]);
@@ -430,7 +430,7 @@ async fn a_shard_whose_name_is_no_part_of_a_key_has_no_journal() {
         let mut record = plain(9, "bad");
         record.shard_id = Some(shard_id.into());
         let response = handle(&[record]).await;
-        assert_eq!((json(&response), response.counts().journal_read_failed), (failure(9), 1), "{shard_id:?}");
+        assert_eq!((json(&response), response.counts().journal_read_errors), (failure(9), 1), "{shard_id:?}");
         assert_eq!(store.calls(), [""; 0], "nothing is stored that no tool would find");
     }
 }

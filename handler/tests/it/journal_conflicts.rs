@@ -17,9 +17,9 @@ use kinesis_handler::{
     },
     permanent, retryable,
 };
-use kpl_deaggregation::{Deaggregator, InvalidFramePolicy, UserRecord, reframe};
+use kpl_deaggregation::{Deaggregator, InvalidAggregatePolicy, UserRecord, encode};
 
-use crate::batch::{STREAM_ARN, SUCCESS, failure, invalid_frame, json, plain, raw};
+use crate::batch::{STREAM_ARN, SUCCESS, failure, invalid_aggregate, json, plain, raw};
 use crate::options::TestOptions;
 
 const SHARD: JournalShard<'static> =
@@ -120,7 +120,7 @@ impl World {
     /// What the quarantine holds: position, content, and data of the user records.
     fn quarantine(&self) -> Vec<String> {
         let shown = self.store.journal.quarantine(SHARD).into_iter().map(|record| {
-            let mut deaggregator = Deaggregator::new(InvalidFramePolicy::Raw);
+            let mut deaggregator = Deaggregator::new(InvalidAggregatePolicy::Raw);
             let user_records = deaggregator.deaggregate(&record.partition_key, &record.data).expect("raw");
             let data: Vec<_> =
                 user_records.map(|member| String::from_utf8_lossy(member.data).into_owned()).collect();
@@ -163,7 +163,7 @@ impl kinesis_handler::RecordProcessor for &World {
 fn aggregate(sequence_number: u64, data: &[&str]) -> KinesisRecord<'static> {
     let keys: Vec<_> = (0..data.len()).map(|index| format!("key-{index}")).collect();
     let members = keys.iter().zip(data).map(|(key, data)| UserRecord::new(key.as_bytes(), data.as_bytes()));
-    raw(sequence_number, &reframe(members).expect("some members"))
+    raw(sequence_number, &encode(members).expect("some members"))
 }
 
 const FIVE_BAD: [&str; 5] = ["bad 0", "bad 1", "bad 2", "bad 3", "bad 4"];
@@ -220,7 +220,7 @@ async fn what_is_put_into_the_quarantine_twice_counts_once() {
 }
 
 #[tokio::test]
-async fn a_hole_that_is_moved_again_counts_its_quarantine_once() {
+async fn a_discarded_record_that_is_moved_again_counts_its_quarantine_once() {
     let mut world = World::with_limit(9);
     world.options.parallelization_factor = NonZeroU32::new(1);
     assert_eq!(json(&world.handle(&[], &[aggregate(9, &["bad 0", "bad 1", "fail"])]).await), failure(9));
@@ -229,8 +229,8 @@ async fn a_hole_that_is_moved_again_counts_its_quarantine_once() {
         assert_eq!(json(&world.handle(faults, &[plain(10, "fine")]).await), SUCCESS);
     }
     let states = world.store.journal.states(SHARD);
-    let [hole] = &states[..] else { panic!("{states:?}") };
-    assert_eq!((hole.kind, hole.progress.quarantined), (StateKind::Hole, 2));
+    let [discarded] = &states[..] else { panic!("{states:?}") };
+    assert_eq!((discarded.kind, discarded.progress.quarantined), (StateKind::Discarded, 2));
 }
 
 #[tokio::test]
@@ -270,7 +270,7 @@ async fn an_invalid_aggregate_fits_into_the_write_with_those_before_it() {
         [("plain records", plains(50), 50), ("an aggregate", vec![aggregate], 98)]
     {
         let world = World::with_limit(1000);
-        let records = [&before[..], &[invalid_frame(1000)]].concat();
+        let records = [&before[..], &[invalid_aggregate(1000)]].concat();
         assert_eq!(json(&world.handle(&[], &records).await), SUCCESS, "{what}");
         assert_eq!(world.quarantine().len(), user_records + 1, "{what}");
         let writes = world.store.writes.lock().expect("no panic while locked");

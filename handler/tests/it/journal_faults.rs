@@ -134,7 +134,7 @@ async fn handle_event(store: &Arc<Store>, faults: &[Fault], event: &Event<'_>) -
 }
 
 fn failed(response: &BatchResponse) -> (u64, u64) {
-    (response.counts().journal_read_failed, response.counts().journal_write_failed)
+    (response.counts().journal_read_errors, response.counts().journal_write_errors)
 }
 
 /// Done ranges, failures, version.
@@ -222,10 +222,10 @@ async fn what_another_invocation_has_written_is_added_to() {
 }
 
 #[tokio::test]
-async fn two_redrives_at_once_forget_nothing_of_what_is_not_a_hole_yet() {
+async fn two_redrives_at_once_forget_nothing_of_what_is_not_yet_discarded() {
     let store = Arc::new(Store::default());
     let mut event = Event::new(vec![aggregate(9, &["a", "b", "c", "fail", "d"])]);
-    event.mode = EventMode::Redrive;
+    event.mode = EventMode::Resume;
     // The function's own state knows of more than what lies before the failure.
     let mut done = DoneSet::before(3);
     done.insert(UserRecordId::Sub(4));
@@ -233,13 +233,13 @@ async fn two_redrives_at_once_forget_nothing_of_what_is_not_a_hole_yet() {
     let progress = Progress::done(done.clone());
     let now_ms = SystemClock.epoch_ms();
     store.journal.put(SHARD, RecordState::first(StateKind::Retry, number, progress, "function", now_ms));
-    // It reads both kinds, and the other one writes a hole that does not have it.
+    // It reads both kinds, and the other one writes a discarded entry that does not have it.
     let response = handle_event(&store, &[Fault::None, Fault::None, Fault::Overtaken], &event).await;
     assert_eq!((json(&response), failed(&response)), (with_quarantined(failure(9), &[]), (0, 0)));
     assert_eq!(store.calls(), ["read", "read", "write", "read", "write"]);
-    let hole = store.journal.states(SHARD).remove(1);
-    assert_eq!((hole.kind, hole.version), (StateKind::Hole, 2));
-    assert_eq!(hole.progress.done, done);
+    let discarded = store.journal.states(SHARD).remove(1);
+    assert_eq!((discarded.kind, discarded.version), (StateKind::Discarded, 2));
+    assert_eq!(discarded.progress.done, done);
 }
 
 #[tokio::test]
@@ -346,7 +346,7 @@ impl JournalStore for Retrying {
 }
 
 #[tokio::test]
-async fn a_state_that_cannot_be_deleted_becomes_a_hole() {
+async fn a_state_that_cannot_be_deleted_becomes_a_discarded_record() {
     let store = Arc::new(Store::default());
     handle(&store, &[], &[aggregate(9, &["a", "fail"])]).await;
     store.journal.put(SHARD, {
@@ -359,5 +359,5 @@ async fn a_state_that_cannot_be_deleted_becomes_a_hole() {
     assert_eq!(store.journal.states(SHARD)[0].kind, StateKind::Retry);
     let response = handle(&store, &[], &[plain(10, "b")]).await;
     assert_eq!((json(&response), response.counts().discarded), (SUCCESS.to_owned(), 1));
-    assert_eq!(store.journal.states(SHARD)[0].kind, StateKind::Hole);
+    assert_eq!(store.journal.states(SHARD)[0].kind, StateKind::Discarded);
 }

@@ -18,7 +18,7 @@ use kinesis_handler::{
     },
     permanent, retryable,
 };
-use kpl_deaggregation::{Content, Deaggregator, InvalidFramePolicy, UserRecord, reframe};
+use kpl_deaggregation::{Content, Deaggregator, InvalidAggregatePolicy, UserRecord, encode};
 use tokio::time::{Instant, sleep};
 
 use crate::batch::{STREAM_ARN, SUCCESS, failure, json, plain, raw};
@@ -151,7 +151,7 @@ impl kinesis_handler::RecordProcessor for &World {
 /// An aggregate of user records with these keys and data.
 fn aggregate(sequence_number: u64, members: &[(String, String)]) -> KinesisRecord<'static> {
     let members = members.iter().map(|(key, data)| UserRecord::new(key.as_bytes(), data.as_bytes()));
-    raw(sequence_number, &reframe(members).expect("some members"))
+    raw(sequence_number, &encode(members).expect("some members"))
 }
 
 fn members(data: &str, count: usize) -> Vec<(String, String)> {
@@ -222,7 +222,7 @@ async fn a_batch_returns_to_the_first_record_that_is_not_in_the_quarantine() {
     let records = [aggregate(9, &members("bad", 150)), plain(10, "fine")];
     let response = world.handle(&records).await;
     let written = response.counts().quarantined;
-    assert_eq!((json(&response), response.counts().journal_write_failed), (failure(9), 1));
+    assert_eq!((json(&response), response.counts().journal_write_errors), (failure(9), 1));
     assert!((90..100).contains(&written), "{written}");
     assert_eq!(world.quarantine().len() as u64, written);
     let states = world.store.journal.states(SHARD);
@@ -247,7 +247,7 @@ async fn beyond_the_limit_the_rest_of_an_aggregate_is_one_record() {
         assert_eq!(records.len(), 4, "{word}");
         let rest = &records[3];
         assert_eq!((rest.content, rest.id), (QuarantinedContent::RestOfAggregate, UserRecordId::Sub(3)));
-        let mut deaggregator = Deaggregator::new(InvalidFramePolicy::Fail);
+        let mut deaggregator = Deaggregator::new(InvalidAggregatePolicy::Fail);
         let user_records = deaggregator.deaggregate(&rest.partition_key, &rest.data).expect("a frame");
         assert_eq!(user_records.content(), Content::Aggregated);
         let rest: Vec<_> = user_records

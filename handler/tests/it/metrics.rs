@@ -8,7 +8,7 @@ use kinesis_handler::{
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
-use crate::batch::{aggregate, frame, invalid_frame, plain, raw};
+use crate::batch::{aggregate, frame, invalid_aggregate, plain, raw};
 use crate::options::TestOptions;
 
 async fn process(record: Record<'_>) -> Result<(), ProcessError> {
@@ -88,7 +88,7 @@ fn a_batch_is_counted() {
 #[test]
 fn failures_and_stops_are_told_apart() {
     let of_one = |name| [("KinesisRecords", 1.0), ("Bytes", 4.0), ("AggregationRatio", 0.0), (name, 1.0)];
-    check(false, 1, &[plain(1, "fail")], &of_one("Failed"));
+    check(false, 1, &[plain(1, "fail")], &of_one("FailedBatches"));
     check(false, 1, &[plain(1, "hang")], &of_one("DeadlineStops"));
 }
 
@@ -106,22 +106,22 @@ fn what_the_journal_makes_of_a_batch_is_counted() {
             ("UserRecords", 2.0),
             ("Bytes", 2.0 * bytes),
             ("AggregationRatio", 3.0),
-            ("Failed", 1.0),
-            ("Resumed", 1.0),
-            ("Retried", 1.0),
-            ("Quarantined", 1.0),
+            ("FailedBatches", 1.0),
+            ("ResumedRecords", 1.0),
+            ("RetriedRecords", 1.0),
+            ("QuarantinedRecords", 1.0),
         ],
     );
 }
 
 #[test]
 fn wrong_aggregates_are_counted() {
-    let mut bad_digest = frame(&["a", "b"]);
-    *bad_digest.last_mut().expect("a digest") ^= 1;
-    let metrics = metrics(false, 1, &[raw(1, &bad_digest)]);
+    let mut checksum_mismatch = frame(&["a", "b"]);
+    *checksum_mismatch.last_mut().expect("a digest") ^= 1;
+    let metrics = metrics(false, 1, &[raw(1, &checksum_mismatch)]);
     // Its payload is no text, so it fails, too.
-    assert_eq!((metrics["BadDigest"], metrics["Failed"]), (1.0, 1.0));
-    let metrics = self::metrics(false, 1, &[invalid_frame(1)]);
+    assert_eq!((metrics["ChecksumMismatches"], metrics["FailedBatches"]), (1.0, 1.0));
+    let metrics = self::metrics(false, 1, &[invalid_aggregate(1)]);
     assert_eq!(metrics["InvalidAggregates"], 1.0);
 }
 
@@ -129,15 +129,15 @@ fn wrong_aggregates_are_counted() {
 fn how_far_behind_it_is_shows() {
     let mut record = plain(1, "a");
     record.approximate_arrival_ms = Some(SystemClock.epoch_ms() - 90_000);
-    let behind_ms = metrics(false, 1, &[record])["BehindLatestMs"];
+    let behind_ms = metrics(false, 1, &[record])["MillisBehindLatest"];
     assert!((90_000.0..100_000.0).contains(&behind_ms), "{behind_ms}");
 }
 
 #[test]
 fn what_an_operator_sends_moves_no_metric_of_the_mapping() {
-    for (mode, name) in [(EventMode::Replay, "replay"), (EventMode::Redrive, "redrive")] {
+    for (mode, name) in [(EventMode::Reprocess, "reprocess"), (EventMode::Resume, "resume")] {
         let mut event = Event::new(vec![plain(1, "fail")]);
         event.mode = mode;
-        assert_eq!(metrics_of(false, 1, event, &[("mode", name)])["Failed"], 1.0);
+        assert_eq!(metrics_of(false, 1, event, &[("mode", name)])["FailedBatches"], 1.0);
     }
 }

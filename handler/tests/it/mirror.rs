@@ -10,7 +10,7 @@ use std::{
 };
 
 use kinesis_handler::{
-    BatchResponse, Clock, Context, Counts, Event, EventMode, Handler, InvalidFramePolicy, KinesisRecord,
+    BatchResponse, Clock, Context, Counts, Event, EventMode, Handler, InvalidAggregatePolicy, KinesisRecord,
     ProcessError, Record, SystemClock,
     checkpoint::{
         Checkpoint, CheckpointError, CheckpointFuture, CheckpointStore, MemoryCheckpoints, Outcome, Row,
@@ -21,7 +21,7 @@ use kinesis_handler::{
 use tokio::time::{Instant, sleep};
 
 use crate::batch::{
-    STREAM_ARN, SUCCESS, aggregate, empty_frame, failure, frame, invalid_frame, json, plain, raw,
+    STREAM_ARN, SUCCESS, aggregate, empty_frame, failure, frame, invalid_aggregate, json, plain, raw,
     with_quarantined,
 };
 use crate::options::TestOptions;
@@ -55,19 +55,19 @@ fn at(table: &MemoryCheckpoints) -> Option<String> {
 
 #[track_caller]
 fn check(records: Vec<KinesisRecord<'_>>, expected_response: &str, expected: Option<&str>) {
-    check_with(InvalidFramePolicy::Fail, records, expected_response, expected);
+    check_with(InvalidAggregatePolicy::Fail, records, expected_response, expected);
 }
 
 #[track_caller]
 fn check_with(
-    invalid_frame: InvalidFramePolicy,
+    invalid_aggregate: InvalidAggregatePolicy,
     records: Vec<KinesisRecord<'_>>,
     expected_response: &str,
     expected: Option<&str>,
 ) {
     let table = Arc::new(MemoryCheckpoints::default());
     let mut options = options(table.clone());
-    options.invalid_frame = invalid_frame;
+    options.invalid_aggregate = invalid_aggregate;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let response = runtime.block_on(handle(options, records, &Context::default()));
     assert_eq!(json(&response), expected_response);
@@ -77,7 +77,7 @@ fn check_with(
 
 /// Ahead, suspended, failed.
 fn mirror_counts(counts: &Counts) -> [u64; 3] {
-    [counts.mirror_ahead, counts.mirror_suspended, counts.checkpoint_write_failed]
+    [counts.checkpoint_already_ahead, counts.checkpoint_lease_owned, counts.checkpoint_write_errors]
 }
 
 #[test]
@@ -86,9 +86,9 @@ fn the_row_stands_at_the_last_user_record_of_a_batch_that_is_done() {
     check(vec![plain(8, "a"), plain(9, "b")], SUCCESS, Some("9/0"));
     check(vec![plain(8, "a"), aggregate(9, &["b", "c", "d"])], SUCCESS, Some("9/2"));
     check(vec![aggregate(9, &["b", "c", "d"]), empty_frame(10)], SUCCESS, Some("10/0"));
-    let records = || vec![plain(8, "a"), invalid_frame(9)];
-    check_with(InvalidFramePolicy::Skip, records(), SUCCESS, Some("9/0"));
-    check_with(InvalidFramePolicy::Raw, records(), SUCCESS, Some("9/0"));
+    let records = || vec![plain(8, "a"), invalid_aggregate(9)];
+    check_with(InvalidAggregatePolicy::Skip, records(), SUCCESS, Some("9/0"));
+    check_with(InvalidAggregatePolicy::Raw, records(), SUCCESS, Some("9/0"));
 }
 
 #[test]
@@ -102,10 +102,10 @@ fn a_partial_batch_is_written_up_to_the_record_before_the_failed_one() {
         check(vec![plain(8, "a"), aggregate(9, &[bad, "c"])], &failure(9), Some("8/0"));
         check(vec![empty_frame(8), plain(9, bad)], &failure(9), Some("8/0"));
     }
-    check(vec![aggregate(8, &["a", "b"]), invalid_frame(9)], &failure(9), Some("8/1"));
+    check(vec![aggregate(8, &["a", "b"]), invalid_aggregate(9)], &failure(9), Some("8/1"));
     check_with(
-        InvalidFramePolicy::Skip,
-        vec![plain(7, "a"), invalid_frame(8), plain(9, "fail")],
+        InvalidAggregatePolicy::Skip,
+        vec![plain(7, "a"), invalid_aggregate(8), plain(9, "fail")],
         &failure(9),
         Some("8/0"),
     );
@@ -349,7 +349,7 @@ async fn handler_rule_12_a_window_is_refused_before_anything_is_done() {
 
 #[tokio::test]
 async fn handler_rule_10_what_an_operator_sends_is_not_mirrored() {
-    for mode in [EventMode::Replay, EventMode::Redrive] {
+    for mode in [EventMode::Reprocess, EventMode::Resume] {
         let store = Broken::new(false);
         let handler = Handler::with_options(process, options(store.clone()).build());
         let mut event = Event::new(vec![plain(9, "a")]);
@@ -362,5 +362,5 @@ async fn handler_rule_10_what_an_operator_sends_is_not_mirrored() {
     let handler = Handler::with_options(process, options(Broken::new(false)).build());
     let event = br#"{"Records":[],"kinesisKit":{"mode":"rewind"}}"#;
     let error = handler.handle(event, &Context::default()).await.map(drop).expect_err("an unknown mode");
-    assert_eq!(error.to_string(), "unknown kinesisKit.mode \"rewind\"; expected \"replay\" or \"redrive\"");
+    assert_eq!(error.to_string(), "unknown kinesisKit.mode \"rewind\"; expected \"resume\" or \"reprocess\"");
 }

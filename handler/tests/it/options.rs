@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use kinesis_handler::{
-    Clock, InvalidFramePolicy, JournalOptions, MirrorOptions, Options, QuarantineOptions,
+    Clock, InvalidAggregatePolicy, JournalOptions, MirrorOptions, Options, QuarantineOptions,
     checkpoint::CheckpointStore, journal::JournalStore,
 };
 
@@ -20,7 +20,7 @@ pub(crate) struct TestOptions {
     pub(crate) max_age: Option<Duration>,
     pub(crate) parallelization_factor: Option<NonZeroU32>,
     pub(crate) deadline_margin: Option<Duration>,
-    pub(crate) invalid_frame: InvalidFramePolicy,
+    pub(crate) invalid_aggregate: InvalidAggregatePolicy,
     pub(crate) max_key_bytes: Option<u64>,
     pub(crate) clock: Option<Arc<dyn Clock>>,
 }
@@ -37,7 +37,7 @@ impl TestOptions {
         if let Some(age) = self.max_age {
             quarantine = quarantine.max_age(age);
         }
-        let mut builder = Options::builder().invalid_frame(self.invalid_frame);
+        let mut builder = Options::builder().invalid_aggregate(self.invalid_aggregate);
         if let Some(application) = &self.application {
             builder = builder.application(application);
         }

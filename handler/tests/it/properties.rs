@@ -1,7 +1,7 @@
 use kinesis_handler::{Context, Event, Handler, KinesisRecord, ProcessError, Record, retryable};
 use proptest::{collection::vec, prelude::*};
 
-use crate::batch::{SUCCESS, aggregate, failure, handle, invalid_frame, json, plain, raw};
+use crate::batch::{SUCCESS, aggregate, failure, handle, invalid_aggregate, json, plain, raw};
 use crate::options::TestOptions;
 
 /// What a Kinesis record holds.
@@ -9,7 +9,7 @@ use crate::options::TestOptions;
 enum Content {
     Plain(String),
     Aggregate(Vec<String>),
-    InvalidFrame,
+    InvalidAggregate,
     BadBase64,
 }
 
@@ -21,7 +21,7 @@ fn content() -> impl Strategy<Value = Content> {
     prop_oneof![
         10 => data().prop_map(Content::Plain),
         10 => vec(data(), 2..6).prop_map(Content::Aggregate),
-        1 => Just(Content::InvalidFrame),
+        1 => Just(Content::InvalidAggregate),
         1 => Just(Content::BadBase64),
     ]
 }
@@ -32,7 +32,7 @@ fn record(sequence_number: u64, content: &Content) -> KinesisRecord<'static> {
         Content::Aggregate(data) => {
             aggregate(sequence_number, &data.iter().map(String::as_str).collect::<Vec<_>>())
         }
-        Content::InvalidFrame => invalid_frame(sequence_number),
+        Content::InvalidAggregate => invalid_aggregate(sequence_number),
         Content::BadBase64 => {
             let mut record = raw(sequence_number, b"");
             record.data = kinesis_handler::event::RecordData::Base64("?".into());
@@ -48,7 +48,7 @@ fn expected(contents: &[Content]) -> (Vec<String>, Option<u64>) {
         let user_records = match content {
             Content::Plain(data) => std::slice::from_ref(data),
             Content::Aggregate(data) => data,
-            Content::InvalidFrame | Content::BadBase64 => return (done, Some(sequence_number)),
+            Content::InvalidAggregate | Content::BadBase64 => return (done, Some(sequence_number)),
         };
         for (sub_sequence_number, data) in user_records.iter().enumerate() {
             if data.starts_with("fail") || data.starts_with("panic") {

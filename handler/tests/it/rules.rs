@@ -2,11 +2,11 @@ use std::sync::Mutex;
 
 use base64::prelude::*;
 
-use kinesis_handler::{Context, Event, Handler, InvalidFramePolicy, KinesisRecord, ProcessError, Record};
+use kinesis_handler::{Context, Event, Handler, InvalidAggregatePolicy, KinesisRecord, ProcessError, Record};
 use kpl_deaggregation::{Aggregator, AggregatorOptions, Grouping, HashKeyRange, UserRecordInput};
 
 use crate::batch::{
-    SUCCESS, aggregate, empty_frame, failure, frame, handle, invalid_frame, json, plain, raw,
+    SUCCESS, aggregate, empty_frame, failure, frame, handle, invalid_aggregate, json, plain, raw,
 };
 use crate::options::TestOptions;
 
@@ -76,18 +76,18 @@ fn handler_rule_1_a_padded_sequence_number_is_reported_as_it_came() {
 }
 
 #[test]
-fn handler_rule_5_an_invalid_frame_fails_its_record_by_default() {
-    check(vec![plain(9, "a"), invalid_frame(10), plain(11, "b")], &failure(10), &["9/0 a"]);
+fn handler_rule_5_an_invalid_aggregate_fails_its_record_by_default() {
+    check(vec![plain(9, "a"), invalid_aggregate(10), plain(11, "b")], &failure(10), &["9/0 a"]);
 }
 
 #[test]
-fn an_invalid_frame_becomes_what_the_options_say() {
-    let with = |policy| TestOptions { invalid_frame: policy, ..TestOptions::default() };
-    let records = || vec![plain(9, "a"), invalid_frame(10), plain(11, "b")];
-    check_with(with(InvalidFramePolicy::Skip), records(), SUCCESS, &["9/0 a", "11/0 b"]);
+fn an_invalid_aggregate_becomes_what_the_options_say() {
+    let with = |policy| TestOptions { invalid_aggregate: policy, ..TestOptions::default() };
+    let records = || vec![plain(9, "a"), invalid_aggregate(10), plain(11, "b")];
+    check_with(with(InvalidAggregatePolicy::Skip), records(), SUCCESS, &["9/0 a", "11/0 b"]);
 
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let (response, done) = runtime.block_on(handle(records(), with(InvalidFramePolicy::Raw)));
+    let (response, done) = runtime.block_on(handle(records(), with(InvalidAggregatePolicy::Raw)));
     assert_eq!(json(&response.expect("a response")), SUCCESS);
     assert_eq!(done.len(), 3);
     assert!(done[1].starts_with("10/0 "), "{done:?}");
@@ -104,17 +104,17 @@ fn what_a_batch_held_is_counted() {
             aggregate(10, &["a", "b"]),
             empty_frame(11),
             empty_frame(12),
-            invalid_frame(13),
-            invalid_frame(14),
+            invalid_aggregate(13),
+            invalid_aggregate(14),
         ]
     };
     let bytes: usize = records().iter().map(|record| record.data.decode().expect("readable").len()).sum();
     for (policy, kinesis_records, user_records, invalid_aggregates) in [
-        (InvalidFramePolicy::Fail, 6, 4, 1),
-        (InvalidFramePolicy::Raw, 7, 6, 2),
-        (InvalidFramePolicy::Skip, 7, 4, 2),
+        (InvalidAggregatePolicy::Fail, 6, 4, 1),
+        (InvalidAggregatePolicy::Raw, 7, 6, 2),
+        (InvalidAggregatePolicy::Skip, 7, 4, 2),
     ] {
-        let options = TestOptions { invalid_frame: policy, ..TestOptions::default() };
+        let options = TestOptions { invalid_aggregate: policy, ..TestOptions::default() };
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let (response, done) = runtime.block_on(handle(records(), options));
         let counts = *response.expect("a response").counts();
@@ -124,7 +124,11 @@ fn what_a_batch_held_is_counted() {
             "{policy:?}"
         );
         assert_eq!(done.len() as u64, user_records, "{policy:?}");
-        assert_eq!((counts.aggregated, counts.empty_aggregates, counts.bad_digests), (3, 2, 1), "{policy:?}");
+        assert_eq!(
+            (counts.aggregated, counts.empty_aggregates, counts.checksum_mismatches),
+            (3, 2, 1),
+            "{policy:?}"
+        );
         assert_eq!(counts.invalid_aggregates, invalid_aggregates, "{policy:?}");
         // The last record is not reached if the one before it fails. Both are as long.
         let reached = if kinesis_records == 7 { bytes } else { bytes - 21 };

@@ -71,7 +71,7 @@ fn the_docs_have_a_row_for_every_metric() {
         fs::read_to_string(repository().join("handler/src/lambda/metrics.rs")).expect("the code is there");
     let counters = code.lines().filter_map(|line| line.trim().strip_prefix("(\"")?.split('"').next());
     let mut recorded: BTreeSet<&str> = counters.collect();
-    let histograms = ["AggregationRatio", "BehindLatestMs"];
+    let histograms = ["AggregationRatio", "MillisBehindLatest"];
     assert!(histograms.iter().all(|name| code.contains(&format!("&str = \"{name}\";"))));
     recorded.extend(histograms);
     let page = page("docs/metrics.md");

@@ -38,7 +38,7 @@ enum Needs {
 }
 
 /// The options that name something in AWS.
-const AWS_OPTIONS: [&str; 6] = ["--stream", "--queue", "--s3", "--table", "--holes", "--function"];
+const AWS_OPTIONS: [&str; 6] = ["--stream", "--queue", "--s3", "--table", "--discarded", "--function"];
 
 /// Returns the commands of a page that need this. Those of `kinesis-kit` all need the same, because they build on each other.
 fn of_need(page: &Page, needs: Needs) -> Vec<Shown> {

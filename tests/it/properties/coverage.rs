@@ -54,7 +54,7 @@ const EXPECTED: [&str; 32] = [
     "quarantined: fan-out",
     "journal conflict merged",
     "journal call late",
-    "hole moved",
+    "discarded record moved",
     "two applications",
     "made-up done set",
     "calm with a journal",
@@ -189,8 +189,8 @@ fn include_journal(plan: &Plan, history: &History, seen: &mut BTreeSet<&'static 
                 conflicts.extend(written.iter().map(|(_, number)| (invocation, *number)));
             }
             Effect::Write(written, WriteOutcome::Written) => {
-                if written.iter().any(|(kind, _)| *kind == StateKind::Hole) {
-                    seen.insert("hole moved");
+                if written.iter().any(|(kind, _)| *kind == StateKind::Discarded) {
+                    seen.insert("discarded record moved");
                 }
                 if written.iter().any(|(_, number)| conflicts.contains(&(invocation, *number))) {
                     seen.insert("journal conflict merged");

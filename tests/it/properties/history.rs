@@ -20,7 +20,7 @@ use super::{
     mirror::{FaultyTable, Write},
     plan::{Behaviour, JournalPlan},
     processor::Tries,
-    stream::{AGGREGATE_KEY, INVALID_FRAME},
+    stream::{AGGREGATE_KEY, INVALID_AGGREGATE},
 };
 
 #[derive(Debug, Clone)]
@@ -128,7 +128,7 @@ impl History {
                     Some(UserRecordInfo { number, key, .. }) => {
                         ContentHash::new(key.as_bytes(), number.to_string().as_bytes())
                     }
-                    None => ContentHash::new(AGGREGATE_KEY.as_bytes(), &INVALID_FRAME),
+                    None => ContentHash::new(AGGREGATE_KEY.as_bytes(), &INVALID_AGGREGATE),
                 };
                 match is_enhanced_fan_out {
                     true => done.insert(UserRecordId::Content(content)),

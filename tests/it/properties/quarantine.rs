@@ -120,7 +120,7 @@ fn permanent_ones(history: &History) -> Result<(), String> {
 }
 
 /// What is left at the end belongs to what the mapping has given up. Where states before a batch are known to be such,
-/// all of them are holes, but for those that no batch came after.
+/// all of them are discarded, but for those that no batch came after.
 fn left_over(plan: &Plan, history: &History) -> Result<(), String> {
     let Some(journal) = &history.journal else { return Ok(()) };
     // The lanes of a fan-out consumer share the states of aggregates.
@@ -157,7 +157,7 @@ fn left_over(plan: &Plan, history: &History) -> Result<(), String> {
             }
             let is_passed = passed.get(shard_id).is_some_and(|passed| *passed > Some(number));
             if looks_back && state.kind == StateKind::Retry && is_passed {
-                return Err(format!("journal: {number} is passed, and not a hole: {state:?}"));
+                return Err(format!("journal: {number} is passed, and not discarded: {state:?}"));
             }
         }
     }

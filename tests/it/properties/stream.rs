@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kinesis_esm_simulator::{SCENARIO_START_MS, Shard, ShardInfo, SharedRecord, StreamRecord};
-use kinesis_handler::InvalidFramePolicy;
+use kinesis_handler::InvalidAggregatePolicy;
 use kpl_deaggregation::{
     Aggregator, AggregatorOptions, Deaggregator, Grouping, HashKeyRange, UserRecordInput,
 };
@@ -58,7 +58,7 @@ pub(super) fn shards(plan: &Plan) -> (Vec<Shard>, Vec<KinesisRecordInfo>) {
                 let members: Vec<_> = plans.iter().map(|plan| number(plan, shard)).collect();
                 (AGGREGATE_KEY.to_owned(), aggregate(&members), members)
             }
-            Content::Invalid => (AGGREGATE_KEY.to_owned(), INVALID_FRAME.to_vec(), Vec::new()),
+            Content::Invalid => (AGGREGATE_KEY.to_owned(), INVALID_AGGREGATE.to_vec(), Vec::new()),
         };
         let sequence_number = (1_000 + position as u64).to_string().parse().expect("digits");
         let is_invalid = matches!(record.content, Content::Invalid);
@@ -112,7 +112,7 @@ fn reshard_one(shards: &mut Vec<OpenShard>, open: &[usize], chosen: usize, split
 
 /// A key of this number that belongs to the range. The same key for the same range, and mostly for a narrower one.
 fn key_in(number: u8, range: &HashKeyRange) -> String {
-    let mut deaggregator = Deaggregator::new(InvalidFramePolicy::Fail);
+    let mut deaggregator = Deaggregator::new(InvalidAggregatePolicy::Fail);
     (0u32..)
         .map(|attempt| format!("{number}-{attempt}"))
         .find(|key| {
@@ -135,7 +135,7 @@ fn aggregate(members: &[UserRecordInfo]) -> Vec<u8> {
 }
 
 /// Magic number, a table without keys and one record with key index 0 and data "x", MD5 of that.
-pub(super) const INVALID_FRAME: [u8; 27] = [
+pub(super) const INVALID_AGGREGATE: [u8; 27] = [
     0xf3, 0x89, 0x9a, 0xc2, 0x1a, 0x05, 0x08, 0x00, 0x1a, 0x01, b'x', 0x25, 0xc3, 0x57, 0xc2, 0xb8, 0xfe,
     0xf9, 0x19, 0xc9, 0x96, 0xde, 0x60, 0xa4, 0x70, 0x8e, 0xed,
 ];

@@ -3,7 +3,7 @@
 mod file;
 mod queue;
 mod bucket;
-mod holes;
+mod discarded;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -25,8 +25,8 @@ use crate::{
 
 use self::{
     bucket::Bucket,
+    discarded::{DiscardedRecords, Entries},
     file::FailureFile,
-    holes::{Entries, Holes},
     queue::Queue,
 };
 
@@ -90,7 +90,7 @@ pub(super) enum Source {
     File(FailureFile),
     Queue(Queue),
     Bucket(Bucket),
-    Holes(Holes),
+    Discarded(DiscardedRecords),
 }
 
 impl Source {
@@ -108,12 +108,12 @@ impl Source {
         Bucket::open(prefix, owner).await.map(Source::Bucket)
     }
 
-    pub(super) async fn holes(
+    pub(super) async fn discarded(
         table: JournalTable,
         filter: &ShardFilter,
         retries: Retries,
     ) -> Result<Self, Error> {
-        Holes::open(table, filter, retries).await.map(Source::Holes)
+        DiscardedRecords::open(table, filter, retries).await.map(Source::Discarded)
     }
 
     /// Returns the next lanes; none if there are no more failure records. Earlier ones should be finished, because the
@@ -123,7 +123,7 @@ impl Source {
             Source::File(file) => Ok(lanes(file.take())),
             Source::Queue(queue) => Ok(lanes(queue.receive().await?)),
             Source::Bucket(bucket) => Ok(bucket.lanes().await?),
-            Source::Holes(holes) => Ok(lanes(holes.take())),
+            Source::Discarded(discarded) => Ok(lanes(discarded.take())),
         }
     }
 
@@ -147,7 +147,7 @@ impl Source {
                 found = bucket.load(objects).await;
                 sort(&mut found);
             }
-            Source::Holes(holes) => found = holes.unchanged(found).await,
+            Source::Discarded(discarded) => found = discarded.unchanged(found).await,
             Source::File(_) | Source::Queue(_) => {}
         }
         // Somebody else may have deleted or changed all of them.
@@ -167,7 +167,7 @@ impl Source {
         match (self, &found.handle) {
             (Source::Queue(queue), Handle::Message(id)) => queue.delete(id).await?,
             (Source::Bucket(bucket), Handle::Object(key)) => bucket.delete(key).await?,
-            (Source::Holes(holes), Handle::Entries(entries)) => holes.delete(entries).await?,
+            (Source::Discarded(discarded), Handle::Entries(entries)) => discarded.delete(entries).await?,
             _ => {}
         }
         Ok(())

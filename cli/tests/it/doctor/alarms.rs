@@ -24,9 +24,9 @@ fn an_alarm_needs_dimensions_that_its_metric_has() {
         ("AWS/Kinesis", "GetRecords.IteratorAgeMilliseconds", &["FunctionName"]),
         ("AWS/Kinesis", "GetRecords.IteratorAgeMilliseconds", &[]),
         ("AWS/SQS", "ApproximateNumberOfMessagesVisible", &["Queue"]),
-        ("KinesisHandler", "Failed", &["FunctionName"]),
-        ("KinesisHandler", "Failed", &["function"]),
-        ("KinesisHandler", "Failed", &[]),
+        ("KinesisHandler", "FailedBatches", &["FunctionName"]),
+        ("KinesisHandler", "FailedBatches", &["function"]),
+        ("KinesisHandler", "FailedBatches", &[]),
     ] {
         check(&alarm(namespace, metric, dimensions), "Position", "Position", "error Dimensions");
     }
@@ -52,7 +52,7 @@ fn alarms_on_a_whole_account_and_on_other_services_are_fine() {
         ("AWS/DynamoDB", "UserErrors", &[]),
         ("AWS/DynamoDB", "AccountProvisionedReadCapacityUtilization", &[]),
         ("AWS/Usage", "CallCount", &["Service", "Type"]),
-        ("KinesisHandler", "Failed", &["stream", "function"]),
+        ("KinesisHandler", "FailedBatches", &["stream", "function"]),
     ] {
         check_clean(&alarm(namespace, metric, dimensions), "Position", "Position");
     }

@@ -15,13 +15,13 @@ pub(super) const QUARANTINE: &str = "Q#";
 pub(super) fn states(kind: StateKind) -> &'static str {
     match kind {
         StateKind::Retry => "S#",
-        StateKind::Hole => "H#",
+        StateKind::Discarded => "H#",
     }
 }
 
 /// Whether a key has one of the journal's forms, as far as its beginning tells.
 pub(super) fn is_of_journal(key: &str) -> bool {
-    [QUARANTINE, states(StateKind::Retry), states(StateKind::Hole)]
+    [QUARANTINE, states(StateKind::Retry), states(StateKind::Discarded)]
         .iter()
         .any(|prefix| key.starts_with(prefix))
 }
@@ -31,7 +31,7 @@ pub(super) fn state(kind: StateKind, sequence_number: SequenceNumber) -> String 
 }
 
 pub(super) fn parse_state(key: &str) -> Option<(StateKind, SequenceNumber)> {
-    [StateKind::Retry, StateKind::Hole]
+    [StateKind::Retry, StateKind::Discarded]
         .into_iter()
         .find_map(|kind| Some((kind, parse_ordered(key.strip_prefix(states(kind))?)?)))
 }
@@ -131,7 +131,7 @@ mod tests {
 
         #[test]
         fn a_key_reads_back(sequence_number in sequence_number(), id in id(), index in 0..10_000usize) {
-            for kind in [StateKind::Retry, StateKind::Hole] {
+            for kind in [StateKind::Retry, StateKind::Discarded] {
                 prop_assert_eq!(parse_state(&state(kind, sequence_number)), Some((kind, sequence_number)));
             }
             let head = head(sequence_number, &id);
@@ -148,7 +148,7 @@ mod tests {
         let number = "49".parse().expect("digits");
         let hash = UserRecordId::Content(ContentHash::new(b"k", b"d"));
         assert_eq!(state(StateKind::Retry, number), "S#0249");
-        assert_eq!(state(StateKind::Hole, number), "H#0249");
+        assert_eq!(state(StateKind::Discarded, number), "H#0249");
         assert_eq!(head(number, &UserRecordId::Sub(7)), "Q#0249#017");
         assert_eq!(head(number, &hash), "Q#0249#h3ba264ad38c342ed8566c017bbd35998");
         assert_eq!(part("Q#0249#017", 3), "Q#0249#017#P0003");

@@ -29,7 +29,7 @@ pub use quarantine_reader::{QuarantinePage, QuarantineReader};
 /// A journal in a DynamoDB table: HASH key `pk` (text), RANGE key `sk` (text), time to live in `expiresAt`.
 ///
 /// `pk` is the shard, as [`JournalShard`] prints it. `sk` starts with `S#` for the state of a Kinesis record that comes
-/// again, with `H#` for that of a hole, and with `Q#` for a user record in the quarantine; the sequence number follows,
+/// again, with `H#` for that of a discarded record, and with `Q#` for a user record in the quarantine; the sequence number follows,
 /// with its two-digit length in front, so that the keys are in stream order. Only states have a time to live.
 ///
 /// It needs the permissions `Query`, `PutItem` and `DeleteItem` on the table. Connecting and each attempt take at most

@@ -197,12 +197,12 @@ mod tests {
         #[test]
         fn a_state_reads_back(
             progress in progress(),
-            is_hole in any::<bool>(),
+            is_discarded in any::<bool>(),
             digits in "[1-9][0-9]{0,56}",
             version in any::<u64>(),
             now_ms in 0..u64::MAX / 2,
         ) {
-            let kind = if is_hole { StateKind::Hole } else { StateKind::Retry };
+            let kind = if is_discarded { StateKind::Discarded } else { StateKind::Retry };
             let sequence_number = digits.parse().expect("digits");
             let first = RecordState::first(kind, sequence_number, progress, "me", now_ms);
             let mut state = RecordState { version, ..first };

@@ -295,7 +295,7 @@ fn rule_9_an_enhanced_fan_out_consumer_gets_user_records() {
                 { "id": "3", "text": "plain" },
             ],
             "function": always("3", "report"),
-            "undocumented": { "strayMember": stray },
+            "undocumented": { "outOfRangeUserRecord": stray },
         })
     };
     let report = run(&scenario("dropsAggregate"));
@@ -305,7 +305,7 @@ fn rule_9_an_enhanced_fan_out_consumer_gets_user_records() {
     let failure = &report["destination"][0];
     assert_eq!(failure["KinesisBatchInfo"]["streamArn"], consumer, "rule 23");
 
-    let report = run(&scenario("dropsMember"));
+    let report = run(&scenario("dropsUserRecord"));
     assert_eq!(report["invocations"][0]["ids"], json!(["1", "2", "3"]));
     assert_eq!(report["metrics"]["PolledEventCount"], 4);
 }

@@ -13,15 +13,15 @@ use crate::{
 /// counts from zero. Returns `None` without any user record, because no frame holds nothing.
 ///
 /// ```
-/// use kpl_deaggregation::{Deaggregator, UserRecord, reframe};
+/// use kpl_deaggregation::{Deaggregator, UserRecord, encode};
 ///
-/// let frame = reframe([UserRecord::new(b"key", b"data")]).expect("there is a user record");
+/// let frame = encode([UserRecord::new(b"key", b"data")]).expect("there is a user record");
 /// let mut deaggregator = Deaggregator::default();
 /// let user_records: Vec<_> = deaggregator.deaggregate(b"a", &frame)?.collect();
 /// assert_eq!(user_records, [UserRecord::new(b"key", b"data")]);
-/// # Ok::<(), kpl_deaggregation::InvalidFrame>(())
+/// # Ok::<(), kpl_deaggregation::InvalidAggregate>(())
 /// ```
-pub fn reframe<'a>(user_records: impl IntoIterator<Item = UserRecord<'a>>) -> Option<Vec<u8>> {
+pub fn encode<'a>(user_records: impl IntoIterator<Item = UserRecord<'a>>) -> Option<Vec<u8>> {
     let mut message = AggregatedRecord::default();
     let (mut partition_keys, mut explicit_hash_keys) = (KeyTable::default(), KeyTable::default());
     for UserRecord { data, partition_key, explicit_hash_key, .. } in user_records {
@@ -52,7 +52,7 @@ mod tests {
         // Ordinals of another frame.
         user_records.iter_mut().for_each(|record| record.sub_sequence_number += 7);
         for length in 1..=4 {
-            let data = reframe(user_records[..length].iter().copied()).expect("there are some");
+            let data = encode(user_records[..length].iter().copied()).expect("there are some");
             let mut deaggregator = Deaggregator::default();
             let read = deaggregator.deaggregate(b"a", &data).expect("a valid frame");
             assert_eq!(read.content(), Content::Aggregated);
@@ -61,6 +61,6 @@ mod tests {
                 assert_eq!(record, expected);
             }
         }
-        assert_eq!(reframe([]), None);
+        assert_eq!(encode([]), None);
     }
 }

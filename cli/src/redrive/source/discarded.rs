@@ -13,10 +13,10 @@ use crate::{
     stranded::{Retries, StrandedEntries},
 };
 
-/// Kinesis records that the mapping has discarded, as far as the retry journal knows: the holes, which the function has
+/// Kinesis records that the mapping has discarded, as far as the retry journal knows: the entries of kind discarded, which the function has
 /// seen, and stranded retry entries.
 #[derive(Debug)]
-pub(crate) struct Holes {
+pub(crate) struct DiscardedRecords {
     table: JournalTable,
     found: RefCell<Vec<Found>>,
 }
@@ -26,12 +26,12 @@ pub(crate) struct Holes {
 pub(super) struct Entries {
     partition_key: String,
     sequence_number: SequenceNumber,
-    has_hole: bool,
-    /// The stranded retry entry, as it was read. It may stay behind when the function writes a hole.
+    has_discarded: bool,
+    /// The stranded retry entry, as it was read. It may stay behind when the function writes a discarded.
     retry: Option<Box<RecordState>>,
 }
 
-impl Holes {
+impl DiscardedRecords {
     /// Lists them: they are small.
     pub(super) async fn open(
         table: JournalTable,
@@ -41,9 +41,9 @@ impl Holes {
         let stranded_entries = StrandedEntries::new(retries);
         let mut found = Vec::new();
         let visit = async |shard: JournalShard<'_>| {
-            let holes = table.states(shard, StateKind::Hole).await?;
+            let discarded = table.states(shard, StateKind::Discarded).await?;
             let retries = table.states(shard, StateKind::Retry).await?;
-            for item in holes.unreadable.into_iter().chain(retries.unreadable) {
+            for item in discarded.unreadable.into_iter().chain(retries.unreadable) {
                 let name = format!("item {}", item.key.sort_key);
                 let record = Err(FailureRecordError::Item { reason: item.reason });
                 found.push(Found { name, record, handle: Handle::None });
@@ -54,17 +54,17 @@ impl Holes {
                     stranded.insert(state.sequence_number, Box::new(state));
                 }
             }
-            let mut add = |name: &str, has_hole, sequence_number, retry| {
+            let mut add = |name: &str, has_discarded, sequence_number, retry| {
                 let partition_key = shard.to_string();
-                let entries = Entries { partition_key, sequence_number, has_hole, retry };
+                let entries = Entries { partition_key, sequence_number, has_discarded, retry };
                 found.push(Found {
                     name: format!("{name} {sequence_number}"),
                     record: failure_record(shard, sequence_number),
                     handle: Handle::Entries(entries),
                 });
             };
-            for state in holes.states {
-                add("hole", true, state.sequence_number, stranded.remove(&state.sequence_number));
+            for state in discarded.states {
+                add("discarded", true, state.sequence_number, stranded.remove(&state.sequence_number));
             }
             for (sequence_number, state) in stranded {
                 add("stranded entry", false, sequence_number, Some(state));
@@ -79,7 +79,7 @@ impl Holes {
                 handle: Handle::None,
             });
         }
-        Ok(Holes { table, found: RefCell::new(found) })
+        Ok(DiscardedRecords { table, found: RefCell::new(found) })
     }
 
     /// Returns all of them, once.
@@ -92,12 +92,12 @@ impl Holes {
         let mut unchanged = Vec::new();
         for mut found in found {
             let is_unchanged = match &found.handle {
-                Handle::Entries(Entries { has_hole: false, partition_key, retry: Some(state), .. }) => {
-                    match JournalShard::parse(partition_key) {
-                        Some(shard) => self.table.is_unchanged(shard, state).await,
-                        None => Ok(false),
-                    }
-                }
+                Handle::Entries(Entries {
+                    has_discarded: false, partition_key, retry: Some(state), ..
+                }) => match JournalShard::parse(partition_key) {
+                    Some(shard) => self.table.is_unchanged(shard, state).await,
+                    None => Ok(false),
+                },
                 _ => Ok(true),
             };
             match is_unchanged {
@@ -117,8 +117,9 @@ impl Holes {
     /// Deletes the entries of a record. The function has done it already, if the table is its journal.
     pub(super) async fn delete(&self, entries: &Entries) -> Result<(), Error> {
         let Some(shard) = JournalShard::parse(&entries.partition_key) else { return Ok(()) };
-        if entries.has_hole {
-            let deleted = self.table.store().delete(shard, StateKind::Hole, entries.sequence_number).await;
+        if entries.has_discarded {
+            let deleted =
+                self.table.store().delete(shard, StateKind::Discarded, entries.sequence_number).await;
             deleted.map_err(|source| self.table.error(source))?;
         }
         let Some(retry) = &entries.retry else { return Ok(()) };
