@@ -2,7 +2,7 @@
 
 Stand-ins for SQS or S3, Kinesis and the function answer each request after a fixed time, as services on a network do.
 Failure records are every second record of their shards. In S3 they have their payload.
-Usage: bench/redrive.py KINESIS_KIT [queue|bucket] [FAILURE_RECORDS] [MILLISECONDS_FOR_A_SERVICE] [MILLISECONDS_FOR_THE_FUNCTION]
+Usage: bench/operator/redrive.py KINESIS_KIT [queue|bucket] [FAILURE_RECORDS] [MILLISECONDS_FOR_A_SERVICE] [MILLISECONDS_FOR_THE_FUNCTION]
 """
 
 import asyncio
@@ -10,11 +10,11 @@ import itertools
 import json
 import os
 import re
-import subprocess
 import sys
 import tempfile
-import time
 import urllib.parse
+
+from measured import run
 
 SHARDS = 16
 ARN = "arn:aws:kinesis:us-east-1:123456789012:stream/bench"
@@ -169,27 +169,20 @@ async def main():
         }
         where = ["--queue", "failures"] if source == "queue" else ["--s3", "s3://failures/aws/"]
         command = [kit, "redrive", *where, "--url", url]
-        started = time.monotonic()
-        # Not asyncio's own, which waits for the process and hides its memory.
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
         progress_bytes = 0
-        ended = asyncio.ensure_future(asyncio.to_thread(os.wait4, process.pid, 0))
+        ended = asyncio.ensure_future(asyncio.to_thread(run, command, environment))
         while not ended.done():
             await asyncio.wait([ended], timeout=0.2)
             files = (os.path.join(at, name) for at, _, names in os.walk(folder) for name in names)
             progress_bytes = max([progress_bytes, *(os.path.getsize(file) for file in files if os.path.exists(file))])
-        _, status, usage = ended.result()
-        wall = time.monotonic() - started
-    if status:
-        sys.exit(f"kinesis-kit failed: {status}")
+        usage = ended.result()
     assert (servers.deleted, servers.delivered) == (failure_records, failure_records), (servers.deleted, servers.delivered)
     # A queue has no order; 10,000 of its messages are sorted at once.
     assert source == "queue" or servers.is_ordered, "records of a shard were delivered out of order"
-    cpu = usage.ru_utime + usage.ru_stime
     print(f"{failure_records} failure records of {SHARDS} shards in a {source}; {service_ms:g} ms a request, {function_ms:g} ms an event")
     print(f"{servers.events} events, {servers.reads} reads of the stream")
-    print(f"{wall:.1f} s, {cpu:.1f} s of CPU, {usage.ru_maxrss / 1024:.0f} MiB and {progress_bytes / 1e6:.1f} MB of progress at the most")
-    print(f"{failure_records / wall:,.0f} failure records in a second")
+    print(f"{usage.wall_seconds:.1f} s, {usage.cpu_seconds:.1f} s of CPU, {usage.peak_bytes / 2**20:.0f} MiB and {progress_bytes / 1e6:.1f} MB of progress at the most")
+    print(f"{failure_records / usage.wall_seconds:,.0f} failure records in a second")
 
 
 asyncio.run(main())

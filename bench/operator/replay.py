@@ -1,7 +1,7 @@
 """How fast `kinesis-kit replay` is by itself: 16 shards, a million user records, and servers that have nothing to do.
 
 Both stand-ins answer with bytes that are made beforehand: the shards' pages for Kinesis, "nothing failed" for the function.
-Usage: bench/replay.py KINESIS_KIT [USER_RECORDS]
+Usage: bench/operator/replay.py KINESIS_KIT [USER_RECORDS]
 """
 
 import base64
@@ -10,10 +10,10 @@ import json
 import os
 import re
 import socket
-import subprocess
 import sys
 import threading
-import time
+
+from measured import run
 
 SHARDS = 16
 USER_RECORDS_OF_AGGREGATE = 100
@@ -145,17 +145,11 @@ def main():
     }
     command = [kit, "replay", "--stream", "bench", "--from", "trim-horizon", "--reads-per-second", "1000"]
     command += ["--url", servers.url, "--restart"]
-    started = time.monotonic()
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    wall = time.monotonic() - started
-    if status:
-        sys.exit(f"kinesis-kit failed: {status}")
-    cpu = usage.ru_utime + usage.ru_stime
+    usage = run(command, environment)
     print(f"{user_records} user records of {DATA_BYTES} bytes, {USER_RECORDS_OF_AGGREGATE} in an aggregate, {SHARDS} shards")
     print(f"{servers.events} events, {servers.bytes / 1e6:.0f} MB of JSON")
-    print(f"{wall:.2f} s, {cpu:.2f} s of CPU, {usage.ru_maxrss / 1024:.0f} MiB at the most")
-    print(f"{user_records / wall:,.0f} user records in a second, {user_records / cpu:,.0f} in a second of CPU")
+    print(f"{usage.wall_seconds:.2f} s, {usage.cpu_seconds:.2f} s of CPU, {usage.peak_bytes / 2**20:.0f} MiB at the most")
+    print(f"{user_records / usage.wall_seconds:,.0f} user records in a second, {user_records / usage.cpu_seconds:,.0f} in a second of CPU")
 
 
 main()
