@@ -5,7 +5,7 @@ export EVENT
 
 PORT = 4566
 
-.PHONY: help invoke demo services test advisories e2e sbom docs bench fuzz clean-tools
+.PHONY: help invoke demo services test advisories e2e sbom docs bench bench-cli fuzz clean-tools
 
 help:
 	@echo 'make invoke [EVENT=events/….json]  build the function and invoke it here, without an AWS account'
@@ -16,7 +16,8 @@ help:
 	@echo 'make advisories                    check the dependencies against the RustSec advisories (needs the network)'
 	@echo 'make sbom                          write CycloneDX bills of materials of the binaries into target/sbom'
 	@echo 'make docs                          build the documentation as a book into target/book'
-	@echo 'make bench                         how fast a replay is by itself (builds for release)'
+	@echo 'make bench [FLAGS=--quick]         measure a function next to one in plain Rust: see bench/README.md'
+	@echo 'make bench-cli                     measure replay and redrive of kinesis-kit, without AWS'
 	@echo 'make fuzz [SECONDS=60]             fuzz the deaggregation'
 	@echo 'make clean-tools                   remove the tools that these commands installed into .tools'
 
@@ -47,8 +48,10 @@ docs:
 	@.tools/cargo/bin/mdbook build
 
 bench:
-	@cargo build --release --quiet --package kinesis-kit
-	@python3 bench/replay.py target/release/kinesis-kit
+	@exec bench/run $(FLAGS)
+
+bench-cli:
+	@exec bench/run --operator
 
 fuzz:
 	@exec scripts/fuzz $(SECONDS)

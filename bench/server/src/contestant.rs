@@ -1,0 +1,228 @@
+//! A function that is measured: the program, and the process while it runs.
+
+use std::{
+    path::PathBuf,
+    process::Stdio,
+    str::FromStr,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    process::{Child, Command},
+    sync::oneshot,
+    task::JoinHandle,
+    time::timeout,
+};
+
+use crate::{
+    events::Event,
+    process::{peak_memory_bytes, settled_cpu_ns},
+    runtime_api::{Call, RuntimeApi},
+};
+
+/// Longest time that a start or an invocation may take.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The names of contestants that have a meaning for tables and goals: title, and variables besides Lambda's.
+type Known = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+const KNOWN: [Known; 6] = [
+    ("ours", "kinesis-handler", &[]),
+    ("ours-avx2", "kinesis-handler, AVX2 only", &[("KINESIS_HANDLER_SIMD", "avx2")]),
+    ("plain-rust", "plain Rust", &[]),
+    ("go", "Go", &[]),
+    ("node", "Node.js + Powertools", &[]),
+    ("python", "Python + Powertools", &[]),
+];
+
+/// A program to be measured.
+#[derive(Clone)]
+pub(crate) struct Contestant {
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) program: PathBuf,
+    variables: &'static [(&'static str, &'static str)],
+}
+
+impl FromStr for Contestant {
+    type Err = anyhow::Error;
+
+    /// Reads `NAME=PROGRAM`.
+    fn from_str(text: &str) -> Result<Self> {
+        let (name, program) = text.split_once('=').context("expected NAME=PROGRAM")?;
+        let names = || KNOWN.map(|(name, ..)| name).join(", ");
+        let (name, title, variables) = *KNOWN
+            .iter()
+            .find(|(known, ..)| *known == name)
+            .with_context(|| format!("unknown name {name:?}, expected one of {}", names()))?;
+        Ok(Contestant { name, title, program: program.into(), variables })
+    }
+}
+
+/// Wall and CPU time of an invocation.
+#[derive(Clone, Copy)]
+pub(crate) struct Sample {
+    pub(crate) wall_ms: f64,
+    pub(crate) cpu_ms: f64,
+}
+
+/// A running function that waits for an event.
+pub(crate) struct Session {
+    name: &'static str,
+    child: Child,
+    pid: u32,
+    api: RuntimeApi,
+    /// The request for the next event. There is none while an invocation runs.
+    next: Option<oneshot::Sender<Bytes>>,
+    output: JoinHandle<String>,
+    cold_start: Duration,
+    invocations: usize,
+}
+
+impl Session {
+    /// Starts the program and waits until it asks for its first event.
+    pub(crate) async fn start(contestant: &Contestant) -> Result<Self> {
+        let mut api = RuntimeApi::start().await?;
+        let mut command = Command::new(&contestant.program);
+        command
+            .envs([
+                ("AWS_LAMBDA_RUNTIME_API", api.address().as_str()),
+                ("AWS_LAMBDA_FUNCTION_NAME", "bench"),
+                ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+                ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1769"),
+                ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
+                ("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/bench"),
+                ("AWS_LAMBDA_LOG_STREAM_NAME", "2026/01/01/[$LATEST]bench"),
+                ("AWS_REGION", "us-east-1"),
+                ("_HANDLER", "function.handler"),
+                ("POWERTOOLS_SERVICE_NAME", "bench"),
+                ("POWERTOOLS_TRACE_DISABLED", "true"),
+            ])
+            .envs(contestant.variables.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let started = Instant::now();
+        let mut child =
+            command.spawn().with_context(|| format!("cannot start {}", contestant.program.display()))?;
+        let pid = child.id().context("the process has already ended")?;
+        let output = read_to_end(child.stdout.take());
+        let errors = read_to_end(child.stderr.take());
+        let first_call = tokio::select! {
+            call = timeout(TIMEOUT, api.call()) => call.context("did not ask for an event in time")??,
+            status = child.wait() => bail!("ended ({}): {}", status?, last_lines(&errors.await?)),
+        };
+        let cold_start = started.elapsed();
+        let next = match first_call {
+            Call::Next(next) => next,
+            Call::Response(body, _) | Call::Error(body) => bail!("failed at start: {}", excerpt(&body)),
+        };
+        Ok(Session {
+            name: contestant.name,
+            child,
+            pid,
+            api,
+            next: Some(next),
+            output,
+            cold_start,
+            invocations: 0,
+        })
+    }
+
+    /// Time from the start of the program to its request for the first event.
+    pub(crate) fn cold_start(&self) -> Duration {
+        self.cold_start
+    }
+
+    /// Invokes the function once and checks its response.
+    pub(crate) async fn invoke(&mut self, event: &Event) -> Result<Sample> {
+        let cpu_before = settled_cpu_ns(self.pid).await;
+        let sent = Instant::now();
+        let is_sent = self.next.take().is_some_and(|next| next.send(event.body.clone()).is_ok());
+        ensure!(is_sent, "{} has ended", self.name);
+        let (response, received) = match timeout(TIMEOUT, self.api.call()).await?? {
+            Call::Response(response, received) => (response, received),
+            Call::Error(error) => bail!("{} failed on {}: {}", self.name, event.name, excerpt(&error)),
+            Call::Next(_) => bail!("{} has not answered {}", self.name, event.name),
+        };
+        self.next = match timeout(TIMEOUT, self.api.call()).await?? {
+            Call::Next(next) => Some(next),
+            _ => bail!("{} has answered {} twice", self.name, event.name),
+        };
+        let cpu_ns = settled_cpu_ns(self.pid).await - cpu_before;
+        let response: Value = serde_json::from_slice(&response).context("response is not JSON")?;
+        ensure!(
+            response == json!({"batchItemFailures": []}),
+            "{} answered {} with {response}",
+            self.name,
+            event.name
+        );
+        self.invocations += 1;
+        let wall_ms = received.duration_since(sent).as_secs_f64() * 1e3;
+        Ok(Sample { wall_ms, cpu_ms: cpu_ns as f64 / 1e6 })
+    }
+
+    /// Ends the program.
+    pub(crate) async fn stop(mut self) -> Result<()> {
+        Ok(self.child.kill().await?)
+    }
+
+    /// Ends the program. Returns its peak memory in bytes, after checking the counts that it has printed.
+    pub(crate) async fn finish(mut self, event: &Event) -> Result<u64> {
+        let peak = peak_memory_bytes(self.pid).with_context(|| format!("{} has ended", self.name))?;
+        self.child.kill().await?;
+        let output = self.output.await?;
+        let printed: Vec<Value> = output.lines().filter_map(printed_counts).collect();
+        ensure!(
+            printed.is_empty() || printed.len() == self.invocations,
+            "{}: expected counts of {} invocations, found {}",
+            self.name,
+            self.invocations,
+            printed.len()
+        );
+        for (member, expected) in [
+            ("UserRecords", event.user_records),
+            ("UserBytes", event.user_bytes),
+            ("Bytes", event.data_bytes),
+        ] {
+            let wrong =
+                printed.iter().filter_map(|counts| counts.get(member)).find(|found| **found != expected);
+            if let Some(found) = wrong {
+                bail!("{}: {member} of {}: expected {expected}, found {found}", self.name, event.name);
+            }
+        }
+        Ok(peak)
+    }
+}
+
+/// Returns a printed line if it has counts: the library's metrics, or those that other contestants print.
+fn printed_counts(line: &str) -> Option<Value> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    line.get("UserRecords").is_some().then_some(line)
+}
+
+/// Reads what a program prints while it runs, so that it never waits for a full pipe.
+fn read_to_end(pipe: Option<impl AsyncRead + Unpin + Send + 'static>) -> JoinHandle<String> {
+    tokio::spawn(async move {
+        let mut bytes = Vec::new();
+        if let Some(mut pipe) = pipe {
+            // What was read until an error is all there is.
+            let _ = pipe.read_to_end(&mut bytes).await;
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+fn last_lines(text: &str) -> String {
+    let lines: Vec<_> = text.trim().lines().collect();
+    lines[lines.len().saturating_sub(5)..].join("\n")
+}
+
+fn excerpt(body: &[u8]) -> String {
+    String::from_utf8_lossy(body).chars().take(1_000).collect()
+}

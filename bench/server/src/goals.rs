@@ -1,0 +1,121 @@
+//! The goals that the kit has set itself, and whether they are met.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::{machine::Machine, measure::Figures};
+
+/// The least ratios of CPU time, a contestant's to ours, on E1, E2 and E3.
+type Ratios = (&'static str, &'static str, [f64; 3]);
+
+const RATIOS: [Ratios; 6] = [
+    ("plain-rust", "ours-avx2", [6.0, 5.5, 6.0]),
+    ("plain-rust", "ours", [7.0, 6.5, 7.0]),
+    ("node", "ours-avx2", [22.0, 14.0, 15.0]),
+    ("node", "ours", [28.0, 18.0, 17.0]),
+    ("python", "ours-avx2", [46.0, 25.0, 24.0]),
+    ("python", "ours", [58.0, 32.0, 27.0]),
+];
+
+const MAX_PEAK_MB: f64 = 24.0;
+const MAX_BINARY_MB: f64 = 3.0;
+
+/// The goal is 1: a difference that is smaller than this is noise.
+const MAX_COLD_START: f64 = 1.05;
+
+/// A goal and the figure that was found.
+#[derive(Serialize)]
+pub(crate) struct Goal {
+    what: String,
+    /// A figure of at least or at most this.
+    bound: Bound,
+    /// `None` if a contestant is missing.
+    found: Option<f64>,
+    is_met: Option<bool>,
+}
+
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Bound {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Goal {
+    fn new(what: String, bound: Bound, found: Option<f64>) -> Self {
+        let is_met = found.map(|found| match bound {
+            Bound::AtLeast(least) => found >= least,
+            Bound::AtMost(most) => found <= most,
+        });
+        Goal { what, bound, found, is_met }
+    }
+}
+
+impl fmt::Display for Goal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.is_met {
+            Some(true) => "met",
+            Some(false) => "MISSED",
+            None => "not measured",
+        };
+        write!(f, "{state:<13} {}: ", self.what)?;
+        if let Some(found) = self.found {
+            write!(f, "{found:.2}, ")?;
+        }
+        match self.bound {
+            Bound::AtLeast(least) => write!(f, "goal ≥ {least}"),
+            Bound::AtMost(most) => write!(f, "goal ≤ {most}"),
+        }
+    }
+}
+
+/// Compares figures with all goals. Those of ours without a limit are for machines with AVX-512.
+pub(crate) fn goals(figures: &[Figures], machine: &Machine) -> Vec<Goal> {
+    let of = |name: &str| figures.iter().find(|figures| figures.name == name);
+    let cpu_ms = |name, event| Some(of(name)?.on(event)?.cpu_ms.median);
+    let mut goals = Vec::new();
+    for (peer, ours, bounds) in RATIOS {
+        for (event, least) in ["E1", "E2", "E3"].into_iter().zip(bounds) {
+            let ratio = || Some(cpu_ms(peer, event)? / cpu_ms(ours, event)?);
+            let is_comparable = ours != "ours" || machine.has_avx512;
+            let what = format!("{event}, CPU time, {peer} ÷ {ours}");
+            goals.push(Goal::new(what, Bound::AtLeast(least), is_comparable.then(ratio).flatten()));
+        }
+    }
+    let ours = of("ours");
+    let peak_mb = ours.and_then(|ours| Some(ours.on("E1")?.peak_mb));
+    goals.push(Goal::new("E1, peak memory of ours in MB".to_owned(), Bound::AtMost(MAX_PEAK_MB), peak_mb));
+    let binary_mb = ours.and_then(|ours| ours.binary_mb);
+    goals.push(Goal::new("binary of ours in MB".to_owned(), Bound::AtMost(MAX_BINARY_MB), binary_mb));
+    let cold_start = |figures: Option<&Figures>| Some(figures?.cold_start_ms.median);
+    let ratio = || Some(cold_start(ours)? / cold_start(of("plain-rust"))?);
+    goals.push(Goal::new("cold start, ours ÷ plain-rust".to_owned(), Bound::AtMost(MAX_COLD_START), ratio()));
+    goals
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(bound: Bound, found: Option<f64>, expected: &str) {
+        assert_eq!(Goal::new("ratio".to_owned(), bound, found).to_string(), expected);
+    }
+
+    #[test]
+    fn a_goal_says_whether_it_is_met() {
+        check(Bound::AtLeast(6.0), Some(6.0), "met           ratio: 6.00, goal ≥ 6");
+        check(Bound::AtLeast(5.5), Some(5.4), "MISSED        ratio: 5.40, goal ≥ 5.5");
+        check(Bound::AtMost(3.0), Some(2.0), "met           ratio: 2.00, goal ≤ 3");
+        check(Bound::AtMost(3.0), Some(3.5), "MISSED        ratio: 3.50, goal ≤ 3");
+        check(Bound::AtLeast(6.0), None, "not measured  ratio: goal ≥ 6");
+    }
+
+    #[test]
+    fn no_goal_is_met_by_a_contestant_that_is_missing() {
+        let goals = goals(&[], &Machine::this());
+        assert_eq!(goals.len(), 21);
+        assert!(goals.iter().all(|goal| goal.is_met.is_none()));
+    }
+}

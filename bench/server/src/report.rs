@@ -1,0 +1,51 @@
+//! The figures as text for a terminal.
+
+use std::fmt::{Error, Write};
+
+use crate::{events::Event, goals::Goal, measure::Figures};
+
+/// Name of the contestant that all others are compared with.
+const BASELINE: &str = "ours";
+
+/// Writes a table for each event, one of starts and sizes, and the goals.
+pub(crate) fn text(events: &[Event], figures: &[Figures], goals: &[Goal]) -> Result<String, Error> {
+    let mut out = String::new();
+    let baseline = figures.iter().find(|figures| figures.name == BASELINE);
+    let width = figures.iter().map(|figures| figures.title.chars().count()).max().unwrap_or_default();
+    for event in events {
+        let Event { name, description, event_bytes, kinesis_records, user_records, .. } = event;
+        let megabytes = *event_bytes as f64 / 1e6;
+        writeln!(out, "{name}: {description}")?;
+        writeln!(out, "{megabytes:.1} MB, {kinesis_records} Kinesis records, {user_records} user records\n")?;
+        let heading = "wall ms          p25–p75   CPU ms          p25–p75  peak MB";
+        writeln!(out, "{:width$}  {heading}  wall ÷ ours  CPU ÷ ours", "")?;
+        for contestant in figures {
+            let Some(own) = contestant.on(name) else { continue };
+            let (wall, cpu, peak_mb) = (own.wall_ms, own.cpu_ms, own.peak_mb);
+            write!(
+                out,
+                "{:width$}  {:7.2}  {:>7.2}–{:<7.2}  {:7.2}  {:>7.2}–{:<7.2}  {peak_mb:7.1}",
+                contestant.title, wall.median, wall.p25, wall.p75, cpu.median, cpu.p25, cpu.p75,
+            )?;
+            if let Some(ours) = baseline.and_then(|ours| ours.on(name)) {
+                let (of_wall, of_cpu) = (wall.median / ours.wall_ms.median, cpu.median / ours.cpu_ms.median);
+                write!(out, "  {of_wall:11.1}  {of_cpu:10.1}")?;
+            }
+            writeln!(out)?;
+        }
+        writeln!(out)?;
+    }
+    writeln!(out, "{:width$}  cold start ms    p25–p75  binary MB", "")?;
+    for Figures { title, cold_start_ms: start, binary_mb, .. } in figures {
+        write!(out, "{title:width$}  {:13.2}  {:.2}–{:.2}", start.median, start.p25, start.p75)?;
+        match binary_mb {
+            Some(megabytes) => writeln!(out, "  {megabytes:9.1}")?,
+            None => writeln!(out)?,
+        }
+    }
+    writeln!(out)?;
+    for goal in goals {
+        writeln!(out, "{goal}")?;
+    }
+    Ok(out)
+}
