@@ -12,7 +12,6 @@ mod table;
 mod arrival;
 mod function_name;
 mod private_file;
-mod stream_arn;
 mod stream_name;
 mod record_position;
 mod stream_point;

@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr};
 
-use crate::stream_arn::{StreamArn, StreamArnError};
+use kinesis_esm::{StreamArn, StreamArnError};
 
 /// A stream as the command line names it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,19 +1,18 @@
 //! The steps of a lane with the first batch of its backlog.
 
 use bytes::Bytes;
+use kinesis_esm::{
+    Condition, MAX_EVENT_BYTES, Origin, SharedRecord, StateWithFailures, Verdict,
+    backlog::{Exhausted, Expiry, Pace},
+    event::ENVELOPE_BYTES,
+    judge,
+    window::OpenWindow,
+};
 use kinesis_handler::event::TumblingWindow;
 
 use crate::{
-    Answer, BoxError, Condition, Fate, FaultKind, Function, Invocation, Invoked, Observer, Outcome,
-    SharedRecord, Source, StepKind, TooLarge,
-    backlog::{Exhausted, Expiry},
-    discard::GivenUp,
-    lane::{ENVELOPE_BYTES, Lane, MAX_EVENT_BYTES},
-    record::Origin,
-    response::{Verdict, judge},
-    step::DropReason,
-    undocumented::StateWithFailures,
-    window::OpenWindow,
+    Answer, BoxError, Fate, FaultKind, Function, Invocation, Invoked, Observer, Outcome, Source, StepKind,
+    TooLarge, discard::GivenUp, lane::Lane, step::DropReason,
 };
 
 /// The outcome of one invocation.
@@ -70,7 +69,7 @@ impl<S: Source, F: Function, O: Observer> Lane<'_, S, F, O> {
             }
             self.window.get_or_insert_with(|| OpenWindow::of(first.arrival_ms, length));
         }
-        let window = self.window.as_ref().map(|window| window.in_event(&self.id.origin, false));
+        let window = self.window.as_ref().map(|window| window.in_event(&self.id.origin));
 
         let mut attempt = self.attempt(&records, &request_id, window.as_ref()).await?;
         let Some(verdict) = attempt.verdict else {
@@ -120,7 +119,7 @@ impl<S: Source, F: Function, O: Observer> Lane<'_, S, F, O> {
             self.release_discarded();
             self.world.step(&self.id, StepKind::Acknowledged(settlement.acknowledged));
         }
-        if let Some(Exhausted { records, request_id, attempts }) = settlement.exhausted {
+        if let Some(Exhausted { records, request_id, attempts, .. }) = settlement.exhausted {
             self.discard(GivenUp {
                 records,
                 condition: Condition::RetryAttemptsExhausted,
@@ -135,8 +134,8 @@ impl<S: Source, F: Function, O: Observer> Lane<'_, S, F, O> {
     /// Rule 28: the last invocation of the open window, until it succeeds. Until then, the shard waits.
     pub(crate) async fn close_window(&mut self) -> Result<(), BoxError> {
         let Some(window) = self.window.take() else { return Ok(()) };
-        let event = window.in_event(&self.id.origin, true);
-        let request_id = self.pace.uuid();
+        let event = window.in_last_event(&self.id.origin);
+        let request_id = self.pace.request_id();
         let give_up_ms = window.end_ms() + self.world.source.retention_ms();
         let mut tries = 0;
         loop {

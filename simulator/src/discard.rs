@@ -1,12 +1,14 @@
 //! The end of records that are discarded or dropped (rules 23 to 26).
 
+use kinesis_esm::{
+    Condition, DestinationKind, FailureRecord, KinesisBatchInfo, RequestContext, ResponseContext,
+    SharedRecord,
+    event::event_json,
+    failure_record::{object_key, timestamp},
+};
+
 use crate::{
-    Condition, FaultKind, Observer, SharedRecord, Source, StepKind,
-    destination::DestinationKind,
-    failure_record::{
-        FailureRecord, KinesisBatchInfo, RequestContext, ResponseContext, object_key, timestamp,
-    },
-    function::event_json,
+    FaultKind, Observer, Source, StepKind,
     lane::Lane,
     step::{Delivery, Discarded},
 };
@@ -77,7 +79,7 @@ impl<S: Source, F, O: Observer> Lane<'_, S, F, O> {
                     response_context,
                     version: "1.0".to_owned(),
                     timestamp: timestamp(now_ms),
-                    kinesis_batch_info: self.batch_info(&records),
+                    kinesis_batch_info: KinesisBatchInfo::new(&records, &self.id.origin),
                     payload,
                 });
                 Delivery::Delivered { record, object_key }
@@ -85,22 +87,5 @@ impl<S: Source, F, O: Observer> Lane<'_, S, F, O> {
         };
         let discarded = Discarded { records, condition, approximate_invoke_count, delivery };
         self.world.step(&self.id, StepKind::Discarded(discarded));
-    }
-
-    fn batch_info(&self, records: &[SharedRecord]) -> KinesisBatchInfo {
-        let (first, last) = (records.first(), records.last());
-        let number = |record: Option<&SharedRecord>| {
-            record.map(|record| record.sequence_number.to_string()).unwrap_or_default()
-        };
-        let arrival = |record: Option<&SharedRecord>| timestamp(record.map_or(0, |record| record.arrival_ms));
-        KinesisBatchInfo {
-            shard_id: self.id.shard_id.to_string(),
-            start_sequence_number: number(first),
-            end_sequence_number: number(last),
-            approximate_arrival_of_first_record: arrival(first),
-            approximate_arrival_of_last_record: arrival(last),
-            batch_size: records.len(),
-            stream_arn: self.world.mapping.event_source_arn.clone(),
-        }
     }
 }

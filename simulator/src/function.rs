@@ -1,8 +1,9 @@
 use std::{future::Future, time::Duration};
 
-use kinesis_handler::{Event, event::TumblingWindow};
+use kinesis_esm::{Origin, SharedRecord, event::event_json};
+use kinesis_handler::event::TumblingWindow;
 
-use crate::{Answer, BoxError, Fate, SharedRecord, SimulationClock, record::Origin};
+use crate::{Answer, BoxError, Fate, SimulationClock};
 
 /// A function that a mapping invokes.
 pub trait Function {
@@ -48,7 +49,7 @@ impl<'a> Invocation<'a> {
 
     /// The shard that the batch is of.
     pub fn shard_id(&self) -> &'a str {
-        &self.origin.shard_id
+        self.origin.shard_id()
     }
 
     /// The ARN that is invoked.
@@ -80,15 +81,4 @@ impl<'a> Invocation<'a> {
     pub fn event_json(&self) -> Vec<u8> {
         event_json(self.records, self.origin, self.window)
     }
-}
-
-/// The event of these records, in JSON.
-pub(crate) fn event_json(
-    records: &[SharedRecord],
-    origin: &Origin,
-    window: Option<&TumblingWindow<'static>>,
-) -> Vec<u8> {
-    let mut event = Event::new(records.iter().map(|record| record.in_event(origin)).collect());
-    event.window = window.cloned();
-    event.to_json()
 }

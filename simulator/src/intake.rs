@@ -1,12 +1,12 @@
 use std::{collections::VecDeque, sync::Arc};
 
+use kinesis_esm::{OutOfRangeUserRecord, SharedRecord, StreamRecord};
 use kinesis_handler::InvalidAggregatePolicy;
 use kpl_deaggregation::{Content, Deaggregator, HashKeyRange};
 
 use crate::{
-    BoxError, NextRead, Observer, ShardReader, SharedRecord, Source, StepKind, StreamRecord,
+    BoxError, NextRead, Observer, ShardReader, Source, StepKind,
     step::DropReason,
-    undocumented::OutOfRangeUserRecord,
     world::{LaneId, World},
 };
 

@@ -1,26 +1,22 @@
 //! The loop of one lane of a shard: gather a batch, deliver it until all of it is settled, go on. Rule 1: a lane has one
 //! invocation in flight.
 
+use kinesis_esm::{
+    MAX_EVENT_BYTES, SharedRecord,
+    backlog::{AgeLimits, Backlog},
+    event::ENVELOPE_BYTES,
+    window::{self, OpenWindow},
+};
 use kpl_deaggregation::HashKeyRange;
 
 use crate::{
-    BoxError, Function, NextRead, Observer, ReadFrom, SharedRecord, Source,
-    backlog::{AgeLimits, Backlog},
+    BoxError, Function, NextRead, Observer, ReadFrom, Source,
     discard::GivenUp,
     intake::Intake,
-    pace::Pace,
+    pace::SeededPace,
     siblings::Siblings,
-    window::{self, OpenWindow},
     world::{LaneId, World},
 };
-
-/// Lambda's limit for the JSON of an event, in bytes (rules 4 and 5).
-///
-/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
-pub const MAX_EVENT_BYTES: usize = 6 * 1024 * 1024;
-
-/// Length of an event without its records, in bytes.
-pub(crate) const ENVELOPE_BYTES: usize = r#"{"Records":[]}"#.len();
 
 pub(crate) struct Lane<'a, S: Source, F, O> {
     pub(crate) world: &'a World<S, F, O>,
@@ -28,7 +24,7 @@ pub(crate) struct Lane<'a, S: Source, F, O> {
     pub(crate) siblings: &'a Siblings,
     pub(crate) intake: Intake<S::Reader>,
     pub(crate) backlog: Backlog,
-    pub(crate) pace: Pace,
+    pub(crate) pace: SeededPace,
     pub(crate) window: Option<OpenWindow>,
     /// Rule 25: given up, and not yet told of.
     pub(crate) held: Option<GivenUp>,
@@ -50,7 +46,7 @@ impl<'a, S: Source, F: Function, O: Observer> Lane<'a, S, F, O> {
         siblings: &'a Siblings,
         range: HashKeyRange,
         from: ReadFrom,
-        pace: Pace,
+        pace: SeededPace,
     ) -> Result<Self, BoxError> {
         let reader = world.source.reader(&id.shard_id, from).await?;
         Ok(Lane {

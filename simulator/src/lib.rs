@@ -1,6 +1,6 @@
 //! A deterministic model of the event source mapping between a Kinesis data stream and an AWS Lambda function.
 //!
-//! [`Simulation::run`] polls a [`Source`] by the rules of a [`Mapping`], invokes a [`Function`], and tells an [`Observer`]
+//! [`Simulation::run`] polls a [`Source`] by the rules of a [`Mapping`](kinesis_esm::Mapping), invokes a [`Function`], and tells an [`Observer`]
 //! of each [`Step`]. Under tokio's paused time it is deterministic: the same seed gives the same steps. The README
 //! describes [scenarios](Scenario), which are simulations as JSON.
 //!
@@ -15,26 +15,16 @@ struct Readme;
 mod answer;
 mod fate;
 mod clock;
-mod undocumented;
-mod destination;
-mod filter;
-mod mapping;
 mod fault;
-mod record;
 mod source;
 mod stream;
 mod pace;
-mod response;
-mod backlog;
-mod failure_record;
 mod function;
 mod step;
 mod metrics;
 mod world;
 mod intake;
 mod siblings;
-mod shard_order;
-mod window;
 mod lane;
 mod deliver;
 mod discard;
@@ -50,28 +40,20 @@ mod report;
 
 pub use answer::{Answer, FunctionError};
 pub use clock::{ClockJump, SimulationClock};
-pub use destination::{Destination, DestinationError, DestinationKind};
-pub use failure_record::{Condition, FailureRecord, KinesisBatchInfo, RequestContext, ResponseContext};
 pub use fate::Fate;
 pub use fault::{Fault, FaultKind};
-pub use filter::{FilterCriteria, FilterError};
 pub use function::{Function, Invocation};
 pub use in_turn::InTurn;
 pub use invoke_url::{UrlError, UrlFunction};
 pub use kinesis_handler::BoxError;
-pub use lane::MAX_EVENT_BYTES;
-pub use mapping::{Mapping, MappingError, StartingPosition};
 pub use metrics::Metrics;
-pub use record::{Origin, SharedRecord, StreamRecord};
 pub use report::{Fates, Report};
-pub use response::{Verdict, judge};
 pub use runtime_api::{BinaryFunction, BinaryOptions, Measurement, StartError, reported_error};
 pub use scenario::{Ids, SCENARIO_START_MS, Scenario, ScenarioError};
 pub use scripted::{FailureKind, ScriptedFailure, ScriptedFunction};
 pub use service::ServiceFunction;
 pub use simulation::Simulation;
-pub use source::{NextRead, Read, ReadFrom, ShardInfo, ShardReader, Source};
+pub use source::{NextRead, Read, ReadFrom, ShardReader, Source};
 pub use step::{Delivery, Discarded, DropReason, Invoked, Observer, Outcome, Step, StepKind, TooLarge};
 pub use stream::{Shard, Stream, StreamReader};
-pub use undocumented::{FailingLane, OutOfRangeUserRecord, StateWithFailures, Undocumented, UnknownResponse};
 pub use world::NoProgress;

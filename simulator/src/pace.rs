@@ -1,23 +1,22 @@
 use std::time::Duration;
 
 use chacha20::ChaCha8Rng;
+use kinesis_esm::{Undocumented, backlog::Pace};
 use rand::{RngExt, SeedableRng};
-
-use crate::Undocumented;
 
 /// The random choices of one lane of a shard: delays and request IDs. Lanes draw from streams of their own, so that
 /// none changes what another one gets.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub(crate) struct SeededPace {
     rng: ChaCha8Rng,
     undocumented: Undocumented,
 }
 
-impl Pace {
+impl SeededPace {
     pub(crate) fn new(seed: u64, lane: u64, undocumented: Undocumented) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(lane);
-        Pace { rng, undocumented }
+        SeededPace { rng, undocumented }
     }
 
     /// A UUID of version 4, as Lambda gives to requests.
@@ -29,11 +28,22 @@ impl Pace {
         format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
     }
 
-    /// Rule 17: how long a batch waits after this many tries, at least one, that came to nothing.
-    pub(crate) fn retry_delay(&mut self, tries: u32) -> Duration {
+    /// Returns the number of steps that a function takes before a fault strikes: seldom many, so that all of its parts are hit.
+    pub(crate) fn steps(&mut self) -> u32 {
+        let most = 1 << self.rng.random_range(0..6);
+        self.rng.random_range(0..=most)
+    }
+}
+
+impl Pace for SeededPace {
+    fn request_id(&mut self) -> String {
+        self.uuid()
+    }
+
+    fn retry_delay(&mut self, failed: u32) -> Duration {
         let Undocumented { first_retry_delay_ms, retry_delay_factor, max_retry_delay_ms, .. } =
             self.undocumented;
-        let exponent = i32::try_from(tries.saturating_sub(1)).unwrap_or(i32::MAX);
+        let exponent = i32::try_from(failed.saturating_sub(1)).unwrap_or(i32::MAX);
         // Not infinite: zero times that is no number.
         let growth = retry_delay_factor.powi(exponent).min(f64::MAX);
         let delay = (first_retry_delay_ms as f64 * growth).min(max_retry_delay_ms as f64)
@@ -42,16 +52,9 @@ impl Pace {
         Duration::from_millis((delay as u64).max(1))
     }
 
-    /// Rule 16: how long a new batch of records that were delivered before waits.
-    pub(crate) fn progress_delay(&mut self) -> Duration {
+    fn progress_delay(&mut self) -> Duration {
         let Undocumented { min_progress_delay_ms: min, max_progress_delay_ms: max, .. } = self.undocumented;
         Duration::from_millis(self.rng.random_range(min..=max.max(min)))
-    }
-
-    /// Returns the number of steps that a function takes before a fault strikes: seldom many, so that all of its parts are hit.
-    pub(crate) fn steps(&mut self) -> u32 {
-        let most = 1 << self.rng.random_range(0..6);
-        self.rng.random_range(0..=most)
     }
 }
 
@@ -59,8 +62,8 @@ impl Pace {
 mod tests {
     use super::*;
 
-    fn pace(undocumented: Undocumented) -> Pace {
-        Pace::new(1, 0, undocumented)
+    fn pace(undocumented: Undocumented) -> SeededPace {
+        SeededPace::new(1, 0, undocumented)
     }
 
     #[test]
@@ -74,16 +77,17 @@ mod tests {
 
     #[test]
     fn rule_17_retry_delays_grow_up_to_a_limit() {
-        let undocumented = Undocumented { retry_delay_jitter: 0.0, ..Undocumented::default() };
+        let mut undocumented = Undocumented::default();
+        undocumented.retry_delay_jitter = 0.0;
         let delays = [1, 2, 3, 9, 10, u32::MAX].map(|tries| pace(undocumented.clone()).retry_delay(tries));
         assert_eq!(delays.map(|delay| delay.as_millis()), [222, 444, 888, 56_832, 60_000, 60_000]);
-        let none = Undocumented { first_retry_delay_ms: 0, ..undocumented };
-        assert_eq!(pace(none).retry_delay(u32::MAX).as_millis(), 1);
+        undocumented.first_retry_delay_ms = 0;
+        assert_eq!(pace(undocumented).retry_delay(u32::MAX).as_millis(), 1);
     }
 
     #[test]
     fn a_seed_and_a_lane_decide() {
-        let ids = |seed, lane| Pace::new(seed, lane, Undocumented::default()).uuid();
+        let ids = |seed, lane| SeededPace::new(seed, lane, Undocumented::default()).uuid();
         assert_eq!(ids(1, 2), ids(1, 2));
         assert_ne!(ids(1, 2), ids(1, 3));
         assert_ne!(ids(1, 2), ids(2, 2));

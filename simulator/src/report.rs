@@ -2,11 +2,12 @@
 
 use std::{cell::RefCell, rc::Rc};
 
+use kinesis_esm::{Condition, FailureRecord, SharedRecord};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
-    Condition, Delivery, Discarded, DropReason, FailureRecord, Fate, Ids, Metrics, Observer, SharedRecord,
-    Step, StepKind, scenario::SCENARIO_START_MS,
+    Delivery, Discarded, DropReason, Fate, Ids, Metrics, Observer, Step, StepKind,
+    scenario::SCENARIO_START_MS,
 };
 
 /// Collects the steps of a scenario.

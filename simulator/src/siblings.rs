@@ -1,8 +1,7 @@
 use std::cell::RefCell;
 
+use kinesis_esm::FailingLane;
 use tokio::sync::Notify;
-
-use crate::undocumented::FailingLane;
 
 /// The lanes of a shard, as far as they have to do with each other (rule 8).
 #[derive(Debug)]

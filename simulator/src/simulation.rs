@@ -5,16 +5,14 @@ use std::{
 };
 
 use futures_util::{StreamExt, future::try_join_all, stream::FuturesUnordered};
+use kinesis_esm::{Mapping, Origin, Ready, ShardInfo, ShardOrder, Start, StartingPosition, Undocumented};
 use tokio::task::LocalSet;
 
 use crate::{
-    BoxError, Fault, Function, Mapping, NextRead, Observer, ReadFrom, ShardInfo, SimulationClock, Source,
-    StartingPosition, Undocumented,
+    BoxError, Fault, Function, NextRead, Observer, ReadFrom, SimulationClock, Source,
     fault::{FaultPlan, clock_jumps},
     lane::Lane,
-    pace::Pace,
-    record::Origin,
-    shard_order::{Ready, ShardOrder, Start},
+    pace::SeededPace,
     siblings::Siblings,
     world::{LaneId, World},
 };
@@ -74,7 +72,7 @@ impl Simulation {
         observer: O,
     ) -> Result<(), BoxError> {
         let start_ms = clock.now_ms();
-        let mut pace = Pace::new(self.seed, u64::MAX, self.undocumented.clone());
+        let mut pace = SeededPace::new(self.seed, u64::MAX, self.undocumented.clone());
         let world = World {
             faults: FaultPlan::new(start_ms, &self.faults),
             mapping: self.mapping,
@@ -112,7 +110,7 @@ impl<S: Source, F: Function, O: Observer> World<S, F, O> {
         let mut order = ShardOrder::new(self.source.shards().await?);
         let mut running = FuturesUnordered::new();
         loop {
-            for Ready { shard, number, start } in order.take_ready() {
+            for Ready { shard, number, start, .. } in order.take_ready() {
                 let from = match (self.mapping.starting_position, start) {
                     (StartingPosition::TrimHorizon, _) => ReadFrom::TrimHorizon,
                     (StartingPosition::AtTimestamp(time_ms), _) => ReadFrom::AtTimestamp(time_ms),
@@ -147,7 +145,7 @@ impl<S: Source, F: Function, O: Observer> World<S, F, O> {
         let mut running = Vec::new();
         for lane in 0..lanes {
             let id = LaneId { shard_id: shard.id.as_str().into(), number: lane, origin: Rc::clone(&origin) };
-            let pace = Pace::new(seed, number * 16 + u64::from(lane), self.undocumented.clone());
+            let pace = SeededPace::new(seed, number * 16 + u64::from(lane), self.undocumented.clone());
             running.push(Lane::new(self, id, &siblings, shard.hash_key_range, from, pace).await?.run());
         }
         let ends = try_join_all(running).await?;

@@ -1,8 +1,8 @@
 use std::future::Future;
 
-use kpl_deaggregation::HashKeyRange;
+use kinesis_esm::{ShardInfo, SharedRecord};
 
-use crate::{BoxError, SharedRecord};
+use crate::BoxError;
 
 /// A stream to poll.
 pub trait Source {
@@ -25,17 +25,6 @@ pub trait Source {
 
     /// Returns the retention of the stream, in milliseconds.
     fn retention_ms(&self) -> u64;
-}
-
-/// A shard as [`Source::shards`] lists it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ShardInfo {
-    /// Such as `shardId-000000000000`.
-    pub id: String,
-    /// The shards that it was split or merged from, up to two. Some may be gone.
-    pub parents: Vec<String>,
-    /// Hash keys of the shard.
-    pub hash_key_range: HashKeyRange,
 }
 
 /// The position from which a reader begins.

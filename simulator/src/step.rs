@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
+use kinesis_esm::{Condition, FailureRecord, SharedRecord};
 use kinesis_handler::SequenceNumber;
 use serde::Serialize;
 
-use crate::{Condition, FailureRecord, Fate, FunctionError, SharedRecord};
+use crate::{Fate, FunctionError};
 
 /// Something that a mapping has done. All steps together are the trace of a simulation.
 #[derive(Debug, Clone)]

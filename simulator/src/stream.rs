@@ -1,8 +1,8 @@
 use std::{collections::HashMap, rc::Rc, time::Duration};
 
-use crate::{
-    BoxError, NextRead, Read, ReadFrom, ShardInfo, ShardReader, SharedRecord, SimulationClock, Source,
-};
+use kinesis_esm::{ShardInfo, SharedRecord};
+
+use crate::{BoxError, NextRead, Read, ReadFrom, ShardReader, SimulationClock, Source};
 
 /// Most records that one read returns, as with the API.
 const MAX_READ_RECORDS: usize = 10_000;
@@ -118,10 +118,10 @@ impl ShardReader for StreamReader {
 mod tests {
     use std::sync::Arc;
 
+    use kinesis_esm::StreamRecord;
     use kpl_deaggregation::HashKeyRange;
 
     use super::*;
-    use crate::StreamRecord;
 
     /// Returns the numbers of records that the reads of so many records of this size return.
     async fn reads(records: usize, bytes: usize) -> Vec<usize> {

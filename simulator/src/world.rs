@@ -5,11 +5,10 @@ use std::{
     time::Duration,
 };
 
+use kinesis_esm::{Mapping, Origin, Undocumented};
 use thiserror::Error;
 
-use crate::{
-    Mapping, Observer, SimulationClock, Step, StepKind, Undocumented, fault::FaultPlan, record::Origin,
-};
+use crate::{Observer, SimulationClock, Step, StepKind, fault::FaultPlan};
 
 /// The state that all lanes of a mapping share.
 pub(crate) struct World<S, F, O> {

@@ -9,7 +9,8 @@ const FRAGMENT_WORDS: [&str; 12] =
     ["What", "How", "Who", "Whose", "Whom", "Where", "Which", "Of", "Until", "That", "Nothing", "None"];
 
 /// Crates whose documentation is checked, without their tests.
-const FOLDERS: [&str; 5] = ["deaggregation/src", "handler/src", "simulator/src", "function/src", "cli/src"];
+const FOLDERS: [&str; 6] =
+    ["deaggregation/src", "handler/src", "esm/src", "simulator/src", "function/src", "cli/src"];
 
 /// The documentation of an item or a module.
 struct DocComment {

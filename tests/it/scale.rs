@@ -2,10 +2,8 @@
 
 use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
-use kinesis_esm_simulator::{
-    SCENARIO_START_MS, ServiceFunction, Shard, ShardInfo, SharedRecord, Simulation, Step, StepKind, Stream,
-    StreamRecord,
-};
+use kinesis_esm::{ShardInfo, SharedRecord, StreamRecord};
+use kinesis_esm_simulator::{SCENARIO_START_MS, ServiceFunction, Shard, Simulation, Step, StepKind, Stream};
 use kinesis_handler::{Handler, Options, ProcessError, RawEvent, Record};
 use kpl_deaggregation::{Aggregator, AggregatorOptions, Grouping, HashKeyRange, UserRecordInput};
 

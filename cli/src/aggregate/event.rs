@@ -1,5 +1,6 @@
 use std::io::{self, Write};
 
+use kinesis_esm::{MAX_EVENT_BYTES, StreamArn};
 use kinesis_handler::{KinesisRecord, SequenceNumber, SequenceNumberError};
 use kpl_deaggregation::PutEntry;
 
@@ -7,13 +8,7 @@ use crate::{
     args::EventArgs,
     error::Error,
     note::{count, note},
-    stream_arn::StreamArn,
 };
-
-/// Length in bytes of the longest event that Lambda delivers.
-///
-/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
-const MAX_EVENT_BYTES: u64 = 6_291_456;
 
 /// Writes a Lambda event on one line, record by record.
 #[derive(Debug)]
@@ -59,7 +54,7 @@ impl<'a> EventWriter<'a> {
     pub(super) fn finish(self, output: &mut impl Write) -> io::Result<()> {
         let end = if self.sequence_number.is_none() { "{\"Records\":[]}" } else { "]}" };
         let bytes = self.bytes + end.len() as u64;
-        if bytes > MAX_EVENT_BYTES {
+        if bytes > MAX_EVENT_BYTES as u64 {
             note(format_args!(
                 "warning: the event has {}, more than the {MAX_EVENT_BYTES} that Lambda delivers at once",
                 count(bytes, "byte")

@@ -1,13 +1,11 @@
 use std::io::{self, Write};
 
 use base64::prelude::*;
+use kinesis_esm::StreamArn;
 use kpl_deaggregation::PutEntry;
 use serde::{Serialize, Serializer};
 
-use crate::{
-    kinesis::{MAX_PUT_BYTES, MAX_PUT_RECORDS},
-    stream_arn::StreamArn,
-};
+use crate::kinesis::{MAX_PUT_BYTES, MAX_PUT_RECORDS};
 
 /// A request of `PutRecords` as the AWS CLI reads it.
 #[derive(Serialize)]

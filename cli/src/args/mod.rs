@@ -13,6 +13,7 @@ mod target;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum, builder::RangedU64ValueParser};
+use kinesis_esm::StreamArn;
 use kinesis_handler::SequenceNumber;
 use kpl_deaggregation::MAX_SIZE_LIMIT_BYTES;
 
@@ -33,7 +34,7 @@ pub(crate) use shell::{CompletionsArgs, ManArgs};
 pub(crate) use simulate::SimulateArgs;
 pub(crate) use target::{DeliveryArgs, EnvironmentArgs, PaceArgs, TargetArgs};
 
-use crate::{arrival::Arrival, stream_arn::StreamArn, stream_name::StreamName};
+use crate::{arrival::Arrival, stream_name::StreamName};
 
 /// Looks into Kinesis streams and records, puts records, delivers again what a Lambda function has not processed, and
 /// simulates how Lambda delivers.

@@ -1,9 +1,5 @@
+use kinesis_esm::MAX_EVENT_BYTES;
 use kinesis_handler::{Event, KinesisRecord, SequenceNumber, event::RecordData};
-
-/// The JSON that Lambda hands to a function at once, in bytes.
-///
-/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
-pub(crate) const MAX_EVENT_BYTES: usize = 6_291_456;
 
 /// Length of an event without its records, in bytes: `{"Records":[…],"kinesisKit":{"mode":"resume"}}`.
 const ENVELOPE_BYTES: usize = 64;

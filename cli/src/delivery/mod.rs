@@ -4,5 +4,5 @@ mod batcher;
 mod response;
 mod deliver;
 
-pub(crate) use batcher::{Batch, Batcher, MAX_EVENT_BYTES};
+pub(crate) use batcher::{Batch, Batcher};
 pub(crate) use deliver::{Delivered, Delivery, Progress};

@@ -4,6 +4,7 @@ use aws_sdk_lambda::{
     Client, operation::get_function_configuration::GetFunctionConfigurationOutput,
     types::EventSourceMappingConfiguration,
 };
+use kinesis_esm::stream_arn::{is_consumer, stream_of};
 
 use super::{
     mapping::{Destination, Function, Mapping, Service, Stream, Subject},
@@ -86,7 +87,7 @@ impl Account {
     }
 
     async fn stream(&mut self, source: &str) -> Stream {
-        let arn = source.split_once("/consumer/").map_or(source, |(stream, _)| stream);
+        let arn = stream_of(source);
         if !self.streams.contains_key(arn) {
             let stream = match describe(arn).await {
                 Ok(stream) => stream,
@@ -143,9 +144,7 @@ fn mapping(found: EventSourceMappingConfiguration) -> Mapping {
     let filters = found.filter_criteria.and_then(|criteria| criteria.filters).unwrap_or_default();
     Mapping {
         id: found.uuid.unwrap_or_default(),
-        is_fan_out: Setting::Known(
-            found.event_source_arn.as_deref().is_some_and(|arn| arn.contains("/consumer/")),
-        ),
+        is_fan_out: Setting::Known(found.event_source_arn.as_deref().is_some_and(is_consumer)),
         event_source: found.event_source_arn.into(),
         is_enabled: found.state.map(|state| !state.starts_with("Disabl")).into(),
         starting_position: found.starting_position.map(|position| position.as_str().to_owned()).into(),

@@ -1,13 +1,11 @@
 use std::borrow::Cow;
 
+use kinesis_esm::stream_arn::is_consumer;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::member::{object, text};
 use crate::kinesis_record::{Data, InvalidRecord, KinesisRecord};
-
-/// The part of an enhanced fan-out consumer's ARN that follows the ARN of its stream.
-const CONSUMER: &str = "/consumer/";
 
 /// A record in any of the forms in which services and tools write Kinesis records. Its members are not read yet.
 #[derive(Debug, Deserialize)]
@@ -157,7 +155,7 @@ impl<'a> RawRecord<'a> {
     }
 
     fn is_of_consumer(&self) -> bool {
-        optional(self.event_source_arn).is_some_and(|arn| arn.contains(CONSUMER))
+        optional(self.event_source_arn).is_some_and(|arn| is_consumer(&arn))
     }
 }
 

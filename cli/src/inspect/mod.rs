@@ -9,7 +9,7 @@ mod record_table;
 
 use std::io;
 
-use kinesis_esm_simulator::SharedRecord;
+use kinesis_esm::SharedRecord;
 use kpl_deaggregation::{Deaggregator, UserRecords};
 
 use crate::{

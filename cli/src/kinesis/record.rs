@@ -7,7 +7,7 @@ use aws_sdk_kinesis::{
     types::{EncryptionType, Record},
 };
 use bytes::Bytes;
-use kinesis_esm_simulator::StreamRecord;
+use kinesis_esm::StreamRecord;
 use kpl_deaggregation::HashKeyRange;
 
 use super::Shard;

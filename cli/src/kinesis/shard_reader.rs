@@ -1,6 +1,6 @@
 use std::{rc::Rc, sync::Arc};
 
-use kinesis_esm_simulator::SharedRecord;
+use kinesis_esm::SharedRecord;
 
 use super::{
     Api, Position, ReadPace,

@@ -1,4 +1,4 @@
-use kinesis_esm_simulator::{Origin, StreamRecord};
+use kinesis_esm::{Origin, StreamRecord};
 use kinesis_handler::{
     KinesisRecord,
     journal::{QuarantinedContent, QuarantinedRecord, UserRecordId},

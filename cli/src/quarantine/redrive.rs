@@ -1,6 +1,6 @@
 use std::io;
 
-use kinesis_esm_simulator::Origin;
+use kinesis_esm::Origin;
 use kinesis_handler::{
     EventMode,
     journal::{JournalShard, QuarantinedRecord},

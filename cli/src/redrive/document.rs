@@ -1,10 +1,11 @@
 //! From JSON to failure records: alone, in lists, and in the envelopes in which queues, topics and event buses hand
 //! them over.
 
+use kinesis_esm::stream_arn::stream_of;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::failure_record::{FailureRecord, FailureRecordError, Owner, stream_of};
+use super::failure_record::{FailureRecord, FailureRecordError, Owner};
 use crate::error::json_fault;
 
 type Result<T> = std::result::Result<T, FailureRecordError>;
@@ -167,7 +168,7 @@ fn record(envelope: &Envelope<'_>) -> Result<FailureRecord> {
         return Err(FailureRecordError::ShardId);
     }
     let event_source_arn = required(batch.stream_arn, "streamArn")?;
-    let stream = stream_of(&event_source_arn).0.parse().map_err(FailureRecordError::StreamArn)?;
+    let stream = stream_of(&event_source_arn).parse().map_err(FailureRecordError::StreamArn)?;
     let batch_size = match batch.batch_size {
         None => None,
         Some(size) => {

@@ -1,12 +1,13 @@
+use kinesis_esm::{
+    StreamArn, StreamArnError,
+    stream_arn::{is_consumer, stream_of},
+};
 use kinesis_handler::{
     Event, EventError, KinesisRecord, SequenceNumber, SequenceNumberError, journal::ContentHash,
 };
 use thiserror::Error;
 
-use crate::{
-    aws::AwsError,
-    stream_arn::{StreamArn, StreamArnError},
-};
+use crate::aws::AwsError;
 
 /// The part of a failure record that is needed to redeliver the records that Lambda discarded.
 ///
@@ -90,7 +91,7 @@ impl FailureRecord {
             } else if record
                 .event_source_arn
                 .as_deref()
-                .is_some_and(|arn| stream_of(arn).0 != self.stream.as_str())
+                .is_some_and(|arn| stream_of(arn) != self.stream.as_str())
             {
                 "is of another stream"
             } else if number < self.first || number > self.last {
@@ -116,7 +117,7 @@ impl FailureRecord {
 
     /// Whether an enhanced fan-out consumer discarded the records: it counts user records, not Kinesis records.
     pub(crate) fn is_fan_out(&self) -> bool {
-        stream_of(&self.event_source_arn).1
+        is_consumer(&self.event_source_arn)
     }
 
     /// Returns the text that identifies the discarded records in the progress file.
@@ -138,13 +139,5 @@ impl FailureRecord {
     /// Returns what failure records are sorted by: stream, shard, then the order in the shard.
     pub(crate) fn order(&self) -> (&str, &str, SequenceNumber, SequenceNumber) {
         (self.stream.as_str(), &self.shard_id, self.first, self.last)
-    }
-}
-
-/// Splits the ARN of an event source into that of the stream, and whether it is that of an enhanced fan-out consumer.
-pub(crate) fn stream_of(event_source_arn: &str) -> (&str, bool) {
-    match event_source_arn.split_once("/consumer/") {
-        Some((stream_arn, _)) => (stream_arn, true),
-        None => (event_source_arn, false),
     }
 }

@@ -4,7 +4,7 @@ use std::{
     rc::Rc,
 };
 
-use kinesis_esm_simulator::{Origin, SharedRecord};
+use kinesis_esm::{Origin, SharedRecord, StreamArn};
 use kinesis_handler::{KinesisRecord, SequenceNumber};
 
 use super::{
@@ -21,7 +21,6 @@ use crate::{
     error::{Error, chain},
     note::{count, note},
     progress_file::{Place, ProgressError},
-    stream_arn::StreamArn,
 };
 
 /// Data that a range may hold before its number of records is known. A batch has at most 6 MiB of JSON.

@@ -18,6 +18,7 @@ use std::{
 };
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use kinesis_esm::StreamArn;
 use kinesis_handler::EventMode;
 use tokio::time::{sleep, timeout};
 
@@ -34,7 +35,6 @@ use crate::{
     progress_file::ProgressFile,
     run,
     stranded::Retries,
-    stream_arn::StreamArn,
     stream_name::StreamName,
     target::{Target, TargetOptions},
 };

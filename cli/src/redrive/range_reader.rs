@@ -1,6 +1,6 @@
 use std::rc::Rc;
 
-use kinesis_esm_simulator::SharedRecord;
+use kinesis_esm::SharedRecord;
 use kinesis_handler::SequenceNumber;
 
 use crate::{

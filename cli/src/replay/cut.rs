@@ -1,6 +1,6 @@
 use std::{borrow::Cow, ops::RangeInclusive};
 
-use kinesis_esm_simulator::StreamRecord;
+use kinesis_esm::StreamRecord;
 use kpl_deaggregation::{Content, Deaggregator, UserRecord, encode};
 
 use super::bounds::{End, Place, ShardBounds};

@@ -8,7 +8,7 @@ mod report;
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
-use kinesis_esm_simulator::Origin;
+use kinesis_esm::{MAX_EVENT_BYTES, Origin};
 use kinesis_handler::{
     Event, EventMode, KinesisRecord, SequenceNumber,
     checkpoint::{Row, RowCheckpoint},
@@ -17,7 +17,7 @@ use kpl_deaggregation::Deaggregator;
 
 use crate::{
     args::ReplayArgs,
-    delivery::{Batch, Batcher, Delivered, Delivery, MAX_EVENT_BYTES, Progress},
+    delivery::{Batch, Batcher, Delivered, Delivery, Progress},
     error::{Error, Outcome, chain},
     halt::Halt,
     kinesis::{Api, Position, ReadPace, Shard, ShardReader, Visit, Visited, Walk, now_ms},

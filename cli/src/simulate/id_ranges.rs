@@ -1,4 +1,5 @@
-use kinesis_esm_simulator::{Ids, SharedRecord};
+use kinesis_esm::SharedRecord;
+use kinesis_esm_simulator::Ids;
 
 use crate::cell;
 

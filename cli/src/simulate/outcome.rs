@@ -1,7 +1,5 @@
-use kinesis_esm_simulator::{
-    Delivery, Destination, DestinationKind, Discarded, DropReason, Fate, Ids, Invoked, MAX_EVENT_BYTES,
-    Outcome, SharedRecord, TooLarge,
-};
+use kinesis_esm::{Destination, DestinationKind, MAX_EVENT_BYTES, SharedRecord};
+use kinesis_esm_simulator::{Delivery, Discarded, DropReason, Fate, Ids, Invoked, Outcome, TooLarge};
 
 use super::id_ranges;
 use crate::{cell, note::count};

@@ -1,7 +1,8 @@
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use kinesis_esm_simulator::{Observer, SCENARIO_START_MS, SharedRecord, Step, StepKind};
+use kinesis_esm::SharedRecord;
+use kinesis_esm_simulator::{Observer, SCENARIO_START_MS, Step, StepKind};
 use kinesis_handler::SequenceNumber;
 
 use super::elapsed::Elapsed;

@@ -1,6 +1,7 @@
 use std::io::{self, Write};
 
-use kinesis_esm_simulator::{Destination, Ids, Report, SCENARIO_START_MS, Scenario, Step, StepKind};
+use kinesis_esm::Destination;
+use kinesis_esm_simulator::{Ids, Report, SCENARIO_START_MS, Scenario, Step, StepKind};
 
 use super::{
     elapsed::Elapsed,

@@ -1,7 +1,9 @@
 //! The legal values of a scenario's numbers.
 
+use kinesis_esm::Undocumented;
+
 use super::ScenarioError;
-use crate::{Fault, FaultKind, Undocumented};
+use crate::{Fault, FaultKind};
 
 /// Latest time of a scenario, and longest of its delays: a hundred years. Sums of a few of them are times, too.
 const MAX_TIME_MS: u64 = 3_155_760_000_000;

@@ -9,6 +9,7 @@ mod records;
 use std::{collections::HashMap, rc::Rc, time::Duration};
 
 use bytes::Bytes;
+use kinesis_esm::{Mapping, ShardInfo, Undocumented};
 use kpl_deaggregation::HashKeyRange;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -18,8 +19,8 @@ pub use ids::Ids;
 use records::Records;
 
 use crate::{
-    BoxError, FailureKind, Fault, Function, Mapping, Report, ScriptedFailure, ScriptedFunction, Shard,
-    ShardInfo, Simulation, SimulationClock, Stream, Undocumented,
+    BoxError, FailureKind, Fault, Function, Report, ScriptedFailure, ScriptedFunction, Shard, Simulation,
+    SimulationClock, Stream,
 };
 
 /// When every scenario starts: 2026-01-01T00:00:00Z, in milliseconds since 1970.

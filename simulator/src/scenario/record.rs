@@ -2,6 +2,7 @@ use std::fmt;
 
 use base64::prelude::*;
 use bytes::Bytes;
+use kinesis_esm::StreamRecord;
 use kinesis_handler::{SequenceNumber, event::Base64Fault};
 use kpl_deaggregation::{
     Aggregator, AggregatorOptions, Grouping, HashKeyRange, MAX_SIZE_LIMIT_BYTES, UserRecordInput,
@@ -12,7 +13,6 @@ use serde::{
 };
 
 use super::{SCENARIO_START_MS, ScenarioError, check};
-use crate::StreamRecord;
 
 /// A record of a scenario, or a user record of one.
 #[derive(Debug, Deserialize)]

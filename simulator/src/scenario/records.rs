@@ -4,6 +4,7 @@ use std::{
     sync::Arc,
 };
 
+use kinesis_esm::{ShardInfo, SharedRecord};
 use kinesis_handler::SequenceNumber;
 use serde::{
     Deserialize, Deserializer,
@@ -14,7 +15,7 @@ use super::{
     Ids, ScenarioError,
     record::{Payloads, RawRecord},
 };
-use crate::{Shard, ShardInfo, SharedRecord};
+use crate::Shard;
 
 /// The records of a scenario.
 ///

@@ -8,7 +8,8 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use kinesis_esm_simulator::{Mapping, Observer, SCENARIO_START_MS, SharedRecord, Step, StepKind};
+use kinesis_esm::{Mapping, SharedRecord};
+use kinesis_esm_simulator::{Observer, SCENARIO_START_MS, Step, StepKind};
 use kinesis_handler::{
     SequenceNumber,
     journal::{ContentHash, DoneSet, JournalShard, Progress as JournalProgress, UserRecordId},

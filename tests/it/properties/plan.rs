@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use kinesis_esm_simulator::{FailingLane, Fault, FaultKind, Mapping, Undocumented};
+use kinesis_esm::{FailingLane, Mapping, Undocumented};
+use kinesis_esm_simulator::{Fault, FaultKind};
 use proptest::{collection::vec, option, prelude::*};
 
 /// Longest time in which the poller restarts after each batch.

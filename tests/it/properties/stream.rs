@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use kinesis_esm_simulator::{SCENARIO_START_MS, Shard, ShardInfo, SharedRecord, StreamRecord};
+use kinesis_esm::{ShardInfo, SharedRecord, StreamRecord};
+use kinesis_esm_simulator::{SCENARIO_START_MS, Shard};
 use kinesis_handler::InvalidAggregatePolicy;
 use kpl_deaggregation::{
     Aggregator, AggregatorOptions, Deaggregator, Grouping, HashKeyRange, UserRecordInput,

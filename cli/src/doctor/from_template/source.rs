@@ -1,5 +1,6 @@
 //! The event source of a mapping.
 
+use kinesis_esm::stream_arn::{is_consumer, stream_of};
 use serde_json::Value;
 
 use super::{
@@ -127,8 +128,7 @@ pub(super) fn stream(template: &Template, source: &Setting<Value>) -> Stream {
         },
         _ => {
             let spelled = spell(source).unwrap_or_else(|| express(source));
-            let arn = spelled.split_once("/consumer/").map_or(spelled.as_str(), |(stream, _)| stream);
-            Stream { arn: Setting::Known(arn.to_owned()), ..Stream::default() }
+            Stream { arn: Setting::Known(stream_of(&spelled).to_owned()), ..Stream::default() }
         }
     }
 }
@@ -143,7 +143,7 @@ pub(super) fn is_fan_out(template: &Template, source: &Setting<Value>) -> Settin
             return Setting::Known(kind == "AWS::Kinesis::StreamConsumer");
         }
         match spell(&source) {
-            Some(text) if text.contains(":stream/") => Setting::Known(text.contains("/consumer/")),
+            Some(text) if text.contains(":stream/") => Setting::Known(is_consumer(&text)),
             other => Setting::Unknown(other.unwrap_or_else(|| express(&source))),
         }
     })

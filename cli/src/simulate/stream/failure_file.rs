@@ -4,7 +4,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use kinesis_esm_simulator::FailureRecord;
+use kinesis_esm::FailureRecord;
 
 use super::StreamError;
 use crate::private_file;

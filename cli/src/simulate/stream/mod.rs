@@ -19,7 +19,8 @@ mod ending;
 
 use std::{cell::RefCell, io, pin::pin, rc::Rc};
 
-use kinesis_esm_simulator::{BoxError, SimulationClock, StartingPosition, Step};
+use kinesis_esm::StartingPosition;
+use kinesis_esm_simulator::{BoxError, SimulationClock, Step};
 
 pub(crate) use error::StreamError;
 pub(crate) use options::{StreamOptions, StreamTarget};

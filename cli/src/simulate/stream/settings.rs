@@ -1,6 +1,7 @@
 use std::{path::Path, time::Duration};
 
-use kinesis_esm_simulator::{Destination, Mapping, Scenario, Simulation};
+use kinesis_esm::{Destination, Mapping};
+use kinesis_esm_simulator::{Scenario, Simulation};
 use serde_json::Value;
 
 use crate::{error::Error, input::Input};
@@ -77,7 +78,7 @@ fn bucket() -> Destination {
 
 #[cfg(test)]
 mod tests {
-    use kinesis_esm_simulator::{DestinationKind, StartingPosition};
+    use kinesis_esm::{DestinationKind, StartingPosition};
 
     use super::*;
 

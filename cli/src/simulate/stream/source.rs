@@ -1,6 +1,7 @@
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
-use kinesis_esm_simulator::{BoxError, ReadFrom, ShardInfo, Source};
+use kinesis_esm::ShardInfo;
+use kinesis_esm_simulator::{BoxError, ReadFrom, Source};
 
 use super::reader::KinesisReader;
 use crate::kinesis::{Api, Position, ReadPace, Shard, ShardReader};

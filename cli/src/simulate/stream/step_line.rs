@@ -1,4 +1,5 @@
-use kinesis_esm_simulator::{Condition, Delivery, DropReason, Outcome, SharedRecord, Step, StepKind};
+use kinesis_esm::{Condition, SharedRecord};
+use kinesis_esm_simulator::{Delivery, DropReason, Outcome, Step, StepKind};
 use kinesis_handler::SequenceNumber;
 use serde::Serialize;
 

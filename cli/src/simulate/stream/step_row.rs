@@ -1,7 +1,6 @@
 use chrono::DateTime;
-use kinesis_esm_simulator::{
-    Condition, Delivery, Discarded, DropReason, Invoked, Outcome, SharedRecord, Step, StepKind,
-};
+use kinesis_esm::{Condition, SharedRecord};
+use kinesis_esm_simulator::{Delivery, Discarded, DropReason, Invoked, Outcome, Step, StepKind};
 
 use super::step_line::age_ms;
 use crate::cell;
@@ -151,7 +150,8 @@ mod tests {
     use std::sync::Arc;
 
     use bytes::Bytes;
-    use kinesis_esm_simulator::{Fate, FunctionError, StreamRecord, TooLarge};
+    use kinesis_esm::StreamRecord;
+    use kinesis_esm_simulator::{Fate, FunctionError, TooLarge};
 
     use super::*;
     use crate::simulate::stream::step_line::StepLine;

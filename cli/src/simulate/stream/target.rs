@@ -1,12 +1,12 @@
 use std::{future::pending, rc::Rc};
 
+use kinesis_esm::StreamArn;
 use kinesis_esm_simulator::{Answer, BoxError, Function, Invocation, Simulation};
 
 use super::{StreamError, StreamTarget};
 use crate::{
     halt::Halt,
     simulate::program,
-    stream_arn::StreamArn,
     target::{Target, TargetError, TargetOptions},
 };
 

@@ -1,10 +1,12 @@
+//! ARNs of streams and of their enhanced fan-out consumers.
+
 use std::str::FromStr;
 
 use thiserror::Error;
 
 /// The ARN of a stream: `arn:PARTITION:kinesis:REGION:ACCOUNT:stream/NAME`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct StreamArn {
+pub struct StreamArn {
     text: String,
     partition: String,
     region: String,
@@ -13,9 +15,12 @@ pub(crate) struct StreamArn {
 
 /// Why a text is not a [`StreamArn`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub(crate) enum StreamArnError {
+#[non_exhaustive]
+pub enum StreamArnError {
+    /// It has another shape.
     #[error("expected arn:PARTITION:kinesis:REGION:ACCOUNT:stream/NAME")]
     Shape,
+    /// It is the ARN of an enhanced fan-out consumer.
     #[error(
         "this is the ARN of a consumer: Lambda hands it no aggregated records; give the ARN of its stream"
     )]
@@ -27,7 +32,7 @@ impl FromStr for StreamArn {
 
     fn from_str(text: &str) -> Result<Self, StreamArnError> {
         let parts: Vec<&str> = text.split(':').collect();
-        if text.contains("/consumer/") {
+        if is_consumer(text) {
             return Err(StreamArnError::Consumer);
         }
         match parts[..] {
@@ -49,7 +54,7 @@ impl FromStr for StreamArn {
     }
 }
 
-/// The stream of an event that names none.
+/// The made-up stream of an event or a mapping that names none.
 impl Default for StreamArn {
     fn default() -> Self {
         "arn:aws:kinesis:us-east-1:123456789012:stream/example".parse().expect("it has the shape above")
@@ -57,24 +62,38 @@ impl Default for StreamArn {
 }
 
 impl StreamArn {
-    pub(crate) fn as_str(&self) -> &str {
+    /// Returns the ARN as it was parsed.
+    pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The stream's name.
-    pub(crate) fn name(&self) -> &str {
+    /// Returns the name of the stream.
+    pub fn name(&self) -> &str {
         self.text.rsplit_once('/').map_or("", |(_, name)| name)
     }
 
     /// Returns the region of the stream, such as `us-east-1`.
-    pub(crate) fn region(&self) -> &str {
+    pub fn region(&self) -> &str {
         &self.region
     }
 
-    /// A role of the stream's account.
-    pub(crate) fn role_arn(&self) -> String {
+    /// Returns the ARN of a made-up role in the stream's account, to invoke functions.
+    pub fn role_arn(&self) -> String {
         format!("arn:{}:iam::{}:role/lambda-role", self.partition, self.account)
     }
+}
+
+/// Part of the ARN of an enhanced fan-out consumer: `STREAM_ARN/consumer/NAME:TIMESTAMP`.
+const CONSUMER: &str = "/consumer/";
+
+/// Returns whether the ARN of an event source is that of an enhanced fan-out consumer, not of a stream.
+pub fn is_consumer(event_source_arn: &str) -> bool {
+    event_source_arn.contains(CONSUMER)
+}
+
+/// Returns the ARN of the stream that an event source with this ARN reads: of a consumer's stream, or the same ARN.
+pub fn stream_of(event_source_arn: &str) -> &str {
+    event_source_arn.split_once(CONSUMER).map_or(event_source_arn, |(stream_arn, _)| stream_arn)
 }
 
 #[cfg(test)]
@@ -101,5 +120,13 @@ mod tests {
             "arn:aws:kinesis:us-east-1:123456789012:stream/s/consumer/c:1",
             StreamArnError::Consumer,
         );
+    }
+
+    #[test]
+    fn the_stream_of_a_consumer_precedes_its_name() {
+        let stream = "arn:aws:kinesis:us-east-1:123456789012:stream/s";
+        let consumer = format!("{stream}/consumer/c:1");
+        assert_eq!([stream_of(stream), stream_of(&consumer)], [stream, stream]);
+        assert_eq!([is_consumer(stream), is_consumer(&consumer)], [false, true]);
     }
 }

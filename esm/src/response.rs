@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use kinesis_handler::SequenceNumber;
 use serde_json::Value;
 
-use crate::{Mapping, Undocumented, undocumented::UnknownResponse};
+use crate::{Mapping, Undocumented, UnknownResponse};
 
 /// The part of a batch that is processed, as far as the mapping is concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -44,7 +44,7 @@ const MAX_LEVELS: usize = 100;
 /// array is enough, for objects one that matches the whole nested pattern; a field is absent if no element has it.
 ///
 /// ```
-/// use kinesis_esm_simulator::FilterCriteria;
+/// use kinesis_esm::FilterCriteria;
 /// use serde_json::json;
 ///
 /// let criteria = FilterCriteria::parse(&json!({
@@ -52,7 +52,7 @@ const MAX_LEVELS: usize = 100;
 /// }))?;
 /// assert!(criteria.admits(br#"{"order": {"type": "buy", "quantity": 1000}}"#));
 /// assert!(!criteria.admits(b"order: buy"));
-/// # Ok::<(), kinesis_esm_simulator::FilterError>(())
+/// # Ok::<(), kinesis_esm::FilterError>(())
 /// ```
 ///
 /// <https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis-filtering.html>

@@ -1,10 +1,20 @@
+//! The settings of an event source mapping.
+
+mod destination;
+mod filter;
+mod undocumented;
+
 use std::time::Duration;
 
 use chrono::DateTime;
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use thiserror::Error;
 
-use crate::{Destination, DestinationError, FilterCriteria};
+use crate::stream_arn::{StreamArn, is_consumer};
+
+pub use destination::{Destination, DestinationError, DestinationKind};
+pub use filter::{FilterCriteria, FilterError};
+pub use undocumented::{FailingLane, OutOfRangeUserRecord, StateWithFailures, Undocumented, UnknownResponse};
 
 /// The settings of an event source mapping, checked.
 ///
@@ -147,13 +157,12 @@ struct OnFailure {
     destination: Option<String>,
 }
 
-const STREAM_ARN: &str = "arn:aws:kinesis:us-east-1:123456789012:stream/example";
 const FUNCTION_ARN: &str = "arn:aws:lambda:us-east-1:123456789012:function:simulated-function";
 
 impl Default for Mapping {
     fn default() -> Self {
         Mapping {
-            event_source_arn: STREAM_ARN.to_owned(),
+            event_source_arn: StreamArn::default().as_str().to_owned(),
             function_arn: FUNCTION_ARN.to_owned(),
             batch_size: 100,
             batching_window: Duration::ZERO,
@@ -174,7 +183,7 @@ impl Default for Mapping {
 impl Mapping {
     /// Whether Lambda reads through an enhanced fan-out consumer, and so deaggregates (rule 9).
     pub fn is_enhanced_fan_out(&self) -> bool {
-        self.event_source_arn.contains("/consumer/")
+        is_consumer(&self.event_source_arn)
     }
 }
 

@@ -3,6 +3,8 @@ use std::{fmt, sync::Arc};
 use bytes::Bytes;
 use kinesis_handler::{KinesisRecord, SequenceNumber};
 
+use crate::stream_arn::{StreamArn, stream_of};
+
 /// A record of a stream. Shared: a batch that is split or delivered again holds the same records.
 pub type SharedRecord = Arc<StreamRecord>;
 
@@ -37,23 +39,31 @@ impl fmt::Debug for StreamRecord {
 /// The members that all records of a shard share in events.
 #[derive(Debug, Clone)]
 pub struct Origin {
-    pub(crate) shard_id: String,
-    pub(crate) event_source_arn: String,
+    shard_id: String,
+    event_source_arn: String,
     role_arn: String,
 }
 
 impl Origin {
-    /// The shard of this stream, or of this enhanced fan-out consumer, read by a made-up role of its account.
+    /// Returns the origin of a shard of this stream, or of this enhanced fan-out consumer, read by a made-up role of its
+    /// account, or by one of the default stream if this is no ARN.
     pub fn new(shard_id: &str, event_source_arn: &str) -> Self {
-        // arn:PARTITION:kinesis:REGION:ACCOUNT:stream/NAME
-        let mut parts = event_source_arn.split(':').skip(1);
-        let partition = parts.next().unwrap_or("aws");
-        let account = parts.nth(2).unwrap_or("123456789012");
+        let stream = stream_of(event_source_arn).parse::<StreamArn>().unwrap_or_default();
         Origin {
             shard_id: shard_id.to_owned(),
             event_source_arn: event_source_arn.to_owned(),
-            role_arn: format!("arn:{partition}:iam::{account}:role/lambda-role"),
+            role_arn: stream.role_arn(),
         }
+    }
+
+    /// Returns the ID of the shard.
+    pub fn shard_id(&self) -> &str {
+        &self.shard_id
+    }
+
+    /// Returns the ARN of the stream, or of the enhanced fan-out consumer.
+    pub fn event_source_arn(&self) -> &str {
+        &self.event_source_arn
     }
 }
 

@@ -5,6 +5,8 @@
 use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 
+use crate::{Origin, SharedRecord};
+
 /// A failure record of Lambda about records that it discarded, with its members in Lambda's order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -81,19 +83,40 @@ pub struct KinesisBatchInfo {
     pub stream_arn: String,
 }
 
-/// ISO 8601 with milliseconds, in UTC, of milliseconds since 1970.
+impl KinesisBatchInfo {
+    /// Returns the range of these records of a shard, which are in stream order.
+    pub fn new(records: &[SharedRecord], origin: &Origin) -> Self {
+        let (first, last) = (records.first(), records.last());
+        let number = |record: Option<&SharedRecord>| {
+            record.map(|record| record.sequence_number.to_string()).unwrap_or_default()
+        };
+        let arrival = |record: Option<&SharedRecord>| timestamp(record.map_or(0, |record| record.arrival_ms));
+        KinesisBatchInfo {
+            shard_id: origin.shard_id().to_owned(),
+            start_sequence_number: number(first),
+            end_sequence_number: number(last),
+            approximate_arrival_of_first_record: arrival(first),
+            approximate_arrival_of_last_record: arrival(last),
+            batch_size: records.len(),
+            stream_arn: origin.event_source_arn().to_owned(),
+        }
+    }
+}
+
+/// Returns milliseconds since 1970 as failure records have them: ISO 8601 in UTC, to the millisecond.
+pub fn timestamp(epoch_ms: u64) -> String {
+    iso_8601(epoch_ms, "%Y-%m-%dT%H:%M:%S%.3fZ")
+}
+
+/// Returns milliseconds since 1970 as ISO 8601 in UTC.
 pub(crate) fn iso_8601(epoch_ms: u64, format: &str) -> String {
     let time = i64::try_from(epoch_ms).ok().and_then(DateTime::from_timestamp_millis);
     time.unwrap_or(DateTime::UNIX_EPOCH).format(format).to_string()
 }
 
-/// Milliseconds since 1970 as failure records have them.
-pub(crate) fn timestamp(epoch_ms: u64) -> String {
-    iso_8601(epoch_ms, "%Y-%m-%dT%H:%M:%S%.3fZ")
-}
-
-/// Rule 24: the name of the object in the bucket. Times of day have dots.
-pub(crate) fn object_key(mapping_uuid: &str, shard_id: &str, epoch_ms: u64, object_uuid: &str) -> String {
+/// Returns the name of the object in the bucket (rule 24), given when it is written, in milliseconds since 1970. Times of day
+/// have dots.
+pub fn object_key(mapping_uuid: &str, shard_id: &str, epoch_ms: u64, object_uuid: &str) -> String {
     let time = iso_8601(epoch_ms, "%Y/%m/%d/%Y-%m-%dT%H.%M.%S");
     format!("aws/lambda/{mapping_uuid}/{shard_id}/{time}-{object_uuid}")
 }

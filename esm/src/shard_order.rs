@@ -1,12 +1,23 @@
 use std::collections::HashMap;
 
-use crate::ShardInfo;
+use kpl_deaggregation::HashKeyRange;
+
+/// A shard as a stream lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardInfo {
+    /// Such as `shardId-000000000000`.
+    pub id: String,
+    /// The shards that it was split or merged from, up to two. Some may be gone.
+    pub parents: Vec<String>,
+    /// Hash keys of the shard.
+    pub hash_key_range: HashKeyRange,
+}
 
 /// The order in which the shards of a stream are consumed: parents before children (rule 2).
 ///
 /// Each list, each shard and each of its parents is looked at once.
 #[derive(Debug, Default)]
-pub(crate) struct ShardOrder {
+pub struct ShardOrder {
     shards: HashMap<String, Progress>,
     /// IDs of the known children of each shard that is not finished, in the order of the lists.
     children: HashMap<String, Vec<String>>,
@@ -23,16 +34,19 @@ enum Progress {
 
 /// A shard that can be consumed now.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Ready {
-    pub(crate) shard: ShardInfo,
+#[non_exhaustive]
+pub struct Ready {
+    /// The shard, with its range and its parents.
+    pub shard: ShardInfo,
     /// Counted from zero, in the order in which the shards became known.
-    pub(crate) number: u64,
-    pub(crate) start: Start,
+    pub number: u64,
+    /// Reason why it can be consumed now.
+    pub start: Start,
 }
 
 /// The reason why a shard is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Start {
+pub enum Start {
     /// It was in the first list, and has no parents to wait for.
     First,
     /// It was known, and its parents have been consumed.
@@ -42,24 +56,25 @@ pub(crate) enum Start {
 }
 
 impl ShardOrder {
-    pub(crate) fn new(listed: Vec<ShardInfo>) -> Self {
+    /// Returns the order of the shards of a first list.
+    pub fn new(listed: Vec<ShardInfo>) -> Self {
         let mut order = ShardOrder::default();
         order.learn(listed, Start::First);
         order
     }
 
     /// Adds the shards of a later list that are not known yet.
-    pub(crate) fn add(&mut self, listed: Vec<ShardInfo>) {
+    pub fn add(&mut self, listed: Vec<ShardInfo>) {
         self.learn(listed, Start::New);
     }
 
     /// Returns the shards that became ready since the last call.
-    pub(crate) fn take_ready(&mut self) -> Vec<Ready> {
+    pub fn take_ready(&mut self) -> Vec<Ready> {
         std::mem::take(&mut self.ready)
     }
 
     /// Notes that a shard has been consumed. Returns whether it has known children.
-    pub(crate) fn finish(&mut self, shard_id: &str) -> bool {
+    pub fn finish(&mut self, shard_id: &str) -> bool {
         self.shards.insert(shard_id.to_owned(), Progress::Finished);
         let Some(children) = self.children.remove(shard_id) else { return false };
         for child in &children {
@@ -104,8 +119,6 @@ impl ShardOrder {
 
 #[cfg(test)]
 mod tests {
-    use kpl_deaggregation::HashKeyRange;
-
     use super::*;
 
     fn shards(shards: &[(&str, &[&str])]) -> Vec<ShardInfo> {

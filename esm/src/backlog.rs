@@ -1,48 +1,69 @@
 //! The backlog of a lane and its changes (rules 10 and 15 to 22). Pure: times go in, decisions come out.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
-use crate::{Mapping, SharedRecord, pace::Pace, response::Verdict};
+use crate::{Mapping, SharedRecord, Verdict};
+
+/// The choices that Lambda makes by chance, or does not document: IDs and delays.
+pub trait Pace {
+    /// Returns a request ID for a new batch.
+    fn request_id(&mut self) -> String;
+
+    /// Returns the time from a failed attempt to the next one, given the number of attempts that failed, at least one
+    /// (rule 17).
+    fn retry_delay(&mut self, failed: u32) -> Duration;
+
+    /// Returns the time until a new batch of records that were delivered before is delivered (rule 16).
+    fn progress_delay(&mut self) -> Duration;
+}
 
 /// Records that are delivered together.
 #[derive(Debug, Clone)]
-pub(crate) struct Batch {
-    pub(crate) records: Vec<SharedRecord>,
+#[non_exhaustive]
+pub struct Batch {
+    /// Records of the batch, in stream order.
+    pub records: Vec<SharedRecord>,
     /// Rule 10: stays as long as the batch is the same.
-    pub(crate) request_id: String,
+    pub request_id: String,
     /// Rule 15: tries that came to nothing.
-    pub(crate) attempts: u32,
+    pub attempts: u32,
     /// Rule 11: tries in a row that did not reach the function; they spend no attempts.
     throttled: u32,
-    /// Milliseconds since 1970.
-    pub(crate) not_before_ms: u64,
+    /// Time before which it is not delivered, in milliseconds since 1970.
+    pub not_before_ms: u64,
 }
 
 /// The batches of a lane in order; only the first one is delivered.
 #[derive(Debug, Default)]
-pub(crate) struct Backlog {
+pub struct Backlog {
     batches: VecDeque<Batch>,
 }
 
 /// The records that an answer has settled.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Settlement {
+#[non_exhaustive]
+pub struct Settlement {
     /// Records that are done.
-    pub(crate) acknowledged: Vec<SharedRecord>,
+    pub acknowledged: Vec<SharedRecord>,
     /// Records that are given up, because the attempts are spent.
-    pub(crate) exhausted: Option<Exhausted>,
+    pub exhausted: Option<Exhausted>,
 }
 
+/// A batch whose attempts are spent (rules 19 and 20).
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Exhausted {
-    pub(crate) records: Vec<SharedRecord>,
-    pub(crate) request_id: String,
-    pub(crate) attempts: u32,
+#[non_exhaustive]
+pub struct Exhausted {
+    /// Records of the batch that was given up.
+    pub records: Vec<SharedRecord>,
+    /// Request ID of its last attempt.
+    pub request_id: String,
+    /// Number of its attempts.
+    pub attempts: u32,
 }
 
 /// Why records leave a batch before it is delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Expiry {
+pub enum Expiry {
     /// Rule 21: older than the mapping's maximum.
     Age,
     /// Rule 3: older than the stream's retention.
@@ -51,13 +72,16 @@ pub(crate) enum Expiry {
 
 /// The limits that [`Expiry`] names, in milliseconds.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct AgeLimits {
-    pub(crate) maximum_age_ms: Option<u64>,
-    pub(crate) retention_ms: u64,
+pub struct AgeLimits {
+    /// Maximum record age of the mapping. `None`: there is no limit.
+    pub maximum_age_ms: Option<u64>,
+    /// Retention of the stream.
+    pub retention_ms: u64,
 }
 
 impl AgeLimits {
-    pub(crate) fn expiry(self, record: &SharedRecord, now_ms: u64) -> Option<Expiry> {
+    /// Returns the reason why the record must not be delivered at this time (milliseconds since 1970), if there is one.
+    pub fn expiry(self, record: &SharedRecord, now_ms: u64) -> Option<Expiry> {
         let age_ms = now_ms.saturating_sub(record.arrival_ms);
         if self.maximum_age_ms.is_some_and(|limit| age_ms > limit && limit <= self.retention_ms) {
             return Some(Expiry::Age);
@@ -66,33 +90,35 @@ impl AgeLimits {
     }
 
     /// From when on [`expiry`](Self::expiry) is some reason, in milliseconds since 1970.
-    pub(crate) fn expires_ms(self, record: &SharedRecord) -> u64 {
+    pub fn expires_ms(self, record: &SharedRecord) -> u64 {
         let limit_ms = self.maximum_age_ms.map_or(u64::MAX, |limit| limit + 1);
         record.arrival_ms.saturating_add(limit_ms.min(self.retention_ms))
     }
 }
 
 impl Backlog {
-    pub(crate) fn push(&mut self, records: Vec<SharedRecord>, pace: &mut Pace) {
+    /// Appends a new batch of these records.
+    pub fn push(&mut self, records: Vec<SharedRecord>, pace: &mut impl Pace) {
         self.batches.push_back(Batch::new(records, 0, pace));
     }
 
-    pub(crate) fn first(&self) -> Option<&Batch> {
+    /// Returns the batch that is delivered next.
+    pub fn first(&self) -> Option<&Batch> {
         self.batches.front()
     }
 
-    /// Whether the first batch has failed, or is a part of one that has.
-    pub(crate) fn is_failing(&self) -> bool {
+    /// Returns whether the first batch has failed, or is a part of one that has.
+    pub fn is_failing(&self) -> bool {
         self.batches.len() > 1 || self.first().is_some_and(|batch| batch.attempts > 0)
     }
 
     /// Takes the records off the front of the first batch that must not be delivered any more for one and the same
     /// reason. What is left is another batch (rule 10). Also returns the request ID that the batch had.
-    pub(crate) fn take_expired(
+    pub fn take_expired(
         &mut self,
         now_ms: u64,
         limits: AgeLimits,
-        pace: &mut Pace,
+        pace: &mut impl Pace,
     ) -> Option<(Vec<SharedRecord>, Expiry, String)> {
         let batch = self.batches.front_mut()?;
         let expiry = limits.expiry(batch.records.first()?, now_ms)?;
@@ -106,7 +132,7 @@ impl Backlog {
     }
 
     /// Rule 11: the first batch did not reach the function.
-    pub(crate) fn throttled(&mut self, now_ms: u64, pace: &mut Pace) {
+    pub fn throttled(&mut self, now_ms: u64, pace: &mut impl Pace) {
         if let Some(batch) = self.batches.front_mut() {
             batch.throttled += 1;
             batch.not_before_ms = now_ms + pace.retry_delay(batch.throttled).as_millis() as u64;
@@ -114,12 +140,12 @@ impl Backlog {
     }
 
     /// Applies the answer to the first batch.
-    pub(crate) fn settle(
+    pub fn settle(
         &mut self,
         verdict: &Verdict,
         now_ms: u64,
         mapping: &Mapping,
-        pace: &mut Pace,
+        pace: &mut impl Pace,
     ) -> Settlement {
         let Some(mut batch) = self.batches.pop_front() else { return Settlement::default() };
         let done = match verdict {
@@ -144,7 +170,7 @@ impl Backlog {
         mut batch: Batch,
         now_ms: u64,
         mapping: &Mapping,
-        pace: &mut Pace,
+        pace: &mut impl Pace,
     ) -> Settlement {
         batch.attempts += 1;
         batch.throttled = 0;
@@ -170,13 +196,13 @@ impl Backlog {
     }
 
     /// All records that are not settled, in order. The backlog is empty then.
-    pub(crate) fn take_all(&mut self) -> Vec<SharedRecord> {
+    pub fn take_all(&mut self) -> Vec<SharedRecord> {
         self.batches.drain(..).flat_map(|batch| batch.records).collect()
     }
 }
 
 impl Batch {
-    fn new(records: Vec<SharedRecord>, not_before_ms: u64, pace: &mut Pace) -> Self {
-        Batch { records, request_id: pace.uuid(), attempts: 0, throttled: 0, not_before_ms }
+    fn new(records: Vec<SharedRecord>, not_before_ms: u64, pace: &mut impl Pace) -> Self {
+        Batch { records, request_id: pace.request_id(), attempts: 0, throttled: 0, not_before_ms }
     }
 }
