@@ -1,5 +1,5 @@
 use crate::{
-    InvalidAggregate, UserRecord,
+    Checksum, InvalidAggregate, UserRecord,
     frame::Frame,
     walk::{self, IndexedRecords, KeyTables},
 };
@@ -104,17 +104,25 @@ impl Deaggregator {
 
     /// Checks a Kinesis record, and notes the positions of its keys in the tables.
     fn start<'a>(&mut self, partition_key: &'a [u8], data: &'a [u8]) -> Result<Rest<'a>, InvalidAggregate> {
+        self.start_verified(partition_key, data, Checksum::of(data))
+    }
+
+    fn start_verified<'a>(
+        &mut self,
+        partition_key: &'a [u8],
+        data: &'a [u8],
+        checksum: Checksum,
+    ) -> Result<Rest<'a>, InvalidAggregate> {
         let plain = |content, remaining| {
             let user_record =
                 UserRecord { data, partition_key, explicit_hash_key: None, sub_sequence_number: 0 };
             Ok(Rest { content, remaining, source: Source::Plain(user_record) })
         };
-        let Some(frame) = Frame::detect(data) else {
-            return plain(Content::Plain, 1);
+        let frame = match (checksum, Frame::detect(data)) {
+            (Checksum::NotAggregated, _) | (_, None) => return plain(Content::Plain, 1),
+            (Checksum::Mismatch, Some(_)) => return plain(Content::ChecksumMismatch, 1),
+            (Checksum::Matches, Some(frame)) => frame,
         };
-        if !frame.digest_matches() {
-            return plain(Content::ChecksumMismatch, 1);
-        }
         match (walk::check(frame.message, &mut self.tables, self.max_key_bytes), self.policy) {
             (Ok(count), _) => Ok(Rest {
                 content: Content::Aggregated,
@@ -199,6 +207,29 @@ impl<'a> DeaggregationCursor<'a> {
     pub fn start(&mut self, partition_key: &'a [u8], data: &'a [u8]) -> Result<Content, InvalidAggregate> {
         self.rest = Rest::default();
         self.rest = self.deaggregator.start(partition_key, data)?;
+        Ok(self.rest.content)
+    }
+
+    /// Replaces the Kinesis record like [`start`](Self::start), with a checksum that was computed before.
+    ///
+    /// In general, prefer `start`. Use this with a [`ChecksumVerifier`](crate::ChecksumVerifier) if there are several Kinesis
+    /// records.
+    ///
+    /// The checksum is trusted. A wrong one only changes the interpretation of the Kinesis record: `Matches` validates data
+    /// as an aggregated record if it has the magic number and more than 20 bytes, and any other checksum makes it one plain
+    /// user record.
+    ///
+    /// # Errors
+    ///
+    /// Any [`InvalidAggregate`], if the policy is [`InvalidAggregatePolicy::Fail`]. The cursor then has no user record.
+    pub fn start_verified(
+        &mut self,
+        partition_key: &'a [u8],
+        data: &'a [u8],
+        checksum: Checksum,
+    ) -> Result<Content, InvalidAggregate> {
+        self.rest = Rest::default();
+        self.rest = self.deaggregator.start_verified(partition_key, data, checksum)?;
         Ok(self.rest.content)
     }
 }

@@ -27,7 +27,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`Aggregator`] makes aggregated records, and [`HashKeyRange`] decides which user records belong to a shard.
+//! [`ChecksumVerifier`] verifies many Kinesis records at once, which is faster. [`Aggregator`] makes aggregated records,
+//! and [`HashKeyRange`] decides which user records belong to a shard.
 //!
 //! The format is described in `aggregation-format.md` of awslabs/amazon-kinesis-producer. Where that document leaves a
 //! case open, this crate never guesses: see [`InvalidAggregate`] for what is refused and [`Deaggregator`] for what is
@@ -40,6 +41,8 @@ struct Readme;
 mod invalid;
 mod wire;
 mod frame;
+mod md5;
+mod checksum;
 mod hash_key;
 mod user_record;
 mod walk;
@@ -52,6 +55,7 @@ mod aggregate;
 mod encode;
 
 pub use aggregate::{AggregateError, Aggregator, AggregatorOptions, Grouping, MAX_SIZE_LIMIT_BYTES};
+pub use checksum::{Checksum, ChecksumVerifier};
 pub use deaggregate::{
     Content, DEFAULT_MAX_KEY_BYTES, DeaggregationCursor, Deaggregator, InvalidAggregatePolicy, UserRecords,
 };

@@ -4,7 +4,10 @@ use std::io::{BufRead, BufReader};
 
 use base64::prelude::*;
 use flate2::read::GzDecoder;
-use kpl_deaggregation::{Content, Deaggregator, HashKeyRange, InvalidAggregatePolicy};
+use kpl_deaggregation::{
+    Checksum, ChecksumVerifier, Content, DeaggregationCursor, Deaggregator, HashKeyRange,
+    InvalidAggregatePolicy, encode,
+};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -82,6 +85,58 @@ fn every_frame_has_its_expected_outcome() {
         assert_eq!(outcome.0, expected.kind, "{name}");
         assert_eq!(outcome.1, expected.user_records, "{name}");
     }
+}
+
+#[test]
+fn records_verified_at_once_have_the_same_user_records() {
+    let vectors = vectors();
+    let data: Vec<_> =
+        vectors.iter().map(|vector| BASE64_STANDARD.decode(&vector.data_b64).unwrap()).collect();
+    // Of each record also one with a wrong digest, if it has one.
+    let damaged = data.iter().map(|data| {
+        let mut damaged = data.clone();
+        if let Some(last) = damaged.last_mut() {
+            *last ^= 1;
+        }
+        damaged
+    });
+    let damaged: Vec<_> = damaged.collect();
+    let records: Vec<&[u8]> = data.iter().chain(&damaged).map(Vec::as_slice).collect();
+
+    let mut verifier = ChecksumVerifier::default();
+    let checksums = verifier.verify(&records);
+    assert_eq!(checksums.len(), records.len());
+    for checksum in [Checksum::NotAggregated, Checksum::Matches, Checksum::Mismatch] {
+        assert!(checksums.contains(&checksum), "{checksum:?}");
+    }
+    for policy in [InvalidAggregatePolicy::Fail, InvalidAggregatePolicy::Raw, InvalidAggregatePolicy::Skip] {
+        let mut cursor = DeaggregationCursor::new(Deaggregator::new(policy));
+        let mut verified = DeaggregationCursor::new(Deaggregator::new(policy));
+        for (index, (&data, &checksum)) in records.iter().zip(checksums).enumerate() {
+            let expected = cursor.start(b"key", data);
+            assert_eq!(verified.start_verified(b"key", data, checksum), expected, "record {index}");
+            assert!(verified.by_ref().eq(cursor.by_ref()), "record {index}");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_checksum_only_changes_the_interpretation() {
+    let frame = encode([kpl_deaggregation::UserRecord::new(b"inner", b"data")]).unwrap();
+    let mut damaged = frame.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    let mut cursor = DeaggregationCursor::new(Deaggregator::default());
+    let mut check = |data, checksum, content, partition_key: &str| {
+        assert_eq!(cursor.start_verified(b"outer", data, checksum), Ok(content));
+        let user_records: Vec<_> = cursor.by_ref().collect();
+        assert_eq!(user_records.len(), 1);
+        assert_eq!(user_records[0].partition_key_text(), partition_key);
+    };
+    check(&frame[..], Checksum::NotAggregated, Content::Plain, "outer");
+    check(&frame, Checksum::Mismatch, Content::ChecksumMismatch, "outer");
+    check(&damaged, Checksum::Matches, Content::Aggregated, "inner");
+    check(b"plain", Checksum::Matches, Content::Plain, "outer");
+    check(b"plain", Checksum::Mismatch, Content::Plain, "outer");
 }
 
 #[test]
