@@ -4,9 +4,7 @@ use anyhow::Result;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use fastrand::Rng;
-use kpl_deaggregation::{
-    Aggregator, AggregatorOptions, Grouping, HashKeyRange, KinesisRecordInput, UserRecordInput,
-};
+use kpl_deaggregation::{Aggregator, AggregatorOptions, Grouping, HashKeyRange, PutEntry, UserRecordInput};
 use serde::Serialize;
 use serde_json::json;
 
@@ -65,7 +63,7 @@ fn event(
     name: &'static str,
     description: &'static str,
     user_record_bytes: usize,
-    kinesis_record: impl Fn(&mut Rng, usize) -> Result<KinesisRecordInput>,
+    kinesis_record: impl Fn(&mut Rng, usize) -> Result<PutEntry>,
 ) -> Result<Event> {
     const START: &str = r#"{"Records":["#;
     const END: &str = "]}";
@@ -100,7 +98,7 @@ fn event(
 }
 
 /// Returns a Kinesis record as Lambda passes it to a function.
-fn event_record(record: &KinesisRecordInput, index: usize) -> serde_json::Value {
+fn event_record(record: &PutEntry, index: usize) -> serde_json::Value {
     let sequence_number = format!("496700000000000000000000000000001337840000000000{index:08}");
     json!({
         "kinesis": {
@@ -120,8 +118,8 @@ fn event_record(record: &KinesisRecordInput, index: usize) -> serde_json::Value 
     })
 }
 
-fn plain(rng: &mut Rng, data_bytes: usize) -> KinesisRecordInput {
-    KinesisRecordInput {
+fn plain(rng: &mut Rng, data_bytes: usize) -> PutEntry {
+    PutEntry {
         partition_key: customer(rng),
         explicit_hash_key: None,
         data: order(rng, data_bytes),
@@ -144,7 +142,7 @@ fn aggregate(
     size_limit_bytes: usize,
     user_record_bytes: usize,
     keys: Keys,
-) -> Result<KinesisRecordInput> {
+) -> Result<PutEntry> {
     let grouping = Grouping::ShardRanges(vec![HashKeyRange::new(0, u128::MAX)?]);
     let mut aggregator = Aggregator::new(AggregatorOptions { size_limit_bytes, grouping })?;
     loop {
@@ -184,7 +182,7 @@ fn order(rng: &mut Rng, length: usize) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use kpl_deaggregation::{Deaggregator, InvalidFramePolicy};
+    use kpl_deaggregation::{Deaggregator, InvalidAggregatePolicy};
     use serde_json::Value;
 
     use super::*;
@@ -204,7 +202,7 @@ mod tests {
             for record in records {
                 let data = record["kinesis"]["data"].as_str().expect("text");
                 let data = BASE64_STANDARD.decode(data).expect("base64");
-                let mut deaggregator = Deaggregator::new(InvalidFramePolicy::Fail);
+                let mut deaggregator = Deaggregator::new(InvalidAggregatePolicy::Fail);
                 for user_record in deaggregator.deaggregate(b"a", &data).expect("a valid aggregate") {
                     let order: Value = serde_json::from_slice(user_record.data).expect("an order");
                     assert_eq!(order["item"], "teapot");
