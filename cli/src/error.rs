@@ -1,8 +1,8 @@
 use std::{error, io, path::PathBuf};
 
-use kinesis_esm_simulator::{BoxError, ScenarioError};
+use kinesis_esm_simulator::ScenarioError;
 use kinesis_handler::{
-    SequenceNumber, SequenceNumberError, checkpoint::CheckpointError, journal::JournalError,
+    BoxError, SequenceNumber, SequenceNumberError, checkpoint::CheckpointError, journal::JournalError,
 };
 use thiserror::Error;
 

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use kinesis_esm_simulator::{Answer, BinaryFunction, BinaryOptions, Fate};
+use lambda_host::{Answer, BinaryFunction, BinaryOptions, Fate};
 use serde_json::{Value, json};
 
 /// Invokes a function with a sample event once for each expected response.

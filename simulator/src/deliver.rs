@@ -8,11 +8,13 @@ use kinesis_esm::{
     judge,
     window::OpenWindow,
 };
+use kinesis_handler::BoxError;
 use kinesis_handler::event::TumblingWindow;
+use lambda_host::{Answer, Fate, Function, Invocation};
 
 use crate::{
-    Answer, BoxError, Fate, FaultKind, Function, Invocation, Invoked, Observer, Outcome, Source, StepKind,
-    TooLarge, discard::GivenUp, lane::Lane, step::DropReason,
+    FaultKind, Invoked, Observer, Outcome, Source, StepKind, TooLarge, discard::GivenUp, lane::Lane,
+    step::DropReason,
 };
 
 /// The outcome of one invocation.
@@ -191,7 +193,7 @@ impl<S: Source, F: Function, O: Observer> Lane<'_, S, F, O> {
                 timeout: world.function_timeout,
                 fate,
                 steps_before_fault: self.pace.steps(),
-                clock: &world.clock,
+                clock: &*world.clock,
             };
             world.function.invoke(invocation).await?
         };

@@ -1,8 +1,9 @@
 use std::cell::Cell;
 
+use lambda_host::Fate;
 use serde::{Deserialize, Serialize};
 
-use crate::{Fate, clock::ClockJump};
+use crate::clock::ClockJump;
 
 /// Something that goes wrong while a mapping works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

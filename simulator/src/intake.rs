@@ -1,11 +1,11 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use kinesis_esm::{OutOfRangeUserRecord, SharedRecord, StreamRecord};
-use kinesis_handler::InvalidAggregatePolicy;
+use kinesis_handler::{BoxError, InvalidAggregatePolicy};
 use kpl_deaggregation::{Content, Deaggregator, HashKeyRange};
 
 use crate::{
-    BoxError, NextRead, Observer, ShardReader, Source, StepKind,
+    NextRead, Observer, ShardReader, Source, StepKind,
     step::DropReason,
     world::{LaneId, World},
 };

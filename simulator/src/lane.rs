@@ -7,10 +7,12 @@ use kinesis_esm::{
     event::ENVELOPE_BYTES,
     window::{self, OpenWindow},
 };
+use kinesis_handler::BoxError;
 use kpl_deaggregation::HashKeyRange;
+use lambda_host::Function;
 
 use crate::{
-    BoxError, Function, NextRead, Observer, ReadFrom, Source,
+    NextRead, Observer, ReadFrom, Source,
     discard::GivenUp,
     intake::Intake,
     pace::SeededPace,

@@ -1,6 +1,6 @@
 //! A deterministic model of the event source mapping between a Kinesis data stream and an AWS Lambda function.
 //!
-//! [`Simulation::run`] polls a [`Source`] by the rules of a [`Mapping`](kinesis_esm::Mapping), invokes a [`Function`], and tells an [`Observer`]
+//! [`Simulation::run`] polls a [`Source`] by the rules of a [`Mapping`](kinesis_esm::Mapping), invokes a [`Function`](lambda_host::Function), and tells an [`Observer`]
 //! of each [`Step`]. Under tokio's paused time it is deterministic: the same seed gives the same steps. The README
 //! describes [scenarios](Scenario), which are simulations as JSON.
 //!
@@ -12,14 +12,11 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-mod answer;
-mod fate;
 mod clock;
 mod fault;
 mod source;
 mod stream;
 mod pace;
-mod function;
 mod step;
 mod metrics;
 mod world;
@@ -30,28 +27,16 @@ mod deliver;
 mod discard;
 mod simulation;
 mod scripted;
-mod service;
-mod runtime_api;
-mod binary_function;
-mod invoke_url;
-mod in_turn;
 mod scenario;
 mod report;
 
-pub use answer::{Answer, FunctionError};
 pub use clock::{ClockJump, SimulationClock};
-pub use fate::Fate;
 pub use fault::{Fault, FaultKind};
-pub use function::{Function, Invocation};
-pub use in_turn::InTurn;
-pub use invoke_url::{UrlError, UrlFunction};
-pub use kinesis_handler::BoxError;
+pub use lambda_host::ServiceFunction;
 pub use metrics::Metrics;
 pub use report::{Fates, Report};
-pub use runtime_api::{BinaryFunction, BinaryOptions, Measurement, StartError, reported_error};
 pub use scenario::{Ids, SCENARIO_START_MS, Scenario, ScenarioError};
 pub use scripted::{FailureKind, ScriptedFailure, ScriptedFunction};
-pub use service::ServiceFunction;
 pub use simulation::Simulation;
 pub use source::{NextRead, Read, ReadFrom, ShardReader, Source};
 pub use step::{Delivery, Discarded, DropReason, Invoked, Observer, Outcome, Step, StepKind, TooLarge};

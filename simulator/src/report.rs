@@ -3,11 +3,11 @@
 use std::{cell::RefCell, rc::Rc};
 
 use kinesis_esm::{Condition, FailureRecord, SharedRecord};
+use lambda_host::Fate;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
-    Delivery, Discarded, DropReason, Fate, Ids, Metrics, Observer, Step, StepKind,
-    scenario::SCENARIO_START_MS,
+    Delivery, Discarded, DropReason, Ids, Metrics, Observer, Step, StepKind, scenario::SCENARIO_START_MS,
 };
 
 /// Collects the steps of a scenario.

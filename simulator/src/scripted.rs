@@ -1,11 +1,10 @@
 use std::{cell::RefCell, collections::HashMap, time::Duration};
 
 use bytes::Bytes;
-use kinesis_handler::SequenceNumber;
+use kinesis_handler::{BoxError, SequenceNumber};
+use lambda_host::{Answer, Fate, Function, FunctionError, Invocation};
 use serde::Deserialize;
 use tokio::time::sleep;
-
-use crate::{Answer, BoxError, Fate, Function, FunctionError, Invocation};
 
 /// A function that does as it is told: it looks at every record of a batch and reports all that fail.
 #[derive(Debug, Default)]
@@ -65,7 +64,7 @@ impl Function for ScriptedFunction {
         // The first that is no report ends the invocation; the others have been in it all the same.
         let mut end = None;
         let mut last = None;
-        for record in invocation.records() {
+        for record in invocation.records {
             // Members of one aggregate (rule 9) are one record of the script.
             if last.replace(record.sequence_number) == Some(record.sequence_number) {
                 continue;
@@ -76,22 +75,22 @@ impl Function for ScriptedFunction {
                 Some(how) => end = end.or(Some(how)),
             }
         }
-        let late = self.duration >= invocation.timeout();
+        let late = self.duration >= invocation.timeout;
         let timed_out = late
             || end == Some(FailureKind::Timeout)
-            || matches!(invocation.fate(), Fate::Timeout | Fate::Zombie);
-        sleep(if timed_out { invocation.timeout() } else { self.duration }).await;
+            || matches!(invocation.fate, Fate::Timeout | Fate::Zombie);
+        sleep(if timed_out { invocation.timeout } else { self.duration }).await;
         if timed_out {
             return Ok(Answer::Error(FunctionError::Timeout));
         }
-        if end == Some(FailureKind::Crash) || invocation.fate() == Fate::Crash {
+        if end == Some(FailureKind::Crash) || invocation.fate == Fate::Crash {
             return Ok(Answer::Error(FunctionError::Crash { how: "as scripted".to_owned() }));
         }
         if end == Some(FailureKind::Throw) {
             let (error_type, message) = ("Scripted".to_owned(), "as scripted".to_owned());
             return Ok(Answer::Error(FunctionError::Thrown { error_type, message }));
         }
-        if invocation.fate() == Fate::LostResponse {
+        if invocation.fate == Fate::LostResponse {
             return Ok(Answer::Error(FunctionError::LostResponse));
         }
         Ok(Answer::Response(self.response.clone().unwrap_or_else(|| response(&reported))))

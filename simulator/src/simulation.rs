@@ -6,10 +6,12 @@ use std::{
 
 use futures_util::{StreamExt, future::try_join_all, stream::FuturesUnordered};
 use kinesis_esm::{Mapping, Origin, Ready, ShardInfo, ShardOrder, Start, StartingPosition, Undocumented};
+use kinesis_handler::BoxError;
+use lambda_host::Function;
 use tokio::task::LocalSet;
 
 use crate::{
-    BoxError, Fault, Function, NextRead, Observer, ReadFrom, SimulationClock, Source,
+    Fault, NextRead, Observer, ReadFrom, SimulationClock, Source,
     fault::{FaultPlan, clock_jumps},
     lane::Lane,
     pace::SeededPace,

@@ -1,8 +1,7 @@
 use std::future::Future;
 
 use kinesis_esm::{ShardInfo, SharedRecord};
-
-use crate::BoxError;
+use kinesis_handler::BoxError;
 
 /// A stream to poll.
 pub trait Source {

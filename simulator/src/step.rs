@@ -2,9 +2,8 @@ use std::sync::Arc;
 
 use kinesis_esm::{Condition, FailureRecord, SharedRecord};
 use kinesis_handler::SequenceNumber;
+use lambda_host::{Fate, FunctionError};
 use serde::Serialize;
-
-use crate::{Fate, FunctionError};
 
 /// Something that a mapping has done. All steps together are the trace of a simulation.
 #[derive(Debug, Clone)]

@@ -1,8 +1,9 @@
 use std::{collections::HashMap, rc::Rc, time::Duration};
 
 use kinesis_esm::{ShardInfo, SharedRecord};
+use kinesis_handler::BoxError;
 
-use crate::{BoxError, NextRead, Read, ReadFrom, ShardReader, SimulationClock, Source};
+use crate::{NextRead, Read, ReadFrom, ShardReader, SimulationClock, Source};
 
 /// Most records that one read returns, as with the API.
 const MAX_READ_RECORDS: usize = 10_000;

@@ -3,12 +3,12 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
-use kinesis_esm_simulator::{Answer, BinaryFunction, BinaryOptions, Fate};
 use kinesis_handler::{
     Event, KinesisRecord,
     journal::{DynamoDbJournal, JournalShard, JournalStore, RecordState, StateKind, StateRange},
 };
 use kpl_deaggregation::{Aggregator, AggregatorOptions, Grouping, HashKeyRange, UserRecordInput};
+use lambda_host::{Answer, BinaryFunction, BinaryOptions, Fate};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

@@ -9,8 +9,8 @@ const FRAGMENT_WORDS: [&str; 12] =
     ["What", "How", "Who", "Whose", "Whom", "Where", "Which", "Of", "Until", "That", "Nothing", "None"];
 
 /// Crates whose documentation is checked, without their tests.
-const FOLDERS: [&str; 6] =
-    ["deaggregation/src", "handler/src", "esm/src", "simulator/src", "function/src", "cli/src"];
+const FOLDERS: [&str; 7] =
+    ["deaggregation/src", "handler/src", "esm/src", "host/src", "simulator/src", "function/src", "cli/src"];
 
 /// The documentation of an item or a module.
 struct DocComment {

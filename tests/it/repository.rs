@@ -60,7 +60,7 @@ fn rust_files(folder: &Path, text: &mut String) {
 #[test]
 fn each_line_of_the_threat_model_points_to_a_test() {
     let mut code = String::new();
-    for folder in ["deaggregation", "handler", "esm", "simulator", "cli", "tests"] {
+    for folder in ["deaggregation", "handler", "esm", "host", "simulator", "cli", "tests"] {
         rust_files(&repository().join(folder), &mut code);
     }
     let document = read("docs/threat-model.md");

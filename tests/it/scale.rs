@@ -3,9 +3,10 @@
 use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
 use kinesis_esm::{ShardInfo, SharedRecord, StreamRecord};
-use kinesis_esm_simulator::{SCENARIO_START_MS, ServiceFunction, Shard, Simulation, Step, StepKind, Stream};
+use kinesis_esm_simulator::{SCENARIO_START_MS, Shard, Simulation, Step, StepKind, Stream};
 use kinesis_handler::{Handler, Options, ProcessError, RawEvent, Record};
 use kpl_deaggregation::{Aggregator, AggregatorOptions, Grouping, HashKeyRange, UserRecordInput};
+use lambda_host::ServiceFunction;
 
 const SHARDS: usize = 1_000;
 const AGGREGATES_PER_SHARD: usize = 10;

@@ -1,4 +1,4 @@
-use kinesis_esm_simulator::BoxError;
+use kinesis_handler::BoxError;
 use thiserror::Error;
 
 use super::ApiFailure;

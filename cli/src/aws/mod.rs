@@ -17,7 +17,7 @@ use aws_sdk_kinesis::config::{
     Credentials, IdentityCache, ProvideCredentials, SharedCredentialsProvider, SharedIdentityCache,
 };
 use aws_types::service_config::ServiceConfigKey;
-use kinesis_esm_simulator::BoxError;
+use kinesis_handler::BoxError;
 use tokio::{sync::OnceCell, time::timeout};
 
 use first_answer::FirstAnswer;

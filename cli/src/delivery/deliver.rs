@@ -1,8 +1,8 @@
 use std::cell::Cell;
 
 use bytes::Bytes;
-use kinesis_esm_simulator::Answer;
 use kinesis_handler::{Event, EventMode, KinesisRecord};
+use lambda_host::Answer;
 use tokio::time::sleep;
 
 use super::response::{Quarantined, Statement, statement};

@@ -1,5 +1,6 @@
 use kinesis_esm::{Destination, DestinationKind, MAX_EVENT_BYTES, SharedRecord};
-use kinesis_esm_simulator::{Delivery, Discarded, DropReason, Fate, Ids, Invoked, Outcome, TooLarge};
+use kinesis_esm_simulator::{Delivery, Discarded, DropReason, Ids, Invoked, Outcome, TooLarge};
+use lambda_host::Fate;
 
 use super::id_ranges;
 use crate::{cell, note::count};

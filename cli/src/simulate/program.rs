@@ -1,9 +1,8 @@
 use std::{ffi::OsString, fmt, time::Duration};
 
-use kinesis_esm_simulator::{
-    Answer, BinaryFunction, BinaryOptions, BoxError, Function, InTurn, Invocation, Measurement, Scenario,
-    Simulation,
-};
+use kinesis_esm_simulator::{Scenario, Simulation};
+use kinesis_handler::BoxError;
+use lambda_host::{Answer, BinaryFunction, BinaryOptions, Function, InTurn, Invocation, Measurement};
 
 use crate::{note::count, target::Environment};
 

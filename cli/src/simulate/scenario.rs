@@ -1,6 +1,8 @@
 use std::{future::Future, rc::Rc};
 
-use kinesis_esm_simulator::{BoxError, Function, Report, SCENARIO_START_MS, Scenario};
+use kinesis_esm_simulator::{Report, SCENARIO_START_MS, Scenario};
+use kinesis_handler::BoxError;
+use lambda_host::Function;
 use tokio::{runtime, select, signal::unix};
 
 use super::{program::Program, progress::Progress};

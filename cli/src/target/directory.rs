@@ -5,7 +5,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use kinesis_esm_simulator::Answer;
+use lambda_host::Answer;
 
 use super::TargetError;
 use crate::private_file;

@@ -1,6 +1,6 @@
 use std::{io, path::PathBuf};
 
-use kinesis_esm_simulator::{StartError, UrlError};
+use lambda_host::{StartError, UrlError};
 use thiserror::Error;
 
 use crate::aws::AwsError;

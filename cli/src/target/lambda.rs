@@ -7,7 +7,7 @@ use aws_sdk_lambda::{
     primitives::Blob,
 };
 use bytes::Bytes;
-use kinesis_esm_simulator::{Answer, FunctionError, reported_error};
+use lambda_host::{Answer, FunctionError, reported_error};
 
 use super::TargetError;
 use crate::aws::{self, ApiFailure, AwsError};

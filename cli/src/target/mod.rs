@@ -8,8 +8,8 @@ use std::{ffi::OsString, fmt, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use fastrand::u32 as random;
-use kinesis_esm_simulator::{Answer, BinaryFunction, BinaryOptions, Fate, UrlFunction};
 use kinesis_handler::journal::ContentHash;
+use lambda_host::{Answer, BinaryFunction, BinaryOptions, Fate, UrlFunction};
 
 pub(crate) use error::TargetError;
 

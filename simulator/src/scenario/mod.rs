@@ -10,7 +10,9 @@ use std::{collections::HashMap, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use kinesis_esm::{Mapping, ShardInfo, Undocumented};
+use kinesis_handler::BoxError;
 use kpl_deaggregation::HashKeyRange;
+use lambda_host::Function;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -19,8 +21,7 @@ pub use ids::Ids;
 use records::Records;
 
 use crate::{
-    BoxError, FailureKind, Fault, Function, Report, ScriptedFailure, ScriptedFunction, Shard, Simulation,
-    SimulationClock, Stream,
+    FailureKind, Fault, Report, ScriptedFailure, ScriptedFunction, Shard, Simulation, SimulationClock, Stream,
 };
 
 /// When every scenario starts: 2026-01-01T00:00:00Z, in milliseconds since 1970.

@@ -4,9 +4,10 @@ use std::{cell::Cell, rc::Rc, time::Duration};
 
 use kinesis_esm::ShardInfo;
 use kinesis_esm_simulator::{
-    BoxError, NoProgress, ReadFrom, SCENARIO_START_MS, Scenario, ScriptedFunction, Shard, Simulation,
-    SimulationClock, Source, Stream, StreamReader,
+    NoProgress, ReadFrom, SCENARIO_START_MS, Scenario, ScriptedFunction, Shard, Simulation, SimulationClock,
+    Source, Stream, StreamReader,
 };
+use kinesis_handler::BoxError;
 use kpl_deaggregation::HashKeyRange;
 use serde_json::{Value, json};
 

@@ -2,8 +2,9 @@
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
-use kinesis_esm_simulator::{SCENARIO_START_MS, Scenario, ServiceFunction};
+use kinesis_esm_simulator::{SCENARIO_START_MS, Scenario};
 use kinesis_handler::{LambdaEvent, SequenceNumber};
+use lambda_host::ServiceFunction;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 

@@ -10,12 +10,13 @@ use std::{
     time::Duration,
 };
 
-use kinesis_esm_simulator::{SCENARIO_START_MS, ServiceFunction, Simulation, Stream};
+use kinesis_esm_simulator::{SCENARIO_START_MS, Simulation, Stream};
 use kinesis_handler::{
     Event, Handler, HandlerError, JournalOptions, LambdaEvent, MirrorOptions, Options, QuarantineOptions,
     RawEvent,
     journal::{MemoryJournal, RecordState, StateKind},
 };
+use lambda_host::ServiceFunction;
 use serde_json::{Value, json};
 use tower::Service;
 

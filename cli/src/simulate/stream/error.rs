@@ -1,6 +1,6 @@
 use std::{io, path::PathBuf};
 
-use kinesis_esm_simulator::BoxError;
+use kinesis_handler::BoxError;
 use thiserror::Error;
 
 use crate::{aws::AwsError, target::TargetError};

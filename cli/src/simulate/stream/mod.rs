@@ -20,7 +20,8 @@ mod ending;
 use std::{cell::RefCell, io, pin::pin, rc::Rc};
 
 use kinesis_esm::StartingPosition;
-use kinesis_esm_simulator::{BoxError, SimulationClock, Step};
+use kinesis_esm_simulator::{SimulationClock, Step};
+use kinesis_handler::BoxError;
 
 pub(crate) use error::StreamError;
 pub(crate) use options::{StreamOptions, StreamTarget};

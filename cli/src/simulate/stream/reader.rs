@@ -1,4 +1,5 @@
-use kinesis_esm_simulator::{BoxError, NextRead, Read, ShardReader};
+use kinesis_esm_simulator::{NextRead, Read, ShardReader};
+use kinesis_handler::BoxError;
 
 use crate::{
     aws::AwsError,

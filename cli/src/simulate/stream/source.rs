@@ -1,7 +1,8 @@
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
 use kinesis_esm::ShardInfo;
-use kinesis_esm_simulator::{BoxError, ReadFrom, Source};
+use kinesis_esm_simulator::{ReadFrom, Source};
+use kinesis_handler::BoxError;
 
 use super::reader::KinesisReader;
 use crate::kinesis::{Api, Position, ReadPace, Shard, ShardReader};

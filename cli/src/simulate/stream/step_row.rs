@@ -151,7 +151,8 @@ mod tests {
 
     use bytes::Bytes;
     use kinesis_esm::StreamRecord;
-    use kinesis_esm_simulator::{Fate, FunctionError, TooLarge};
+    use kinesis_esm_simulator::TooLarge;
+    use lambda_host::{Fate, FunctionError};
 
     use super::*;
     use crate::simulate::stream::step_line::StepLine;

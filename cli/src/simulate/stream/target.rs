@@ -1,7 +1,9 @@
 use std::{future::pending, rc::Rc};
 
 use kinesis_esm::StreamArn;
-use kinesis_esm_simulator::{Answer, BoxError, Function, Invocation, Simulation};
+use kinesis_esm_simulator::Simulation;
+use kinesis_handler::BoxError;
+use lambda_host::{Answer, Function, Invocation};
 
 use super::{StreamError, StreamTarget};
 use crate::{
@@ -41,6 +43,6 @@ impl Function for HaltingTarget {
     async fn invoke(&self, invocation: Invocation<'_>) -> Result<Answer, BoxError> {
         let Some(_in_flight) = self.halt.enter() else { return pending().await };
         let event = invocation.event_json().into();
-        Ok(self.target.invoke(event, invocation.request_id(), invocation.shard_id()).await?)
+        Ok(self.target.invoke(event, invocation.request_id, invocation.shard_id()).await?)
     }
 }

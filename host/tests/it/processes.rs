@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use kinesis_esm_simulator::{BinaryFunction, BinaryOptions, Fate};
+use lambda_host::{BinaryFunction, BinaryOptions, Fate};
 
 use crate::program::{Gate, PID, Program, TIMEOUT, Waiting, invoke, is_running, respond, text};
 

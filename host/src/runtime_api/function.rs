@@ -1,15 +1,16 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use kinesis_handler::BoxError;
 use tokio::runtime::Handle;
 
 use super::{
     BinaryOptions, Measurement, StartError,
     pool::Pool,
-    state::Invocation,
+    state,
     worker::{Worker, run_on},
 };
-use crate::{Answer, Fate};
+use crate::{Answer, Fate, Function, Invocation};
 
 /// A function that is a program, in any language, with the processes that run it.
 ///
@@ -19,10 +20,10 @@ use crate::{Answer, Fate};
 /// the Runtime API break, which ends usual runtimes.
 ///
 /// ```no_run
-/// use kinesis_esm_simulator::{BinaryFunction, BinaryOptions, Fate};
+/// use lambda_host::{BinaryFunction, BinaryOptions, Fate};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), kinesis_esm_simulator::StartError> {
+/// # async fn main() -> Result<(), lambda_host::StartError> {
 /// let function = BinaryFunction::new(BinaryOptions::new(["target/debug/function"]));
 /// let answer = function.invoke(r#"{"Records":[]}"#.into(), "request-1", Fate::Normal).await?;
 /// println!("{answer:?}");
@@ -68,7 +69,7 @@ impl BinaryFunction {
         if request_id.is_empty() || !request_id.bytes().all(fits_into_url) {
             return Err(StartError::RequestId { request_id: request_id.to_owned() });
         }
-        let invocation = Invocation { event, request_id: request_id.to_owned() };
+        let invocation = state::Invocation { event, request_id: request_id.to_owned() };
         run_on(self.runtime()?, Arc::clone(&self.pool).invoke(invocation, fate)).await
     }
 
@@ -112,5 +113,16 @@ impl BinaryFunction {
     fn lock_worker(&self) -> std::sync::MutexGuard<'_, Option<Worker>> {
         // It is either there or not.
         self.worker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// In real time: invocations run beside each other, and take as long as they take. Under virtual time, wrap it into an
+/// [`InTurn`](crate::InTurn).
+///
+/// The timeout is that of the [`BinaryOptions`]; so is the ARN that the program is told.
+impl Function for BinaryFunction {
+    async fn invoke(&self, invocation: Invocation<'_>) -> Result<Answer, BoxError> {
+        let event = invocation.event_json().into();
+        Ok(self.invoke(event, invocation.request_id, invocation.fate).await?)
     }
 }

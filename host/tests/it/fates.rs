@@ -2,7 +2,7 @@
 
 use std::{fs, pin::pin, time::Duration};
 
-use kinesis_esm_simulator::{Answer, Fate, FunctionError};
+use lambda_host::{Answer, Fate, FunctionError};
 use tokio::time::{Instant, sleep};
 
 use crate::program::{Gate, PID, Program, TIMEOUT, crash, invoke, is_running, respond, response, thrown};

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use kinesis_esm_simulator::Fate;
+use lambda_host::Fate;
 use serde_json::{Value, json};
 
 use crate::program::{ECHO, PID, Program, crash, invoke, is_running, json, respond};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kinesis_esm_simulator::{Answer, FunctionError, UrlFunction};
+use lambda_host::{Answer, FunctionError, UrlFunction};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use bytes::Bytes;
-use kinesis_esm_simulator::{Answer, BinaryFunction, BinaryOptions, Fate, FunctionError};
+use lambda_host::{Answer, BinaryFunction, BinaryOptions, Fate, FunctionError};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{

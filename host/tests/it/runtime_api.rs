@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use kinesis_esm_simulator::{Answer, BinaryFunction, BinaryOptions, Fate, StartError};
+use lambda_host::{Answer, BinaryFunction, BinaryOptions, Fate, StartError};
 use serde_json::{Value, json};
 
 use crate::program::{ECHO, PID, Program, TIMEOUT, crash, invoke, json, respond, response, text, thrown};

@@ -10,12 +10,13 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use kinesis_handler::{Context, LambdaEvent};
+use kinesis_handler::{BoxError, Context, LambdaEvent};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tower::{Service, ServiceExt};
 
-use crate::{Answer, BoxError, Fate, Function, FunctionError, Invocation};
+use super::{Function, Invocation};
+use crate::{Answer, Fate, FunctionError};
 
 /// A function in this process: a service of Lambda events, such as a [`kinesis_handler::Handler`].
 ///
@@ -43,11 +44,11 @@ where
     E: DeserializeOwned + 'static,
 {
     async fn invoke(&self, invocation: Invocation<'_>) -> Result<Answer, BoxError> {
-        let deadline = Instant::now() + invocation.timeout();
+        let deadline = Instant::now() + invocation.timeout;
         let call = call(self.service.clone(), &invocation);
         let mut call = Box::pin(call);
-        let steps = invocation.steps_before_fault();
-        match invocation.fate() {
+        let steps = invocation.steps_before_fault;
+        match invocation.fate {
             Fate::Normal => {
                 let answer = timeout_at(deadline, call).await;
                 Ok(answer.unwrap_or(Answer::Error(FunctionError::Timeout)))
@@ -75,7 +76,7 @@ where
                 // It has ended already if that took fewer steps. Nothing lives for ever: after as much time again it is
                 // killed.
                 if stopped != Ok(true) {
-                    tokio::task::spawn_local(timeout_at(deadline + invocation.timeout(), call));
+                    tokio::task::spawn_local(timeout_at(deadline + invocation.timeout, call));
                 }
                 Ok(Answer::Error(FunctionError::Timeout))
             }
@@ -109,9 +110,9 @@ where
 {
     let event = invocation.event_json();
     let mut context = Context::default();
-    context.request_id = invocation.request_id().to_owned();
+    context.request_id = invocation.request_id.to_owned();
     context.deadline = invocation.deadline_ms();
-    context.invoked_function_arn = invocation.function_arn().to_owned();
+    context.invoked_function_arn = invocation.function_arn.to_owned();
     let answer = async move {
         let event = match serde_json::from_slice::<E>(&event) {
             Ok(event) => event,

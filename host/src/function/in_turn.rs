@@ -1,8 +1,10 @@
 use std::time::Duration;
 
+use kinesis_handler::BoxError;
 use tokio::{sync::Mutex, time::sleep};
 
-use crate::{Answer, BoxError, Function, FunctionError, Invocation};
+use super::{Function, Invocation};
+use crate::{Answer, FunctionError};
 
 /// Makes a function that works in real time a part of a simulation under virtual time.
 ///
@@ -41,7 +43,7 @@ impl<F: Function> Function for InTurn<F> {
             self.function.invoke(invocation).await?
         };
         let timed_out = answer == Answer::Error(FunctionError::Timeout);
-        sleep(if timed_out { invocation.timeout() } else { self.duration }).await;
+        sleep(if timed_out { invocation.timeout } else { self.duration }).await;
         Ok(answer)
     }
 }

@@ -1,0 +1,10 @@
+//! Functions that are programs or URLs, through the public interface.
+
+#![allow(missing_docs, reason = "tests")]
+
+mod program;
+mod runtime_api;
+mod fates;
+mod processes;
+mod extensions;
+mod invoke_url;
