@@ -5,6 +5,10 @@ import subprocess
 import time
 
 
+class ProgramFailed(Exception):
+    pass
+
+
 class Usage:
     def __init__(self, wall_seconds, cpu_seconds, peak_bytes):
         self.wall_seconds = wall_seconds
@@ -13,7 +17,7 @@ class Usage:
 
 
 def run(command, environment):
-    """Returns the usage of the program, whose standard output is discarded. Ends this program if that one fails.
+    """Returns the usage of the program, whose standard output is discarded. Raises ProgramFailed if it fails.
 
     The peak memory is read while the program runs: `ru_maxrss` also counts the memory of the process that has started it.
     """
@@ -29,7 +33,7 @@ def run(command, environment):
     wall_seconds = time.monotonic() - started
     process.returncode = os.waitstatus_to_exitcode(status)
     if status:
-        raise SystemExit(f"{command[0]} failed: {process.returncode}")
+        raise ProgramFailed(f"{command[0]} failed: exit status {process.returncode}")
     return Usage(wall_seconds, usage.ru_utime + usage.ru_stime, peak_bytes)
 
 

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import urllib.parse
 
-from measured import run
+from measured import ProgramFailed, run
 
 SHARDS = 16
 ARN = "arn:aws:kinesis:us-east-1:123456789012:stream/bench"
@@ -185,4 +185,7 @@ async def main():
     print(f"{failure_records / usage.wall_seconds:,.0f} failure records in a second")
 
 
-asyncio.run(main())
+try:
+    asyncio.run(main())
+except ProgramFailed as error:
+    sys.exit(str(error))

@@ -13,7 +13,7 @@ import socket
 import sys
 import threading
 
-from measured import run
+from measured import ProgramFailed, run
 
 SHARDS = 16
 USER_RECORDS_OF_AGGREGATE = 100
@@ -152,4 +152,7 @@ def main():
     print(f"{user_records / usage.wall_seconds:,.0f} user records in a second, {user_records / usage.cpu_seconds:,.0f} in a second of CPU")
 
 
-main()
+try:
+    main()
+except ProgramFailed as error:
+    sys.exit(str(error))
