@@ -16,7 +16,7 @@ help:
 	@echo 'make advisories                    check the dependencies against the RustSec advisories (needs the network)'
 	@echo 'make sbom                          write CycloneDX bills of materials of the binaries into target/sbom'
 	@echo 'make docs                          build the documentation as a book into target/book'
-	@echo 'make bench [FLAGS=--quick]         measure a function next to one in plain Rust: see bench/README.md'
+	@echo 'make bench [FLAGS=--quick]         measure a function next to what people use without the kit: see bench/README.md'
 	@echo 'make bench-cli                     measure replay and redrive of kinesis-kit, without AWS'
 	@echo 'make fuzz [SECONDS=60]             fuzz the deaggregation'
 	@echo 'make clean-tools                   remove the tools that these commands installed into .tools'

@@ -50,6 +50,10 @@ impl Goal {
         });
         Goal { what, bound, found, is_met }
     }
+
+    pub(crate) fn is_measured(&self) -> bool {
+        self.found.is_some()
+    }
 }
 
 impl fmt::Display for Goal {

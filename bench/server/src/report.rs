@@ -44,8 +44,12 @@ pub(crate) fn text(events: &[Event], figures: &[Figures], goals: &[Goal]) -> Res
         }
     }
     writeln!(out)?;
-    for goal in goals {
+    let (measured, others): (Vec<_>, Vec<_>) = goals.iter().partition(|goal| goal.is_measured());
+    for goal in measured {
         writeln!(out, "{goal}")?;
+    }
+    if !others.is_empty() {
+        writeln!(out, "{} goals are not measured: a contestant or AVX-512 is missing", others.len())?;
     }
     Ok(out)
 }
