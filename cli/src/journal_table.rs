@@ -12,9 +12,9 @@ use kinesis_handler::journal::{
 use serde::Serialize;
 
 use crate::{
-    aws, cell,
+    aws,
     error::{Error, chain},
-    note::note,
+    output::{cell, note::note},
     stream_name::StreamName,
 };
 

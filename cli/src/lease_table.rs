@@ -6,7 +6,7 @@ use crate::{
     aws,
     error::{Error, chain},
     kinesis::Shard,
-    note::{count, note},
+    output::note::{count, note},
 };
 
 /// Reads the leases of a stream's shards from a checkpoint table.

@@ -6,12 +6,9 @@
 //! and then the commands.
 
 mod error;
-mod cell;
-mod note;
-mod table;
+mod output;
 mod arrival;
 mod function_name;
-mod private_file;
 mod stream_name;
 mod record_position;
 mod stream_point;
@@ -24,7 +21,6 @@ mod interrupts;
 mod target;
 mod delivery;
 mod progress_file;
-mod meter;
 mod run;
 mod journal_table;
 mod stranded;
@@ -52,6 +48,7 @@ use clap::Parser;
 use crate::{
     args::{Args, Command},
     error::Outcome,
+    output::note,
 };
 
 fn main() -> ExitCode {

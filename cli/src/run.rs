@@ -7,7 +7,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{error::Error, halt::Halt, interrupts::Interrupts, note::note};
+use crate::{error::Error, halt::Halt, interrupts::Interrupts, output::note::note};
 
 /// Time after a signal for what is in flight: as long as a function behind a URL may take by default.
 const IN_FLIGHT_TIME: Duration = Duration::from_secs(60);

@@ -19,7 +19,7 @@ use crate::{
     event_source_mappings,
     function_name::FunctionName,
     kinesis::{Api, now_ms},
-    note::note,
+    output::note::note,
     stream_name::StreamName,
 };
 

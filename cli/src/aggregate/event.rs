@@ -7,7 +7,7 @@ use kpl_deaggregation::PutEntry;
 use crate::{
     args::EventArgs,
     error::Error,
-    note::{count, note},
+    output::note::{count, note},
 };
 
 /// Writes a Lambda event on one line, record by record.

@@ -13,7 +13,7 @@ use crate::{
     args::{AggregateArgs, GroupBy, Output},
     error::{self, Error, Outcome},
     input::Lines,
-    note::{count, note},
+    output::note::{count, note},
     user_record_line::{LineError, UserRecordLine},
 };
 

@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::config::{
     retry::{ClassifyRetry, RetryAction},
 };
 
-use crate::note::note;
+use crate::output::note::note;
 
 /// Time in which a service has to answer its first request; a retry that is due later is not made.
 const TIME: Duration = Duration::from_secs(3);

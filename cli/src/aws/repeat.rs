@@ -8,7 +8,7 @@ use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use tokio::time::{sleep, timeout};
 
 use super::{ApiFailure, AwsError, Backoff};
-use crate::note::note;
+use crate::output::note::note;
 
 /// Number of times that a request is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

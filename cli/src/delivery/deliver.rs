@@ -8,9 +8,8 @@ use tokio::time::sleep;
 use super::response::{Quarantined, Statement, statement};
 use crate::{
     aws::Backoff,
-    cell,
     halt::Halt,
-    note::note,
+    output::{cell, note::note},
     target::{Target, TargetError, request_id},
 };
 

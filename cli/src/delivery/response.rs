@@ -10,7 +10,7 @@ use serde::{
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::cell;
+use crate::output::cell;
 
 /// Widest excerpt of a response in an error, in columns.
 const EXCERPT_WIDTH: usize = 200;

@@ -16,7 +16,7 @@ use crate::{
     event_source_mappings::{MappingReader, invokes},
     function_name::FunctionName,
     kinesis::Api,
-    note::note,
+    output::note::note,
     stream_name::StreamName,
 };
 

@@ -17,9 +17,11 @@ use std::{
 
 use crate::{
     args::{DoctorArgs, Format},
-    cell,
     error::{Error, Outcome},
-    note::{count, note},
+    output::{
+        cell,
+        note::{count, note},
+    },
     run,
 };
 use finding::{Finding, Severity};

@@ -8,7 +8,7 @@ use crate::{
     args::InputKind,
     error::{self, Error, Mismatch},
     kinesis_record::KinesisRecord,
-    note::note,
+    output::note::note,
 };
 
 const RAW: &str = "raw bytes";

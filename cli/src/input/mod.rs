@@ -19,7 +19,7 @@ pub(crate) use kind::kinesis_records;
 pub(crate) use lines::Lines;
 pub(crate) use member::text;
 
-use crate::{error::Error, note::note};
+use crate::{error::Error, output::note::note};
 
 /// Length in bytes of the longest input that is read as a whole: a device may never end.
 const MAX_BYTES: u64 = 2 * 1024 * 1024 * 1024;

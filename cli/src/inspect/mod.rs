@@ -18,8 +18,10 @@ use crate::{
     error::{Error, Outcome},
     input::{self, Input},
     kinesis_record::{InvalidRecord, KinesisRecord},
-    note::{count, note},
-    table::terminal_width,
+    output::{
+        note::{count, note},
+        table::terminal_width,
+    },
 };
 use json_lines::JsonLines;
 use line::Line;

@@ -3,9 +3,11 @@ use std::io::{self, Write};
 use super::{Line, Sink, short_number::ShortNumbers, shown_key::ShownKey};
 use crate::{
     args::DataStyle,
-    cell,
     kinesis_record::KinesisRecord,
-    table::{Column, LastCell, LastColumn, Row, Table},
+    output::{
+        cell,
+        table::{Column, LastCell, LastColumn, Row, Table},
+    },
 };
 
 const SHARD: Column = Column { heading: "SHARD", is_number: false };
@@ -145,7 +147,7 @@ fn or_dash(cell: Option<String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::{super::shown_key::Keys, *};
-    use crate::table::SAMPLE_ROWS;
+    use crate::output::table::SAMPLE_ROWS;
 
     /// A table of one plain record for each sequence number, with its own number as data, ten times.
     fn table(terminal_width: Option<usize>, numbers: &[&str]) -> String {

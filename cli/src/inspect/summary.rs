@@ -2,7 +2,7 @@ use std::fmt;
 
 use kpl_deaggregation::Content;
 
-use crate::note::count;
+use crate::output::note::count;
 
 /// The counts of an input's records.
 #[derive(Debug, Default)]

@@ -13,7 +13,7 @@ use crate::{
     },
     error::{Error, Outcome},
     journal_table::{Deletion, JournalTable},
-    note::{count, note},
+    output::note::{count, note},
     run,
     stranded::{Retries, Stranded, StrandedEntries},
 };

@@ -11,10 +11,12 @@ use serde::Serialize;
 
 use crate::{
     args::Format,
-    cell,
     journal_table::write_unreadable,
+    output::{
+        cell,
+        table::{Column, LastCell, LastColumn, Row, Table, terminal_width},
+    },
     stranded::Stranded,
-    table::{Column, LastCell, LastColumn, Row, Table, terminal_width},
 };
 
 /// A line for each state.

@@ -15,7 +15,7 @@ use crate::{
     halt::Halt,
     inspect::{self, Inspection, Keys},
     kinesis::{Api, Position, ReadPace, ShardReader, Visit, Visited, Walk, now_ms},
-    note::note,
+    output::note::note,
     run,
     stream_name::StreamName,
     stream_point::StreamPoint,

@@ -18,8 +18,10 @@ use crate::{
     error::{self, Error, Outcome},
     halt::Halt,
     kinesis::Api,
-    meter::Meter,
-    note::{count, note},
+    output::{
+        meter::Meter,
+        note::{count, note},
+    },
     run,
     user_record_line::{LineError, UserRecordLine},
 };

@@ -4,8 +4,10 @@ use serde::Serialize;
 
 use crate::{
     args::Format,
-    cell,
-    note::{count, note},
+    output::{
+        cell,
+        note::{count, note},
+    },
 };
 
 /// The Kinesis records that the stream has taken, a line for each.

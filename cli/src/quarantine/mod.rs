@@ -13,7 +13,7 @@ use crate::{
     args::{QuarantineArgs, QuarantineCommand, QuarantineListArgs, QuarantinePurgeArgs, TableArgs},
     error::{Error, Outcome},
     journal_table::{Deletion, JournalTable},
-    note::{count, note},
+    output::note::{count, note},
     record_position::RecordPosition,
     run,
 };

@@ -13,8 +13,10 @@ use crate::{
     error::{Error, Outcome},
     halt::Halt,
     journal_table::{Deletion, JournalTable},
-    meter::Meter,
-    note::{count, note},
+    output::{
+        meter::Meter,
+        note::{count, note},
+    },
     run,
     target::Target,
 };

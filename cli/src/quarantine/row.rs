@@ -12,9 +12,11 @@ use serde::Serialize;
 
 use crate::{
     args::Format,
-    cell,
     journal_table::write_unreadable,
-    table::{Column, LastCell, LastColumn, Row, Table, terminal_width},
+    output::{
+        cell,
+        table::{Column, LastCell, LastColumn, Row, Table, terminal_width},
+    },
 };
 
 /// A line for each record in the quarantine.

@@ -5,9 +5,8 @@ use kinesis_handler::journal::{JournalShard, QuarantinedRecord};
 use super::{Entry, for_each, is_one_of, open, row::Line};
 use crate::{
     args::{Format, QuarantineShowArgs},
-    cell,
     error::{Error, Outcome},
-    note::note,
+    output::{cell, note::note},
 };
 
 /// Length of a payload that people are shown.

@@ -16,10 +16,12 @@ use super::{
 };
 use crate::{
     aws::AwsError,
-    cell,
     delivery::{Batch, Batcher, Delivered, Progress},
     error::{Error, chain},
-    note::{count, note},
+    output::{
+        cell,
+        note::{count, note},
+    },
     progress_file::{Place, ProgressError},
 };
 

@@ -30,8 +30,10 @@ use crate::{
     halt::Halt,
     journal_table::JournalTable,
     kinesis::{Api, ReadPace},
-    meter::Meter,
-    note::{count, note},
+    output::{
+        meter::Meter,
+        note::{count, note},
+    },
     progress_file::ProgressFile,
     run,
     stranded::Retries,

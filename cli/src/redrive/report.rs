@@ -6,9 +6,11 @@ use serde::Serialize;
 use super::{failure_record::FailureRecord, membership::Objection, source::Found};
 use crate::{
     args::Format,
-    cell,
-    note::count,
-    table::{Column, LastCell, LastColumn, Row, Table, terminal_width},
+    output::{
+        cell,
+        note::count,
+        table::{Column, LastCell, LastColumn, Row, Table, terminal_width},
+    },
 };
 
 /// The outcome of one failure record.

@@ -1,5 +1,5 @@
 use crate::{
-    aws::AwsError, error::chain, event_source_mappings, function_name::FunctionName, note::note,
+    aws::AwsError, error::chain, event_source_mappings, function_name::FunctionName, output::note::note,
     stream_point::StreamPoint, target::TargetOptions,
 };
 

@@ -8,9 +8,11 @@ use serde::Serialize;
 
 use crate::{
     args::Format,
-    cell,
-    note::count,
-    table::{Column, LastCell, LastColumn, Row, Table, terminal_width},
+    output::{
+        cell,
+        note::count,
+        table::{Column, LastCell, LastColumn, Row, Table, terminal_width},
+    },
 };
 
 /// The end of a shard's replay.

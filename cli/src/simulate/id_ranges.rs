@@ -1,7 +1,7 @@
 use kinesis_esm::SharedRecord;
 use kinesis_esm_simulator::Ids;
 
-use crate::cell;
+use crate::output::cell;
 
 /// Records by their IDs, those that the scenario lists one after the other as a range: `1-4`, `2, 5-7`.
 ///

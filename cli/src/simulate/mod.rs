@@ -24,9 +24,9 @@ use crate::{
     args::{Format, SimulateArgs},
     error::{Error, Outcome},
     input::Input,
+    output::table::terminal_width,
     run,
     stream_name::StreamName,
-    table::terminal_width,
 };
 use stream::{StreamOptions, StreamTarget};
 use timeline::View;

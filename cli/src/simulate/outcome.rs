@@ -3,7 +3,7 @@ use kinesis_esm_simulator::{Delivery, Discarded, DropReason, Ids, Invoked, Outco
 use lambda_host::Fate;
 
 use super::id_ranges;
-use crate::{cell, note::count};
+use crate::output::{cell, note::count};
 
 /// Width of IDs that a response named.
 const REPORTED_WIDTH: usize = 24;

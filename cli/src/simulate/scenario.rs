@@ -6,7 +6,7 @@ use lambda_host::Function;
 use tokio::{runtime, select, signal::unix};
 
 use super::{program::Program, progress::Progress};
-use crate::{args::SimulateArgs, error::Error, note::note, run};
+use crate::{args::SimulateArgs, error::Error, output::note::note, run};
 
 /// Runs a scenario to its end, in virtual time.
 pub(super) fn run(scenario: Scenario, args: &SimulateArgs) -> Result<Report, Error> {

@@ -10,7 +10,7 @@ use super::{
     outcome,
     short_shard::short_shard,
 };
-use crate::{
+use crate::output::{
     cell,
     table::{Column, LastCell, LastColumn, Row, Table},
 };

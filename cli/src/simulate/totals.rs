@@ -6,7 +6,7 @@ use std::{
 use kinesis_esm_simulator::{Fates, Metrics, Report, StepKind};
 
 use super::id_ranges;
-use crate::table::{Column, LastCell, LastColumn, Row, Table};
+use crate::output::table::{Column, LastCell, LastColumn, Row, Table};
 
 const FATES: [Column; 2] =
     [Column { heading: "FATE", is_number: false }, Column { heading: "COUNT", is_number: true }];

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use lambda_host::Answer;
 
 use super::TargetError;
-use crate::private_file;
+use crate::output::private_file;
 
 /// A directory that gets each event as a file, for `cargo lambda invoke --data-file`.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use super::{FailureRecord, FailureRecordError, Found, Handle, Owner};
 use crate::{
     error::{Error, chain},
     journal_table::{Deletion, JournalTable, ShardFilter},
-    note::{count, note},
+    output::note::{count, note},
     stranded::{Retries, StrandedEntries},
 };
 

@@ -6,7 +6,7 @@ use super::{FailureRecordError, Found, Handle, document};
 use crate::{
     error::{Error, json_fault},
     input::Input,
-    note::count,
+    output::note::count,
 };
 
 /// A file with failure records: JSON values one after the other, as `simulate --failures` writes them, or lists and

@@ -18,7 +18,7 @@ use super::{Found, Handle, document};
 use crate::{
     aws::{self, Attempts, AwsError, Repeater},
     error::chain,
-    note::note,
+    output::note::note,
 };
 
 /// Visibility timeouts are extended four times as often as they run out, so that a round may fail.

@@ -2,7 +2,7 @@ use std::{fmt, time::Duration};
 
 use tokio::time::sleep;
 
-use crate::note::count;
+use crate::output::note::count;
 
 /// Why a run ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

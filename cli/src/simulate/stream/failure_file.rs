@@ -7,7 +7,7 @@ use std::{
 use kinesis_esm::FailureRecord;
 
 use super::StreamError;
-use crate::private_file;
+use crate::output::private_file;
 
 /// A file in the place of an on-failure destination: a failure record a line, behind what the file has already.
 #[derive(Debug)]

@@ -39,7 +39,7 @@ use crate::{
     halt::Halt,
     interrupts::Interrupts,
     kinesis::Api,
-    note::{count, note},
+    output::note::{count, note},
 };
 
 /// Polls the stream until it is to end. Needs a tokio runtime of one thread, with all drivers.

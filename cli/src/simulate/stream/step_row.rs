@@ -3,7 +3,7 @@ use kinesis_esm::{Condition, SharedRecord};
 use kinesis_esm_simulator::{Delivery, Discarded, DropReason, Invoked, Outcome, Step, StepKind};
 
 use super::step_line::age_ms;
-use crate::cell;
+use crate::output::cell;
 
 /// The first digits of a request ID that are shown.
 const SHOWN_ID: usize = 8;

@@ -4,7 +4,7 @@ use kinesis_esm_simulator::{Delivery, DropReason, Metrics, Outcome, Step, StepKi
 use kinesis_handler::SequenceNumber;
 
 use super::step_row::duration;
-use crate::note::count;
+use crate::output::note::count;
 
 /// The totals of a run.
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
 use std::io::{self, Write};
 
-use crate::cell;
+use crate::output::cell;
 
 /// Spaces between columns.
 const GAP: usize = 2;

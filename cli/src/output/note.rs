@@ -3,7 +3,7 @@ use std::{
     io::{self, Write},
 };
 
-use crate::cell;
+use crate::output::cell;
 
 /// Writes a line for the person at the terminal to standard error.
 ///
