@@ -8,13 +8,10 @@
 mod error;
 mod output;
 mod arrival;
-mod function_name;
 mod stream_name;
 mod record_position;
 mod stream_point;
-mod object_prefix;
 mod aws;
-mod event_source_mappings;
 mod kinesis;
 mod halt;
 mod interrupts;

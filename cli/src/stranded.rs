@@ -14,10 +14,8 @@ use kinesis_handler::journal::{JournalShard, RecordState};
 use tokio::time::timeout;
 
 use crate::{
-    aws::Attempts,
+    aws::{Attempts, event_source_mappings, function_name::FunctionName},
     error::chain,
-    event_source_mappings,
-    function_name::FunctionName,
     kinesis::{Api, now_ms},
     output::note::note,
     stream_name::StreamName,

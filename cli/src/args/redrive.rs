@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::ArgGroup;
 
 use super::{DeliveryArgs, Format, PaceArgs, ShardArgs, TargetArgs, journal::max_age};
-use crate::object_prefix::ObjectPrefix;
+use crate::aws::object_prefix::ObjectPrefix;
 
 /// Redelivers records that the event source mapping discarded.
 ///

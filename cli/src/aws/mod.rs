@@ -5,6 +5,9 @@ mod backoff;
 mod error;
 mod repeat;
 mod first_answer;
+pub(crate) mod function_name;
+pub(crate) mod event_source_mappings;
+pub(crate) mod object_prefix;
 
 use std::time::Duration;
 

@@ -11,10 +11,12 @@ use super::{
     setting::Setting,
 };
 use crate::{
-    aws::{self, Attempts, AwsError, Repeater},
+    aws::{
+        self, Attempts, AwsError, Repeater,
+        event_source_mappings::{MappingReader, invokes},
+        function_name::FunctionName,
+    },
     error::{Error, chain},
-    event_source_mappings::{MappingReader, invokes},
-    function_name::FunctionName,
     kinesis::Api,
     output::note::note,
     stream_name::StreamName,

@@ -5,10 +5,12 @@ use tokio::sync::OnceCell;
 
 use super::failure_record::{FailureRecord, Owner};
 use crate::{
-    aws::AwsError,
+    aws::{
+        AwsError,
+        event_source_mappings::{MappingReader, invokes},
+        function_name::FunctionName,
+    },
     error::{Error, chain},
-    event_source_mappings::{MappingReader, invokes},
-    function_name::FunctionName,
     stream_name::StreamName,
 };
 

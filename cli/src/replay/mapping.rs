@@ -1,6 +1,9 @@
 use crate::{
-    aws::AwsError, error::chain, event_source_mappings, function_name::FunctionName, output::note::note,
-    stream_point::StreamPoint, target::TargetOptions,
+    aws::{AwsError, event_source_mappings, function_name::FunctionName},
+    error::chain,
+    output::note::note,
+    stream_point::StreamPoint,
+    target::TargetOptions,
 };
 
 /// Tells whoever replays up to the checkpoint that a live mapping may deliver the same records, unless it is known to be

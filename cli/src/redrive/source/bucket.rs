@@ -4,10 +4,7 @@ use aws_sdk_s3::{Client, config::Builder, types::EncodingType};
 use futures_util::stream::{self, StreamExt};
 
 use super::{FailureRecordError, Found, Handle, Lane, Waiting, document};
-use crate::{
-    aws::{self, ApiFailure, Attempts, AwsError, Repeater},
-    object_prefix::ObjectPrefix,
-};
+use crate::aws::{self, ApiFailure, Attempts, AwsError, Repeater, object_prefix::ObjectPrefix};
 
 /// Number of keys that are listed before the first of them is worked on, so that many shards are worked on at once: keys are
 /// in the order of shards. A key takes about 200 bytes.

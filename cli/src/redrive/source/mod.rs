@@ -16,10 +16,9 @@ use super::{
     failure_record::{FailureRecord, FailureRecordError, Owner},
 };
 use crate::{
-    aws::AwsError,
+    aws::{AwsError, object_prefix::ObjectPrefix},
     error::Error,
     journal_table::{JournalTable, ShardFilter},
-    object_prefix::ObjectPrefix,
     stranded::Retries,
 };
 

@@ -4,10 +4,7 @@
 
 use aws_sdk_lambda::{Client, types::EventSourceMappingConfiguration};
 
-use crate::{
-    aws::{self, Attempts, AwsError, Repeater},
-    function_name::FunctionName,
-};
+use crate::aws::{self, Attempts, AwsError, Repeater, function_name::FunctionName};
 
 /// A reader of the event source mappings in a region.
 #[derive(Debug)]
