@@ -15,7 +15,7 @@ use crate::{
     aws,
     error::{Error, chain},
     output::{cell, note::note},
-    stream_name::StreamName,
+    stream::name::StreamName,
 };
 
 /// Failures in a row after which the table counts as unusable: each one has taken all of the client's retries.

@@ -5,7 +5,7 @@ use kinesis_handler::event::Base64Fault;
 use kpl_deaggregation::InvalidAggregate;
 use thiserror::Error;
 
-use crate::arrival::Arrival;
+use crate::stream::arrival::Arrival;
 
 /// A Kinesis record, as far as the input tells it: a wrong one is shown beside the others, not refused.
 #[derive(Debug)]

@@ -5,8 +5,8 @@ use kinesis_handler::checkpoint::{DynamoDbCheckpoints, LeaseRows, Row, Unreadabl
 use crate::{
     aws,
     error::{Error, chain},
-    kinesis::Shard,
     output::note::{count, note},
+    stream::Shard,
 };
 
 /// Reads the leases of a stream's shards from a checkpoint table.

@@ -7,12 +7,8 @@
 
 mod error;
 mod output;
-mod arrival;
-mod stream_name;
-mod record_position;
-mod stream_point;
 mod aws;
-mod kinesis;
+mod stream;
 mod halt;
 mod interrupts;
 mod target;

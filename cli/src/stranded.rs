@@ -16,9 +16,8 @@ use tokio::time::timeout;
 use crate::{
     aws::{Attempts, event_source_mappings, function_name::FunctionName},
     error::chain,
-    kinesis::{Api, now_ms},
     output::note::note,
-    stream_name::StreamName,
+    stream::{Api, name::StreamName, now_ms},
 };
 
 /// Time after which no invocation with the record of an entry is still running: twice the longest timeout of a function,

@@ -5,7 +5,7 @@ use kinesis_esm::StreamArn;
 use kpl_deaggregation::PutEntry;
 use serde::{Serialize, Serializer};
 
-use crate::kinesis::{MAX_PUT_BYTES, MAX_PUT_RECORDS};
+use crate::stream::{MAX_PUT_BYTES, MAX_PUT_RECORDS};
 
 /// A request of `PutRecords` as the AWS CLI reads it.
 #[derive(Serialize)]

@@ -1,6 +1,6 @@
 use clap::{ValueEnum, builder::RangedU64ValueParser};
 
-use crate::{stream_name::StreamName, stream_point::StreamPoint};
+use crate::stream::{name::StreamName, point::StreamPoint};
 
 // No doc comment: it would become that of the command.
 #[derive(Debug, Clone, clap::Args)]

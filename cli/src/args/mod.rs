@@ -34,7 +34,7 @@ pub(crate) use shell::{CompletionsArgs, ManArgs};
 pub(crate) use simulate::SimulateArgs;
 pub(crate) use target::{DeliveryArgs, EnvironmentArgs, PaceArgs, TargetArgs};
 
-use crate::{arrival::Arrival, stream_name::StreamName};
+use crate::stream::{arrival::Arrival, name::StreamName};
 
 /// Looks into Kinesis streams and records, puts records, delivers again what a Lambda function has not processed, and
 /// simulates how Lambda delivers.

@@ -4,7 +4,7 @@ use clap::builder::RangedU64ValueParser;
 use kpl_deaggregation::MAX_SIZE_LIMIT_BYTES;
 
 use super::{Format, GroupBy};
-use crate::stream_name::StreamName;
+use crate::stream::name::StreamName;
 
 /// Puts user records into a stream.
 ///

@@ -1,7 +1,7 @@
 use clap::Subcommand;
 
 use super::{DeliveryArgs, Format, ShardArgs, TargetArgs};
-use crate::{arrival::Arrival, record_position::RecordPosition};
+use crate::stream::{arrival::Arrival, record_position::RecordPosition};
 
 /// Lists, shows, redelivers and deletes user records that the function has quarantined.
 #[derive(Debug, clap::Args)]

@@ -1,7 +1,7 @@
 use clap::builder::RangedU64ValueParser;
 
 use super::{DeliveryArgs, Format, PaceArgs, ProgressArgs, TargetArgs};
-use crate::{stream_name::StreamName, stream_point::StreamPoint};
+use crate::stream::{name::StreamName, point::StreamPoint};
 
 /// Delivers a range of a stream to a function again.
 ///

@@ -1,4 +1,4 @@
-use crate::{journal_table::ShardFilter, stream_name::StreamName};
+use crate::{journal_table::ShardFilter, stream::name::StreamName};
 
 // No doc comment: it would become that of the command.
 #[derive(Debug, clap::Args)]

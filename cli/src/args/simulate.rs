@@ -3,7 +3,7 @@ use std::{ffi::OsString, path::PathBuf};
 use clap::ArgGroup;
 
 use super::{EnvironmentArgs, Format};
-use crate::stream_name::StreamName;
+use crate::stream::name::StreamName;
 
 /// Runs the event source mapping between a Kinesis stream and a Lambda function, without an AWS account.
 ///

@@ -17,9 +17,8 @@ use crate::{
         function_name::FunctionName,
     },
     error::{Error, chain},
-    kinesis::Api,
     output::note::note,
-    stream_name::StreamName,
+    stream::{Api, name::StreamName},
 };
 
 /// Returns the mappings from Kinesis that invoke a deployed function, or an alias or version of it.

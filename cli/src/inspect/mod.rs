@@ -14,7 +14,6 @@ use kpl_deaggregation::{Deaggregator, UserRecords};
 
 use crate::{
     args::{DataStyle, Format, InspectArgs},
-    arrival::Arrival,
     error::{Error, Outcome},
     input::{self, Input},
     kinesis_record::{InvalidRecord, KinesisRecord},
@@ -22,6 +21,7 @@ use crate::{
         note::{count, note},
         table::terminal_width,
     },
+    stream::arrival::Arrival,
 };
 use json_lines::JsonLines;
 use line::Line;

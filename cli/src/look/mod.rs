@@ -14,11 +14,12 @@ use crate::{
     error::{Error, Outcome},
     halt::Halt,
     inspect::{self, Inspection, Keys},
-    kinesis::{Api, Position, ReadPace, ShardReader, Visit, Visited, Walk, now_ms},
     output::note::note,
     run,
-    stream_name::StreamName,
-    stream_point::StreamPoint,
+    stream::{
+        Api, Position, ReadPace, ShardReader, Visit, Visited, Walk, name::StreamName, now_ms,
+        point::StreamPoint,
+    },
 };
 
 /// Leaves three of the five reads of a second to others.

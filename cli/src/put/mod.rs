@@ -17,12 +17,12 @@ use crate::{
     args::{GroupBy, PutArgs},
     error::{self, Error, Outcome},
     halt::Halt,
-    kinesis::Api,
     output::{
         meter::Meter,
         note::{count, note},
     },
     run,
+    stream::Api,
     user_record_line::{LineError, UserRecordLine},
 };
 use lines::Lines;

@@ -14,7 +14,7 @@ use super::receipts::Receipts;
 use crate::{
     aws::Backoff,
     error::Error,
-    kinesis::{Api, MAX_PUT_BYTES, MAX_PUT_RECORDS},
+    stream::{Api, MAX_PUT_BYTES, MAX_PUT_RECORDS},
 };
 
 /// Errors of single records that pass: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>

@@ -5,7 +5,7 @@ use kinesis_handler::{
 };
 use kpl_deaggregation::{UserRecord, encode};
 
-use crate::kinesis::now_ms;
+use crate::stream::now_ms;
 
 /// A user record in the quarantine as the Kinesis record that hands it to a function once more.
 ///

@@ -14,8 +14,8 @@ use crate::{
     error::{Error, Outcome},
     journal_table::{Deletion, JournalTable},
     output::note::{count, note},
-    record_position::RecordPosition,
     run,
+    stream::record_position::RecordPosition,
 };
 use row::Rows;
 

@@ -11,7 +11,7 @@ use crate::{
         function_name::FunctionName,
     },
     error::{Error, chain},
-    stream_name::StreamName,
+    stream::name::StreamName,
 };
 
 /// The failure records that belong to the target. Anyone who may write to a queue or bucket could have others redriven.

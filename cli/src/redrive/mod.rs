@@ -29,7 +29,6 @@ use crate::{
     error::{Error, Outcome, chain},
     halt::Halt,
     journal_table::JournalTable,
-    kinesis::{Api, ReadPace},
     output::{
         meter::Meter,
         note::{count, note},
@@ -37,7 +36,7 @@ use crate::{
     progress_file::ProgressFile,
     run,
     stranded::Retries,
-    stream_name::StreamName,
+    stream::{Api, ReadPace, name::StreamName},
     target::{Target, TargetOptions},
 };
 use job::Job;

@@ -5,7 +5,7 @@ use kinesis_handler::SequenceNumber;
 
 use crate::{
     aws::AwsError,
-    kinesis::{Api, Page, Position, ReadPace, ShardReader},
+    stream::{Api, Page, Position, ReadPace, ShardReader},
 };
 
 /// Reads ranges of a shard. Ranges that follow each other closely share reads.

@@ -9,10 +9,7 @@ use kinesis_handler::{
 };
 
 use super::Error;
-use crate::{
-    kinesis::{Position, Shard},
-    stream_point::StreamPoint,
-};
+use crate::stream::{Position, Shard, point::StreamPoint};
 
 /// A user record of a shard.
 pub(super) type Place = (SequenceNumber, u64);

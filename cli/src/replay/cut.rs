@@ -75,7 +75,7 @@ fn within<'r>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kinesis::Position;
+    use crate::stream::Position;
 
     fn record(number: &str, user_records: &[&str]) -> StreamRecord {
         let data = match user_records {

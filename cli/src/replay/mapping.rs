@@ -2,7 +2,7 @@ use crate::{
     aws::{AwsError, event_source_mappings, function_name::FunctionName},
     error::chain,
     output::note::note,
-    stream_point::StreamPoint,
+    stream::point::StreamPoint,
     target::TargetOptions,
 };
 

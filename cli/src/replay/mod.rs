@@ -20,12 +20,11 @@ use crate::{
     delivery::{Batch, Batcher, Delivered, Delivery, Progress},
     error::{Error, Outcome, chain},
     halt::Halt,
-    kinesis::{Api, Position, ReadPace, Shard, ShardReader, Visit, Visited, Walk, now_ms},
     lease_table,
     output::{meter::Meter, note::note},
     progress_file::{Place, ProgressFile},
     run,
-    stream_point::StreamPoint,
+    stream::{Api, Position, ReadPace, Shard, ShardReader, Visit, Visited, Walk, now_ms, point::StreamPoint},
     target::Target,
 };
 use bounds::{Bounds, End, ShardBounds};

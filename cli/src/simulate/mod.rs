@@ -26,7 +26,7 @@ use crate::{
     input::Input,
     output::table::terminal_width,
     run,
-    stream_name::StreamName,
+    stream::name::StreamName,
 };
 use stream::{StreamOptions, StreamTarget};
 use timeline::View;

@@ -38,8 +38,8 @@ use crate::{
     error::{Error, Outcome},
     halt::Halt,
     interrupts::Interrupts,
-    kinesis::Api,
     output::note::{count, note},
+    stream::Api,
 };
 
 /// Polls the stream until it is to end. Needs a tokio runtime of one thread, with all drivers.

@@ -3,7 +3,7 @@ use kinesis_handler::BoxError;
 
 use crate::{
     aws::AwsError,
-    kinesis::{self, Page},
+    stream::{self, Page},
 };
 
 /// Number of reads in a row that may find nothing although there is more: a stretch of a shard without records costs a read
@@ -12,7 +12,7 @@ const MAX_EMPTY_READS: u32 = 5;
 
 /// Reads a shard for the simulator.
 #[derive(Debug)]
-pub(crate) struct KinesisReader(pub(super) kinesis::ShardReader);
+pub(crate) struct KinesisReader(pub(super) stream::ShardReader);
 
 impl KinesisReader {
     async fn next_read(&mut self) -> Result<Read, AwsError> {

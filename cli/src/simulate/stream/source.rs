@@ -5,7 +5,7 @@ use kinesis_esm_simulator::{ReadFrom, Source};
 use kinesis_handler::BoxError;
 
 use super::reader::KinesisReader;
-use crate::kinesis::{Api, Position, ReadPace, Shard, ShardReader};
+use crate::stream::{Api, Position, ReadPace, Shard, ShardReader};
 
 /// A Kinesis data stream, read through the API.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::{Position, Shard, record::shard, shard::parents_first};
 use crate::{
     aws::{self, Attempts, AwsError, Repeater},
-    stream_name::StreamName,
+    stream::name::StreamName,
 };
 
 /// Most records that a read returns: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html>

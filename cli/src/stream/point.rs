@@ -2,7 +2,7 @@ use std::{fmt, str::FromStr};
 
 use kinesis_handler::{SequenceNumber, journal::UserRecordId};
 
-use crate::{arrival::Arrival, record_position::RecordPosition};
+use crate::stream::{arrival::Arrival, record_position::RecordPosition};
 
 /// A point in a stream, as the command line names it.
 #[derive(Debug, Clone, Copy, PartialEq)]

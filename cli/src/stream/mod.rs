@@ -1,5 +1,9 @@
-//! A Kinesis data stream behind its API: its shards, and how they are read.
+//! A Kinesis data stream behind its API: its name, positions in it, its shards, and how they are read.
 
+pub(crate) mod name;
+pub(crate) mod arrival;
+pub(crate) mod record_position;
+pub(crate) mod point;
 mod position;
 mod shard;
 mod record;
