@@ -9,8 +9,6 @@ mod error;
 mod output;
 mod aws;
 mod stream;
-mod halt;
-mod interrupts;
 mod target;
 mod delivery;
 mod progress_file;

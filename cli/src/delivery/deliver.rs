@@ -8,8 +8,8 @@ use tokio::time::sleep;
 use super::response::{Quarantined, Statement, statement};
 use crate::{
     aws::Backoff,
-    halt::Halt,
     output::{cell, note::note},
+    run::halt::Halt,
     target::{Target, TargetError, request_id},
 };
 

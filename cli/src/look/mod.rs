@@ -12,10 +12,9 @@ use tokio::time::sleep;
 use crate::{
     args::{DataStyle, Format, InspectArgs, LookArgs, TailArgs},
     error::{Error, Outcome},
-    halt::Halt,
     inspect::{self, Inspection, Keys},
     output::note::note,
-    run,
+    run::{self, halt::Halt},
     stream::{
         Api, Position, ReadPace, ShardReader, Visit, Visited, Walk, name::StreamName, now_ms,
         point::StreamPoint,

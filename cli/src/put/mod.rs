@@ -16,12 +16,11 @@ use tokio::time::{sleep, timeout};
 use crate::{
     args::{GroupBy, PutArgs},
     error::{self, Error, Outcome},
-    halt::Halt,
     output::{
         meter::Meter,
         note::{count, note},
     },
-    run,
+    run::{self, halt::Halt},
     stream::Api,
     user_record_line::{LineError, UserRecordLine},
 };

@@ -11,13 +11,12 @@ use crate::{
     args::QuarantineRedriveArgs,
     delivery::{Batch, Batcher, Delivered, Delivery, Progress},
     error::{Error, Outcome},
-    halt::Halt,
     journal_table::{Deletion, JournalTable},
     output::{
         meter::Meter,
         note::{count, note},
     },
-    run,
+    run::{self, halt::Halt},
     target::Target,
 };
 

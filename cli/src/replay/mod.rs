@@ -19,11 +19,10 @@ use crate::{
     args::ReplayArgs,
     delivery::{Batch, Batcher, Delivered, Delivery, Progress},
     error::{Error, Outcome, chain},
-    halt::Halt,
     lease_table,
     output::{meter::Meter, note::note},
     progress_file::{Place, ProgressFile},
-    run,
+    run::{self, halt::Halt},
     stream::{Api, Position, ReadPace, Shard, ShardReader, Visit, Visited, Walk, now_ms, point::StreamPoint},
     target::Target,
 };

@@ -36,9 +36,8 @@ use self::{
 };
 use crate::{
     error::{Error, Outcome},
-    halt::Halt,
-    interrupts::Interrupts,
     output::note::{count, note},
+    run::{halt::Halt, interrupts::Interrupts},
     stream::Api,
 };
 

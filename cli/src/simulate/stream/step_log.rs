@@ -6,7 +6,7 @@ use std::{
 use kinesis_esm_simulator::{Delivery, Step, StepKind};
 
 use super::{failure_file::FailureFile, step_line::StepLine, step_row::StepRow, tally::Tally};
-use crate::{args::Format, halt::Halt, output::note::note};
+use crate::{args::Format, output::note::note, run::halt::Halt};
 
 /// Sees all steps of a run: writes the failure records, then shows the step, and counts it.
 #[derive(Debug)]

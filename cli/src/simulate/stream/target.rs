@@ -7,7 +7,7 @@ use lambda_host::{Answer, Function, Invocation};
 
 use super::{StreamError, StreamTarget};
 use crate::{
-    halt::Halt,
+    run::halt::Halt,
     simulate::program,
     target::{Target, TargetError, TargetOptions},
 };

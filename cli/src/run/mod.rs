@@ -1,5 +1,8 @@
 //! Runs commands that take long, and ends them.
 
+pub(crate) mod halt;
+pub(crate) mod interrupts;
+
 use std::{pin::pin, time::Duration};
 
 use tokio::{
@@ -7,7 +10,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{error::Error, halt::Halt, interrupts::Interrupts, output::note::note};
+use crate::{
+    error::Error,
+    output::note::note,
+    run::{halt::Halt, interrupts::Interrupts},
+};
 
 /// Time after a signal for what is in flight: as long as a function behind a URL may take by default.
 const IN_FLIGHT_TIME: Duration = Duration::from_secs(60);
