@@ -7,8 +7,10 @@ use kinesis_handler::{
 use thiserror::Error;
 
 use crate::{
-    aws::AwsError, kinesis_record::InvalidRecord, progress_file::ProgressError, simulate::StreamError,
-    target::TargetError,
+    aws::AwsError,
+    delivery::{progress_file::ProgressError, target::TargetError},
+    kinesis_record::InvalidRecord,
+    simulate::StreamError,
 };
 
 /// The outcome of a command that could do its work.

@@ -2,7 +2,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, builder::RangedU64ValueParser};
 
-use crate::target::{Environment, TargetOptions};
+use crate::delivery::target::{Environment, TargetOptions};
 
 // No doc comment: it would become that of the command.
 #[derive(Debug, clap::Args)]

@@ -8,9 +8,9 @@ use tokio::time::sleep;
 use super::response::{Quarantined, Statement, statement};
 use crate::{
     aws::Backoff,
+    delivery::target::{Target, TargetError, request_id},
     output::{cell, note::note},
     run::halt::Halt,
-    target::{Target, TargetError, request_id},
 };
 
 /// Widest error that a function reports, in columns: its text may be a whole page.

@@ -1,5 +1,7 @@
 //! Delivery of records that were read again: in batches as the event source mapping makes them, with retries.
 
+pub(crate) mod target;
+pub(crate) mod progress_file;
 mod batcher;
 mod response;
 mod deliver;

@@ -9,7 +9,7 @@ use kinesis_handler::{
 use super::{event::kinesis_record, is_one_of, open, row::Rows};
 use crate::{
     args::QuarantineRedriveArgs,
-    delivery::{Batch, Batcher, Delivered, Delivery, Progress},
+    delivery::{Batch, Batcher, Delivered, Delivery, Progress, target::Target},
     error::{Error, Outcome},
     journal_table::{Deletion, JournalTable},
     output::{
@@ -17,7 +17,6 @@ use crate::{
         note::{count, note},
     },
     run::{self, halt::Halt},
-    target::Target,
 };
 
 pub(super) async fn redrive(args: &QuarantineRedriveArgs) -> Result<Outcome, Error> {

@@ -16,13 +16,15 @@ use super::{
 };
 use crate::{
     aws::AwsError,
-    delivery::{Batch, Batcher, Delivered, Progress},
+    delivery::{
+        Batch, Batcher, Delivered, Progress,
+        progress_file::{Place, ProgressError},
+    },
     error::{Error, chain},
     output::{
         cell,
         note::{count, note},
     },
-    progress_file::{Place, ProgressError},
 };
 
 /// Data that a range may hold before its number of records is known. A batch has at most 6 MiB of JSON.

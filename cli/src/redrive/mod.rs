@@ -25,18 +25,20 @@ use tokio::time::{sleep, timeout};
 use crate::{
     args::RedriveArgs,
     aws::{Attempts, AwsError},
-    delivery::Delivery,
+    delivery::{
+        Delivery,
+        progress_file::ProgressFile,
+        target::{Target, TargetOptions},
+    },
     error::{Error, Outcome, chain},
     journal_table::JournalTable,
     output::{
         meter::Meter,
         note::{count, note},
     },
-    progress_file::ProgressFile,
     run::{self, halt::Halt},
     stranded::Retries,
     stream::{Api, ReadPace, name::StreamName},
-    target::{Target, TargetOptions},
 };
 use job::Job;
 use lane::LaneWork;

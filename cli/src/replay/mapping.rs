@@ -1,9 +1,9 @@
 use crate::{
     aws::{AwsError, event_source_mappings, function_name::FunctionName},
+    delivery::target::TargetOptions,
     error::chain,
     output::note::note,
     stream::point::StreamPoint,
-    target::TargetOptions,
 };
 
 /// Tells whoever replays up to the checkpoint that a live mapping may deliver the same records, unless it is known to be

@@ -17,14 +17,16 @@ use kpl_deaggregation::Deaggregator;
 
 use crate::{
     args::ReplayArgs,
-    delivery::{Batch, Batcher, Delivered, Delivery, Progress},
+    delivery::{
+        Batch, Batcher, Delivered, Delivery, Progress,
+        progress_file::{Place, ProgressFile},
+        target::Target,
+    },
     error::{Error, Outcome, chain},
     lease_table,
     output::{meter::Meter, note::note},
-    progress_file::{Place, ProgressFile},
     run::{self, halt::Halt},
     stream::{Api, Position, ReadPace, Shard, ShardReader, Visit, Visited, Walk, now_ms, point::StreamPoint},
-    target::Target,
 };
 use bounds::{Bounds, End, ShardBounds};
 use budget::Budget;

@@ -4,7 +4,7 @@ use kinesis_esm_simulator::{Scenario, Simulation};
 use kinesis_handler::BoxError;
 use lambda_host::{Answer, BinaryFunction, BinaryOptions, Function, InTurn, Invocation, Measurement};
 
-use crate::{output::note::count, target::Environment};
+use crate::{delivery::target::Environment, output::note::count};
 
 /// Returns the options with which the command is started as the function of this simulation.
 pub(super) fn options(

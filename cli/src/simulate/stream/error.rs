@@ -3,7 +3,7 @@ use std::{io, path::PathBuf};
 use kinesis_handler::BoxError;
 use thiserror::Error;
 
-use crate::{aws::AwsError, target::TargetError};
+use crate::{aws::AwsError, delivery::target::TargetError};
 
 /// Why a stream is not polled, or no longer.
 #[derive(Debug, Error)]

@@ -1,6 +1,6 @@
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use crate::{args::Format, stream::name::StreamName, target::Environment};
+use crate::{args::Format, delivery::target::Environment, stream::name::StreamName};
 
 /// The options of a run against a stream.
 #[derive(Debug)]
