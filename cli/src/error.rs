@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::{
     aws::AwsError,
     delivery::{progress_file::ProgressError, target::TargetError},
-    kinesis_record::InvalidRecord,
+    input::kinesis_record::InvalidRecord,
     simulate::StreamError,
 };
 

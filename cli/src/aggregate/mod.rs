@@ -12,9 +12,11 @@ use self::{event::EventWriter, put_records::RequestWriter};
 use crate::{
     args::{AggregateArgs, GroupBy, Output},
     error::{self, Error, Outcome},
-    input::Lines,
+    input::{
+        Lines,
+        user_record_line::{LineError, UserRecordLine},
+    },
     output::note::{count, note},
-    user_record_line::{LineError, UserRecordLine},
 };
 
 /// Number of wrong lines that are listed: beyond that, the input is probably something else altogether.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     error::{Mismatch, chain},
-    kinesis_record::{InvalidRecord, KinesisRecord},
+    input::kinesis_record::{InvalidRecord, KinesisRecord},
 };
 
 /// Number of documents that may be inside each other: a payload in a failure record in an SNS message in an SQS event

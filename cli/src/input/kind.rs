@@ -7,7 +7,7 @@ use super::{
 use crate::{
     args::InputKind,
     error::{self, Error, Mismatch},
-    kinesis_record::KinesisRecord,
+    input::kinesis_record::KinesisRecord,
     output::note::note,
 };
 

@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::{error::json_fault, kinesis_record::InvalidRecord};
+use crate::{error::json_fault, input::kinesis_record::InvalidRecord};
 
 /// Text that borrows if it has no escapes.
 #[derive(Deserialize)]

@@ -1,5 +1,6 @@
 //! From the bytes of a file to Kinesis records.
 
+pub(crate) mod kinesis_record;
 mod encoding;
 mod lines;
 mod member;
@@ -7,6 +8,7 @@ mod record;
 mod document;
 mod base64_text;
 mod kind;
+pub(crate) mod user_record_line;
 
 use std::{
     fs::File,

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::member::{object, text};
-use crate::kinesis_record::{Data, InvalidRecord, KinesisRecord};
+use crate::input::kinesis_record::{Data, InvalidRecord, KinesisRecord};
 
 /// A record in any of the forms in which services and tools write Kinesis records. Its members are not read yet.
 #[derive(Debug, Deserialize)]

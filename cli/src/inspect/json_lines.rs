@@ -4,7 +4,7 @@ use base64::prelude::*;
 use serde::Serialize;
 
 use super::{Line, Sink, WRITE_BYTES};
-use crate::kinesis_record::KinesisRecord;
+use crate::input::kinesis_record::KinesisRecord;
 
 /// For programs: JSON, one line each.
 ///

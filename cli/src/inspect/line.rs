@@ -3,7 +3,7 @@ use kpl_deaggregation::{Content, UserRecord};
 use super::shown_key::{Keys, ShownKey};
 use crate::{
     error,
-    kinesis_record::{InvalidRecord, KinesisRecord},
+    input::kinesis_record::{InvalidRecord, KinesisRecord},
 };
 
 /// The cells of one user record besides its Kinesis record's, or of a Kinesis record that cannot be deaggregated.

@@ -15,8 +15,10 @@ use kpl_deaggregation::{Deaggregator, UserRecords};
 use crate::{
     args::{DataStyle, Format, InspectArgs},
     error::{Error, Outcome},
-    input::{self, Input},
-    kinesis_record::{InvalidRecord, KinesisRecord},
+    input::{
+        self, Input,
+        kinesis_record::{InvalidRecord, KinesisRecord},
+    },
     output::{
         note::{count, note},
         table::terminal_width,

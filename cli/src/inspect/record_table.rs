@@ -3,7 +3,7 @@ use std::io::{self, Write};
 use super::{Line, Sink, short_number::ShortNumbers, shown_key::ShownKey};
 use crate::{
     args::DataStyle,
-    kinesis_record::KinesisRecord,
+    input::kinesis_record::KinesisRecord,
     output::{
         cell,
         table::{Column, LastCell, LastColumn, Row, Table},

@@ -16,13 +16,13 @@ use tokio::time::{sleep, timeout};
 use crate::{
     args::{GroupBy, PutArgs},
     error::{self, Error, Outcome},
+    input::user_record_line::{LineError, UserRecordLine},
     output::{
         meter::Meter,
         note::{count, note},
     },
     run::{self, halt::Halt},
     stream::Api,
-    user_record_line::{LineError, UserRecordLine},
 };
 use lines::Lines;
 use receipts::Receipts;

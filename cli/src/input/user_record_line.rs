@@ -7,7 +7,10 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::{error::json_fault, input::text, kinesis_record::InvalidRecord};
+use crate::{
+    error::json_fault,
+    input::{kinesis_record::InvalidRecord, text},
+};
 
 /// A user record as a line of the input has it.
 #[derive(Debug)]
