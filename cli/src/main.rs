@@ -12,7 +12,6 @@ mod stream;
 mod delivery;
 mod run;
 mod journal_table;
-mod stranded;
 mod lease_table;
 mod args;
 mod input;

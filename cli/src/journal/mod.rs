@@ -12,10 +12,12 @@ use crate::{
         TableArgs,
     },
     error::{Error, Outcome},
-    journal_table::{Deletion, JournalTable},
+    journal_table::{
+        Deletion, JournalTable,
+        stranded::{Retries, Stranded, StrandedEntries},
+    },
     output::note::{count, note},
     run,
-    stranded::{Retries, Stranded, StrandedEntries},
 };
 use row::Rows;
 

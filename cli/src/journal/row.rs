@@ -11,12 +11,11 @@ use serde::Serialize;
 
 use crate::{
     args::Format,
-    journal_table::write_unreadable,
+    journal_table::{stranded::Stranded, write_unreadable},
     output::{
         cell,
         table::{Column, LastCell, LastColumn, Row, Table, terminal_width},
     },
-    stranded::Stranded,
 };
 
 /// A line for each state.

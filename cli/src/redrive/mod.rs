@@ -31,13 +31,12 @@ use crate::{
         target::{Target, TargetOptions},
     },
     error::{Error, Outcome, chain},
-    journal_table::JournalTable,
+    journal_table::{JournalTable, stranded::Retries},
     output::{
         meter::Meter,
         note::{count, note},
     },
     run::{self, halt::Halt},
-    stranded::Retries,
     stream::{Api, ReadPace, name::StreamName},
 };
 use job::Job;

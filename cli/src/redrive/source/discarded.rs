@@ -8,9 +8,11 @@ use kinesis_handler::{
 use super::{FailureRecord, FailureRecordError, Found, Handle, Owner};
 use crate::{
     error::{Error, chain},
-    journal_table::{Deletion, JournalTable, ShardFilter},
+    journal_table::{
+        Deletion, JournalTable, ShardFilter,
+        stranded::{Retries, StrandedEntries},
+    },
     output::note::{count, note},
-    stranded::{Retries, StrandedEntries},
 };
 
 /// Kinesis records that the mapping has discarded, as far as the retry journal knows: the entries of kind discarded, which the function has

@@ -18,8 +18,7 @@ use super::{
 use crate::{
     aws::{AwsError, object_prefix::ObjectPrefix},
     error::Error,
-    journal_table::{JournalTable, ShardFilter},
-    stranded::Retries,
+    journal_table::{JournalTable, ShardFilter, stranded::Retries},
 };
 
 use self::{

@@ -1,3 +1,7 @@
+//! The table of a retry journal, and entries that no mapping will process.
+
+pub(crate) mod stranded;
+
 use std::{
     cell::Cell,
     fmt,
