@@ -8,9 +8,9 @@ use thiserror::Error;
 
 use crate::{
     aws::AwsError,
+    commands::simulate::StreamError,
     delivery::{progress_file::ProgressError, target::TargetError},
     input::kinesis_record::InvalidRecord,
-    simulate::StreamError,
 };
 
 /// The outcome of a command that could do its work.

@@ -9,23 +9,12 @@ mod error;
 mod output;
 mod aws;
 mod stream;
-mod delivery;
 mod run;
+mod delivery;
 mod journal_table;
-mod lease_table;
 mod args;
 mod input;
-mod inspect;
-mod look;
-mod aggregate;
-mod simulate;
-mod put;
-mod redrive;
-mod replay;
-mod quarantine;
-mod journal;
-mod doctor;
-mod shell;
+mod commands;
 
 use std::process::ExitCode;
 
@@ -33,6 +22,9 @@ use clap::Parser;
 
 use crate::{
     args::{Args, Command},
+    commands::{
+        aggregate, doctor, inspect, journal, look, put, quarantine, redrive, replay, shell, simulate,
+    },
     error::Outcome,
     output::note,
 };

@@ -9,7 +9,7 @@ use crate::emulator::{kinesis_kit, repository};
 
 // The command line's own: what the doctor makes of a template, these tests do.
 #[allow(dead_code, unused_imports, reason = "the doctor needs more of it")]
-#[path = "../../cli/src/doctor/template/mod.rs"]
+#[path = "../../cli/src/commands/doctor/template/mod.rs"]
 mod evaluation;
 
 use evaluation::Template;

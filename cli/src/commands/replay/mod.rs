@@ -3,6 +3,7 @@
 mod bounds;
 mod cut;
 mod budget;
+mod lease_table;
 mod mapping;
 mod report;
 
@@ -23,7 +24,6 @@ use crate::{
         target::Target,
     },
     error::{Error, Outcome, chain},
-    lease_table,
     output::{meter::Meter, note::note},
     run::{self, halt::Halt},
     stream::{Api, Position, ReadPace, Shard, ShardReader, Visit, Visited, Walk, now_ms, point::StreamPoint},

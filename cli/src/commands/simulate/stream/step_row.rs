@@ -155,7 +155,7 @@ mod tests {
     use lambda_host::{Fate, FunctionError};
 
     use super::*;
-    use crate::simulate::stream::step_line::StepLine;
+    use crate::commands::simulate::stream::step_line::StepLine;
 
     const ARRIVAL_MS: u64 = 1_767_225_600_000;
 

@@ -1,7 +1,7 @@
 //! The rule about alarms: one whose metric has other dimensions watches nothing.
 
 use super::{error, not_judged};
-use crate::doctor::{finding::Finding, mapping::AlarmMetric, setting::Setting};
+use crate::commands::doctor::{finding::Finding, mapping::AlarmMetric, setting::Setting};
 
 /// Metrics of AWS/Lambda about mappings, with the dimension `EventSourceMappingUUID`.
 const OF_MAPPINGS: [&str; 7] = [

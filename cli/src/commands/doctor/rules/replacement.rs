@@ -1,7 +1,7 @@
 //! The rule about a change: one that replaces a mapping loses its position.
 
 use super::{error, not_judged};
-use crate::doctor::{finding::Finding, mapping::Mapping, setting::Setting};
+use crate::commands::doctor::{finding::Finding, mapping::Mapping, setting::Setting};
 
 const FIX: &str = "no such change; or delete the mapping first, in a deployment of its own, and create it again with AT_TIMESTAMP \
                    where it ended: Lambda accepts no second mapping of the same function and source";

@@ -11,8 +11,8 @@ use tokio::time::sleep;
 
 use crate::{
     args::{DataStyle, Format, InspectArgs, LookArgs, TailArgs},
+    commands::inspect::{self, Inspection, Keys},
     error::{Error, Outcome},
-    inspect::{self, Inspection, Keys},
     output::note::note,
     run::{self, halt::Halt},
     stream::{

@@ -92,7 +92,7 @@ mod tests {
     /// The values stand in `template.yaml` in the root of the repository.
     #[test]
     fn without_a_scenario_the_settings_are_the_templates() {
-        let template = include_str!("../../../../template.yaml");
+        let template = include_str!("../../../../../template.yaml");
         for line in [
             "FunctionResponseTypes: [ReportBatchItemFailures]",
             "BisectBatchOnFunctionError:\n    Type: String\n    Default: \"true\"\n",

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Judged, error, warning};
-use crate::doctor::{
+use crate::commands::doctor::{
     finding::Finding,
     mapping::{CHECKPOINT_TABLE, JOURNAL_TABLE, Mapping},
     setting::{Setting, Unknown},

@@ -1,7 +1,7 @@
 //! Rules about failed batches: retries, bisection, age and destination.
 
 use super::{Judged, error, warning};
-use crate::doctor::mapping::{Mapping, Service};
+use crate::commands::doctor::mapping::{Mapping, Service};
 
 const DAY_S: i64 = 24 * 60 * 60;
 

@@ -7,9 +7,9 @@ use lambda_host::{Answer, Function, Invocation};
 
 use super::{StreamError, StreamTarget};
 use crate::{
+    commands::simulate::program,
     delivery::target::{Target, TargetError, TargetOptions},
     run::halt::Halt,
-    simulate::program,
 };
 
 /// The function that the stream's records go to.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ffi::OsString};
 use kinesis_handler::{Options, OptionsError};
 
 use super::{Judged, error, warning};
-use crate::doctor::{
+use crate::commands::doctor::{
     finding::Finding,
     mapping::{
         APPLICATION, Function, JOURNAL_TABLE, MAX_AGE_SECONDS, MAX_ATTEMPTS, Mapping, PARALLELIZATION_FACTOR,
