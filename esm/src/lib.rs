@@ -18,7 +18,9 @@ mod shard_order;
 pub mod window;
 
 pub use event::MAX_EVENT_BYTES;
-pub use failure_record::{Condition, FailureRecord, KinesisBatchInfo, RequestContext, ResponseContext};
+pub use failure_record::{
+    Condition, FailureRecord, FailureRecordError, KinesisBatchInfo, RequestContext, ResponseContext,
+};
 pub use mapping::{
     Destination, DestinationError, DestinationKind, FailingLane, FilterCriteria, FilterError, Mapping,
     MappingError, OutOfRangeUserRecord, StartingPosition, StateWithFailures, Undocumented, UnknownResponse,

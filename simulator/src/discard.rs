@@ -50,6 +50,7 @@ impl<S: Source, F, O: Observer> Lane<'_, S, F, O> {
 
     fn send(&mut self, given_up: GivenUp) {
         let GivenUp { records, condition, request_id, approximate_invoke_count, answered } = given_up;
+        let Some(kinesis_batch_info) = KinesisBatchInfo::new(&records, &self.id.origin) else { return };
         let now_ms = self.world.clock.now_ms();
         let delivery = match &self.world.mapping.on_failure {
             None => Delivery::NoDestination,
@@ -66,7 +67,7 @@ impl<S: Source, F, O: Observer> Lane<'_, S, F, O> {
                 let request_context = RequestContext {
                     request_id,
                     function_arn: self.world.mapping.function_arn.clone(),
-                    condition,
+                    condition: Some(condition),
                     approximate_invoke_count,
                 };
                 let response_context = answered.map(|function_error| ResponseContext {
@@ -79,7 +80,7 @@ impl<S: Source, F, O: Observer> Lane<'_, S, F, O> {
                     response_context,
                     version: "1.0".to_owned(),
                     timestamp: timestamp(now_ms),
-                    kinesis_batch_info: KinesisBatchInfo::new(&records, &self.id.origin),
+                    kinesis_batch_info,
                     payload,
                 });
                 Delivery::Delivered { record, object_key }

@@ -1,37 +1,33 @@
 //! From JSON to failure records: alone, in lists, and in the envelopes in which queues, topics and event buses hand
 //! them over.
 
-use kinesis_esm::stream_arn::stream_of;
+use kinesis_esm::{FailureRecord, FailureRecordError};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::failure_record::{FailureRecord, FailureRecordError, Owner};
+use super::discarded_range::{DiscardedRange, FoundError};
 use crate::error::json_fault;
 
-type Result<T> = std::result::Result<T, FailureRecordError>;
+type Result<T> = std::result::Result<T, FoundError>;
 
 /// Levels of envelopes: an event of SQS that carries a notification of SNS that carries a failure record has four.
 const MAX_DEPTH: usize = 8;
 
-/// Longest ID of a shard: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_Shard.html>
-const MAX_SHARD_ID_BYTES: usize = 128;
-
 /// Returns all failure records of a JSON value. What is not one is an error in its place.
-pub(super) fn failure_records(json: &RawValue) -> Vec<Result<FailureRecord>> {
+pub(super) fn failure_records(json: &RawValue) -> Vec<Result<DiscardedRange>> {
     let mut found = Vec::new();
     collect(json.get(), 0, &mut found);
     found
 }
 
 /// Returns the only failure record of a message or object.
-pub(super) fn failure_record(json: &[u8]) -> Result<FailureRecord> {
-    let text =
-        str::from_utf8(json).map_err(|_| FailureRecordError::Json { fault: "not UTF-8".to_owned() })?;
+pub(super) fn failure_record(json: &[u8]) -> Result<DiscardedRange> {
+    let text = str::from_utf8(json).map_err(|_| not_json("not UTF-8".to_owned()))?;
     let mut found = Vec::new();
     collect(text.trim_start_matches('\u{feff}'), 0, &mut found);
     match found.pop() {
         Some(record) if found.is_empty() => record,
-        last => Err(FailureRecordError::NotOne { found: found.len() + usize::from(last.is_some()) }),
+        last => Err(FoundError::NotOne { found: found.len() + usize::from(last.is_some()) }),
     }
 }
 
@@ -41,13 +37,6 @@ pub(super) fn failure_record(json: &[u8]) -> Result<FailureRecord> {
 struct Envelope<'a> {
     #[serde(borrow, rename = "KinesisBatchInfo")]
     batch: Option<&'a RawValue>,
-    #[serde(borrow, rename = "DDBStreamBatchInfo")]
-    other_source: Option<&'a RawValue>,
-    #[serde(borrow, rename = "requestContext")]
-    request: Option<&'a RawValue>,
-    /// Text that holds JSON. Some emulators write the JSON itself.
-    #[serde(borrow)]
-    payload: Option<&'a RawValue>,
     /// Member of a notification of SNS.
     #[serde(borrow, rename = "Message")]
     message: Option<&'a RawValue>,
@@ -68,41 +57,17 @@ struct Envelope<'a> {
     /// The output of `aws sqs receive-message`.
     #[serde(borrow, rename = "Messages")]
     messages: Option<&'a RawValue>,
-    #[serde(borrow)]
-    kinesis: Option<&'a RawValue>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Request<'a> {
-    #[serde(borrow)]
-    function_arn: Option<&'a RawValue>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Batch<'a> {
-    #[serde(borrow)]
-    shard_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    start_sequence_number: Option<&'a RawValue>,
-    #[serde(borrow)]
-    end_sequence_number: Option<&'a RawValue>,
-    #[serde(borrow)]
-    batch_size: Option<&'a RawValue>,
-    #[serde(borrow)]
-    stream_arn: Option<&'a RawValue>,
-}
-
-fn collect(json: &str, depth: usize, found: &mut Vec<Result<FailureRecord>>) {
+fn collect(json: &str, depth: usize, found: &mut Vec<Result<DiscardedRange>>) {
     if let Err(error) = walk(json, depth, found) {
         found.push(Err(error));
     }
 }
 
-fn walk(json: &str, depth: usize, found: &mut Vec<Result<FailureRecord>>) -> Result<()> {
+fn walk(json: &str, depth: usize, found: &mut Vec<Result<DiscardedRange>>) -> Result<()> {
     if depth > MAX_DEPTH {
-        return Err(FailureRecordError::Depth { depth: MAX_DEPTH });
+        return Err(FoundError::Depth { depth: MAX_DEPTH });
     }
     let json = json.trim_ascii();
     match json.bytes().next() {
@@ -128,99 +93,33 @@ fn walk(json: &str, depth: usize, found: &mut Vec<Result<FailureRecord>>) -> Res
             ];
             match inner.into_iter().flatten().next() {
                 Some(inner) if envelope.batch.is_none() => collect(inner.get(), depth + 1, found),
-                _ => found.push(record(&envelope)),
+                _ => found.push(discarded_range(json)),
             }
             Ok(())
         }
+        // The error says what it is instead.
         _ => {
-            // Whether it is JSON at all.
-            parse::<&RawValue>(json)?;
-            Err(FailureRecordError::NoObject { found: kind(json) })
+            found.push(discarded_range(json));
+            Ok(())
         }
     }
 }
 
-fn record(envelope: &Envelope<'_>) -> Result<FailureRecord> {
-    let Some(batch) = envelope.batch else {
-        return Err(match (envelope.other_source, envelope.kinesis) {
-            (Some(_), _) => FailureRecordError::OtherSource,
-            (None, Some(_)) => FailureRecordError::NoBatch { found: "a record of a Kinesis event" },
-            (None, None) => FailureRecordError::NoBatch { found: "other members" },
-        });
-    };
-    let batch: Batch<'_> = object(batch, "KinesisBatchInfo")?;
-    let request: Request<'_> = match envelope.request {
-        Some(request) => object(request, "requestContext")?,
-        None => Request::default(),
-    };
-    let number = |value, member| {
-        let text = required(value, member)?;
-        text.parse().map_err(|source| FailureRecordError::SequenceNumber { member, source })
-    };
-    let first = number(batch.start_sequence_number, "startSequenceNumber")?;
-    let last = number(batch.end_sequence_number, "endSequenceNumber")?;
-    if last < first {
-        return Err(FailureRecordError::Order);
-    }
-    let shard_id = required(batch.shard_id, "shardId")?;
-    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-    if !(1..=MAX_SHARD_ID_BYTES).contains(&shard_id.len()) || !shard_id.bytes().all(is_legal) {
-        return Err(FailureRecordError::ShardId);
-    }
-    let event_source_arn = required(batch.stream_arn, "streamArn")?;
-    let stream = stream_of(&event_source_arn).parse().map_err(FailureRecordError::StreamArn)?;
-    let batch_size = match batch.batch_size {
-        None => None,
-        Some(size) => {
-            let expected = "a number of records";
-            let wrong = |_| FailureRecordError::Member { member: "batchSize", expected };
-            serde_json::from_str(size.get()).map_err(wrong)?
-        }
-    };
-    let payload = match envelope.payload.map(RawValue::get) {
-        None | Some("null") => None,
-        Some(text) if text.starts_with('"') => Some(parse::<String>(text)?.into_bytes()),
-        Some(json) => Some(json.as_bytes().to_vec()),
-    };
-    let function_arn = text(request.function_arn, "functionArn")?.unwrap_or_default();
-    let owner = Owner::Function(function_arn);
-    Ok(FailureRecord { owner, event_source_arn, stream, shard_id, first, last, batch_size, payload })
+fn discarded_range(json: &str) -> Result<DiscardedRange> {
+    FailureRecord::parse(json)?.try_into()
 }
 
 /// Parses JSON. The error says nothing about values, which may be payloads.
 fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T> {
-    serde_json::from_str(json).map_err(|error| FailureRecordError::Json {
-        fault: if error.is_data() {
-            "a member is repeated or has the wrong type".to_owned()
-        } else {
-            json_fault(&error)
-        },
+    serde_json::from_str(json).map_err(|error| {
+        let is_data = error.is_data();
+        let repeated = || "a member is repeated or has the wrong type".to_owned();
+        not_json(if is_data { repeated() } else { json_fault(&error) })
     })
 }
 
-fn object<'a, T: Deserialize<'a>>(value: &'a RawValue, member: &'static str) -> Result<T> {
-    if !value.get().starts_with('{') {
-        return Err(FailureRecordError::Member { member, expected: "an object" });
-    }
-    parse(value.get())
-}
-
-fn text(value: Option<&RawValue>, member: &'static str) -> Result<Option<String>> {
-    let Some(value) = value.map(RawValue::get).filter(|value| *value != "null") else { return Ok(None) };
-    let text = serde_json::from_str(value);
-    text.map(Some).map_err(|_| FailureRecordError::Member { member, expected: "text" })
-}
-
-fn required(value: Option<&RawValue>, member: &'static str) -> Result<String> {
-    text(value, member)?.ok_or(FailureRecordError::Member { member, expected: "text" })
-}
-
-fn kind(json: &str) -> &'static str {
-    match json.bytes().next() {
-        Some(b'n') => "null",
-        Some(b't' | b'f') => "a boolean",
-        _ => "a number",
-    }
+fn not_json(fault: String) -> FoundError {
+    FailureRecordError::Json { fault }.into()
 }
 
 #[cfg(test)]
@@ -228,6 +127,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::commands::redrive::discarded_range::Owner;
 
     const ARN: &str = "arn:aws:kinesis:eu-west-1:123456789012:stream/orders";
 
@@ -245,7 +145,7 @@ mod tests {
         })
     }
 
-    fn parse(json: &serde_json::Value) -> std::result::Result<FailureRecord, String> {
+    fn parse(json: &serde_json::Value) -> std::result::Result<DiscardedRange, String> {
         failure_record(json.to_string().as_bytes()).map_err(|error| crate::error::chain(&error))
     }
 

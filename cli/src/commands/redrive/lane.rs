@@ -9,7 +9,7 @@ use kinesis_handler::{KinesisRecord, SequenceNumber};
 
 use super::{
     Redrive,
-    failure_record::{FailureRecord, PayloadError},
+    discarded_range::{DiscardedRange, PayloadError},
     job::Job,
     range_reader::{Range, RangeReader},
     report::Fate,
@@ -146,7 +146,7 @@ impl<'l, 'r> LaneWork<'l, 'r> {
         self.settle().await
     }
 
-    async fn read(&mut self, job: &Rc<Job>, record: &FailureRecord) -> Result<(), Error> {
+    async fn read(&mut self, job: &Rc<Job>, record: &DiscardedRange) -> Result<(), Error> {
         let done = self.through(job);
         if self.is_loss_noted(job) {
             let why = "some of them were gone when it was delivered before".to_owned();
@@ -190,7 +190,7 @@ impl<'l, 'r> LaneWork<'l, 'r> {
     }
 
     /// Notes why a range is not read. Returns whether the stream may still have it.
-    fn note_unread(&self, job: &Job, record: &FailureRecord, unread: &Unread) -> bool {
+    fn note_unread(&self, job: &Job, record: &DiscardedRange, unread: &Unread) -> bool {
         match unread {
             Unread::Gone => return false,
             Unread::Halted => job.fail(Fate::Halted),
@@ -203,7 +203,7 @@ impl<'l, 'r> LaneWork<'l, 'r> {
         true
     }
 
-    fn note_loss(&self, job: &Job, record: &FailureRecord, range: &ReadRange, done: Option<SequenceNumber>) {
+    fn note_loss(&self, job: &Job, record: &DiscardedRange, range: &ReadRange, done: Option<SequenceNumber>) {
         if job.is_stopped() {
             return;
         }
@@ -240,7 +240,7 @@ impl<'l, 'r> LaneWork<'l, 'r> {
     async fn deliver_range(
         &mut self,
         job: &Rc<Job>,
-        record: &FailureRecord,
+        record: &DiscardedRange,
         payload: Option<Vec<KinesisRecord<'static>>>,
         done: Option<SequenceNumber>,
     ) -> Result<(), Error> {
@@ -498,7 +498,7 @@ impl<'l, 'r> LaneWork<'l, 'r> {
     }
 
     /// Makes the shard of a failure record the one that is read.
-    async fn use_shard(&mut self, record: &FailureRecord) -> Result<(), Error> {
+    async fn use_shard(&mut self, record: &DiscardedRange) -> Result<(), Error> {
         let (stream, shard_id) = (&record.stream, &record.shard_id);
         let known = self.shard.as_ref().filter(|shard| shard.stream == *stream && shard.id == *shard_id);
         if known.is_some_and(|shard| shard.reader.is_ok() || !shard.may_be_read()) {
@@ -513,7 +513,7 @@ impl<'l, 'r> LaneWork<'l, 'r> {
 
     async fn begin(
         &mut self,
-        record: &FailureRecord,
+        record: &DiscardedRange,
         done: Option<SequenceNumber>,
     ) -> Result<Result<Range, Unread>, Error> {
         let run = self.run;
@@ -583,7 +583,7 @@ async fn attempt<T>(
     }
 }
 
-fn refusal(record: &FailureRecord, found: u64) -> String {
+fn refusal(record: &DiscardedRange, found: u64) -> String {
     match record.batch_size {
         Some(size) if found <= size || record.is_fan_out() => {
             "its range holds more data than a batch can have: confirm with --all-in-range".to_owned()

@@ -3,7 +3,7 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc};
 use aws_sdk_lambda::types::EventSourceMappingConfiguration;
 use tokio::sync::OnceCell;
 
-use super::failure_record::{FailureRecord, Owner};
+use super::discarded_range::{DiscardedRange, Owner};
 use crate::{
     aws::{
         AwsError,
@@ -68,7 +68,7 @@ impl Membership {
     }
 
     /// Returns why the records of a failure record are not delivered; `None` if it belongs to the target.
-    pub(super) async fn objection(&self, record: &FailureRecord) -> Option<Objection> {
+    pub(super) async fn objection(&self, record: &DiscardedRange) -> Option<Objection> {
         let stream_arn = record.stream.as_str();
         match self {
             Membership::Any => None,
@@ -89,7 +89,7 @@ impl Objection {
 }
 
 impl Mappings {
-    async fn objection(&self, record: &FailureRecord) -> Option<Objection> {
+    async fn objection(&self, record: &DiscardedRange) -> Option<Objection> {
         let of = &self.function.name;
         let (region, stream_region) = (self.reader.region(), record.stream.region());
         // A mapping, its stream and its function are in one region.

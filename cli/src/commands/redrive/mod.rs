@@ -1,6 +1,6 @@
 //! `kinesis-kit redrive`: from failure records to the Kinesis records that they name, and from there to a function.
 
-mod failure_record;
+mod discarded_range;
 mod document;
 mod source;
 mod membership;

@@ -3,7 +3,7 @@ use std::io::{self, Write};
 use kinesis_handler::SequenceNumber;
 use serde::Serialize;
 
-use super::{failure_record::FailureRecord, membership::Objection, source::Found};
+use super::{discarded_range::DiscardedRange, membership::Objection, source::Found};
 use crate::{
     args::Format,
     output::{
@@ -217,7 +217,7 @@ impl<W: Write> Report<W> {
 }
 
 fn row(found: &Found, counts: Counts, fate: &Fate) -> Row {
-    let record: Option<&FailureRecord> = found.record.as_ref().ok();
+    let record: Option<&DiscardedRange> = found.record.as_ref().ok();
     let cell = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let number = |number: SequenceNumber| cell::short_number(&number);
     let outcome = match fate {

@@ -3,7 +3,7 @@ use std::{cell::RefCell, collections::BTreeMap};
 use aws_sdk_s3::{Client, config::Builder, types::EncodingType};
 use futures_util::stream::{self, StreamExt};
 
-use super::{FailureRecordError, Found, Handle, Lane, Waiting, document};
+use super::{Found, FoundError, Handle, Lane, Waiting, document};
 use crate::aws::{self, ApiFailure, Attempts, AwsError, Repeater, object_prefix::ObjectPrefix};
 
 /// Number of keys that are listed before the first of them is worked on, so that many shards are worked on at once: keys are
@@ -85,7 +85,7 @@ impl Bucket {
         let read = async |key: String| {
             let record = match self.read(&key).await {
                 Ok(body) => document::failure_record(&body),
-                Err(FailureRecordError::Source(error)) if error.is("NoSuchKey") => return None,
+                Err(FoundError::Source(error)) if error.is("NoSuchKey") => return None,
                 Err(error) => Err(error),
             };
             Some(Found { name: key.clone(), record, handle: Handle::Object(key) })
@@ -94,7 +94,7 @@ impl Bucket {
         found.filter_map(async |found| found).collect().await
     }
 
-    async fn read(&self, key: &str) -> Result<Vec<u8>, FailureRecordError> {
+    async fn read(&self, key: &str) -> Result<Vec<u8>, FoundError> {
         let operation = "GetObject";
         let mut attempt = 1;
         'again: loop {
@@ -107,12 +107,12 @@ impl Bucket {
                     .send()
             };
             let object = self.repeater.request(&self.resource, operation, Attempts::Few, request).await;
-            let mut body = object.map_err(FailureRecordError::Source)?.body;
+            let mut body = object.map_err(FoundError::Source)?.body;
             let mut bytes = Vec::new();
             while let Some(chunk) = body.next().await {
                 match chunk {
                     Ok(chunk) if bytes.len() + chunk.len() > MAX_OBJECT_BYTES => {
-                        return Err(FailureRecordError::Size { max_bytes: MAX_OBJECT_BYTES });
+                        return Err(FoundError::Size { max_bytes: MAX_OBJECT_BYTES });
                     }
                     Ok(chunk) => bytes.extend_from_slice(&chunk),
                     Err(_) if attempt < BODY_ATTEMPTS => {
@@ -122,7 +122,7 @@ impl Bucket {
                     Err(error) => {
                         let (resource, source) = (self.resource.clone(), ApiFailure::of_body(&error));
                         let error = AwsError::Request { resource, operation, source };
-                        return Err(FailureRecordError::Source(error));
+                        return Err(FoundError::Source(error));
                     }
                 }
             }

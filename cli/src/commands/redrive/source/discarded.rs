@@ -5,7 +5,7 @@ use kinesis_handler::{
     journal::{JournalShard, JournalStore, RecordState, StateKind},
 };
 
-use super::{FailureRecord, FailureRecordError, Found, Handle, Owner};
+use super::{DiscardedRange, Found, FoundError, Handle, Owner};
 use crate::{
     error::{Error, chain},
     journal_table::{
@@ -47,7 +47,7 @@ impl DiscardedRecords {
             let retries = table.states(shard, StateKind::Retry).await?;
             for item in discarded.unreadable.into_iter().chain(retries.unreadable) {
                 let name = format!("item {}", item.key.sort_key);
-                let record = Err(FailureRecordError::Item { reason: item.reason });
+                let record = Err(FoundError::Item { reason: item.reason });
                 found.push(Found { name, record, handle: Handle::None });
             }
             let mut stranded = HashMap::new();
@@ -77,7 +77,7 @@ impl DiscardedRecords {
         if visited.unread > 0 {
             found.push(Found {
                 name: count(visited.unread, "shard"),
-                record: Err(FailureRecordError::Item { reason: "its shard could not be read".to_owned() }),
+                record: Err(FoundError::Item { reason: "its shard could not be read".to_owned() }),
                 handle: Handle::None,
             });
         }
@@ -108,7 +108,7 @@ impl DiscardedRecords {
                     note(format_args!("{}: written or deleted meanwhile, so it is left alone", found.name))
                 }
                 Err(error) => {
-                    found.record = Err(FailureRecordError::Item { reason: chain(&error) });
+                    found.record = Err(FoundError::Item { reason: chain(&error) });
                     unchanged.push(found);
                 }
             }
@@ -136,11 +136,11 @@ impl DiscardedRecords {
 fn failure_record(
     shard: JournalShard<'_>,
     sequence_number: SequenceNumber,
-) -> Result<FailureRecord, FailureRecordError> {
-    Ok(FailureRecord {
+) -> Result<DiscardedRange, FoundError> {
+    Ok(DiscardedRange {
         owner: Owner::Journal(shard.to_string()),
         event_source_arn: shard.stream_arn.to_owned(),
-        stream: shard.stream_arn.parse().map_err(FailureRecordError::StreamArn)?,
+        stream: shard.stream_arn.parse().map_err(FoundError::StreamArn)?,
         shard_id: shard.shard_id.to_owned(),
         first: sequence_number,
         last: sequence_number,

@@ -1,8 +1,9 @@
 use std::{cell::RefCell, path::Path};
 
+use kinesis_esm::FailureRecordError;
 use serde_json::value::RawValue;
 
-use super::{FailureRecordError, Found, Handle, document};
+use super::{Found, FoundError, Handle, document};
 use crate::{
     error::{Error, json_fault},
     input::Input,
@@ -34,7 +35,7 @@ impl FailureFile {
 }
 
 /// Reads values one after the other. After one that is not JSON, reading resumes at the next line that begins a value.
-fn records(json: &[u8]) -> Vec<Result<super::FailureRecord, FailureRecordError>> {
+fn records(json: &[u8]) -> Vec<Result<super::DiscardedRange, FoundError>> {
     let mut records = Vec::new();
     let mut offset = 0;
     // Line breaks before the offset.
@@ -58,7 +59,7 @@ fn records(json: &[u8]) -> Vec<Result<super::FailureRecord, FailureRecordError>>
             lines => format!("; {} skipped", count(lines as u64, "line")),
         };
         let fault = format!("{} (line {place}, column {}){skipped}", json_fault(&error), error.column());
-        records.push(Err(FailureRecordError::Json { fault }));
+        records.push(Err(FailureRecordError::Json { fault }.into()));
         offset = next;
     }
 }
@@ -81,7 +82,7 @@ mod tests {
 
     #[track_caller]
     fn check(json: &str, expected: &[&str]) {
-        let text = |record: &Result<super::super::FailureRecord, FailureRecordError>| match record {
+        let text = |record: &Result<super::super::DiscardedRange, FoundError>| match record {
             Ok(record) => record.first.to_string(),
             Err(error) => error.to_string(),
         };

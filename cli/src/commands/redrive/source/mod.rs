@@ -12,8 +12,8 @@ use std::{
 };
 
 use super::{
+    discarded_range::{DiscardedRange, FoundError, Owner},
     document,
-    failure_record::{FailureRecord, FailureRecordError, Owner},
 };
 use crate::{
     aws::{AwsError, object_prefix::ObjectPrefix},
@@ -33,7 +33,7 @@ use self::{
 pub(super) struct Found {
     /// The name for people: a message ID, an object's key, a position in a file.
     pub(super) name: String,
-    pub(super) record: Result<FailureRecord, FailureRecordError>,
+    pub(super) record: Result<DiscardedRange, FoundError>,
     handle: Handle,
 }
 

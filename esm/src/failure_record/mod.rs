@@ -1,14 +1,23 @@
-//! The failure record that an on-failure destination gets.
+//! The failure record that an on-failure destination gets: one type, which is written, and read from what people and emulators
+//! make of it.
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html>
 
+mod read;
+
+use std::fmt;
+
 use chrono::DateTime;
+use kinesis_handler::SequenceNumber;
 use serde::{Deserialize, Serialize};
 
-use crate::{Origin, SharedRecord};
+use crate::{Origin, SharedRecord, StreamArn, StreamArnError, stream_arn::stream_of};
 
-/// A failure record of Lambda about records that it discarded, with its members in Lambda's order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub use read::FailureRecordError;
+
+/// A failure record of Lambda about records that it discarded, with its members in Lambda's order. Its `Debug` does not show
+/// the payload.
+#[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FailureRecord {
     /// The last invocation of the batch, and why it was given up.
@@ -16,9 +25,9 @@ pub struct FailureRecord {
     /// Last answer of the function. Absent if the records were too old or too large (rule 23).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_context: Option<ResponseContext>,
-    /// Version of the format: `1.0`.
+    /// Version of the format: `1.0`. Empty if a document has none.
     pub version: String,
-    /// When it was written, in ISO 8601 to the millisecond.
+    /// Time at which it was written, in ISO 8601 to the millisecond. Empty if a document has none.
     pub timestamp: String,
     /// Range of the discarded records.
     #[serde(rename = "KinesisBatchInfo")]
@@ -28,17 +37,32 @@ pub struct FailureRecord {
     pub payload: Option<String>,
 }
 
+impl fmt::Debug for FailureRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let payload = self.payload.as_ref().map(|payload| format!("{} bytes", payload.len()));
+        f.debug_struct("FailureRecord")
+            .field("request_context", &self.request_context)
+            .field("response_context", &self.response_context)
+            .field("version", &self.version)
+            .field("timestamp", &self.timestamp)
+            .field("kinesis_batch_info", &self.kinesis_batch_info)
+            .field("payload", &payload)
+            .finish()
+    }
+}
+
 /// A part of the [`FailureRecord`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestContext {
-    /// ID of the last invocation, or of the one that never was.
+    /// ID of the last invocation, or of the one that never was. Empty if a document has none.
     pub request_id: String,
-    /// Name or ARN of the function.
+    /// Name or ARN of the function. Empty if a document has none.
     pub function_arn: String,
-    /// Why the records were discarded.
-    pub condition: Condition,
-    /// Number of invocations with these records; one for records that were too old (rule 21).
+    /// Reason why the records were discarded. `None` if a document has none of the known ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub condition: Option<Condition>,
+    /// Number of invocations with these records; one for records that were too old (rule 21). Zero if a document has none.
     pub approximate_invoke_count: u32,
 }
 
@@ -64,42 +88,48 @@ pub struct ResponseContext {
 }
 
 /// A part of the [`FailureRecord`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KinesisBatchInfo {
     /// ID of the shard.
     pub shard_id: String,
     /// Sequence number of the first record.
-    pub start_sequence_number: String,
+    pub start_sequence_number: SequenceNumber,
     /// Sequence number of the last record.
-    pub end_sequence_number: String,
-    /// In ISO 8601 to the millisecond.
+    pub end_sequence_number: SequenceNumber,
+    /// Arrival in ISO 8601 to the millisecond. Empty if a document has none.
     pub approximate_arrival_of_first_record: String,
-    /// In ISO 8601 to the millisecond.
+    /// Arrival in ISO 8601 to the millisecond. Empty if a document has none.
     pub approximate_arrival_of_last_record: String,
-    /// Number of records.
-    pub batch_size: usize,
+    /// Number of records; user records, if an enhanced fan-out consumer discarded them. `None` if a document has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_size: Option<u64>,
     /// The stream, or the enhanced fan-out consumer (rule 23).
     pub stream_arn: String,
 }
 
 impl KinesisBatchInfo {
-    /// Returns the range of these records of a shard, which are in stream order.
-    pub fn new(records: &[SharedRecord], origin: &Origin) -> Self {
-        let (first, last) = (records.first(), records.last());
-        let number = |record: Option<&SharedRecord>| {
-            record.map(|record| record.sequence_number.to_string()).unwrap_or_default()
-        };
-        let arrival = |record: Option<&SharedRecord>| timestamp(record.map_or(0, |record| record.arrival_ms));
-        KinesisBatchInfo {
+    /// Returns the range of these records of a shard, which are in stream order. `None` if there are none.
+    pub fn new(records: &[SharedRecord], origin: &Origin) -> Option<Self> {
+        let (first, last) = (records.first()?, records.last()?);
+        Some(KinesisBatchInfo {
             shard_id: origin.shard_id().to_owned(),
-            start_sequence_number: number(first),
-            end_sequence_number: number(last),
-            approximate_arrival_of_first_record: arrival(first),
-            approximate_arrival_of_last_record: arrival(last),
-            batch_size: records.len(),
+            start_sequence_number: first.sequence_number,
+            end_sequence_number: last.sequence_number,
+            approximate_arrival_of_first_record: timestamp(first.arrival_ms),
+            approximate_arrival_of_last_record: timestamp(last.arrival_ms),
+            batch_size: Some(records.len() as u64),
             stream_arn: origin.event_source_arn().to_owned(),
-        }
+        })
+    }
+
+    /// Returns the stream of the records, also if a consumer of it has discarded them.
+    ///
+    /// # Errors
+    ///
+    /// `stream_arn` has another shape.
+    pub fn stream(&self) -> Result<StreamArn, StreamArnError> {
+        stream_of(&self.stream_arn).parse()
     }
 }
 
@@ -131,7 +161,7 @@ mod tests {
             request_context: RequestContext {
                 request_id: "c9b8fa9f-5a7f-xmpl-af9c-0c604cde93a5".to_owned(),
                 function_arn: "arn:aws:lambda:us-east-2:123456789012:function:myfunction".to_owned(),
-                condition: Condition::RetryAttemptsExhausted,
+                condition: Some(Condition::RetryAttemptsExhausted),
                 approximate_invoke_count: 1,
             },
             response_context: Some(ResponseContext {
@@ -143,11 +173,11 @@ mod tests {
             timestamp: timestamp(1_573_691_886_021),
             kinesis_batch_info: KinesisBatchInfo {
                 shard_id: "shardId-000000000001".to_owned(),
-                start_sequence_number: "1".to_owned(),
-                end_sequence_number: "2".to_owned(),
+                start_sequence_number: "1".parse().expect("digits"),
+                end_sequence_number: "2".parse().expect("digits"),
                 approximate_arrival_of_first_record: timestamp(1_573_691_884_835),
                 approximate_arrival_of_last_record: timestamp(1_573_691_885_000),
-                batch_size: 2,
+                batch_size: Some(2),
                 stream_arn: "arn:aws:kinesis:us-east-2:123456789012:stream/mystream".to_owned(),
             },
             payload: None,
@@ -167,12 +197,15 @@ mod tests {
                 r#""streamArn":"arn:aws:kinesis:us-east-2:123456789012:stream/mystream"}}"#
             )
         );
+        assert_eq!(FailureRecord::parse(&json(&record)).as_ref(), Ok(&record));
         record.response_context.as_mut().expect("set above").function_error = None;
         assert!(json(&record).contains(r#""functionError":null}"#), "a failure that the response names");
         record.response_context = None;
         assert!(!json(&record).contains("responseContext"), "too old or too large");
         record.payload = Some(r#"{"Records":[]}"#.to_owned());
         assert!(json(&record).ends_with(r#","payload":"{\"Records\":[]}"}"#), "rule 24");
+        assert_eq!(FailureRecord::parse(&json(&record)).as_ref(), Ok(&record));
+        assert!(!format!("{record:?}").contains("Records"));
     }
 
     #[test]

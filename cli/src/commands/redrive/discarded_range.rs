@@ -1,19 +1,15 @@
 use kinesis_esm::{
-    StreamArn, StreamArnError,
+    FailureRecord, FailureRecordError, StreamArn, StreamArnError,
     stream_arn::{is_consumer, stream_of},
 };
-use kinesis_handler::{
-    Event, EventError, KinesisRecord, SequenceNumber, SequenceNumberError, journal::ContentHash,
-};
+use kinesis_handler::{Event, EventError, KinesisRecord, SequenceNumber, journal::ContentHash};
 use thiserror::Error;
 
 use crate::aws::AwsError;
 
-/// The part of a failure record that is needed to redeliver the records that Lambda discarded.
-///
-/// <https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html>
+/// Records of a shard that Lambda discarded: the part of a failure record that is needed to redeliver them.
 #[derive(Debug)]
-pub(crate) struct FailureRecord {
+pub(crate) struct DiscardedRange {
     pub(crate) owner: Owner,
     /// The ARN of the stream, or of the enhanced fan-out consumer, that the mapping read.
     pub(crate) event_source_arn: String,
@@ -36,24 +32,11 @@ pub(crate) enum Owner {
     Journal(String),
 }
 
+/// Why a source has no range of discarded records in a place.
 #[derive(Debug, Error)]
-pub(crate) enum FailureRecordError {
-    #[error("not JSON: {fault}")]
-    Json { fault: String },
-    #[error("not a failure record: expected the member \"KinesisBatchInfo\", found {found}")]
-    NoBatch { found: &'static str },
-    #[error("not a failure record: expected an object, found {found}")]
-    NoObject { found: &'static str },
-    #[error("a failure record of another event source than Kinesis")]
-    OtherSource,
-    #[error("{member} must be {expected}")]
-    Member { member: &'static str, expected: &'static str },
-    #[error("{member} is not a sequence number")]
-    SequenceNumber { member: &'static str, source: SequenceNumberError },
-    #[error("shardId must be 1 to 128 letters, digits, \"_\", \".\" and \"-\"")]
-    ShardId,
-    #[error("endSequenceNumber is lower than startSequenceNumber")]
-    Order,
+pub(crate) enum FoundError {
+    #[error(transparent)]
+    Document(#[from] FailureRecordError),
     #[error("streamArn cannot be read")]
     StreamArn(#[source] StreamArnError),
     #[error("failure records are nested more than {depth} levels deep")]
@@ -68,6 +51,24 @@ pub(crate) enum FailureRecordError {
     Source(#[source] AwsError),
 }
 
+impl TryFrom<FailureRecord> for DiscardedRange {
+    type Error = FoundError;
+
+    fn try_from(record: FailureRecord) -> Result<Self, FoundError> {
+        let batch = record.kinesis_batch_info;
+        Ok(DiscardedRange {
+            owner: Owner::Function(record.request_context.function_arn),
+            stream: batch.stream().map_err(FoundError::StreamArn)?,
+            event_source_arn: batch.stream_arn,
+            shard_id: batch.shard_id,
+            first: batch.start_sequence_number,
+            last: batch.end_sequence_number,
+            batch_size: batch.batch_size,
+            payload: record.payload.map(String::into_bytes),
+        })
+    }
+}
+
 /// Why a payload cannot take the place of the records in the stream.
 #[derive(Debug, Error)]
 pub(crate) enum PayloadError {
@@ -78,7 +79,7 @@ pub(crate) enum PayloadError {
     Foreign { difference: String },
 }
 
-impl FailureRecord {
+impl DiscardedRange {
     /// Returns the records of the payload, as Lambda sent them; `None` without a payload.
     pub(crate) fn payload_records(&self) -> Result<Option<Vec<KinesisRecord<'static>>>, PayloadError> {
         let Some(payload) = &self.payload else { return Ok(None) };
@@ -126,7 +127,7 @@ impl FailureRecord {
     /// have the same range and different payloads, or even equal ones. `name` tells those apart: that of the object or
     /// message. Without a payload the whole range is delivered, so one of several is enough.
     pub(crate) fn key(&self, name: Option<&str>) -> String {
-        let FailureRecord { owner, stream, shard_id, first, last, payload, .. } = self;
+        let DiscardedRange { owner, stream, shard_id, first, last, payload, .. } = self;
         let (Owner::Function(owner) | Owner::Journal(owner)) = owner;
         let mut range = format!("{owner} {} {shard_id} {first}-{last}", stream.as_str());
         if let Some(name) = name.filter(|_| payload.is_some()) {
