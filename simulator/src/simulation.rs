@@ -13,9 +13,7 @@ use tokio::task::LocalSet;
 use crate::{
     Fault, NextRead, Observer, ReadFrom, SimulationClock, Source,
     fault::{FaultPlan, clock_jumps},
-    lane::Lane,
-    pace::SeededPace,
-    siblings::Siblings,
+    lane::{Lane, pace::SeededPace, siblings::Siblings},
     world::{LaneId, World},
 };
 

@@ -5,6 +5,7 @@ mod check;
 mod ids;
 mod record;
 mod records;
+mod report;
 
 use std::{collections::HashMap, rc::Rc, time::Duration};
 
@@ -19,9 +20,10 @@ use serde_json::value::RawValue;
 pub use error::ScenarioError;
 pub use ids::Ids;
 use records::Records;
+pub use report::{Fates, Report};
 
 use crate::{
-    FailureKind, Fault, Report, ScriptedFailure, ScriptedFunction, Shard, Simulation, SimulationClock, Stream,
+    FailureKind, Fault, ScriptedFailure, ScriptedFunction, Shard, Simulation, SimulationClock, Stream,
 };
 
 /// When every scenario starts: 2026-01-01T00:00:00Z, in milliseconds since 1970.

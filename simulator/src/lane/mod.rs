@@ -1,6 +1,12 @@
 //! The loop of one lane of a shard: gather a batch, deliver it until all of it is settled, go on. Rule 1: a lane has one
 //! invocation in flight.
 
+mod deliver;
+mod discard;
+mod intake;
+pub(crate) mod pace;
+pub(crate) mod siblings;
+
 use kinesis_esm::{
     MAX_EVENT_BYTES, SharedRecord,
     backlog::{AgeLimits, Backlog},
@@ -13,10 +19,7 @@ use lambda_host::Function;
 
 use crate::{
     NextRead, Observer, ReadFrom, Source,
-    discard::GivenUp,
-    intake::Intake,
-    pace::SeededPace,
-    siblings::Siblings,
+    lane::{discard::GivenUp, intake::Intake, pace::SeededPace, siblings::Siblings},
     world::{LaneId, World},
 };
 

@@ -13,7 +13,8 @@ use kinesis_handler::event::TumblingWindow;
 use lambda_host::{Answer, Fate, Function, Invocation};
 
 use crate::{
-    FaultKind, Invoked, Observer, Outcome, Source, StepKind, TooLarge, discard::GivenUp, lane::Lane,
+    FaultKind, Invoked, Observer, Outcome, Source, StepKind, TooLarge,
+    lane::{Lane, discard::GivenUp},
     step::DropReason,
 };
 

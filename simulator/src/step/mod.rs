@@ -1,9 +1,15 @@
+//! The steps of a mapping, and the metrics that count them.
+
+mod metrics;
+
 use std::sync::Arc;
 
 use kinesis_esm::{Condition, FailureRecord, SharedRecord};
 use kinesis_handler::SequenceNumber;
 use lambda_host::{Fate, FunctionError};
 use serde::Serialize;
+
+pub use metrics::Metrics;
 
 /// Something that a mapping has done. All steps together are the trace of a simulation.
 #[derive(Debug, Clone)]

@@ -1,7 +1,13 @@
+//! Streams to poll: the traits, and a stream whose records are all known.
+
+mod stream;
+
 use std::future::Future;
 
 use kinesis_esm::{ShardInfo, SharedRecord};
 use kinesis_handler::BoxError;
+
+pub use stream::{Shard, Stream, StreamReader};
 
 /// A stream to poll.
 pub trait Source {
