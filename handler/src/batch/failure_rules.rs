@@ -138,7 +138,7 @@ mod tests {
     }
 
     fn permanent_failure() -> StopReason {
-        StopReason::Failed(Failure::Process(permanent("no order")))
+        StopReason::Failed(permanent("no order").into())
     }
 
     #[track_caller]
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn permanent_old_and_often_tried_records_are_quarantined() {
         use Decision::{Quarantine, Stop};
-        let busy = || StopReason::Failed(Failure::Process(retryable("busy")));
+        let busy = || StopReason::Failed(retryable("busy").into());
         check(&RULES, permanent_failure(), 1, 1_000, Quarantine(QuarantineReason::Permanent));
         check(&RULES, busy(), 4, 1_000, Stop);
         check(&RULES, busy(), 5, 1_000, Quarantine(QuarantineReason::MaxAttempts));

@@ -73,7 +73,7 @@ pub(crate) async fn process_batch<'b, P: RecordProcessor>(
                             let attempt = snapshot.attempt(progress, &record);
                             cursor.begin();
                             if let Err(error) = processor.process(Record { attempt, ..record }).await {
-                                return Pause::Stop(StopReason::Failed(Failure::Process(error)));
+                                return Pause::Stop(StopReason::Failed(error.into()));
                             }
                             counts.user_records += 1;
                             counts.retried += u64::from(attempt.is_some_and(|attempt| attempt > 1));
@@ -86,12 +86,12 @@ pub(crate) async fn process_batch<'b, P: RecordProcessor>(
             Pause::End
         };
         // One panic guard and one timer around the records up to the next failure, because around each record they would cost
-        // as much as a small record itself.
-        let guarded = until(invocation.stop_at, AssertUnwindSafe(records).catch_unwind());
+        // as much as a small record itself. The timer is inside of the guard, because a future may panic when it is cancelled.
+        let guarded = AssertUnwindSafe(until(invocation.stop_at, records)).catch_unwind();
         let pause = match guarded.instrument(stage_span!(invocation, "process")).await {
-            Some(Ok(pause)) => pause,
-            Some(Err(panic)) => Pause::Stop(StopReason::Failed(Failure::Panic(panic_text(&*panic)))),
-            None => {
+            Ok(Some(pause)) => pause,
+            Err(panic) => Pause::Stop(StopReason::Failed(Failure::Panic(panic_text(&*panic)))),
+            Ok(None) => {
                 // The check's alarm may come a moment after the timer.
                 deadline = DeadlineCheck::new(invocation);
                 Pause::Stop(StopReason::Deadline)

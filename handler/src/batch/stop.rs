@@ -37,8 +37,8 @@ pub(crate) struct Attempt {
 /// The reason why a record failed.
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
-    #[error("{0}")]
-    Process(ProcessError),
+    #[error("{text}")]
+    Process { is_permanent: bool, text: String },
     #[error("processor panicked: {}", without_quoted_values(.0))]
     Panic(String),
     #[error("Kinesis record cannot be read: {0}")]
@@ -66,10 +66,17 @@ impl StopReason {
     }
 }
 
+/// Writes the error's text and drops the error: both are the processor's code, and must run where its panics are caught.
+impl From<ProcessError> for Failure {
+    fn from(error: ProcessError) -> Self {
+        Failure::Process { is_permanent: error.is_permanent(), text: error.to_string() }
+    }
+}
+
 impl Failure {
     pub(crate) fn is_permanent(&self) -> bool {
         match self {
-            Failure::Process(error) => error.is_permanent(),
+            Failure::Process { is_permanent, .. } => *is_permanent,
             Failure::Panic(_) => false,
             Failure::Unreadable(_) | Failure::InvalidAggregate(_) => true,
         }
@@ -97,8 +104,8 @@ mod tests {
 
     #[test]
     fn a_failure_says_what_it_was_and_whether_it_is_permanent() {
-        check(Failure::Process(permanent("no order")), "no order", true);
-        check(Failure::Process(retryable("busy")), "busy", false);
+        check(permanent("no order").into(), "no order", true);
+        check(retryable("busy").into(), "busy", false);
         let panic = |panic: Box<dyn Any + Send>| Failure::Panic(panic_text(&*panic));
         check(panic(Box::new("a literal")), "processor panicked: a literal", false);
         check(panic(Box::new("a text".to_owned())), "processor panicked: a text", false);

@@ -71,6 +71,31 @@ async fn stops_before_the_deadline_and_reports_the_interrupted_record() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_processor_that_panics_when_it_is_cancelled_fails_its_record() {
+    struct PanicsWhenDropped;
+
+    impl Drop for PanicsWhenDropped {
+        fn drop(&mut self) {
+            panic!("asked to");
+        }
+    }
+
+    let handler = Handler::with_options(
+        async |record: Record<'_>| -> Result<(), ProcessError> {
+            if record.text()? == "wait" {
+                let _guard = PanicsWhenDropped;
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        },
+        options(TestClock::new(0), Duration::from_secs(1)).build(),
+    );
+    let event = Event::new(vec![plain(8, "a"), plain(9, "wait")]).to_json();
+    let response = handler.handle(&event, &due_in(8_500)).await.expect("a response");
+    assert_eq!((json(&response), response.counts().user_records), (failure(9), 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_processor_sees_the_time_that_is_left() {
     let handler = Handler::with_options(
         async |record: Record<'_>| -> Result<(), ProcessError> {

@@ -1,4 +1,4 @@
-use std::sync::Mutex;
+use std::{fmt, sync::Mutex};
 
 use base64::prelude::*;
 
@@ -58,6 +58,44 @@ fn handler_rule_3_a_panic_fails_the_record() {
             &failure(10),
             &["9/0 a", "10/0 b"],
         );
+    }
+}
+
+/// An error that panics when it is written, or when it is dropped.
+#[derive(Debug)]
+enum PanickingError {
+    Display,
+    Drop,
+}
+
+impl fmt::Display for PanickingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        assert!(!matches!(self, PanickingError::Display), "asked to");
+        f.write_str("asked to")
+    }
+}
+
+impl Drop for PanickingError {
+    fn drop(&mut self) {
+        assert!(!matches!(self, PanickingError::Drop), "asked to");
+    }
+}
+
+impl std::error::Error for PanickingError {}
+
+#[tokio::test]
+async fn handler_rule_3_a_panic_of_an_error_fails_the_record() {
+    let handler = Handler::new(async |record: Record<'_>| -> Result<(), ProcessError> {
+        match record.text()? {
+            "display" => Err(PanickingError::Display.into()),
+            "drop" => Err(PanickingError::Drop.into()),
+            _ => Ok(()),
+        }
+    });
+    for failing in ["display", "drop"] {
+        let event = Event::new(vec![plain(9, "a"), plain(10, failing), plain(11, "b")]).to_json();
+        let response = handler.handle(&event, &Context::default()).await.expect("a response");
+        assert_eq!(json(&response), failure(10), "{failing}");
     }
 }
 
