@@ -49,7 +49,8 @@ pub(crate) struct Cursor<'b> {
     entered: Option<Entered<'b>>,
     /// The user record at the position, once it is looked at.
     current: Option<Record<'b>>,
-    /// Number of user records that the processor was called with.
+    /// Number of user records that were attempted: those that the processor was called with, or at least one if any failed
+    /// without it.
     begun: u64,
     /// Whether the processor has not returned from the last of them.
     is_in_flight: bool,
@@ -249,6 +250,12 @@ impl<'b> Cursor<'b> {
         if let Some(number) = &mut self.position.sub_sequence_number {
             *number += 1;
         }
+    }
+
+    /// Moves past the current user record, which has failed: an attempt, also if its Kinesis record is broken.
+    pub(crate) fn pass_failed(&mut self) {
+        self.begun = self.begun.max(1);
+        self.pass();
     }
 
     /// Moves past the Kinesis record.

@@ -1,6 +1,8 @@
 //! Handler rule 4, under tokio's paused time: a clock that is read advances only when nothing else can be done.
 
 use std::{
+    collections::VecDeque,
+    num::NonZeroU32,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -8,10 +10,16 @@ use std::{
     time::Duration,
 };
 
-use kinesis_handler::{Alarm, Clock, Context, Event, Handler, ProcessError, Record, SystemClock};
+use kinesis_handler::{
+    Alarm, Clock, Context, Event, Handler, ProcessError, Record, SequenceNumber, SystemClock,
+    journal::{
+        JournalEntries, JournalFuture, JournalShard, JournalStore, JournalWrite, MemoryJournal, StateKind,
+        StateRange, WriteOutcome,
+    },
+};
 use tokio::time::{Instant, sleep};
 
-use crate::batch::{SUCCESS, aggregate, failure, json, plain};
+use crate::batch::{STREAM_ARN, SUCCESS, aggregate, failure, invalid_aggregate, json, plain};
 use crate::options::TestOptions;
 
 /// Starts at one million milliseconds and follows tokio's time. Each read costs time, too, if the test wants it.
@@ -246,4 +254,71 @@ async fn the_first_record_is_tried_however_little_time_there_is() {
     let response = handler.handle(&Event::new(vec![plain(7, "a")]).to_json(), &due_in(2)).await;
     assert_eq!(json(&response.expect("a response")), failure(7));
     assert_eq!(tried.load(Ordering::Relaxed), 1);
+}
+
+/// A journal whose writes take these times, one after the other.
+#[derive(Debug, Default)]
+struct SlowJournal {
+    journal: MemoryJournal,
+    writes_ms: Mutex<VecDeque<u64>>,
+}
+
+impl JournalStore for SlowJournal {
+    fn read<'a>(&'a self, shard: JournalShard<'a>, range: StateRange) -> JournalFuture<'a, JournalEntries> {
+        self.journal.read(shard, range)
+    }
+
+    fn write<'a>(&'a self, writes: &'a [JournalWrite<'a>]) -> JournalFuture<'a, WriteOutcome> {
+        let milliseconds = self.writes_ms.lock().expect("no panic while locked").pop_front().unwrap_or(0);
+        Box::pin(async move {
+            sleep(Duration::from_millis(milliseconds)).await;
+            self.journal.write(writes).await
+        })
+    }
+
+    fn delete<'a>(
+        &'a self,
+        shard: JournalShard<'a>,
+        kind: StateKind,
+        sequence_number: SequenceNumber,
+    ) -> JournalFuture<'a, ()> {
+        self.journal.delete(shard, kind, sequence_number)
+    }
+}
+
+/// Handles a batch of invalid aggregates and a record that takes a second, in ten seconds less a margin of one. The writes to
+/// the quarantine, of fifty records each, take these times. Returns the response, and the size of the quarantine.
+async fn handle_behind_slow_writes(invalid_aggregates: u64, writes_ms: &[u64]) -> (String, usize) {
+    let store = Arc::new(SlowJournal {
+        writes_ms: Mutex::new(writes_ms.iter().copied().collect()),
+        ..SlowJournal::default()
+    });
+    let options = TestOptions {
+        application: Some("orders".to_owned()),
+        journal: Some(store.clone()),
+        quarantine: true,
+        max_attempts: NonZeroU32::new(1),
+        ..options(TestClock::new(0), Duration::from_secs(1))
+    };
+    let processor = async |_: Record<'_>| -> Result<(), ProcessError> {
+        sleep(Duration::from_secs(1)).await;
+        Ok(())
+    };
+    let records = (1..=invalid_aggregates).map(invalid_aggregate).chain([plain(999, "a")]).collect();
+    let handler = Handler::with_options(processor, options.build());
+    let response = handler.handle(&Event::new(records).to_json(), &due_in(10_000)).await;
+    let shard =
+        JournalShard { application: "orders", stream_arn: STREAM_ARN, shard_id: "shardId-000000000000" };
+    (json(&response.expect("a response")), store.journal.quarantine(shard).len())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_does_not_fail_because_the_quarantine_of_others_has_taken_its_time() {
+    assert_eq!(handle_behind_slow_writes(50, &[8_500]).await, (failure(999), 50));
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_went_to_the_quarantine_are_progress() {
+    // The second write ends when no record may be begun any more.
+    assert_eq!(handle_behind_slow_writes(100, &[8_500, 600]).await, (failure(999), 100));
 }
