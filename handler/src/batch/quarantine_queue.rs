@@ -90,10 +90,11 @@ impl<'b> QuarantineQueue<'b> {
         self.records.len() + self.kinesis_records + 2 > max_items || self.bytes >= MAX_WRITE_BYTES
     }
 
-    /// Whether a user record is queued that cannot be told from this one, on an enhanced fan-out consumer.
+    /// Whether a user record is queued that cannot be told from this one, because it comes from an enhanced fan-out consumer or
+    /// its Kinesis record is in the event twice. A write cannot hold both.
     #[inline]
     pub(crate) fn has_alike(&self, record: &Record<'_>) -> bool {
-        !self.records.is_empty() && record.sub_sequence_number.is_none() && self.contains(record)
+        !self.records.is_empty() && self.contains(record)
     }
 
     fn contains(&self, record: &Record<'_>) -> bool {
