@@ -443,7 +443,9 @@ impl<'b> BatchJournal<'b> {
     async fn move_to_discarded(&self, state: &RecordState) -> Result<(), JournalError> {
         let sequence_number = state.sequence_number;
         let none = RecordSnapshot::default();
-        self.merge(StateKind::Discarded, sequence_number, &none, &state.progress, &[]).await?;
+        // An earlier invocation may have moved it already, without deleting it: then these are not new failures.
+        let include = |progress: &mut Progress| progress.include(state.progress.clone());
+        self.merge(StateKind::Discarded, sequence_number, &none, include, &[]).await?;
         // Only then: a crash in between leaves it twice, not nowhere.
         self.journal.store.delete(self.shard, state.kind, sequence_number).await
     }
@@ -458,7 +460,8 @@ impl<'b> BatchJournal<'b> {
     ) -> Result<(), JournalError> {
         let none = RecordSnapshot::default();
         let known = self.snapshot.get(sequence_number).unwrap_or(&none);
-        let write = self.merge(self.kind, sequence_number, known, change, queued);
+        let add = |progress: &mut Progress| progress.merge(change);
+        let write = self.merge(self.kind, sequence_number, known, add, queued);
         let state = in_time(by, write).await?;
         self.note_written(state);
         Ok(())
@@ -471,14 +474,14 @@ impl<'b> BatchJournal<'b> {
         kind: StateKind,
         sequence_number: SequenceNumber,
         known: &RecordSnapshot,
-        change: &Progress,
+        add: impl Fn(&mut Progress),
         queued: &[QueuedRecord],
     ) -> Result<RecordState, JournalError> {
         let (store, shard) = (&self.journal.store, self.shard);
         let (mut progress, mut version) = (known.progress.clone(), known.version);
         for _ in 0..MAX_TRIES {
             let quarantined = add_quarantined(&mut progress, queued);
-            progress.merge(change);
+            add(&mut progress);
             let state = self.state(kind, sequence_number, progress, version);
             let write =
                 JournalWrite { shard, state: &state, expected_version: version, quarantined: &quarantined };

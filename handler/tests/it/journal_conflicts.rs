@@ -220,7 +220,7 @@ async fn what_is_put_into_the_quarantine_twice_counts_once() {
 }
 
 #[tokio::test]
-async fn a_discarded_record_that_is_moved_again_counts_its_quarantine_once() {
+async fn a_discarded_record_that_is_moved_again_counts_its_failures_once() {
     let mut world = World::with_limit(9);
     world.options.parallelization_factor = NonZeroU32::new(1);
     assert_eq!(json(&world.handle(&[], &[aggregate(9, &["bad 0", "bad 1", "fail"])]).await), failure(9));
@@ -231,6 +231,7 @@ async fn a_discarded_record_that_is_moved_again_counts_its_quarantine_once() {
     let states = world.store.journal.states(SHARD);
     let [discarded] = &states[..] else { panic!("{states:?}") };
     assert_eq!((discarded.kind, discarded.progress.quarantined), (StateKind::Discarded, 2));
+    assert_eq!(discarded.progress.attempts.values().collect::<Vec<_>>(), [&1]);
 }
 
 #[tokio::test]
