@@ -207,7 +207,10 @@ impl<'b> Cursor<'b> {
             (Some(Broken::Unreadable(_)), _) => false,
             // The first user records may be done by themselves: the aggregate was valid under other options.
             (Some(Broken::InvalidAggregate(_)), _) => done.contains_range(WHOLE_KINESIS_RECORD),
-            (None, Some(number)) => done.contains_sub(number),
+            // A fan-out consumer may have read the stream before: it is redriven in the shape of a standard mapping's events.
+            (None, Some(number)) => {
+                done.contains_sub(number) || done.contains_content(record.partition_key, record.data)
+            }
             (None, None) => done.contains(&UserRecordId::of(record)),
         }
     }
@@ -278,8 +281,12 @@ impl<'b> Cursor<'b> {
             user_record.explicit_hash_key = record.explicit_hash_key;
             user_record
         });
-        let is_left =
-            |record: &UserRecord<'_>| done.is_none_or(|done| !done.contains_sub(record.sub_sequence_number));
+        let is_left = |record: &UserRecord<'_>| {
+            done.is_none_or(|done| {
+                !done.contains_sub(record.sub_sequence_number)
+                    && !done.contains_content(record.partition_key, record.data)
+            })
+        };
         let mut user_records = 0;
         let rest = first.into_iter().chain(self.user_records.by_ref().filter(is_left));
         let data = encode(rest.inspect(|_| user_records += 1)).unwrap_or_default();

@@ -449,6 +449,26 @@ async fn handler_rule_7_fan_out_members_are_known_by_their_content() {
 }
 
 #[tokio::test]
+async fn a_redrive_skips_what_a_fan_out_consumer_has_quarantined() {
+    let world = World::with_quarantine(9);
+    // Lambda has deaggregated it, so the keys are those of the user records.
+    let member = |data| {
+        let mut record = consumer(9, data);
+        record.partition_key = "user-key".into();
+        record
+    };
+    assert_eq!(json(&world.handle(&[member("a"), member("bad"), member("fail")]).await), failure(9));
+    assert_eq!(world.handle(&[consumer(10, "b")]).await.counts().discarded, 1);
+    world.calls();
+    let mut event = Event::new(vec![aggregate(9, &["a", "bad", "fail"])]);
+    event.mode = EventMode::Resume;
+    let response = world.handle_event(&event, &Context::default()).await;
+    assert_eq!(json(&response), with_quarantined(failure(9), &[]));
+    assert_eq!(world.calls(), ["9/0 a 1", "9/2 fail 1"]);
+    assert_eq!(world.quarantine().len(), 1);
+}
+
+#[tokio::test]
 async fn a_window_has_no_journal() {
     let world = World::with_quarantine(1);
     let json_event = String::from_utf8(Event::new(vec![plain(9, "bad")]).to_json()).expect("text").replacen(
