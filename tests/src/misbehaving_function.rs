@@ -30,6 +30,11 @@ async fn misbehave(text: &str) -> Result<(), ProcessError> {
             std::thread::sleep(Duration::from_millis(100));
             Ok(())
         }
+        "wait 500 ms" => {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            metrics::counter!("Waits").increment(1);
+            Ok(())
+        }
         _ => Ok(()),
     }
 }

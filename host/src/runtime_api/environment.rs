@@ -1,12 +1,15 @@
 use std::{
     net::Ipv4Addr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::{
     net::TcpListener,
-    sync::mpsc,
+    sync::oneshot,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -15,7 +18,7 @@ use super::{
     BinaryOptions, StartError,
     process::Process,
     server::serve,
-    state::{Acceptance, Invocation, Offer, Report, State},
+    state::{Acceptance, Answered, Invocation, Offer, State},
 };
 use crate::{Answer, FunctionError};
 
@@ -31,9 +34,8 @@ pub(super) struct Environment {
     process: Process,
     options: Arc<BinaryOptions>,
     state: Arc<State>,
-    reports: mpsc::UnboundedReceiver<Report>,
-    /// Whether it has answered before.
-    is_warm: bool,
+    /// Whether an invocation has ended before.
+    is_warm: AtomicBool,
     /// The one task in it ends with it.
     _server: JoinSet<()>,
 }
@@ -43,9 +45,11 @@ pub(super) struct Environment {
 pub(super) enum Ending {
     /// The process has answered, and learns with the acceptance that it may go on.
     Answered(Answer, Acceptance),
+    /// The time is up, and the process continues, because it has other invocations.
+    Late(oneshot::Receiver<Answered>),
     /// The process is of no further use.
     Failed(FunctionError),
-    /// The process ended after its previous invocation. It has seen nothing of this one.
+    /// The process ended after an earlier invocation. It has seen nothing of this one.
     NotBegun,
 }
 
@@ -56,22 +60,17 @@ impl Environment {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(no_port)?;
         let address = listener.local_addr().map_err(no_port)?;
         let process = Process::start(&options, address, number)?;
-        let (state, reports) = State::new();
-        let state = Arc::new(state);
+        let state = Arc::new(State::default());
         let mut server = JoinSet::new();
         server.spawn(serve(listener, Arc::clone(&options), Arc::clone(&state)));
-        Ok(Environment { process, options, state, reports, is_warm: false, _server: server })
+        Ok(Environment { process, options, state, is_warm: AtomicBool::new(false), _server: server })
     }
 
     /// Waits until the process asks for its first event.
-    pub(super) async fn init(&mut self) -> Result<(), FunctionError> {
+    pub(super) async fn init(&self) -> Result<(), FunctionError> {
         tokio::select! {
             biased;
-            report = self.reports.recv() => match report {
-                Some(Report::Failed(error)) => Err(error),
-                // There is nothing yet that it could have answered.
-                Some(Report::Asked | Report::Answered(..)) | None => Ok(()),
-            },
+            started = self.state.started() => started,
             how = self.process.ended() => {
                 Err(FunctionError::Crash { how: format!("{how} before the first invocation") })
             }
@@ -83,57 +82,78 @@ impl Environment {
     }
 
     /// Whether the process has ended while it was idle.
-    pub(super) fn has_ended(&mut self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         self.process.has_ended()
     }
 
+    /// Reserves a place for an invocation with this request ID. `false` if there is one already.
+    pub(super) fn reserve(&self, request_id: &str) -> bool {
+        self.state.reserve(request_id)
+    }
+
+    /// Gives the place of an invocation back.
+    pub(super) fn release(&self, request_id: &str) {
+        self.state.release(request_id);
+    }
+
     /// Offers the event to the process, and waits for what becomes of it.
-    pub(super) async fn invoke(&mut self, invocation: Invocation) -> Ending {
+    pub(super) async fn invoke(&self, invocation: Invocation) -> Ending {
         let deadline_ms = epoch_ms() + self.options.timeout.as_millis() as u64;
-        self.state.offer(Offer { invocation, deadline_ms });
+        let request_id = invocation.request_id.clone();
+        let mut answer = self.state.offer(Offer { invocation, deadline_ms });
         let ending = tokio::select! {
             biased;
-            ending = answer(&mut self.reports) => ending,
-            how = self.process.ended() => match self.is_warm && !self.state.offer_was_taken() {
-                true => Ending::NotBegun,
-                false => Ending::Failed(FunctionError::Crash { how }),
-            },
-            () = sleep(self.options.timeout) => Ending::Failed(FunctionError::Timeout),
+            Ok((answer, acceptance)) = &mut answer => Ending::Answered(answer, acceptance),
+            error = self.state.failed() => Ending::Failed(error),
+            how = self.process.ended() => {
+                match self.is_warm.load(Ordering::Relaxed) && !self.state.was_taken(&request_id) {
+                    true => Ending::NotBegun,
+                    false => Ending::Failed(FunctionError::Crash { how }),
+                }
+            }
+            () = sleep(self.options.timeout) => {
+                match self.options.is_concurrent() && self.state.was_taken(&request_id) {
+                    true => Ending::Late(answer),
+                    false => Ending::Failed(FunctionError::Timeout),
+                }
+            }
         };
-        self.is_warm = true;
+        self.is_warm.store(true, Ordering::Relaxed);
         ending
+    }
+
+    /// Waits for the end of an invocation whose time is up. `None` if the process does not come to it.
+    pub(super) async fn late_answer(&self, answer: oneshot::Receiver<Answered>) -> Option<Acceptance> {
+        tokio::select! {
+            biased;
+            Ok((_, acceptance)) = answer => Some(acceptance),
+            _ = self.state.failed() => None,
+            _ = self.process.ended() => None,
+        }
     }
 
     pub(super) fn peak_memory_bytes(&self) -> Option<u64> {
         self.process.peak_memory_bytes()
     }
 
+    /// Returns the largest number of events that the process had at the same time.
+    pub(super) fn max_concurrency(&self) -> usize {
+        self.state.max_running()
+    }
+
     /// Kills the process, and says how it ended.
-    pub(super) async fn kill(mut self) -> String {
+    pub(super) async fn kill(&self) -> String {
         self.process.kill().await
     }
 
     /// Ends the process as Lambda does: at once, unless it has registered an extension.
-    pub(super) async fn end(mut self) {
+    pub(super) async fn end(&self) {
         if self.state.announce_shutdown(epoch_ms() + SHUTDOWN_TIME.as_millis() as u64) {
             self.process.terminate();
             // If the time is up, it is killed.
             let _ = timeout(SHUTDOWN_TIME, self.process.ended()).await;
         }
         self.process.kill().await;
-    }
-}
-
-/// The answer of the process, or its failure.
-async fn answer(reports: &mut mpsc::UnboundedReceiver<Report>) -> Ending {
-    loop {
-        match reports.recv().await {
-            Some(Report::Answered(answer, acceptance)) => return Ending::Answered(answer, acceptance),
-            Some(Report::Failed(error)) => return Ending::Failed(error),
-            Some(Report::Asked) => {}
-            // Not while the environment holds the state, which holds the sender.
-            None => std::future::pending().await,
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     BinaryOptions,
     options::{FUNCTION_VERSION, HANDLER},
     server::{Reply, error, json_reply, trace_id},
-    state::{ExtensionEvent, Report, State, Subscription},
+    state::{ExtensionEvent, State, Subscription},
 };
 use crate::FunctionError;
 
@@ -85,7 +85,7 @@ pub(super) fn fail(phase: &str, headers: &HeaderMap, state: &State) -> Reply {
     let Some((_, name)) = caller(headers, state) else { return unknown_extension() };
     let error_type = text(headers, ERROR_TYPE_HEADER).unwrap_or("Extension.Unknown");
     let how = format!("extension {name} reported an {phase} error: {error_type}");
-    state.report(Report::Failed(FunctionError::Crash { how }));
+    state.fail(FunctionError::Crash { how });
     json_reply(StatusCode::ACCEPTED, json!({"status": "OK"}))
 }
 

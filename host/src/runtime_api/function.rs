@@ -8,14 +8,15 @@ use super::{
     BinaryOptions, Measurement, StartError,
     pool::Pool,
     state,
-    worker::{Worker, run_on},
+    worker::{Worker, run_on, run_to_end_on},
 };
 use crate::{Answer, Fate, Function, Invocation};
 
 /// A function that is a program, in any language, with the processes that run it.
 ///
-/// Each process is an execution environment, which has one invocation at a time. An invocation uses an idle one, or else
-/// starts one more. What they print goes to the caller's standard error. No process, nor one that it has started and
+/// Each process is an execution environment, which has one invocation at a time, or up to
+/// [`concurrency`](BinaryOptions::concurrency). An invocation uses an environment with a free place, or else starts one
+/// more. What they print goes to the caller's standard error. No process, nor one that it has started and
 /// that is still in its process group, outlives this value; if the caller itself is killed, the connections to
 /// the Runtime API break, which ends usual runtimes.
 ///
@@ -56,6 +57,12 @@ impl BinaryFunction {
     /// The request ID reaches the function as it is. It takes real time, however long the function needs, but no time of
     /// a tokio runtime whose time is paused. If the future is dropped, the process that works for it is killed.
     ///
+    /// A process with a concurrency above 1 is killed by [`Fate::Crash`] only, which is a crash of its other invocations, too:
+    /// after a timeout it continues, as [on Lambda Managed Instances][timeout], and so does the work of a future that is
+    /// dropped. Invocations with the same request ID are in different processes.
+    ///
+    /// [timeout]: https://docs.aws.amazon.com/lambda/latest/dg/lambda-managed-instances-execution-environment.html
+    ///
     /// # Errors
     ///
     /// [`StartError::Command`] and [`StartError::NoCommand`] if the program cannot be started, [`StartError::RequestId`],
@@ -70,10 +77,15 @@ impl BinaryFunction {
             return Err(StartError::RequestId { request_id: request_id.to_owned() });
         }
         let invocation = state::Invocation { event, request_id: request_id.to_owned() };
-        run_on(self.runtime()?, Arc::clone(&self.pool).invoke(invocation, fate)).await
+        let work = Arc::clone(&self.pool).invoke(invocation, fate);
+        match self.pool.is_concurrent() {
+            true => run_to_end_on(self.runtime()?, work).await,
+            false => run_on(self.runtime()?, work).await,
+        }
     }
 
-    /// Ends all environments, once what they are doing is done; of zombies, what has begun.
+    /// Ends all environments, once what they are doing is done; of zombies, what has begun. Invocations that have timed out are
+    /// not waited for.
     ///
     /// A process that has registered an extension gets the SHUTDOWN event, if it has asked for that, and SIGTERM, and
     /// has 500 ms. Others are killed at once. Both is [what Lambda does][shutdown]. The function can be invoked again

@@ -17,6 +17,8 @@ pub struct Measurement {
     /// Invocations whose process ended, or was made to ([`FunctionError::Crash`]), and processes that never asked for
     /// an event.
     pub crashes: u64,
+    /// Largest number of events that one process had at the same time.
+    pub max_concurrency: usize,
     /// From handing out an event to its answer, or to the end of its process: the sum over all invocations.
     pub wall_time: Duration,
     /// The same of the slowest invocation.
@@ -37,6 +39,10 @@ impl Measurement {
         self.invocations += 1;
         self.wall_time += time;
         self.max_wall_time = self.max_wall_time.max(time);
+    }
+
+    pub(super) fn concurrency_was(&mut self, events: usize) {
+        self.max_concurrency = self.max_concurrency.max(events);
     }
 
     pub(super) fn memory_peaked(&mut self, bytes: Option<u64>) {

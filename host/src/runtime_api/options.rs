@@ -1,4 +1,4 @@
-use std::{env, ffi::OsString, net::SocketAddr, time::Duration};
+use std::{env, ffi::OsString, net::SocketAddr, num::NonZeroUsize, time::Duration};
 
 /// The version of every simulated function.
 pub(super) const FUNCTION_VERSION: &str = "$LATEST";
@@ -22,6 +22,10 @@ pub struct BinaryOptions {
     pub timeout: Duration,
     /// Longest time of a process until it asks for its first event. Default 10 seconds, as in Lambda.
     pub init_timeout: Duration,
+    /// Number of events that a process may have at the same time. Default 1. With more, the process is one of [Lambda Managed
+    /// Instances](https://docs.aws.amazon.com/lambda/latest/dg/lambda-managed-instances-execution-environment.html): it
+    /// gets the number as `AWS_LAMBDA_MAX_CONCURRENCY`, and a timeout does not end it.
+    pub concurrency: NonZeroUsize,
     /// ARN that the function is told to be invoked by. The default has the default name and region.
     pub invoked_function_arn: String,
     /// `AWS_REGION` and `AWS_DEFAULT_REGION` of the function, where the caller's environment lacks them. Default
@@ -43,12 +47,18 @@ impl BinaryOptions {
             memory_mb: 512,
             timeout: Duration::from_secs(60),
             init_timeout: Duration::from_secs(10),
+            concurrency: NonZeroUsize::MIN,
             invoked_function_arn: "arn:aws:lambda:us-east-1:123456789012:function:simulated-function"
                 .to_owned(),
             region: "us-east-1".to_owned(),
             clean_environment: false,
             variables: Vec::new(),
         }
+    }
+
+    /// Returns whether a process may have several events at the same time.
+    pub(super) fn is_concurrent(&self) -> bool {
+        self.concurrency > NonZeroUsize::MIN
     }
 
     /// Returns the variables of the process with this number; the rest is the caller's, unless that is left out.
@@ -83,6 +93,9 @@ impl BinaryOptions {
             variables.extend(["PATH", "HOME"].into_iter().filter_map(kept));
         }
         variables.extend(self.variables.iter().cloned());
+        if self.is_concurrent() {
+            variables.push(("AWS_LAMBDA_MAX_CONCURRENCY".into(), self.concurrency.to_string().into()));
+        }
         // Without a scheme: that is what Lambda gives. The last word, as nothing works with another value.
         variables.push(("AWS_LAMBDA_RUNTIME_API".into(), runtime_api.to_string().into()));
         variables

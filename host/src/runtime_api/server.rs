@@ -18,7 +18,7 @@ use super::{
     error_report::reported_error,
     extensions,
     peer::is_foreign,
-    state::{Offer, Report, State},
+    state::{Offer, State},
 };
 use crate::{Answer, FunctionError};
 
@@ -83,7 +83,7 @@ async fn reply(request: Request<Incoming>, options: &BinaryOptions, state: &Stat
             }
         }
         ("POST", ["2018-06-01", "runtime", "init", "error"]) => {
-            state.report(Report::Failed(thrown(&head.headers, &body.unwrap_or_default())));
+            state.fail(thrown(&head.headers, &body.unwrap_or_default()));
             accepted()
         }
         ("POST", ["2020-01-01", "extension", "register"]) => {

@@ -1,10 +1,10 @@
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 
 use crate::{Answer, FunctionError};
 
@@ -22,16 +22,8 @@ pub(super) struct Offer {
     pub(super) deadline_ms: u64,
 }
 
-/// A report of a process.
-#[derive(Debug)]
-pub(super) enum Report {
-    /// It asks for an event.
-    Asked,
-    /// It has answered. Its own request is not answered before it is accepted.
-    Answered(Answer, Acceptance),
-    /// It reports that it, or an extension of it, cannot go on.
-    Failed(FunctionError),
-}
+/// The end of a process's invocation. Its own request is not answered before it is accepted.
+pub(super) type Answered = (Answer, Acceptance);
 
 /// Tells a process that its answer has arrived. It is kept until the process is killed, if it is not to learn that.
 #[derive(Debug)]
@@ -66,55 +58,86 @@ struct Extension {
 }
 
 /// The state that the environment and the server of one process share.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct State {
     inner: Mutex<Inner>,
     changed: Notify,
-    reports: mpsc::UnboundedSender<Report>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Waits for the process to ask for it.
-    offered: Option<Offer>,
-    /// The request ID that the process has, and has not answered.
-    running: Option<String>,
+    /// Request IDs of the invocations that have a place in the environment. No two of them share one, because the process
+    /// answers by request ID.
+    reserved: HashSet<String>,
+    /// Invocations that wait for the process to ask for them, and whoever waits for their answers.
+    offered: VecDeque<(Offer, oneshot::Sender<Answered>)>,
+    /// Invocations that the process has and has not answered, by request ID.
+    running: HashMap<String, oneshot::Sender<Answered>>,
+    max_running: usize,
+    /// The first of two: that the process asked for an event, or that it failed.
+    start: Option<Result<(), FunctionError>>,
+    /// Report that the process, or an extension of it, cannot go on.
+    failure: Option<FunctionError>,
     extensions: Vec<Extension>,
 }
 
 impl State {
-    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Report>) {
-        let (reports, receiver) = mpsc::unbounded_channel();
-        (State { inner: Mutex::default(), changed: Notify::new(), reports }, receiver)
-    }
-
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // No change to it can be interrupted by a panic half-way.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts an event where the process will find it.
-    pub(super) fn offer(&self, offer: Offer) {
+    /// Reserves a place for an invocation with this request ID. `false` if there is one already.
+    pub(super) fn reserve(&self, request_id: &str) -> bool {
+        self.lock().reserved.insert(request_id.to_owned())
+    }
+
+    /// Gives the place of an invocation back.
+    pub(super) fn release(&self, request_id: &str) {
+        self.lock().reserved.remove(request_id);
+    }
+
+    /// Puts an event where the process will find it. The receiver gets the answer.
+    pub(super) fn offer(&self, offer: Offer) -> oneshot::Receiver<Answered> {
+        let (sender, answer) = oneshot::channel();
         let mut inner = self.lock();
         for extension in inner.extensions.iter_mut().filter(|extension| extension.subscription.invoke) {
             extension.events.push_back(ExtensionEvent::Invoke(offer.clone()));
         }
-        inner.offered = Some(offer);
+        inner.offered.push_back((offer, sender));
         drop(inner);
         self.changed.notify_waiters();
+        answer
     }
 
-    /// Whether the process has asked for what was offered.
-    pub(super) fn offer_was_taken(&self) -> bool {
-        self.lock().offered.is_none()
+    /// Returns whether the process has asked for an event that was offered.
+    pub(super) fn was_taken(&self, request_id: &str) -> bool {
+        !self.lock().offered.iter().any(|(offer, _)| offer.invocation.request_id == request_id)
+    }
+
+    /// Returns the largest number of events that the process had at the same time.
+    pub(super) fn max_running(&self) -> usize {
+        self.lock().max_running
+    }
+
+    /// Waits until the process has asked for its first event, or has reported that it cannot go on.
+    pub(super) async fn started(&self) -> Result<(), FunctionError> {
+        self.when(|inner| inner.start.clone()).await
+    }
+
+    /// Waits until the process reports that it cannot go on.
+    pub(super) async fn failed(&self) -> FunctionError {
+        self.when(|inner| inner.failure.clone()).await
     }
 
     /// The process asks for an event.
     pub(super) async fn next(&self) -> Offer {
-        self.report(Report::Asked);
+        self.lock().start.get_or_insert(Ok(()));
+        self.changed.notify_waiters();
         self.when(|inner| {
-            let offer = inner.offered.take()?;
-            inner.running = Some(offer.invocation.request_id.clone());
+            let (offer, answer) = inner.offered.pop_front()?;
+            inner.running.insert(offer.invocation.request_id.clone(), answer);
+            inner.max_running = inner.max_running.max(inner.running.len());
             Some(offer)
         })
         .await
@@ -123,19 +146,22 @@ impl State {
     /// Takes an answer to the invocation with this ID, and waits until it is accepted. `false` if there is no such
     /// invocation.
     pub(super) async fn answer(&self, request_id: &str, answer: Answer) -> bool {
-        if self.lock().running.take_if(|running| running == request_id).is_none() {
-            return false;
-        }
+        let Some(receiver) = self.lock().running.remove(request_id) else { return false };
         let (acceptance, accepted) = oneshot::channel();
-        self.report(Report::Answered(answer, Acceptance(acceptance)));
+        // Nobody listens if the environment is being given up.
+        let _ = receiver.send((answer, Acceptance(acceptance)));
         // Not accepted: then the process was killed, and nobody reads the reply.
         let _ = accepted.await;
         true
     }
 
-    pub(super) fn report(&self, report: Report) {
-        // Nobody listens if the environment is being given up.
-        let _ = self.reports.send(report);
+    /// The process, or an extension of it, cannot go on.
+    pub(super) fn fail(&self, error: FunctionError) {
+        let mut inner = self.lock();
+        inner.start.get_or_insert_with(|| Err(error.clone()));
+        inner.failure.get_or_insert(error);
+        drop(inner);
+        self.changed.notify_waiters();
     }
 
     /// Gives an extension its index.

@@ -47,22 +47,44 @@ impl Drop for Worker {
 
 /// Runs the work on another runtime. Dropping this future cancels the work.
 ///
-/// tokio does not advance paused time while a blocking task runs, so one waits for the result. For the caller nothing
-/// takes any time.
+/// Waits as [`run_to_end_on`].
 pub(super) async fn run_on<T: Send + 'static>(
     runtime: Handle,
     work: impl Future<Output = T> + Send + 'static,
 ) -> T {
+    let (task, result) = spawn(runtime, work);
+    let _cancelled_on_drop = CancelOnDrop(task);
+    result.await
+}
+
+/// Runs the work on another runtime, also if this future is dropped.
+///
+/// tokio does not advance paused time while a blocking task runs, so one waits for the result. For the caller nothing
+/// takes any time.
+pub(super) async fn run_to_end_on<T: Send + 'static>(
+    runtime: Handle,
+    work: impl Future<Output = T> + Send + 'static,
+) -> T {
+    let (_, result) = spawn(runtime, work);
+    result.await
+}
+
+fn spawn<T: Send + 'static>(
+    runtime: Handle,
+    work: impl Future<Output = T> + Send + 'static,
+) -> (AbortHandle, impl Future<Output = T>) {
     let (sender, receiver) = oneshot::channel();
     let task = runtime.spawn(async move {
         // Nobody listens if the caller has just gone away.
         let _ = sender.send(work.await);
     });
-    let _cancelled_on_drop = CancelOnDrop(task.abort_handle());
-    let result = tokio::task::spawn_blocking(move || receiver.blocking_recv()).await;
-    result
-        .expect("nobody cancels it")
-        .expect("the work has not panicked, and the worker outlives its callers")
+    let result = async {
+        let result = tokio::task::spawn_blocking(move || receiver.blocking_recv()).await;
+        result
+            .expect("nobody cancels it")
+            .expect("the work has not panicked, and the worker outlives its callers")
+    };
+    (task.abort_handle(), result)
 }
 
 struct CancelOnDrop(AbortHandle);

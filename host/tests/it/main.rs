@@ -6,5 +6,6 @@ mod program;
 mod runtime_api;
 mod fates;
 mod processes;
+mod concurrency;
 mod extensions;
 mod invoke_url;
