@@ -100,6 +100,11 @@ pub(crate) fn check(
     let mut largest = LargestIndices::default();
     let mut rest = Span { bytes: message, offset: MESSAGE_OFFSET };
     while !rest.is_empty() {
+        if let Some(record) = usual_record(&mut rest) {
+            largest.include(&record);
+            user_records += 1;
+            continue;
+        }
         let field = rest.take_field()?;
         match (field.number, field.value) {
             (1, Value::Bytes(key)) => tables.partition_keys.push(key_span(key)),
@@ -179,6 +184,46 @@ fn first_out_of_range(message: &[u8], tables: &KeyTables) -> InvalidAggregate {
     unreachable!("only called when an index is out of range")
 }
 
+/// Takes a `Record` off the front of a message if it has the form in which all producers write it: its fields in ascending
+/// order, each once, without tags, and all numbers in at most two bytes.
+///
+/// Nearly every user record has this form, and one look at its bytes is several times as fast as field after field.
+#[inline]
+fn usual_record<'a>(message: &mut Span<'a>) -> Option<IndexedRecord<'a>> {
+    let mut rest = message.bytes.strip_prefix(&[0x1a])?;
+    let length = short_varint(&mut rest)?;
+    let (mut record, rest) = rest.split_at_checked(length as usize)?;
+    record = record.strip_prefix(&[0x08])?;
+    let partition_key_index = short_varint(&mut record)?;
+    let explicit_hash_key_index = match record.strip_prefix(&[0x10]) {
+        Some(rest) => {
+            record = rest;
+            Some(short_varint(&mut record)?)
+        }
+        None => None,
+    };
+    record = record.strip_prefix(&[0x1a])?;
+    let data_length = short_varint(&mut record)?;
+    if record.len() != data_length as usize {
+        return None;
+    }
+    message.offset += message.bytes.len() - rest.len();
+    message.bytes = rest;
+    Some(IndexedRecord { partition_key_index, explicit_hash_key_index, data: record })
+}
+
+/// Takes a number of at most two bytes, and so below 2^14.
+#[inline]
+fn short_varint(bytes: &mut &[u8]) -> Option<u64> {
+    let (value, rest) = match *bytes {
+        [byte @ ..0x80, rest @ ..] => (u64::from(*byte), rest),
+        [low, high @ ..0x80, rest @ ..] => (u64::from(*high) << 7 | u64::from(low & 0x7f), rest),
+        _ => return None,
+    };
+    *bytes = rest;
+    Some(value)
+}
+
 #[inline]
 fn indexed_record(mut record: Span<'_>, user_record: u64) -> Result<IndexedRecord<'_>, InvalidAggregate> {
     let mut partition_key_index = None;
@@ -218,6 +263,9 @@ impl<'a> IndexedRecords<'a> {
     #[inline]
     fn next(&mut self) -> Option<IndexedRecord<'a>> {
         while !self.rest.is_empty() {
+            if let Some(record) = usual_record(&mut self.rest) {
+                return Some(record);
+            }
             let field = self.rest.take_field().ok()?;
             if let (3, Value::Bytes(record)) = (field.number, field.value) {
                 return indexed_record(record, 0).ok();
