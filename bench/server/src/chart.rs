@@ -2,7 +2,9 @@
 
 use std::fmt::{Error, Write};
 
-use crate::{events::Event, measure::Figures};
+use bench_events::Event;
+
+use crate::measure::Figures;
 
 const WIDTH: usize = 760;
 const MARGIN: usize = 16;

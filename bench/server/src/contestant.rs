@@ -18,8 +18,9 @@ use tokio::{
     time::timeout,
 };
 
+use bench_events::Event;
+
 use crate::{
-    events::Event,
     process::{peak_memory_bytes, settled_cpu_ns},
     runtime_api::{Call, RuntimeApi},
 };

@@ -1,6 +1,5 @@
 //! Measures Lambda functions that consume Kinesis records, over a local Runtime API: `bench/run` builds and starts it.
 
-mod events;
 mod process;
 mod runtime_api;
 mod contestant;
@@ -44,7 +43,7 @@ async fn main() -> Result<()> {
     let args = Args::parse();
     let machine = Machine::this();
     machine.warn_if_busy();
-    let events = events::all()?;
+    let events = bench_events::all()?;
     let contestants = startable(args.contestants).await?;
     let figures = measure::measure(&contestants, &events, if args.quick { QUICK } else { FULL }).await?;
     let goals = goals::goals(&figures, &machine);

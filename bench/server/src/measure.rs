@@ -5,10 +5,9 @@ use std::fs;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::{
-    contestant::{Contestant, Sample, Session},
-    events::Event,
-};
+use bench_events::Event;
+
+use crate::contestant::{Contestant, Sample, Session};
 
 /// The numbers of repetitions.
 #[derive(Clone, Copy)]

@@ -2,7 +2,9 @@
 
 use std::fmt::{Error, Write};
 
-use crate::{events::Event, goals::Goal, measure::Figures};
+use bench_events::Event;
+
+use crate::{goals::Goal, measure::Figures};
 
 /// Name of the contestant that all others are compared with.
 const BASELINE: &str = "ours";

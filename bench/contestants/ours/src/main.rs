@@ -11,7 +11,7 @@ async fn process(record: Record<'_>) -> Result<(), ProcessError> {
     Ok(())
 }
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), kinesis_handler::Error> {
     kinesis_handler::run(process).await
 }

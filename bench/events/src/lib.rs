@@ -21,23 +21,23 @@ const KPL_AGGREGATE_BYTES: usize = 51_200;
 
 /// An event and the figures of its content.
 #[derive(Clone, Serialize)]
-pub(crate) struct Event {
-    pub(crate) name: &'static str,
-    pub(crate) description: &'static str,
+pub struct Event {
+    pub name: &'static str,
+    pub description: &'static str,
     /// JSON that Lambda sends.
     #[serde(skip)]
-    pub(crate) body: Bytes,
-    pub(crate) event_bytes: usize,
-    pub(crate) kinesis_records: usize,
+    pub body: Bytes,
+    pub event_bytes: usize,
+    pub kinesis_records: usize,
     /// Sum of the lengths of the Kinesis records' data.
-    pub(crate) data_bytes: u64,
-    pub(crate) user_records: u64,
+    pub data_bytes: u64,
+    pub user_records: u64,
     /// Sum of the lengths of the user records' data.
-    pub(crate) user_bytes: u64,
+    pub user_bytes: u64,
 }
 
 /// Makes all events.
-pub(crate) fn all() -> Result<Vec<Event>> {
+pub fn all() -> Result<Vec<Event>> {
     Ok(vec![
         event("E1", "aggregates of 25–50 KB, user records of 100 bytes", 100, |rng, bytes| {
             let limit = rng.usize(25_000..=50_000);
