@@ -11,6 +11,7 @@ use crate::{
     event::{KinesisRecord, UnreadableRecord},
     invocation::Invocation,
     journal::{DoneSet, UserRecordId},
+    record::BatchRecord,
 };
 
 /// The sub-sequence numbers of an invalid aggregate: it is one user record, however many the producer packed into it.
@@ -48,7 +49,7 @@ pub(crate) struct Cursor<'b> {
     /// The Kinesis record at the position, once it is decoded.
     entered: Option<Entered<'b>>,
     /// The user record at the position, once it is looked at.
-    current: Option<Record<'b>>,
+    current: Option<BatchRecord<'b>>,
     /// Number of user records that were attempted: those that the processor was called with, or at least one if any failed
     /// without it.
     begun: u64,
@@ -93,6 +94,11 @@ impl<'b> Cursor<'b> {
         }
     }
 
+    /// Returns the decoder, whose memory is used again.
+    pub(crate) fn into_payloads(self) -> PayloadDecoder<'b> {
+        self.payloads
+    }
+
     pub(crate) fn position(&self) -> BatchPosition {
         self.position
     }
@@ -103,7 +109,7 @@ impl<'b> Cursor<'b> {
 
     /// Returns the data of any Kinesis record of the batch.
     pub(crate) fn payload(&mut self, index: usize) -> Result<&'b [u8], UnreadableRecord> {
-        self.payloads.get(index)
+        self.payloads.get(index).map(|(data, _)| data)
     }
 
     /// Returns the Kinesis record at the position, and decodes, deaggregates and counts it if it is new. `None` at the end of
@@ -128,15 +134,16 @@ impl<'b> Cursor<'b> {
                 entered.failure = Some(Broken::Unreadable(reason));
                 self.current = Some(self.whole(kinesis_record, b""));
             }
-            Ok(data) => {
+            Ok((data, checksum)) => {
                 counts.kinesis_records += 1;
                 counts.bytes += data.len() as u64;
                 if kinesis_record.is_enhanced_fan_out() {
                     // Lambda has deaggregated it, and its number is not in the event.
-                    let record = Record { sub_sequence_number: None, ..self.whole(kinesis_record, data) };
+                    let record =
+                        BatchRecord { sub_sequence_number: None, ..self.whole(kinesis_record, data) };
                     self.current = Some(record);
                 } else {
-                    match self.user_records.start(partition_key, data) {
+                    match self.user_records.start_verified(partition_key, data, checksum) {
                         Ok(content) => {
                             entered.user_records = self.user_records.len() as u64;
                             entered.is_aggregated = content == Content::Aggregated;
@@ -156,8 +163,8 @@ impl<'b> Cursor<'b> {
     }
 
     /// Returns the Kinesis record as the one user record that it is.
-    fn whole(&self, kinesis_record: &'b KinesisRecord<'b>, data: &'b [u8]) -> Record<'b> {
-        Record {
+    fn whole(&self, kinesis_record: &'b KinesisRecord<'b>, data: &'b [u8]) -> BatchRecord<'b> {
+        BatchRecord {
             data,
             partition_key: kinesis_record.partition_key.as_bytes(),
             explicit_hash_key: None,
@@ -169,15 +176,16 @@ impl<'b> Cursor<'b> {
         }
     }
 
-    /// Returns the user record at the position. `None` if none is left in the Kinesis record.
+    /// Finds the user record at the position, unless it is found already. Returns whether there is one: otherwise none is left
+    /// in the Kinesis record.
     #[inline]
-    pub(crate) fn user_record(&mut self) -> Option<Record<'b>> {
+    pub(crate) fn find_user_record(&mut self) -> bool {
         if self.current.is_none() {
-            let entered = self.entered.as_ref()?;
-            let UserRecord { data, partition_key, explicit_hash_key, sub_sequence_number, .. } =
-                self.user_records.next()?;
+            let Some(entered) = &self.entered else { return false };
+            let Some(user_record) = self.user_records.next() else { return false };
+            let UserRecord { data, partition_key, explicit_hash_key, sub_sequence_number, .. } = user_record;
             self.position.sub_sequence_number = Some(sub_sequence_number);
-            self.current = Some(Record {
+            self.current = Some(BatchRecord {
                 data,
                 partition_key,
                 explicit_hash_key,
@@ -188,7 +196,13 @@ impl<'b> Cursor<'b> {
                 invocation: self.invocation,
             });
         }
-        self.current
+        true
+    }
+
+    /// Returns the user record at the position, if it is found.
+    #[inline]
+    pub(crate) fn user_record(&self) -> Option<&BatchRecord<'b>> {
+        self.current.as_ref()
     }
 
     /// Returns the failure of the current user record, if it has failed already because its Kinesis record is broken.
@@ -222,11 +236,15 @@ impl<'b> Cursor<'b> {
         if broken.is_some() { WHOLE_KINESIS_RECORD } else { number..=number }
     }
 
-    /// Notes that the processor is called with the current user record.
+    /// Notes that the processor is called with the current user record, and returns it. `attempt` is the number of the attempt,
+    /// if it is known.
     #[inline]
-    pub(crate) fn begin(&mut self) {
+    pub(crate) fn begin(&mut self, attempt: Option<u32>) -> Option<Record<'_>> {
         self.begun += 1;
         self.is_in_flight = true;
+        let current = self.current.as_mut()?;
+        current.attempt = attempt;
+        Some(Record::of_batch(current))
     }
 
     pub(crate) fn has_begun_any(&self) -> bool {
@@ -235,7 +253,7 @@ impl<'b> Cursor<'b> {
 
     /// Returns the user record that failed for this reason. `None` if the reason is not its fault, so that it is not a failed
     /// attempt: a panic outside of the processor, or a deadline that other records have brought near.
-    pub(crate) fn failed_record(&self, reason: &StopReason) -> Option<Record<'b>> {
+    pub(crate) fn failed_record(&self, reason: &StopReason) -> Option<BatchRecord<'b>> {
         let is_its_fault = match reason {
             StopReason::Failed(Failure::Panic(_)) => self.is_in_flight,
             StopReason::Failed(_) => true,
@@ -310,10 +328,7 @@ impl<'b> Cursor<'b> {
             Content::Plain | Content::ChecksumMismatch | Content::Aggregated => return,
         };
         tracing::warn!(
-            request_id = &*self.invocation.request_id,
-            stream = kinesis_record.stream_arn(),
-            shard_id = kinesis_record.shard_id.as_deref(),
-            sequence_number = %kinesis_record.sequence_number,
+            sequenceNumber = %kinesis_record.sequence_number,
             reason = %invalid,
             "invalid aggregated record {fate}",
         );

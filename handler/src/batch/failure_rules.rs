@@ -1,9 +1,10 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use crate::{
-    Options, Record,
+    Options,
     batch::stop::{Failure, StopReason},
     journal::{JournalStore, QuarantineReason},
+    record::BatchRecord,
 };
 
 /// Longest partition key that Kinesis takes, in bytes: 256 characters of UTF-8. A longer one, which only an aggregate can
@@ -62,7 +63,7 @@ impl FailureRules {
     pub(crate) fn decide(
         &self,
         reason: &StopReason,
-        record: &Record<'_>,
+        record: &BatchRecord<'_>,
         attempts: u32,
         now_ms: u64,
         quarantined: u64,
@@ -110,7 +111,7 @@ impl FailureRules {
 }
 
 /// Returns the share of the quarantine's limit that a user record takes.
-pub(crate) fn units(record: &Record<'_>) -> u64 {
+pub(crate) fn units(record: &BatchRecord<'_>) -> u64 {
     let key_bytes = record.partition_key.len() + record.explicit_hash_key.map_or(0, <[u8]>::len);
     key_bytes.div_ceil(KEY_BYTES).max(1) as u64
 }
@@ -144,7 +145,7 @@ mod tests {
     #[track_caller]
     fn check(rules: &FailureRules, reason: StopReason, attempts: u32, now_ms: u64, expected: Decision) {
         let record = record(Some(0), false);
-        assert_eq!(rules.decide(&reason, &record.as_record(), attempts, now_ms, 0), expected);
+        assert_eq!(rules.decide(&reason, &record.parts(), attempts, now_ms, 0), expected);
     }
 
     #[test]
@@ -164,7 +165,7 @@ mod tests {
 
     #[track_caller]
     fn check_limit(record: OwnedRecord, quarantined: u64, expected: fn(QuarantineReason) -> Decision) {
-        let decision = RULES.decide(&permanent_failure(), &record.as_record(), 1, 1_000, quarantined);
+        let decision = RULES.decide(&permanent_failure(), &record.parts(), 1, 1_000, quarantined);
         assert_eq!(decision, expected(QuarantineReason::Permanent));
     }
 

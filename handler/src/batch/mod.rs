@@ -1,7 +1,6 @@
 //! The processing of one batch: its Kinesis records are decoded and deaggregated, and their user records processed in order,
 //! until the end, the first failure that is not quarantined, or the deadline.
 
-pub(crate) mod buffer;
 pub(crate) mod counts;
 pub(crate) mod cursor;
 pub(crate) mod failure_rules;
@@ -9,6 +8,7 @@ pub(crate) mod payload_decoder;
 pub(crate) mod quarantine_queue;
 pub(crate) mod response;
 pub(crate) mod stop;
+pub(crate) mod workspace;
 
 use std::{future::Future, panic::AssertUnwindSafe};
 
@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
 use crate::{
-    Counts, Record, RecordProcessor,
+    Counts, RecordProcessor,
     batch::{
         cursor::Cursor,
         quarantine_queue::{Next, QuarantineQueue},
@@ -65,14 +65,15 @@ pub(crate) async fn process_batch<'b, P: RecordProcessor>(
         let records = async {
             while let Some(kinesis_record) = cursor.kinesis_record(counts) {
                 let progress = snapshot.progress(kinesis_record.sequence_number);
-                while let Some(record) = cursor.user_record() {
-                    match next_step(cursor, &record, progress, &queue, &deadline) {
+                while cursor.find_user_record() {
+                    match next_step(cursor, progress, &queue, &deadline) {
                         Step::Skip => counts.resumed += 1,
                         Step::Pause(pause) => return pause,
                         Step::Process => {
-                            let attempt = snapshot.attempt(progress, &record);
-                            cursor.begin();
-                            if let Err(error) = processor.process(Record { attempt, ..record }).await {
+                            let attempt =
+                                cursor.user_record().and_then(|record| snapshot.attempt(progress, record));
+                            let Some(record) = cursor.begin(attempt) else { break };
+                            if let Err(error) = processor.process(record).await {
                                 return Pause::Stop(StopReason::Failed(error.into()));
                             }
                             counts.user_records += 1;
@@ -123,12 +124,12 @@ pub(crate) async fn process_batch<'b, P: RecordProcessor>(
 #[inline]
 fn next_step<'b>(
     cursor: &Cursor<'b>,
-    record: &Record<'b>,
     progress: Option<&Progress>,
     queue: &QuarantineQueue<'b>,
     deadline: &DeadlineCheck<'_>,
 ) -> Step {
-    if progress.is_some_and(|progress| cursor.is_in(&progress.done)) || queue.has_alike(record) {
+    let is_queued = |cursor: &Cursor<'b>| cursor.user_record().is_some_and(|record| queue.has_alike(record));
+    if progress.is_some_and(|progress| cursor.is_in(&progress.done)) || is_queued(cursor) {
         return Step::Skip;
     }
     let failure = cursor.failure();
@@ -137,7 +138,7 @@ fn next_step<'b>(
             if cursor.has_begun_any() { StopReason::Deadline } else { StopReason::DeadlineBeforeFirst };
         return Step::Pause(Pause::Stop(reason));
     }
-    if queue.is_due_before(record.partition_key) {
+    if cursor.user_record().is_some_and(|record| queue.is_due_before(record.partition_key)) {
         return Step::Pause(Pause::WriteQueue);
     }
     match failure {

@@ -1,7 +1,7 @@
 use std::{collections::HashSet, ops::RangeInclusive};
 
 use crate::{
-    Record, SequenceNumber,
+    SequenceNumber,
     batch::{
         cursor::{BatchPosition, Cursor},
         failure_rules::{Decision, FailureRules, units},
@@ -13,6 +13,7 @@ use crate::{
         MAX_WRITE_BYTES, Progress, QuarantineReason, QuarantinedContent, QuarantinedRecord, UserRecordId,
         shorten, snapshot::JournalSnapshot,
     },
+    record::BatchRecord,
 };
 
 /// The user records that a batch has passed although they failed, until they are written to the quarantine.
@@ -93,11 +94,11 @@ impl<'b> QuarantineQueue<'b> {
     /// Whether a user record is queued that cannot be told from this one, because it comes from an enhanced fan-out consumer or
     /// its Kinesis record is in the event twice. A write cannot hold both.
     #[inline]
-    pub(crate) fn has_alike(&self, record: &Record<'_>) -> bool {
+    pub(crate) fn has_alike(&self, record: &BatchRecord<'_>) -> bool {
         !self.records.is_empty() && self.contains(record)
     }
 
-    fn contains(&self, record: &Record<'_>) -> bool {
+    fn contains(&self, record: &BatchRecord<'_>) -> bool {
         let (sequence_number, id) = (record.kinesis_record.sequence_number, UserRecordId::of(record));
         self.records
             .iter()
@@ -157,7 +158,7 @@ impl<'b> QuarantineQueue<'b> {
         &self,
         reason: StopReason,
         why: QuarantineReason,
-        record: Record<'b>,
+        record: BatchRecord<'b>,
         attempts: u32,
         now_ms: u64,
         cursor: &Cursor<'b>,
@@ -248,10 +249,7 @@ impl<'b> QuarantineQueue<'b> {
             }
         };
         tracing::error!(
-            request_id = &*self.invocation.request_id,
-            stream = kinesis_record.stream_arn(),
-            shard_id = kinesis_record.shard_id.as_deref(),
-            sequence_number = %kinesis_record.sequence_number,
+            sequenceNumber = %kinesis_record.sequence_number,
             limit = self.rules.map(FailureRules::limit),
             "{what}"
         );

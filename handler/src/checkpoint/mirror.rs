@@ -78,9 +78,6 @@ impl Mirror {
                 counts.checkpoint_lease_owned += 1;
                 if self.is_first(Said::Suspended, kinesis_record) {
                     tracing::warn!(
-                        request_id = &*invocation.request_id,
-                        stream = kinesis_record.stream_arn(),
-                        shard_id = kinesis_record.shard_id.as_deref(),
                         owner,
                         "checkpoint mirror is suspended: a KCL worker owns the shard's row"
                     );
@@ -90,9 +87,6 @@ impl Mirror {
             Ok(Outcome::Refused(refusal)) => {
                 if self.is_first(Said::Refused, kinesis_record) {
                     tracing::error!(
-                        request_id = &*invocation.request_id,
-                        stream = kinesis_record.stream_arn(),
-                        shard_id = kinesis_record.shard_id.as_deref(),
                         application = self.application,
                         reason = %refusal,
                         "checkpoint refused: the mirror needs a table for each application and stream"
@@ -102,9 +96,6 @@ impl Mirror {
             }
             Err(error) => {
                 tracing::error!(
-                    request_id = &*invocation.request_id,
-                    stream = kinesis_record.stream_arn(),
-                    shard_id = kinesis_record.shard_id.as_deref(),
                     position = %position,
                     error = whole_text(&error),
                     "checkpoint not written"

@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_expressed_is_named() {
-        check_refused(|record| record.data = RecordData::Base64("!".into()), "record 0 cannot be read");
+        check_refused(|record| record.data = RecordData::Base64(b"!".into()), "record 0 cannot be read");
         check_refused(
             |record| record.approximate_arrival_ms = None,
             "record 0 has no usable arrival timestamp",

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::{
     Event, EventError, EventMode, KinesisRecord, RecordData, TumblingWindow, UnreadableRecord,
     scalar::{Object, Scalar},
+    scan,
 };
 use crate::SequenceNumber;
 
@@ -30,6 +31,18 @@ impl<'a> Event<'a> {
     ///
     /// Any [`EventError`]: the payload is no Kinesis event, or has a record that no response could name.
     pub fn parse(payload: &'a [u8]) -> Result<Self, EventError> {
+        Self::parse_into(payload, Vec::new())
+    }
+
+    /// Reads as [`parse`](Self::parse) does, into a list of records that brings its memory.
+    pub(crate) fn parse_into(
+        payload: &'a [u8],
+        mut records: Vec<KinesisRecord<'a>>,
+    ) -> Result<Self, EventError> {
+        records.clear();
+        if scan::records(payload, &mut records).is_some() {
+            return Ok(Event { records, ..Event::default() });
+        }
         let payload = payload.strip_prefix(BYTE_ORDER_MARK).unwrap_or(payload);
         // Derived readers also take an array, for an object with its members in order.
         match payload.trim_ascii_start().starts_with(b"[") {
@@ -40,7 +53,7 @@ impl<'a> Event<'a> {
 }
 
 /// Reads an event of the event source mapping.
-fn read_object(payload: &[u8]) -> Result<Event<'_>, EventError> {
+pub(super) fn read_object(payload: &[u8]) -> Result<Event<'_>, EventError> {
     let error = match serde_json::from_slice::<RawEvent<'_, Records<'_, Nested>>>(payload) {
         Ok(raw) => return raw.with_records(|records| records.read),
         Err(error) => error,
@@ -218,32 +231,32 @@ struct RawWindow<'a> {
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
-struct RawRecord<'a> {
+pub(super) struct RawRecord<'a> {
     #[serde(borrow, default)]
-    kinesis: Object<RawKinesis<'a>>,
+    pub(super) kinesis: Object<RawKinesis<'a>>,
     #[serde(borrow, default)]
-    event_source: Scalar<'a>,
+    pub(super) event_source: Scalar<'a>,
     #[serde(borrow, default, rename = "eventID")]
-    event_id: Scalar<'a>,
+    pub(super) event_id: Scalar<'a>,
     #[serde(borrow, default, rename = "eventSourceARN")]
-    event_source_arn: Scalar<'a>,
+    pub(super) event_source_arn: Scalar<'a>,
     #[serde(borrow, default)]
-    invoke_identity_arn: Scalar<'a>,
+    pub(super) invoke_identity_arn: Scalar<'a>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
-struct RawKinesis<'a> {
+pub(super) struct RawKinesis<'a> {
     #[serde(borrow, default)]
-    sequence_number: Scalar<'a>,
+    pub(super) sequence_number: Scalar<'a>,
     #[serde(borrow, default)]
-    partition_key: Scalar<'a>,
+    pub(super) partition_key: Scalar<'a>,
     #[serde(borrow, default)]
-    data: Scalar<'a>,
+    pub(super) data: Scalar<'a>,
     #[serde(borrow, default)]
-    approximate_arrival_timestamp: Scalar<'a>,
+    pub(super) approximate_arrival_timestamp: Scalar<'a>,
     #[serde(borrow, default)]
-    encryption_type: Scalar<'a>,
+    pub(super) encryption_type: Scalar<'a>,
 }
 
 #[derive(Deserialize)]
@@ -325,7 +338,10 @@ impl<'de, L: Layout<'de>> Visitor<'de> for RecordsVisitor<L> {
     }
 }
 
-fn record<'a>(index: usize, raw: Object<impl Into<RawRecord<'a>>>) -> Result<KinesisRecord<'a>, EventError> {
+pub(super) fn record<'a>(
+    index: usize,
+    raw: Object<impl Into<RawRecord<'a>>>,
+) -> Result<KinesisRecord<'a>, EventError> {
     let wrong = |expected, found| Err(EventError::Record { index, expected, found });
     let raw: RawRecord<'a> = match raw {
         Object::Value(raw) => raw.into(),
@@ -349,7 +365,9 @@ fn record<'a>(index: usize, raw: Object<impl Into<RawRecord<'a>>>) -> Result<Kin
         other => return Err(EventError::NoSequenceNumber { index, found: other.found() }),
     };
     let mut data = match data {
-        Scalar::Text(text) => RecordData::Base64(text),
+        Scalar::Base64(text) => RecordData::Base64(Cow::Borrowed(text)),
+        Scalar::Text(Cow::Borrowed(text)) => RecordData::Base64(Cow::Borrowed(text.as_bytes())),
+        Scalar::Text(Cow::Owned(text)) => RecordData::Base64(Cow::Owned(text.into_bytes())),
         Scalar::Absent => RecordData::Unreadable(UnreadableRecord::MissingData),
         other => RecordData::Unreadable(UnreadableRecord::DataNotText { found: other.found() }),
     };
@@ -686,7 +704,7 @@ mod tests {
                     .parse()
                     .expect("digits"),
                 partition_key: "kéy".into(),
-                data: RecordData::Base64("SGVs/G8=".into()),
+                data: RecordData::Base64(b"SGVs/G8=".into()),
                 approximate_arrival_ms: Some(1_545_084_650_987),
                 encryption_type: Some("KMS".into()),
                 shard_id: Some("shardId-000000000006".into()),

@@ -16,6 +16,8 @@ pub(super) enum Scalar<'a> {
     #[default]
     Absent,
     Text(Cow<'a, str>),
+    /// Text that is not checked to be UTF-8: base64, which is checked when it is decoded.
+    Base64(&'a [u8]),
     Number(f64),
     Boolean(bool),
     Other {
@@ -48,7 +50,7 @@ impl<'a> Scalar<'a> {
     pub(super) fn found(&self) -> &'static str {
         match self {
             Scalar::Absent => "absent",
-            Scalar::Text(_) => "text",
+            Scalar::Text(_) | Scalar::Base64(_) => "text",
             Scalar::Number(_) => "a number",
             Scalar::Boolean(_) => "a boolean",
             Scalar::Other { found } => found,

@@ -11,6 +11,17 @@ use thiserror::Error;
 /// Decimal digits that always fit into 64 bits.
 const LIMB_DIGITS: usize = 19;
 
+/// The powers of ten up to that of a limb.
+const POWERS_OF_TEN: [u64; LIMB_DIGITS + 1] = {
+    let mut powers = [1; LIMB_DIGITS + 1];
+    let mut exponent = 1;
+    while exponent <= LIMB_DIGITS {
+        powers[exponent] = powers[exponent - 1] * 10;
+        exponent += 1;
+    }
+    powers
+};
+
 /// The most leading zeros that are kept. The API allows a number 129 digits, and no emulator pads to more than 56.
 const MAX_ZEROS: usize = 128;
 
@@ -70,7 +81,9 @@ impl FromStr for SequenceNumber {
 
     fn from_str(text: &str) -> Result<Self, SequenceNumberError> {
         let digits = text.as_bytes();
-        if let Some(offset) = digits.iter().position(|byte| !byte.is_ascii_digit()) {
+        // Without an early end, all are compared at once.
+        if !digits.iter().fold(true, |are_digits, byte| are_digits & byte.is_ascii_digit()) {
+            let offset = digits.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or_default();
             return Err(SequenceNumberError::NotADigit { offset });
         }
         let [before_last @ .., _] = digits else { return Err(SequenceNumberError::Empty) };
@@ -83,7 +96,7 @@ impl FromStr for SequenceNumber {
         for chunk in digits.chunks(LIMB_DIGITS) {
             let value = chunk.iter().fold(0, |value, digit| value * 10 + u64::from(digit - b'0'));
             number = number
-                .times_plus(10u64.pow(chunk.len() as u32), value)
+                .times_plus(POWERS_OF_TEN[chunk.len()], value)
                 .ok_or(SequenceNumberError::TooLarge { digits: digits.len() })?;
         }
         Ok(number)

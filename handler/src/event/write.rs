@@ -99,7 +99,8 @@ impl Serialize for Kinesis<'_> {
         map.serialize_entry("partitionKey", partition_key)?;
         map.serialize_entry("sequenceNumber", sequence_number)?;
         if let RecordData::Base64(text) = data {
-            map.serialize_entry("data", text)?;
+            // Text that is no base64 stays none.
+            map.serialize_entry("data", &String::from_utf8_lossy(text))?;
         }
         if let Some(milliseconds) = approximate_arrival_ms {
             map.serialize_entry("approximateArrivalTimestamp", &(*milliseconds as f64 / 1000.0))?;

@@ -29,6 +29,10 @@ pub(crate) struct Invocation<'a> {
     pub(crate) request_id: Cow<'a, str>,
     /// Trace ID of X-Ray. `None` if Lambda has sent none.
     pub(crate) xray_trace_id: Option<Cow<'a, str>>,
+    /// ARN of the stream. `None` until the event is read.
+    pub(crate) stream: Option<&'a str>,
+    /// ID of the shard. `None` until the event is read.
+    pub(crate) shard_id: Option<&'a str>,
     pub(crate) arrived: Instant,
     /// When the deadline guard stops the batch. `None` without a deadline, as outside of Lambda.
     pub(crate) stop_at: Option<Instant>,
@@ -39,18 +43,34 @@ pub(crate) struct Invocation<'a> {
     pub(crate) store_by: OnceLock<Option<Instant>>,
 }
 
-/// Makes the span of a stage of an invocation. A log line shows its innermost span alone, so each has the IDs of the
-/// invocation.
-macro_rules! stage_span {
-    ($invocation:expr, $name:literal) => {
-        tracing::info_span!(
+/// Makes a span with the IDs of an invocation. A log line shows its innermost span alone, so that of a stage has them, too.
+macro_rules! span {
+    ($level:ident, $invocation:expr, $name:literal) => {
+        tracing::$level!(
             $name,
             requestId = &*$invocation.request_id,
-            xrayTraceId = $invocation.xray_trace_id.as_deref()
+            xrayTraceId = $invocation.xray_trace_id.as_deref(),
+            stream = $invocation.stream,
+            shardId = $invocation.shard_id
         )
     };
 }
-pub(crate) use stage_span;
+
+/// Makes the span of an invocation, which has the highest level, because a filter that disables a span takes the IDs from
+/// the lines inside it.
+macro_rules! invocation_span {
+    ($invocation:expr) => {
+        crate::invocation::span!(error_span, $invocation, "invocation")
+    };
+}
+
+/// Makes the span of a stage of an invocation.
+macro_rules! stage_span {
+    ($invocation:expr, $name:literal) => {
+        crate::invocation::span!(debug_span, $invocation, $name)
+    };
+}
+pub(crate) use {invocation_span, span, stage_span};
 
 impl<'a> Invocation<'a> {
     pub(crate) fn arrive(context: &'a Context, options: &Options) -> Self {
@@ -68,6 +88,8 @@ impl<'a> Invocation<'a> {
         Invocation {
             request_id: Cow::Borrowed(&context.request_id),
             xray_trace_id: context.xray_trace_id.as_deref().map(Cow::Borrowed),
+            stream: None,
+            shard_id: None,
             arrived,
             stop_at,
             deadline,
@@ -102,10 +124,7 @@ impl<'a> Invocation<'a> {
             None => error.to_string(),
         };
         tracing::error!(
-            request_id = &*self.request_id,
-            stream = kinesis_record.stream_arn(),
-            shard_id = kinesis_record.shard_id.as_deref(),
-            sequence_number = %kinesis_record.sequence_number,
+            sequenceNumber = %kinesis_record.sequence_number,
             error = text,
             "{what}"
         );
@@ -147,6 +166,8 @@ mod tests {
         let invocation = Invocation {
             request_id: Cow::Borrowed(""),
             xray_trace_id: None,
+            stream: None,
+            shard_id: None,
             arrived,
             stop_at: Some(arrived + Duration::from_secs(9)),
             deadline: Some(arrived + Duration::from_secs(10)),

@@ -332,10 +332,7 @@ impl<'b> BatchJournal<'b> {
             if moved.is_ok() {
                 counts.discarded += 1;
                 tracing::warn!(
-                    request_id = &*self.invocation.request_id,
-                    stream = self.shard.stream_arn,
-                    shard_id = self.shard.shard_id,
-                    sequence_number = %state.sequence_number,
+                    sequenceNumber = %state.sequence_number,
                     error = state.progress.last_error,
                     "Kinesis record was discarded by the mapping before it was done"
                 );
@@ -544,12 +541,9 @@ impl<'b> BatchJournal<'b> {
             UserRecordId::Content(hash) => (None, Some(tracing::field::display(hash))),
         };
         tracing::warn!(
-            request_id = &*self.invocation.request_id,
-            stream = self.shard.stream_arn,
-            shard_id = self.shard.shard_id,
-            sequence_number = %record.sequence_number,
-            sub_sequence_number,
-            content_hash,
+            sequenceNumber = %record.sequence_number,
+            subSequenceNumber = sub_sequence_number,
+            contentHash = content_hash,
             reason = %record.reason,
             attempts = record.attempts,
             error = record.error,

@@ -95,9 +95,6 @@ impl RetryJournal {
                 for item in &unreadable {
                     counts.unreadable_journal_items += 1;
                     tracing::error!(
-                        request_id = &*invocation.request_id,
-                        stream = shard.stream_arn,
-                        shard_id = shard.shard_id,
                         error = %item,
                         "journal item skipped; kinesis-kit journal lists it and can delete it"
                     );

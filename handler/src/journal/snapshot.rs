@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Record, SequenceNumber,
+    SequenceNumber,
     journal::{Progress, StateKind, UserRecordId},
+    record::BatchRecord,
 };
 
 /// A copy of the journal's entries for the Kinesis records of a batch, with what this invocation has written.
@@ -40,7 +41,7 @@ impl JournalSnapshot {
     /// Returns the number of a user record's next attempt, counted from one, given the progress of its Kinesis record. `None`
     /// if the journal was not read.
     #[inline]
-    pub(crate) fn attempt(&self, progress: Option<&Progress>, record: &Record<'_>) -> Option<u32> {
+    pub(crate) fn attempt(&self, progress: Option<&Progress>, record: &BatchRecord<'_>) -> Option<u32> {
         let failures = |progress: &Progress| progress.failures(&UserRecordId::of(record));
         self.is_read.then(|| progress.map_or(0, failures).saturating_add(1))
     }

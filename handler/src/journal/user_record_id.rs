@@ -3,7 +3,7 @@ use std::{fmt, str::FromStr};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::Record;
+use crate::record::BatchRecord;
 
 /// The name of a user record inside its Kinesis record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,7 +23,7 @@ pub struct ContentHash([u8; 16]);
 
 impl UserRecordId {
     /// Identifies a user record of a batch.
-    pub(crate) fn of(record: &Record<'_>) -> Self {
+    pub(crate) fn of(record: &BatchRecord<'_>) -> Self {
         match record.sub_sequence_number {
             Some(number) => UserRecordId::Sub(number),
             None => UserRecordId::Content(ContentHash::new(record.partition_key, record.data)),

@@ -5,8 +5,10 @@ use thiserror::Error;
 use tower::Layer;
 
 use crate::{
-    EmbeddedMetricsLayer, Handler, Options, RawEventLayer, RecordProcessor, batch::stop::panic_text,
-    init_logs, lambda::thread_per_invocation::ThreadPerInvocation,
+    EmbeddedMetricsLayer, Handler, Options, RawEventLayer, RecordProcessor,
+    batch::stop::panic_text,
+    init_logs,
+    lambda::{memory::keep_freed_memory, thread_per_invocation::ThreadPerInvocation},
     processor::process_error::without_quoted_values,
 };
 
@@ -122,6 +124,7 @@ impl<P: RecordProcessor + Send + Sync + 'static> Function<P> {
     /// If the extension for the shutdown hook cannot be registered.
     pub async fn run(self) -> Result<(), Error> {
         check_environment(|name| env::var(name).ok())?;
+        keep_freed_memory();
         init_logs();
         // The default hook writes lines of text, which a payload in the panic's message could continue with lines of its own.
         panic::set_hook(Box::new(|panic| {

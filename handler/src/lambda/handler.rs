@@ -1,4 +1,4 @@
-use std::{error::Error as _, fmt, pin::Pin, sync::Arc, task, time::Duration};
+use std::{error::Error as _, fmt, mem, pin::Pin, sync::Arc, task, time::Duration};
 
 use futures_util::future::join;
 use kpl_deaggregation::Deaggregator;
@@ -10,15 +10,15 @@ use tracing::Instrument;
 use crate::{
     BatchResponse, Counts, EventError, EventMode, Options, RawEvent, RecordProcessor, SequenceNumber,
     batch::{
-        buffer::BufferPool,
         cursor::Cursor,
-        payload_decoder::{self, PayloadDecoder},
+        payload_decoder::PayloadDecoder,
         process_batch,
         stop::StopReason,
+        workspace::{Workspace, Workspaces, recycled},
     },
     checkpoint::mirror::{Mirror, Mirrored},
     event::{Event, KinesisRecord},
-    invocation::{Invocation, stage_span},
+    invocation::{Invocation, invocation_span, stage_span},
     journal::{batch_journal::BatchJournal, retry_journal::RetryJournal},
     lambda::metrics,
 };
@@ -41,7 +41,7 @@ pub struct Handler<P> {
 struct Shared<P> {
     processor: P,
     options: Options,
-    buffers: BufferPool,
+    workspaces: Workspaces,
     journal: Option<RetryJournal>,
     mirror: Option<Mirror>,
 }
@@ -122,7 +122,7 @@ impl<P: RecordProcessor> Handler<P> {
     /// A handler with these options.
     pub fn with_options(processor: P, options: Options) -> Self {
         let (journal, mirror) = (RetryJournal::new(&options), Mirror::new(&options));
-        let shared = Shared { processor, options, buffers: BufferPool::default(), journal, mirror };
+        let shared = Shared { processor, options, workspaces: Workspaces::default(), journal, mirror };
         Handler { shared: Arc::new(shared) }
     }
 
@@ -169,11 +169,28 @@ impl<P: RecordProcessor> Handler<P> {
     ///
     /// Any [`HandlerError`]; then nothing was processed.
     pub async fn handle(&self, event: &[u8], context: &Context) -> Result<BatchResponse, HandlerError> {
-        let Shared { processor, options, buffers, journal, mirror } = &*self.shared;
-        let invocation = Invocation::arrive(context, options);
-        let event = Event::parse(event)?;
-        let mirror = mirror.as_ref().filter(|_| Mirror::applies_to(&event));
-        let journal = journal.as_ref().filter(|_| RetryJournal::applies_to(&event));
+        let Shared { options, workspaces, .. } = &*self.shared;
+        let mut invocation = Invocation::arrive(context, options);
+        let mut workspace = workspaces.take();
+        let mut event = Event::parse_into(event, recycled(mem::take(&mut workspace.records)))?;
+        let first = event.records.first();
+        invocation.stream = first.and_then(KinesisRecord::stream_arn);
+        invocation.shard_id = first.and_then(|record| record.shard_id.as_deref());
+        let span = invocation_span!(invocation);
+        let response = self.handle_batch(&event, &invocation, &mut workspace).instrument(span).await;
+        workspace.records = recycled(mem::take(&mut event.records));
+        response
+    }
+
+    async fn handle_batch(
+        &self,
+        event: &Event<'_>,
+        invocation: &Invocation<'_>,
+        workspace: &mut Workspace,
+    ) -> Result<BatchResponse, HandlerError> {
+        let Shared { processor, options, journal, mirror, .. } = &*self.shared;
+        let mirror = mirror.as_ref().filter(|_| Mirror::applies_to(event));
+        let journal = journal.as_ref().filter(|_| RetryJournal::applies_to(event));
         if let Some(mirror) = mirror {
             if event.window.is_some() {
                 return Err(HandlerError::WindowWithMirror);
@@ -184,20 +201,21 @@ impl<P: RecordProcessor> Handler<P> {
             }
         }
 
-        let mut buffer = buffers.take(payload_decoder::bytes_bound(&event.records));
-        let mut payloads = PayloadDecoder::new(&event.records, buffer.bytes());
+        let Workspace { buffer, payloads, checksums, verifier, .. } = workspace;
+        let lists = (recycled(mem::take(payloads)), mem::take(checksums));
+        let mut decoder = PayloadDecoder::new(&event.records, buffer, verifier, lists);
         let mut counts = Counts::default();
         let mut journal = match journal {
             Some(journal) => {
-                let read = journal.read(&event, &invocation, &mut counts);
-                let decode = payloads.decode_all().instrument(stage_span!(invocation, "decode"));
+                let read = journal.read(event, invocation, &mut counts);
+                let decode = decoder.decode_all().instrument(stage_span!(invocation, "decode"));
                 join(read.instrument(stage_span!(invocation, "read journal")), decode).await.0
             }
             None => None,
         };
         let deaggregator =
             Deaggregator::new(options.invalid_aggregate).with_max_key_bytes(options.max_key_bytes);
-        let mut cursor = Cursor::new(&event.records, payloads, deaggregator, &invocation);
+        let mut cursor = Cursor::new(&event.records, decoder, deaggregator, invocation);
         let processed = process_batch(processor, &mut cursor, &mut journal, &mut counts).await;
         let (stop, position) = (processed.err(), cursor.position());
         match stop.as_ref().map(|stop| &stop.reason) {
@@ -213,12 +231,12 @@ impl<P: RecordProcessor> Handler<P> {
         let mut failed = stop.as_ref().map(|stop| {
             // A batch that stops does so at one of its records, so the reported one is always part of it.
             let kinesis_record = &event.records[position.kinesis_record];
-            log_stop(&stop.reason, kinesis_record, position.sub_sequence_number, &invocation);
+            log_stop(&stop.reason, kinesis_record, position.sub_sequence_number);
             kinesis_record.sequence_number
         });
         if let Some(mirror) = mirror
             && {
-                let write = mirror.write(&event, position, &invocation, &mut counts);
+                let write = mirror.write(event, position, invocation, &mut counts);
                 write.instrument(stage_span!(invocation, "write mirror")).await == Mirrored::NoAndStrict
             }
             && failed.is_none()
@@ -229,10 +247,12 @@ impl<P: RecordProcessor> Handler<P> {
             let finish = journal.finish(stop.as_ref(), failed, &mut cursor, &mut counts);
             finish.instrument(stage_span!(invocation, "write journal")).await;
         }
-        log_batch(&event, failed, &counts, &invocation);
-        metrics::record(&event, &counts, &invocation);
+        log_batch(event.records.len(), failed, &counts);
+        metrics::record(event, &counts, invocation);
         let quarantined = journal.map(BatchJournal::into_quarantined).unwrap_or_default();
-        let state = event.window.map(|window| window.state.into_owned());
+        let lists = cursor.into_payloads().into_lists();
+        (*payloads, *checksums) = (recycled(lists.0), lists.1);
+        let state = event.window.as_ref().map(|window| window.state.clone().into_owned());
         let response = BatchResponse::new(failed, state, counts);
         Ok(match event.mode {
             EventMode::Mapping => response,
@@ -241,20 +261,12 @@ impl<P: RecordProcessor> Handler<P> {
     }
 }
 
-fn log_stop(
-    reason: &StopReason,
-    kinesis_record: &KinesisRecord<'_>,
-    sub_sequence_number: Option<u64>,
-    invocation: &Invocation<'_>,
-) {
+fn log_stop(reason: &StopReason, kinesis_record: &KinesisRecord<'_>, sub_sequence_number: Option<u64>) {
     macro_rules! at_record {
         ($level:ident, $($rest:tt)*) => {
             tracing::$level!(
-                request_id = &*invocation.request_id,
-                stream = kinesis_record.stream_arn(),
-                shard_id = kinesis_record.shard_id.as_deref(),
-                sequence_number = %kinesis_record.sequence_number,
-                sub_sequence_number,
+                sequenceNumber = %kinesis_record.sequence_number,
+                subSequenceNumber = sub_sequence_number,
                 $($rest)*
             )
         };
@@ -264,18 +276,14 @@ fn log_stop(
             at_record!(error, permanent = failure.is_permanent(), error = %failure, "record failed, batch stopped");
         }
         StopReason::Deadline | StopReason::DeadlineBeforeFirst => {
-            at_record!(warn, "deadline is near, batch stopped before this record was done");
+            at_record!(warn, "deadline is near, batch stopped before this record was processed");
         }
     }
 }
 
-fn log_batch(
-    event: &Event<'_>,
-    failed: Option<SequenceNumber>,
-    counts: &Counts,
-    invocation: &Invocation<'_>,
-) {
-    let first = event.records.first();
+/// Logs the counts of a batch that are not zero: at INFO if anything unusual has happened, else at DEBUG, because the metrics
+/// have the counts of every batch.
+fn log_batch(batch_size: usize, failed: Option<SequenceNumber>, counts: &Counts) {
     let Counts {
         kinesis_records,
         user_records,
@@ -284,8 +292,8 @@ fn log_batch(
         empty_aggregates,
         checksum_mismatches,
         invalid_aggregates,
-        failed: _,
-        deadline_stops: _,
+        failed: failed_batches,
+        deadline_stops,
         retried,
         resumed,
         quarantined,
@@ -297,19 +305,12 @@ fn log_batch(
         checkpoint_lease_owned,
         checkpoint_write_errors,
     } = *counts;
-    tracing::info!(
-        request_id = &*invocation.request_id,
-        stream = first.and_then(KinesisRecord::stream_arn),
-        shard_id = first.and_then(|record| record.shard_id.as_deref()),
-        batch_item_failure = failed.map(tracing::field::display),
-        batch_size = event.records.len(),
-        kinesis_records,
-        user_records,
-        bytes,
-        aggregated,
+    let unusual = [
         empty_aggregates,
         checksum_mismatches,
         invalid_aggregates,
+        failed_batches,
+        deadline_stops,
         retried,
         resumed,
         quarantined,
@@ -320,8 +321,40 @@ fn log_batch(
         checkpoint_already_ahead,
         checkpoint_lease_owned,
         checkpoint_write_errors,
-        "batch processed"
-    );
+    ];
+    let not_zero = |count: u64| (count > 0).then_some(count);
+    macro_rules! log {
+        ($level:ident) => {
+            tracing::$level!(
+                batchItemFailure = failed.map(tracing::field::display),
+                batchSize = batch_size,
+                kinesisRecords = kinesis_records,
+                userRecords = user_records,
+                bytes,
+                aggregated,
+                emptyAggregates = not_zero(empty_aggregates),
+                checksumMismatches = not_zero(checksum_mismatches),
+                invalidAggregates = not_zero(invalid_aggregates),
+                deadlineStops = not_zero(deadline_stops),
+                retried = not_zero(retried),
+                resumed = not_zero(resumed),
+                quarantined = not_zero(quarantined),
+                discarded = not_zero(discarded),
+                journalReadErrors = not_zero(journal_read_errors),
+                unreadableJournalItems = not_zero(unreadable_journal_items),
+                journalWriteErrors = not_zero(journal_write_errors),
+                checkpointAlreadyAhead = not_zero(checkpoint_already_ahead),
+                checkpointLeaseOwned = not_zero(checkpoint_lease_owned),
+                checkpointWriteErrors = not_zero(checkpoint_write_errors),
+                "batch processed"
+            )
+        };
+    }
+    if failed.is_some() || unusual.iter().any(|&count| count > 0) {
+        log!(info);
+    } else {
+        log!(debug);
+    }
 }
 
 impl<P: RecordProcessor + 'static> Service<LambdaEvent<RawEvent>> for Handler<P> {

@@ -19,7 +19,19 @@ use crate::{
 /// It borrows from the event and is cheap to copy. To keep one, make it [owned](Record::to_owned_record); to make one
 /// in a test, start with [`OwnedRecord::new`]. Its `Debug` does not show the data, so it can be logged.
 #[derive(Clone, Copy)]
-pub struct Record<'a> {
+pub struct Record<'a>(Source<'a>);
+
+/// The place where a record's parts are. A reference to it is all that moves from the batch through the processor's futures:
+/// each move of all parts would cost as much as the rest of the work on a small record.
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    Batch(&'a BatchRecord<'a>),
+    Owned(&'a OwnedRecord),
+}
+
+/// A user record of a batch.
+#[derive(Clone, Copy)]
+pub(crate) struct BatchRecord<'a> {
     pub(crate) data: &'a [u8],
     pub(crate) partition_key: &'a [u8],
     pub(crate) explicit_hash_key: Option<&'a [u8]>,
@@ -31,97 +43,111 @@ pub struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
+    pub(crate) fn of_batch(record: &'a BatchRecord<'a>) -> Self {
+        Record(Source::Batch(record))
+    }
+
+    #[inline]
+    pub(crate) fn parts(&self) -> BatchRecord<'a> {
+        match self.0 {
+            Source::Batch(record) => *record,
+            Source::Owned(record) => record.parts(),
+        }
+    }
+
     /// The payload; may be empty.
+    #[inline]
     pub fn data(&self) -> &'a [u8] {
-        self.data
+        self.parts().data
     }
 
     /// The producer's partition key: UTF-8 from every known producer, but an aggregate does not guarantee it.
     pub fn partition_key(&self) -> &'a [u8] {
-        self.partition_key
+        self.parts().partition_key
     }
 
     /// The partition key as text, with U+FFFD for what is not UTF-8.
     pub fn partition_key_text(&self) -> Cow<'a, str> {
-        String::from_utf8_lossy(self.partition_key)
+        String::from_utf8_lossy(self.parts().partition_key)
     }
 
     /// The producer's explicit hash key: decimal text, but an aggregate does not guarantee it.
     ///
     /// `None` if it gave none, and for records that are not aggregated: Lambda does not hand it out.
     pub fn explicit_hash_key(&self) -> Option<&'a [u8]> {
-        self.explicit_hash_key
+        self.parts().explicit_hash_key
     }
 
     /// The explicit hash key as text, with U+FFFD for what is not UTF-8.
     pub fn explicit_hash_key_text(&self) -> Option<Cow<'a, str>> {
-        self.explicit_hash_key.map(String::from_utf8_lossy)
+        self.parts().explicit_hash_key.map(String::from_utf8_lossy)
     }
 
     /// Returns the position of the record in its shard: unique and increasing, except on an enhanced fan-out consumer.
     pub fn position(&self) -> ExtendedSequenceNumber {
         ExtendedSequenceNumber {
-            sequence_number: self.kinesis_record.sequence_number,
-            sub_sequence_number: self.sub_sequence_number,
+            sequence_number: self.parts().kinesis_record.sequence_number,
+            sub_sequence_number: self.parts().sub_sequence_number,
         }
     }
 
     /// Whether the record was packed into an aggregate. Always false on an enhanced fan-out consumer, where Lambda
     /// unpacks aggregates and does not tell.
     pub fn is_aggregated(&self) -> bool {
-        self.aggregated
+        self.parts().aggregated
     }
 
     /// The shard, such as `shardId-000000000000`. Lambda always tells it; a hand-written event may not.
     pub fn shard_id(&self) -> Option<&'a str> {
-        self.kinesis_record.shard_id.as_deref()
+        self.parts().kinesis_record.shard_id.as_deref()
     }
 
     /// ARN of the stream, also on an enhanced fan-out consumer. Lambda always tells it; a hand-written event may not.
     pub fn stream_arn(&self) -> Option<&'a str> {
-        self.kinesis_record.stream_arn()
+        self.parts().kinesis_record.stream_arn()
     }
 
     /// When the stream received the Kinesis record, to the millisecond. Lambda always tells it; a hand-written event
     /// may not.
     pub fn approximate_arrival_timestamp(&self) -> Option<SystemTime> {
-        self.kinesis_record
+        self.parts()
+            .kinesis_record
             .approximate_arrival_ms
             .map(|milliseconds| UNIX_EPOCH + Duration::from_millis(milliseconds))
     }
 
     /// `NONE`, `KMS`, or whatever Kinesis adds.
     pub fn encryption_type(&self) -> Option<&'a str> {
-        self.kinesis_record.encryption_type.as_deref()
+        self.parts().kinesis_record.encryption_type.as_deref()
     }
 
     /// Returns the number of attempts, this one included. `None` without a retry journal: Lambda does not tell.
     pub fn attempt(&self) -> Option<u32> {
-        self.attempt
+        self.parts().attempt
     }
 
     /// Returns the time that is left until the deadline guard stops the batch and cancels what is still running. `None`
     /// outside of Lambda.
     pub fn remaining_time(&self) -> Option<Duration> {
-        self.invocation.remaining_time()
+        self.parts().invocation.remaining_time()
     }
 
     /// The request ID of the invocation.
     pub fn request_id(&self) -> &'a str {
-        &self.invocation.request_id
+        &self.parts().invocation.request_id
     }
 
     /// A copy that borrows nothing.
     pub fn to_owned_record(&self) -> OwnedRecord {
         let owned = |text: &Option<Cow<'_, str>>| text.as_deref().map(|text| Cow::Owned(text.to_owned()));
-        let kinesis_record = self.kinesis_record;
+        let BatchRecord { kinesis_record, invocation, .. } = self.parts();
         OwnedRecord {
-            data: self.data.to_vec(),
-            partition_key: self.partition_key.to_vec(),
-            explicit_hash_key: self.explicit_hash_key.map(<[u8]>::to_vec),
-            sub_sequence_number: self.sub_sequence_number,
-            aggregated: self.aggregated,
-            attempt: self.attempt,
+            data: self.data().to_vec(),
+            partition_key: self.partition_key().to_vec(),
+            explicit_hash_key: self.explicit_hash_key().map(<[u8]>::to_vec),
+            sub_sequence_number: self.parts().sub_sequence_number,
+            aggregated: self.is_aggregated(),
+            attempt: self.attempt(),
             kinesis_record: KinesisRecord {
                 approximate_arrival_ms: kinesis_record.approximate_arrival_ms,
                 encryption_type: owned(&kinesis_record.encryption_type),
@@ -131,9 +157,11 @@ impl<'a> Record<'a> {
                 ..KinesisRecord::new(kinesis_record.sequence_number, "", &[])
             },
             invocation: Invocation {
-                request_id: Cow::Owned(self.invocation.request_id.clone().into_owned()),
-                xray_trace_id: owned(&self.invocation.xray_trace_id),
-                ..self.invocation.clone()
+                request_id: Cow::Owned(invocation.request_id.clone().into_owned()),
+                xray_trace_id: owned(&invocation.xray_trace_id),
+                stream: None,
+                shard_id: None,
+                ..invocation.clone()
             },
         }
     }
@@ -145,8 +173,8 @@ impl fmt::Debug for Record<'_> {
             .field("position", &format_args!("{}", self.position()))
             .field("shard_id", &self.shard_id())
             // Often personal data.
-            .field("partition_key", &format_args!("{} bytes", self.partition_key.len()))
-            .field("data", &format_args!("{} bytes", self.data.len()))
+            .field("partition_key", &format_args!("{} bytes", self.parts().partition_key.len()))
+            .field("data", &format_args!("{} bytes", self.parts().data.len()))
             .finish_non_exhaustive()
     }
 }
@@ -193,6 +221,8 @@ impl OwnedRecord {
             invocation: Invocation {
                 request_id: Cow::Borrowed(""),
                 xray_trace_id: None,
+                stream: None,
+                shard_id: None,
                 arrived: SystemClock.instant(),
                 stop_at: None,
                 deadline: None,
@@ -204,7 +234,11 @@ impl OwnedRecord {
 
     /// The record as a processor takes it.
     pub fn as_record(&self) -> Record<'_> {
-        Record {
+        Record(Source::Owned(self))
+    }
+
+    pub(crate) fn parts(&self) -> BatchRecord<'_> {
+        BatchRecord {
             data: &self.data,
             partition_key: &self.partition_key,
             explicit_hash_key: self.explicit_hash_key.as_deref(),

@@ -110,7 +110,7 @@ fn a_partial_batch_is_written_up_to_the_record_before_the_failed_one() {
         Some("8/0"),
     );
     let mut unreadable = plain(9, "");
-    unreadable.data = kinesis_handler::event::RecordData::Base64("!".into());
+    unreadable.data = kinesis_handler::event::RecordData::Base64(b"!".into());
     check(vec![aggregate(8, &["a", "b"]), unreadable], &failure(9), Some("8/1"));
 }
 

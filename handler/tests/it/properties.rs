@@ -35,7 +35,7 @@ fn record(sequence_number: u64, content: &Content) -> KinesisRecord<'static> {
         Content::InvalidAggregate => invalid_aggregate(sequence_number),
         Content::BadBase64 => {
             let mut record = raw(sequence_number, b"");
-            record.data = kinesis_handler::event::RecordData::Base64("?".into());
+            record.data = kinesis_handler::event::RecordData::Base64(b"?".into());
             record
         }
     }
