@@ -18,12 +18,14 @@
 //!     let full = aggregator.add(UserRecordInput::new("key", text))?;
 //!     assert!(full.is_none(), "two small user records fit into one Kinesis record");
 //! }
-//! let kinesis_record = aggregator.finish().remove(0);
 //!
 //! let mut deaggregator = Deaggregator::new(InvalidAggregatePolicy::Fail);
-//! let user_records = deaggregator.deaggregate(kinesis_record.partition_key.as_bytes(), &kinesis_record.data)?;
-//! let texts: Vec<&[u8]> = user_records.map(|user_record| user_record.data).collect();
-//! assert_eq!(texts, [b"one", b"two"]);
+//! for kinesis_record in aggregator.finish() {
+//!     let partition_key = kinesis_record.partition_key.as_bytes();
+//!     let user_records = deaggregator.deaggregate(partition_key, &kinesis_record.data)?;
+//!     let texts: Vec<&[u8]> = user_records.map(|user_record| user_record.data).collect();
+//!     assert_eq!(texts, [b"one", b"two"]);
+//! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

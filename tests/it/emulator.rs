@@ -13,7 +13,7 @@ use std::{
 
 use tempfile::TempDir;
 
-/// How long anything may take before the test fails.
+/// Time after which a test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The deadline that the emulator gives every invocation, in milliseconds since 1970.
@@ -61,11 +61,11 @@ pub(crate) struct Function {
     port: u16,
     folder: TempDir,
     requests: Arc<Mutex<Vec<String>>>,
-    /// Where the function finds the Runtime API.
+    /// Address of the Runtime API for the function.
     pub(crate) runtime_api_port: u16,
 }
 
-/// What `cargo lambda invoke` said.
+/// The output of `cargo lambda invoke`.
 pub(crate) struct Answer {
     pub(crate) success: bool,
     pub(crate) stdout: String,
@@ -119,7 +119,7 @@ impl Function {
         Function { process, emulator, port, folder, requests, runtime_api_port: proxy_port }
     }
 
-    /// Where it takes events.
+    /// Address at which it takes events.
     pub(crate) fn invoke_url(&self) -> String {
         format!("http://127.0.0.1:{}/2015-03-31/functions/_/invocations", self.port)
     }
@@ -151,7 +151,7 @@ impl Function {
         self.invoke(&path)
     }
 
-    /// What the function has printed so far. Whatever it prints while it handles an event is there when it has answered.
+    /// Returns the output of the function so far. Whatever it prints while it handles an event is there when it has answered.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).expect("the log is UTF-8")
     }

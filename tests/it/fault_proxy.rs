@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::capacity::Capacity;
 
-/// What becomes of a request.
+/// The fate of a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Fault {
     /// It is answered with this error of DynamoDB, and does not reach the server.
@@ -34,7 +34,7 @@ pub(crate) enum Fault {
     Stall,
     /// No answer comes, after the server has done what it asks for.
     StallAnswer,
-    /// Nothing.
+    /// The request passes unchanged.
     None,
 }
 
@@ -81,7 +81,7 @@ impl FaultProxy {
         FaultProxy { port, shared }
     }
 
-    /// What becomes of the next requests with an action.
+    /// The fates of the next requests with an action.
     pub(crate) fn set_faults(&self, faults: impl IntoIterator<Item = Fault>) {
         *self.shared.faults.lock().expect("no panic while locked") = faults.into_iter().collect();
     }
@@ -102,7 +102,7 @@ impl FaultProxy {
         std::mem::take(&mut self.shared.requests.lock().expect("no panic while locked"))
     }
 
-    /// How many requests wait for an answer that will not come.
+    /// Number of requests that wait for an answer that will not come.
     pub(crate) fn stalls(&self) -> u32 {
         self.shared.stalls.load(Ordering::Relaxed)
     }

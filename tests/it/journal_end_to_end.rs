@@ -73,7 +73,7 @@ impl World {
         BinaryFunction::new(options)
     }
 
-    /// How often each of these orders was reserved.
+    /// Returns the number of times that each of these orders was reserved.
     fn reserved<const N: usize>(&self, orders: [&str; N]) -> [usize; N] {
         let log = fs::read_to_string(self.log()).expect("a log");
         orders.map(|order| log.matches(&format!(r#""message":"order reserved","order":"{order}""#)).count())
@@ -129,7 +129,7 @@ fn named() -> Value {
     json!({ "batchItemFailures": [{ "itemIdentifier": events::sequence_number(0) }] })
 }
 
-/// What an invocation asks DynamoDB for, in this order.
+/// The requests of an invocation to DynamoDB, in this order.
 const REQUESTS: [&str; 4] = ["Query", "TransactWriteItems", "UpdateItem", "PutItem"];
 
 #[tokio::test]

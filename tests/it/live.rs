@@ -150,7 +150,7 @@ impl Live {
         succeeded(&logs)
     }
 
-    /// How often this order was reserved.
+    /// Returns the number of times that this order was reserved.
     fn reserved(&self, order: &str) -> usize {
         self.log().matches(&format!(r#""message":"order reserved","order":"{order}""#)).count()
     }
@@ -182,7 +182,7 @@ impl Drop for Live {
     }
 }
 
-/// What it has printed.
+/// Returns its output.
 #[track_caller]
 fn succeeded(output: &Output) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

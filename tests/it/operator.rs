@@ -43,7 +43,7 @@ pub(crate) struct Operator {
     folder: TempDir,
 }
 
-/// What a run of `kinesis-kit` left behind.
+/// The exit code and the output of a run of `kinesis-kit`.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) exit_code: Option<i32>,

@@ -85,7 +85,7 @@ impl Polling {
         self.steps("acknowledged").iter().filter_map(|step| step["records"].as_u64()).sum()
     }
 
-    /// What the simulator and the function have said so far.
+    /// Returns the output of the simulator and the function so far.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).expect("the log is UTF-8")
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, env, fs, path::Path, process::Command, thread};
 
 use crate::emulator::{kinesis_kit, repository};
 
-/// What the doctor says of a template.
+/// The doctor's findings about a template.
 #[derive(Debug, PartialEq, Eq)]
 struct Diagnosis {
     exit_code: Option<i32>,

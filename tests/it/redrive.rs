@@ -36,7 +36,7 @@ fn discard(operator: &Operator, switches: &[(&str, &str)]) -> Value {
     failure
 }
 
-/// What was processed since this many user records.
+/// Returns the records that were processed after this many user records.
 fn processed_since(operator: &Operator, before: usize) -> Vec<String> {
     operator.processed()[before..].to_vec()
 }

@@ -20,7 +20,8 @@ const PARENT: &str = "shardId-000000000000";
 const LOW: &str = "shardId-000000000001";
 const HIGH: &str = "shardId-000000000002";
 
-/// What the function fails at, each time, so that the shard stands still before it. Other texts differ from each other.
+/// The record at which the function fails each time, so that its shard makes no progress. Other texts differ from each
+/// other.
 const FAILING: &str = "permanent";
 
 /// A stream of one shard, its lease table, and the user records in the stream.

@@ -554,7 +554,7 @@ fn there_is_one_log_group_and_it_can_outlive_the_stack() {
     }
 }
 
-/// What the doctor says: severity and setting of each finding.
+/// The doctor's findings: severity and setting of each finding.
 fn findings(parameters: &[(&str, &str)]) -> Vec<String> {
     let mut command = Command::new(kinesis_kit());
     command.args(["doctor", "--format", "json"]).arg(repository().join("template.yaml"));

@@ -29,7 +29,7 @@ enum Kill {
     After(usize),
 }
 
-/// What a run has left.
+/// The files and the output after a run.
 struct Left {
     sort_keys: Vec<String>,
     /// The records that the function has processed, as text.

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What a run of the binary left behind.
+/// The exit code and the output of a run of the binary.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Run {
     pub(crate) exit_code: Option<i32>,

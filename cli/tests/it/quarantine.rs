@@ -48,7 +48,7 @@ impl World {
         self.run(&format!("quarantine redrive --table journal --format json --url {url} {args}"))
     }
 
-    /// What was delivered, event by event.
+    /// The delivered records, event by event.
     fn events(&self) -> Vec<Vec<String>> {
         self.server.requests("Invoke").iter().map(delivered).collect()
     }
@@ -58,7 +58,7 @@ fn processes_all(_: usize, _: &Value) -> Answer {
     (200, json!({ "batchItemFailures": [] }))
 }
 
-/// What has become of each record.
+/// The outcome of each record.
 fn outcomes(run: &Run) -> Vec<String> {
     let outcome = |line: &str| {
         let line: Value = serde_json::from_str(line).expect("JSON lines");

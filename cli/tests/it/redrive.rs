@@ -62,7 +62,7 @@ impl World {
         format!("--file {}", path.display())
     }
 
-    /// What was delivered, event by event.
+    /// The delivered records, event by event.
     pub(crate) fn events(&self) -> Vec<Vec<String>> {
         self.kinesis.requests("Invoke").iter().map(delivered).collect()
     }

@@ -29,7 +29,7 @@ const OTHER_SHARD: &str = "shardId-000000000001";
 const RANGES: [(&str, u64, u64); 5] =
     [(SHARD, 10, 11), (SHARD, 12, 12), (SHARD, 14, 16), (OTHER_SHARD, 20, 20), (OTHER_SHARD, 21, 22)];
 
-/// Where failure records are.
+/// The source of the failure records.
 #[derive(Debug, Clone, Copy)]
 enum Place {
     Queue,

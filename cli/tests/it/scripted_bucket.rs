@@ -32,7 +32,7 @@ impl ScriptedBucket {
         Some(decode(operation.split_once(&format!("/{BUCKET}/"))?.1)).filter(|key| !key.is_empty())
     }
 
-    /// What the API answers; `None` if the request is not about the bucket.
+    /// Returns the answer of the API; `None` if the request is not about the bucket.
     pub(crate) fn answer(&self, operation: &str) -> Option<Answer> {
         match (operation.split_once(' ').map_or("GET", |(method, _)| method), Self::key(operation)) {
             ("GET", None) if operation.starts_with(&format!("/{BUCKET}")) => Some((200, json!(self.list()))),

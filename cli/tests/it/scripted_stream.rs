@@ -22,7 +22,7 @@ struct ScriptedShard {
     is_closed: bool,
     /// Sequence numbers and data. Each arrives a second after the one before, from one second on.
     records: Vec<(u64, Vec<u8>)>,
-    /// How many of them are gone.
+    /// Number of those that are gone.
     trimmed: usize,
 }
 
@@ -51,7 +51,7 @@ impl ScriptedStream {
         self
     }
 
-    /// What the API answers. Panics for what is no request about reading.
+    /// Returns the answer of the API. Panics for what is no request about reading.
     pub(crate) fn answer(&self, operation: &str, request: &Value) -> Answer {
         match operation {
             "DescribeStreamSummary" => description("orders"),

@@ -37,7 +37,7 @@ impl ScriptedTable {
         self.lock().keys().map(|(_, sort_key)| sort_key.clone()).collect()
     }
 
-    /// What the API answers. Panics for an operation that the commands have no use for.
+    /// Returns the answer of the API. Panics for an operation that the commands have no use for.
     pub(crate) fn answer(&self, operation: &str, request: &Value) -> Answer {
         match operation {
             "Scan" => (200, json!({ "Items": self.lock().values().collect::<Vec<_>>() })),

@@ -34,7 +34,7 @@ struct UserRecord {
     sub_sequence_number: u64,
 }
 
-/// What an input tells beside the data.
+/// The members of an input besides the data.
 #[derive(Clone, Copy)]
 struct Told {
     sequence_number: bool,

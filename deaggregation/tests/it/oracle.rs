@@ -62,7 +62,7 @@ pub(crate) fn enclose(message: &[u8]) -> Vec<u8> {
     [b"\xf3\x89\x9a\xc2", message, Md5::digest(message).as_slice()].concat()
 }
 
-/// What the crate makes of a protobuf message in a correct frame. Panics where it breaks its own promises.
+/// Returns the user records that the crate reads from a protobuf message in a correct frame. Panics where it breaks its own promises.
 pub(crate) fn deaggregate(message: &[u8]) -> Result<Vec<Fields>, InvalidAggregate> {
     let data = enclose(message);
     let mut deaggregator = Deaggregator::new(InvalidAggregatePolicy::Fail);

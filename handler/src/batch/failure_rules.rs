@@ -133,9 +133,10 @@ mod tests {
 
     fn record(sub_sequence_number: Option<u64>, aggregated: bool) -> OwnedRecord {
         let sequence_number = "7".parse().expect("digits");
-        OwnedRecord::new("data")
-            .with_position(ExtendedSequenceNumber { sequence_number, sub_sequence_number }, aggregated)
-            .with_approximate_arrival_timestamp(UNIX_EPOCH + Duration::from_millis(1_000))
+        let record = OwnedRecord::new("data")
+            .with_position(ExtendedSequenceNumber { sequence_number, sub_sequence_number })
+            .with_approximate_arrival_timestamp(UNIX_EPOCH + Duration::from_millis(1_000));
+        if aggregated { record.in_aggregate() } else { record }
     }
 
     fn permanent_failure() -> StopReason {

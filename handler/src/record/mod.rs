@@ -262,11 +262,16 @@ impl OwnedRecord {
         self
     }
 
-    /// Sets the position. With `aggregated` the record counts as part of an aggregate.
-    pub fn with_position(mut self, position: ExtendedSequenceNumber, aggregated: bool) -> Self {
+    /// Sets the position.
+    pub fn with_position(mut self, position: ExtendedSequenceNumber) -> Self {
         self.kinesis_record.sequence_number = position.sequence_number;
         self.sub_sequence_number = position.sub_sequence_number;
-        self.aggregated = aggregated;
+        self
+    }
+
+    /// Makes the record part of an aggregated record.
+    pub fn in_aggregate(mut self) -> Self {
+        self.aggregated = true;
         self
     }
 
@@ -328,7 +333,8 @@ mod tests {
         let record = OwnedRecord::new("data")
             .with_partition_key("k")
             .with_explicit_hash_key("5")
-            .with_position(position, true)
+            .with_position(position)
+            .in_aggregate()
             .with_shard_id("shardId-000000000001")
             .with_stream_arn("arn:aws:kinesis:us-east-1:123456789012:stream/s/consumer/c:1")
             .with_approximate_arrival_timestamp(arrival)

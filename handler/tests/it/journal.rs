@@ -32,7 +32,7 @@ const SHARD: JournalShard<'static> =
 struct World {
     journal: Arc<MemoryJournal>,
     options: TestOptions,
-    /// What the processor was called with, as `sequence number/sub-sequence number data attempt`.
+    /// The calls of the processor, as `sequence number/sub-sequence number data attempt`.
     calls: Mutex<Vec<String>>,
     /// Whether everything succeeds from now on.
     is_mended: AtomicBool,
@@ -75,7 +75,7 @@ impl World {
         self.is_mended.store(true, Ordering::Relaxed);
     }
 
-    /// What the journal holds, an item each: kind, number, done ranges, failures.
+    /// The content of the journal, an item each: kind, number, done ranges, failures.
     fn states(&self) -> Vec<String> {
         let state = |state: RecordState| {
             let ranges = state.progress.done.ranges().map(|(first, last)| format!("{first}-{last}"));
@@ -93,7 +93,7 @@ impl World {
         self.journal.states(SHARD).into_iter().map(state).collect()
     }
 
-    /// What the quarantine holds: position, data, reason, attempts, error.
+    /// The content of the quarantine: position, data, reason, attempts, error.
     fn quarantine(&self) -> Vec<String> {
         let records = self.journal.quarantine(SHARD).into_iter();
         let shown = records.map(|record| {

@@ -26,7 +26,7 @@ use crate::options::TestOptions;
 const SHARD: JournalShard<'static> =
     JournalShard { application: "orders", stream_arn: STREAM_ARN, shard_id: "shardId-000000000000" };
 
-/// What happens to a call.
+/// The fate of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Fails,
@@ -43,7 +43,7 @@ struct Store {
     journal: MemoryJournal,
     /// By the beginning of a call's name; once each.
     fates: Mutex<VecDeque<(&'static str, Fate)>>,
-    /// What happens to all deletes.
+    /// The fate of all deletes.
     of_deletes: Mutex<Option<Fate>>,
     calls: Mutex<Vec<String>>,
     write_ids: Mutex<Vec<String>>,

@@ -25,7 +25,7 @@ use crate::options::TestOptions;
 const SHARD: JournalShard<'static> =
     JournalShard { application: "orders", stream_arn: STREAM_ARN, shard_id: "shardId-000000000000" };
 
-/// What becomes of a call.
+/// The fate of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     None,
@@ -112,12 +112,12 @@ impl World {
         handler.handle(&event, &Context::default()).await.expect("a response")
     }
 
-    /// What was processed since the last time.
+    /// Returns the records that were processed since the last call.
     fn done(&self) -> Vec<String> {
         std::mem::take(&mut self.done.lock().expect("no panic while locked"))
     }
 
-    /// What the quarantine holds: position, content, and data of the user records.
+    /// The content of the quarantine: position, content, and data of the user records.
     fn quarantine(&self) -> Vec<String> {
         let shown = self.store.journal.quarantine(SHARD).into_iter().map(|record| {
             let mut deaggregator = Deaggregator::new(InvalidAggregatePolicy::Raw);

@@ -52,7 +52,7 @@ impl Store {
         std::mem::take(&mut self.calls.lock().expect("no panic while locked"))
     }
 
-    /// What a zombie has to say: the first two user records are done, and the next one has failed once.
+    /// The write of an invocation that keeps running: the first two user records are done, and the next one has failed once.
     fn overtake(&self, write: &JournalWrite<'_>) {
         let number = write.state.sequence_number;
         let is_it = |state: &RecordState| state.kind == write.state.kind && state.sequence_number == number;

@@ -47,7 +47,7 @@ async fn handle(options: TestOptions, records: Vec<KinesisRecord<'_>>, context: 
     handler.handle(&Event::new(records).to_json(), context).await.expect("a response")
 }
 
-/// Where the row stands, as `number/sub`.
+/// The position of the row, as `number/sub`.
 fn at(table: &MemoryCheckpoints) -> Option<String> {
     let row = table.row(SHARD)?;
     Some(format!("{}/{}", row.checkpoint, row.sub_sequence_number.expect("the mirror writes one")))

@@ -4,7 +4,7 @@ use proptest::{collection::vec, prelude::*};
 use crate::batch::{SUCCESS, aggregate, failure, handle, invalid_aggregate, json, plain, raw};
 use crate::options::TestOptions;
 
-/// What a Kinesis record holds.
+/// The content of a Kinesis record.
 #[derive(Debug, Clone)]
 enum Content {
     Plain(String),
@@ -41,7 +41,7 @@ fn record(sequence_number: u64, content: &Content) -> KinesisRecord<'static> {
     }
 }
 
-/// What must be done and what must be reported, by the definition: everything up to the first failure.
+/// Returns the records to be processed and the one to be reported, by the definition: everything up to the first failure.
 fn expected(contents: &[Content]) -> (Vec<String>, Option<u64>) {
     let mut done = Vec::new();
     for (sequence_number, content) in (1..).zip(contents) {

@@ -23,7 +23,7 @@ fn function(program: &Program, concurrency: usize, timeout: Duration) -> BinaryF
     BinaryFunction::new(options)
 }
 
-/// Nothing waits as long.
+/// A bound that no test reaches.
 const LONG: Duration = Duration::from_secs(60);
 
 #[tokio::test]

@@ -79,7 +79,7 @@ threading.Thread(target=wait_for_shutdown).start()
     assert_eq!(events, [json!({"eventType": "SHUTDOWN", "shutdownReason": "SPINDOWN"})]);
 }
 
-/// What the function notes when it gets SIGTERM.
+/// The notes of the function when it gets SIGTERM.
 const ON_SIGTERM: &str = r#"
 def on_sigterm(*_):
     note("SIGTERM")

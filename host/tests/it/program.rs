@@ -12,10 +12,10 @@ use tokio::{
     time::timeout,
 };
 
-/// Nothing takes as long, unless it is broken.
+/// A bound that is reached only if something is broken.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What every program imports: the client's side of the Runtime API, and a gate to meet the test at.
+/// The imports of every program: the client's side of the Runtime API, and a gate to meet the test at.
 const LAMBDA: &str = r#"
 import http.client, json, os, signal, socket, sys, threading
 
@@ -82,7 +82,7 @@ impl Program {
     }
 }
 
-/// Where programs tell that they have come to a certain place, and wait.
+/// The file in which programs note that they have come to a certain place, and wait.
 pub(crate) struct Gate(TcpListener);
 
 /// A program that waits at the gate. Dropping it lets the program through.

@@ -24,7 +24,7 @@ fn mapping(bisect: bool) -> Value {
     })
 }
 
-/// Which invocations have the request ID of the one before.
+/// Marks the invocations that have the request ID of the one before.
 fn reuses(report: &Value) -> Vec<bool> {
     let invocations = report["invocations"].as_array().expect("a list");
     invocations.windows(2).map(|pair| pair[0]["requestId"] == pair[1]["requestId"]).collect()

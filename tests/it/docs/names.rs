@@ -196,7 +196,7 @@ const AVOIDED: [(&str, &str); 15] = [
 #[test]
 fn the_docs_use_the_words_of_the_glossary() {
     let mut wrong = Vec::new();
-    for page in pages().iter().filter(|page| page.path != "CHANGELOG.md") {
+    for page in pages().iter().filter(|page| !page.path.ends_with("CHANGELOG.md")) {
         for (number, line) in page.prose() {
             assert!(line.matches('`').count() % 2 == 0, "{}:{number}: code over two lines", page.path);
             let text: String = line.to_lowercase().split('`').step_by(2).collect();

@@ -18,7 +18,7 @@ use super::{
     world::World,
 };
 
-/// What worlds have seen.
+/// The situations that worlds have seen.
 #[derive(Debug, Default)]
 pub(super) struct Coverage {
     counts: BTreeMap<&'static str, u32>,

@@ -10,12 +10,12 @@ use tokio::time::sleep;
 
 use super::plan::StoreFault;
 
-/// How far the world has come. The stores are the only ones that have to know it on another thread, as far as types go.
+/// The progress of the world. The stores are the only ones that have to know it on another thread, as far as types go.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     pub(super) completions: AtomicUsize,
     pub(super) steps: AtomicUsize,
-    /// Which of the world's invocations is at work at this moment, counted from zero.
+    /// The one of the world's invocations is at work at this moment, counted from zero.
     pub(super) invocation: AtomicUsize,
 }
 

@@ -54,7 +54,7 @@ pub(super) struct Call {
     pub(super) ended: Option<usize>,
 }
 
-/// What is settled at a moment, apart from what the mapping has given up.
+/// The facts that are settled at a moment, apart from what the mapping has given up.
 #[derive(Debug, Default)]
 pub(super) struct Settled {
     /// Done, made up to be done, or in the quarantine.
@@ -83,7 +83,8 @@ pub(super) struct History {
     pub(super) progress: Arc<Progress>,
     pub(super) mirror: Option<FaultyTable>,
     pub(super) journal: Option<FaultyJournal>,
-    /// What the journal says was done before the beginning: positions of Kinesis records, and of user records in them;
+    /// The records that were processed before the beginning, according to the journal: positions of Kinesis records, and of
+    /// user records in them;
     /// 0 stands for an invalid one.
     pub(super) made_up: BTreeSet<(usize, usize)>,
 }
@@ -152,7 +153,7 @@ impl History {
         JournalShard { application: self.application, stream_arn: &self.stream_arn, shard_id }
     }
 
-    /// What is settled then.
+    /// Returns the facts that are settled then.
     pub(super) fn settled(&self, at: Moment) -> Settled {
         let mut settled = Settled::default();
         settled.user_records.extend(self.done.borrow()[..at.completions].iter().map(|done| done.user_record));
@@ -172,12 +173,12 @@ impl History {
         settled
     }
 
-    /// What was put into the quarantine.
+    /// The records that were put into the quarantine.
     pub(super) fn quarantined(&self) -> Vec<Quarantined> {
         self.journal.as_ref().map_or_else(Vec::new, |journal| journal.quarantined().clone())
     }
 
-    /// What was asked of the journal.
+    /// The calls of the journal.
     pub(super) fn journal_calls(&self) -> Vec<JournalCall> {
         self.journal.as_ref().map_or_else(Vec::new, |journal| journal.calls().clone())
     }
@@ -192,7 +193,7 @@ impl History {
         }
     }
 
-    /// What has reached the mirror's table.
+    /// The writes that have reached the mirror's table.
     pub(super) fn mirror_writes(&self) -> Vec<Write> {
         self.mirror.as_ref().map_or_else(Vec::new, |table| table.writes().clone())
     }

@@ -136,12 +136,12 @@ impl FaultyJournal {
         self.shared.troubled.lock().expect("nothing panics while it holds the lock")
     }
 
-    /// What the table has now.
+    /// Returns the current content of the table.
     pub(super) fn states(&self, shard: JournalShard<'_>) -> Vec<RecordState> {
         self.shared.table.states(self.shared.key(shard).get())
     }
 
-    /// What the quarantine has now.
+    /// Returns the current content of the quarantine.
     pub(super) fn quarantine(&self, shard: JournalShard<'_>) -> Vec<QuarantinedRecord> {
         self.shared.table.quarantine(self.shared.key(shard).get())
     }
@@ -179,7 +179,7 @@ impl Shared {
         self.calls.lock().expect("nothing panics while it holds the lock").push(call);
     }
 
-    /// Whose items a call is about.
+    /// The owner of the items that a call is about.
     fn key(&self, shard: JournalShard<'_>) -> OwnedShard {
         let application = match self.safety {
             Safety::IgnoresApplication => "",

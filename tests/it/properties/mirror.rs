@@ -20,7 +20,7 @@ pub(super) struct Write {
     pub(super) invocation: usize,
     pub(super) shard_id: String,
     pub(super) outcome: Outcome,
-    /// Where the row stands then.
+    /// Returns the position of the row then.
     pub(super) row: CheckpointPosition,
     pub(super) fault: StoreFault,
 }

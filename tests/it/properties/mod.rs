@@ -29,10 +29,10 @@ use self::{
     world::{Safety, World},
 };
 
-/// How many seeds are tried, by default.
+/// Default number of seeds.
 const SEEDS: u64 = 3_000;
 
-/// How often a failing world is made smaller, at most.
+/// The most times that a failing world is made smaller.
 const MAX_SHRINKS: u32 = 4_000;
 
 fn seeds() -> Range<u64> {
@@ -52,7 +52,7 @@ fn worlds(seed: u64) -> impl ValueTree<Value = Plan> {
     plan::plan().new_tree(&mut runner).expect("a plan rejects nothing")
 }
 
-/// What is wrong with the world of a seed, after shrinking: the violation, and the world with its trace.
+/// Returns the fault in the world of a seed, after shrinking: the violation, and the world with its trace.
 fn violation(seed: u64, safety: Safety) -> Option<(String, String)> {
     let mut tree = worlds(seed);
     let check = |plan: &Plan| {

@@ -16,7 +16,7 @@ pub(super) struct Plan {
     pub(super) retention_minutes: u64,
     /// Splits and merges: when, and which of the shards that are open then.
     pub(super) reshards: Vec<Reshard>,
-    /// What is written to the stream, in order of time.
+    /// The writes to the stream, in order of time.
     pub(super) records: Vec<KinesisRecordPlan>,
     pub(super) faults: Vec<Fault>,
     pub(super) timeout_ms: u64,
@@ -29,13 +29,13 @@ pub(super) struct Plan {
 #[derive(Debug, Clone)]
 pub(super) struct MirrorPlan {
     pub(super) strict: bool,
-    /// What becomes of one write after the other, over and over. None at all: nothing goes wrong.
+    /// The fates of writes, in a cycle. None at all: nothing goes wrong.
     pub(super) faults: Vec<StoreFault>,
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct JournalPlan {
-    /// What becomes of one call after the other, over and over. None at all: nothing goes wrong.
+    /// The fates of calls, in a cycle. None at all: nothing goes wrong.
     pub(super) faults: Vec<StoreFault>,
     pub(super) quarantine: bool,
     /// `None` for the default.
@@ -52,15 +52,15 @@ pub(super) struct JournalPlan {
     pub(super) made_up: Vec<(prop::sample::Index, Vec<prop::sample::Index>)>,
 }
 
-/// What goes wrong with a call of a store. Times in milliseconds.
+/// A fault in a call of a store. Times in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StoreFault {
     None,
-    /// Nothing happens, and the answer is an error.
+    /// The call has no effect, and the answer is an error.
     Fails,
     /// It takes effect, and the answer is an error.
     LosesAnswer,
-    /// Nothing happens, and no answer comes.
+    /// The call has no effect, and no answer comes.
     Stalls,
     /// It takes effect at once.
     AnswersLate(u64),
@@ -114,12 +114,12 @@ pub(super) struct UserRecordPlan {
     pub(super) behaviour: Behaviour,
 }
 
-/// What the processor does with a user record.
+/// The processor's treatment of a user record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Behaviour {
-    /// How long each try takes.
+    /// Duration of each try.
     pub(super) delay_ms: u64,
-    /// How many tries end badly; `None` means all.
+    /// Number of tries that fail; `None` means all.
     pub(super) failures: Option<u32>,
     pub(super) how: BadEnd,
 }
@@ -134,7 +134,7 @@ pub(super) enum BadEnd {
 }
 
 impl Plan {
-    /// What another application makes of the same stream: nothing ever fails there.
+    /// The work of another application on the same stream: nothing ever fails there.
     pub(super) fn of_another_application(&self) -> Option<Plan> {
         let journal = self.journal.as_ref().filter(|journal| journal.has_another_application)?;
         let mut plan = self.clone();

@@ -24,7 +24,7 @@ pub(super) struct Try {
     pub(super) invocation: usize,
     /// Whether it was the first one of its invocation.
     pub(super) is_first: bool,
-    /// What the handler has said.
+    /// The responses of the handler.
     pub(super) attempt: Option<u32>,
     /// In how many invocations it has failed before: itself, and not because other records had taken the time.
     pub(super) failures_before: u32,
@@ -60,7 +60,7 @@ impl Tries {
         (self.all.len() - 1, *tried)
     }
 
-    /// How many the invocation has begun with this one.
+    /// Number of records that the invocation has begun, this one included.
     fn begin_other(&mut self, invocation: usize) -> u32 {
         let begun = self.begun.entry(invocation).or_default();
         *begun += 1;

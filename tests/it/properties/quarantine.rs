@@ -107,7 +107,7 @@ fn reasons(plan: &JournalPlan, history: &History) -> Result<(), String> {
     Ok(())
 }
 
-/// What fails for good does so once.
+/// A record that fails permanently does so once.
 fn permanent_ones(history: &History) -> Result<(), String> {
     let mut failed = HashSet::new();
     for Try { user_record, end, .. } in &history.tries.borrow().all {
@@ -119,7 +119,7 @@ fn permanent_ones(history: &History) -> Result<(), String> {
     Ok(())
 }
 
-/// What is left at the end belongs to what the mapping has given up. Where states before a batch are known to be such,
+/// The entries at the end belong to records that the mapping has discarded. Where states before a batch are known to be such,
 /// all of them are discarded, but for those that no batch came after.
 fn left_over(plan: &Plan, history: &History) -> Result<(), String> {
     let Some(journal) = &history.journal else { return Ok(()) };

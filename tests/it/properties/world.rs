@@ -30,7 +30,7 @@ use super::{
     stream::shards,
 };
 
-/// Which safeties the handler has.
+/// The safeties of the handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Safety {
     /// The real one.
@@ -61,7 +61,7 @@ pub(super) enum Safety {
     IgnoresApplication,
 }
 
-/// What one application was to do, and what happened to it.
+/// The plan of an application, and its history.
 pub(super) struct World {
     pub(super) plan: Plan,
     pub(super) history: History,
