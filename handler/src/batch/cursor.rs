@@ -50,8 +50,7 @@ pub(crate) struct Cursor<'b> {
     entered: Option<Entered<'b>>,
     /// The user record at the position, once it is looked at.
     current: Option<BatchRecord<'b>>,
-    /// Number of user records that were attempted: those that the processor was called with, or at least one if any failed
-    /// without it.
+    /// Number of user records that the processor was called with; at least one after a write to the quarantine.
     begun: u64,
     /// Whether the processor has not returned from the last of them.
     is_in_flight: bool,
@@ -247,6 +246,12 @@ impl<'b> Cursor<'b> {
         Some(Record::of_batch(current))
     }
 
+    /// Notes that user records were written to the quarantine. It is progress, and the next user record does not have the whole
+    /// time, even if the processor was not called yet because these were broken.
+    pub(crate) fn note_quarantined(&mut self) {
+        self.begun = self.begun.max(1);
+    }
+
     pub(crate) fn has_begun_any(&self) -> bool {
         self.begun > 0
     }
@@ -271,12 +276,6 @@ impl<'b> Cursor<'b> {
         if let Some(number) = &mut self.position.sub_sequence_number {
             *number += 1;
         }
-    }
-
-    /// Moves past the current user record, which has failed: an attempt, also if its Kinesis record is broken.
-    pub(crate) fn pass_failed(&mut self) {
-        self.begun = self.begun.max(1);
-        self.pass();
     }
 
     /// Moves past the Kinesis record.

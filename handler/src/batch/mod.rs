@@ -134,8 +134,8 @@ fn next_step<'b>(
     }
     let failure = cursor.failure();
     if failure.is_none() && deadline.is_over() {
-        let reason =
-            if cursor.has_begun_any() { StopReason::Deadline } else { StopReason::DeadlineBeforeFirst };
+        let has_progress = cursor.has_begun_any() || !queue.is_empty();
+        let reason = if has_progress { StopReason::Deadline } else { StopReason::DeadlineBeforeFirst };
         return Step::Pause(Pause::Stop(reason));
     }
     if cursor.user_record().is_some_and(|record| queue.is_due_before(record.partition_key)) {
@@ -161,7 +161,9 @@ async fn write_queue<'b>(
     match journal {
         Some(journal) if !queue.is_empty() => {
             let span = stage_span!(cursor.invocation(), "write quarantine");
-            journal.write_quarantine(queue.take(), cursor, counts).instrument(span).await
+            journal.write_quarantine(queue.take(), cursor, counts).instrument(span).await?;
+            cursor.note_quarantined();
+            Ok(())
         }
         _ => Ok(()),
     }

@@ -137,7 +137,7 @@ impl<'b> QuarantineQueue<'b> {
                 let queued = self.queued(reason, why, record, attempts, now_ms, cursor);
                 self.used = Some((kinesis_record.sequence_number, used + queued.units));
                 self.push(queued);
-                cursor.pass_failed();
+                cursor.pass();
                 Next::Continue
             }
             Decision::QuarantineRest(why) => {

@@ -288,7 +288,11 @@ impl JournalStore for SlowJournal {
 
 /// Handles a batch of invalid aggregates and a record that takes a second, in ten seconds less a margin of one. The writes to
 /// the quarantine, of fifty records each, take these times. Returns the response, and the size of the quarantine.
-async fn handle_behind_slow_writes(invalid_aggregates: u64, writes_ms: &[u64]) -> (String, usize) {
+async fn handle_after_quarantine(
+    clock: Arc<TestClock>,
+    invalid_aggregates: u64,
+    writes_ms: &[u64],
+) -> (String, usize) {
     let store = Arc::new(SlowJournal {
         writes_ms: Mutex::new(writes_ms.iter().copied().collect()),
         ..SlowJournal::default()
@@ -298,7 +302,7 @@ async fn handle_behind_slow_writes(invalid_aggregates: u64, writes_ms: &[u64]) -
         journal: Some(store.clone()),
         quarantine: true,
         max_attempts: NonZeroU32::new(1),
-        ..options(TestClock::new(0), Duration::from_secs(1))
+        ..options(clock, Duration::from_secs(1))
     };
     let processor = async |_: Record<'_>| -> Result<(), ProcessError> {
         sleep(Duration::from_secs(1)).await;
@@ -314,11 +318,16 @@ async fn handle_behind_slow_writes(invalid_aggregates: u64, writes_ms: &[u64]) -
 
 #[tokio::test(start_paused = true)]
 async fn a_record_does_not_fail_because_the_quarantine_of_others_has_taken_its_time() {
-    assert_eq!(handle_behind_slow_writes(50, &[8_500]).await, (failure(999), 50));
+    let expected = (failure(999), 50);
+    assert_eq!(handle_after_quarantine(TestClock::new(0), 50, &[8_500]).await, expected);
 }
 
 #[tokio::test(start_paused = true)]
-async fn records_that_went_to_the_quarantine_are_progress() {
+async fn records_that_go_to_the_quarantine_are_progress() {
     // The second write ends when no record may be begun any more.
-    assert_eq!(handle_behind_slow_writes(100, &[8_500, 600]).await, (failure(999), 100));
+    let expected = (failure(999), 100);
+    assert_eq!(handle_after_quarantine(TestClock::new(0), 100, &[8_500, 600]).await, expected);
+    // The time is over before the only write.
+    let expected = (failure(999), 20);
+    assert_eq!(handle_after_quarantine(TestClock::new(500), 20, &[]).await, expected);
 }

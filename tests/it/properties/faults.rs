@@ -17,6 +17,8 @@ pub(super) struct Progress {
     pub(super) steps: AtomicUsize,
     /// The one of the world's invocations is at work at this moment, counted from zero.
     pub(super) invocation: AtomicUsize,
+    /// The last invocation that has written to the quarantine, counted from one.
+    pub(super) quarantining: AtomicUsize,
 }
 
 /// A moment of the world, as the stores and the processor see it.
@@ -36,6 +38,15 @@ impl Progress {
 
     pub(super) fn invocation(&self) -> usize {
         self.invocation.load(Ordering::Relaxed)
+    }
+
+    /// Notes that an invocation writes to the quarantine.
+    pub(super) fn begin_quarantine(&self, invocation: usize) {
+        self.quarantining.store(invocation + 1, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_quarantined(&self, invocation: usize) -> bool {
+        self.quarantining.load(Ordering::Relaxed) == invocation + 1
     }
 }
 

@@ -289,6 +289,7 @@ impl JournalStore for FaultyJournal {
         let is_quarantine = writes.iter().any(|write| !write.quarantined.is_empty());
         if is_quarantine {
             self.troubled().insert(invocation);
+            self.shared.progress.begin_quarantine(invocation);
         }
         let call = self.call(move |shared| {
             let outcome = shared.write(&writes);

@@ -22,7 +22,7 @@ use super::{
 pub(super) struct Try {
     pub(super) user_record: usize,
     pub(super) invocation: usize,
-    /// Whether it was the first one of its invocation.
+    /// Whether it was the first one of its invocation, before any write to the quarantine.
     pub(super) is_first: bool,
     /// The responses of the handler.
     pub(super) attempt: Option<u32>,
@@ -50,8 +50,14 @@ pub(super) struct Tries {
 
 impl Tries {
     /// Its position, and which try of the user record it is.
-    fn begin(&mut self, user_record: usize, invocation: usize, attempt: Option<u32>) -> (usize, u32) {
-        let is_first = self.begin_other(invocation) == 1;
+    fn begin(
+        &mut self,
+        user_record: usize,
+        invocation: usize,
+        attempt: Option<u32>,
+        has_quarantined: bool,
+    ) -> (usize, u32) {
+        let is_first = self.begin_other(invocation) == 1 && !has_quarantined;
         let failures_before = self.failures(user_record);
         let end = End::Cancelled;
         self.all.push(Try { user_record, invocation, is_first, attempt, failures_before, end });
@@ -113,7 +119,9 @@ pub(super) fn processor(
         };
         let Behaviour { delay_ms, failures, how } = infos[number].behaviour;
         let invocation = progress.invocation();
-        let (position, tried) = tries.borrow_mut().begin(number, invocation, record.attempt());
+        let has_quarantined = progress.has_quarantined(invocation);
+        let (position, tried) =
+            tries.borrow_mut().begin(number, invocation, record.attempt(), has_quarantined);
         let mut open = Open { tries: Rc::clone(&tries), position, end: End::Cancelled };
         if delay_ms > 0 {
             sleep(Duration::from_millis(delay_ms)).await;
