@@ -5,7 +5,7 @@ export EVENT
 
 PORT = 4566
 
-.PHONY: help invoke demo services test advisories e2e sbom docs bench bench-cli fuzz clean-tools
+.PHONY: help invoke demo services test advisories e2e sbom docs bench bench-cli instructions fuzz clean-tools
 
 help:
 	@echo 'make invoke [EVENT=events/….json]  build the function and invoke it here, without an AWS account'
@@ -17,6 +17,7 @@ help:
 	@echo 'make sbom                          write CycloneDX bills of materials of the binaries into target/sbom'
 	@echo 'make docs                          build the documentation as a book into target/book'
 	@echo 'make bench [FLAGS=--quick]         measure a function next to what people use without the kit: see bench/README.md'
+	@echo 'make instructions                  count the instructions of the hot paths (part of make test, needs valgrind)'
 	@echo 'make bench-cli                     measure replay and redrive of kinesis-kit, without AWS'
 	@echo 'make fuzz [SECONDS=60]             fuzz the deaggregation'
 	@echo 'make clean-tools                   remove the tools that these commands installed into .tools'
@@ -52,6 +53,9 @@ bench:
 
 bench-cli:
 	@exec bench/run --operator
+
+instructions:
+	@exec bench/instructions/run
 
 fuzz:
 	@exec scripts/fuzz $(SECONDS)
