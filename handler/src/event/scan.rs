@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use memchr::memchr2;
 
 use super::{
-    KinesisRecord,
+    KinesisRecord, RecordData,
     read::{self, RawKinesis, RawRecord},
     scalar::{Object, Scalar},
 };
@@ -20,15 +20,30 @@ use super::{
 /// Reads the records of an event into `records`. `None` if the general reader must read the event; `records` then has
 /// arbitrary content.
 pub(super) fn records<'a>(payload: &'a [u8], records: &mut Vec<KinesisRecord<'a>>) -> Option<()> {
-    let mut scanner = Scanner { rest: payload };
+    let mut scanner = Scanner { rest: payload, values: Values::default() };
     let mut members = Members::default();
     let mut texts = Texts::default();
+    let mut template = None;
     scanner.object(|scanner, name| match name {
         b"Records" => {
             members.first(0)?;
             scanner.array(|scanner| {
+                scanner.skip_whitespace();
+                if let Some(record) = template.as_ref().and_then(|template| scanner.record_like(template)) {
+                    records.push(record);
+                    return Some(());
+                }
+                let start = scanner.rest;
+                scanner.values = Values::default();
                 let raw = raw_record(scanner, &mut texts)?;
-                records.push(read::record(records.len(), Object::Value(raw)).ok()?);
+                let record = read::record(records.len(), Object::Value(raw)).ok()?;
+                template = Template::of(
+                    &record,
+                    &start[..start.len() - scanner.rest.len()],
+                    start.len(),
+                    &scanner.values,
+                );
+                records.push(record);
                 Some(())
             })
         }
@@ -65,7 +80,7 @@ fn raw_record<'a>(scanner: &mut Scanner<'a>, texts: &mut Texts<'a>) -> Option<Ra
             b"invokeIdentityArn" => (3, &mut record.invoke_identity_arn, &mut texts.invoke_identity_arn),
             b"eventID" => {
                 members.first(4)?;
-                record.event_id = scanner.scalar()?;
+                record.event_id = scanner.value(Member::EventId, Scanner::scalar)?;
                 return Some(());
             }
             b"eventVersion" => return scanner.scalar_like(&mut texts.event_version).map(drop),
@@ -84,24 +99,103 @@ fn raw_kinesis<'a>(scanner: &mut Scanner<'a>, texts: &mut Texts<'a>) -> Option<R
     let mut kinesis = RawKinesis::default();
     let mut members = Members::default();
     scanner.object(|scanner, name| {
-        let (bit, slot) = match name {
+        let (member, slot) = match name {
             b"data" => {
                 members.first(0)?;
-                kinesis.data = scanner.data()?;
+                kinesis.data = scanner.value(Member::Data, Scanner::data)?;
                 return Some(());
             }
-            b"partitionKey" => (1, &mut kinesis.partition_key),
-            b"sequenceNumber" => (2, &mut kinesis.sequence_number),
-            b"approximateArrivalTimestamp" => (3, &mut kinesis.approximate_arrival_timestamp),
-            b"encryptionType" => (4, &mut kinesis.encryption_type),
+            b"encryptionType" => {
+                members.first(1)?;
+                kinesis.encryption_type = scanner.scalar()?;
+                return Some(());
+            }
             b"kinesisSchemaVersion" => return scanner.scalar_like(&mut texts.schema_version).map(drop),
+            b"partitionKey" => (Member::PartitionKey, &mut kinesis.partition_key),
+            b"sequenceNumber" => (Member::SequenceNumber, &mut kinesis.sequence_number),
+            b"approximateArrivalTimestamp" => (Member::Arrival, &mut kinesis.approximate_arrival_timestamp),
             _ => return None,
         };
-        members.first(bit)?;
-        *slot = scanner.scalar()?;
+        members.first(2 + member as u8)?;
+        *slot = scanner.value(member, Scanner::scalar)?;
         Some(())
     })?;
     Some(kinesis)
+}
+
+/// A member whose value differs from record to record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Member {
+    PartitionKey,
+    SequenceNumber,
+    Data,
+    Arrival,
+    EventId,
+}
+
+/// The members of a record with different values, in the order of the record, and where each value starts and ends: the number
+/// of bytes from there to the end of the payload.
+#[derive(Debug, Default)]
+struct Values {
+    list: [Option<(Member, usize, usize)>; 5],
+    length: usize,
+}
+
+impl Values {
+    fn push(&mut self, value: (Member, usize, usize)) {
+        // Each comes once at most, or the record is not read.
+        if let Some(slot) = self.list.get_mut(self.length) {
+            *slot = Some(value);
+            self.length += 1;
+        }
+    }
+}
+
+/// The bytes of a record between the values that differ from record to record. The next record nearly always has the same, and
+/// one comparison replaces reading them.
+#[derive(Debug)]
+struct Template<'a> {
+    /// The bytes before each value, its quote included.
+    parts: [(&'a [u8], Option<Member>); 5],
+    length: usize,
+    /// The bytes after the last value.
+    end: &'a [u8],
+    /// The record, for what does not differ.
+    record: KinesisRecord<'a>,
+}
+
+impl<'a> Template<'a> {
+    /// Returns the template of a record that was read from `bytes`, which start `start` bytes before the end of the payload.
+    /// `None` if a value has an unusual form.
+    fn of(record: &KinesisRecord<'a>, bytes: &'a [u8], start: usize, values: &Values) -> Option<Self> {
+        let is_borrowed = |text: &Option<Cow<'a, str>>| !matches!(text, Some(Cow::Owned(_)));
+        let texts = [
+            &record.encryption_type,
+            &record.shard_id,
+            &record.event_source_arn,
+            &record.invoke_identity_arn,
+        ];
+        if !texts.into_iter().all(is_borrowed) {
+            return None;
+        }
+        let mut parts = [(&b""[..], None); 5];
+        let mut from = 0;
+        for (part, value) in parts.iter_mut().zip(&values.list[..values.length]) {
+            let (member, value_start, value_end) = (*value)?;
+            let (mut at, mut end) = (start - value_start, start - value_end);
+            if member != Member::Arrival {
+                // Other values than texts are not usual, and an escape is found when the next value is read.
+                if bytes.get(at) != Some(&b'"') {
+                    return None;
+                }
+                (at, end) = (at + 1, end - 1);
+            }
+            *part = (bytes.get(from..at)?, Some(member));
+            from = end;
+        }
+        let end = bytes.get(from..)?;
+        Some(Template { parts, length: values.length, end, record: record.clone() })
+    }
 }
 
 /// The members of an object that were read, because the general reader refuses one that comes twice.
@@ -128,6 +222,8 @@ impl Members {
 #[derive(Debug)]
 struct Scanner<'a> {
     rest: &'a [u8],
+    /// The values of the record that is being read.
+    values: Values,
 }
 
 impl<'a> Scanner<'a> {
@@ -205,6 +301,90 @@ impl<'a> Scanner<'a> {
         Some(text)
     }
 
+    /// Reads a value that differs from record to record, and notes its place.
+    fn value(
+        &mut self,
+        member: Member,
+        read: impl FnOnce(&mut Self) -> Option<Scalar<'a>>,
+    ) -> Option<Scalar<'a>> {
+        self.skip_whitespace();
+        let start = self.rest.len();
+        let value = read(self)?;
+        self.values.push((member, start, self.rest.len()));
+        Some(value)
+    }
+
+    /// Reads a record with the bytes of the template between its values. `None`, with nothing read, if it has others.
+    #[inline]
+    fn record_like(&mut self, template: &Template<'a>) -> Option<KinesisRecord<'a>> {
+        let before = self.rest;
+        let record = self.try_record_like(template);
+        if record.is_none() {
+            self.rest = before;
+        }
+        record
+    }
+
+    fn try_record_like(&mut self, template: &Template<'a>) -> Option<KinesisRecord<'a>> {
+        let mut record = template.record.clone();
+        let mut number = "";
+        for (before, member) in &template.parts[..template.length] {
+            self.rest = self.rest.strip_prefix(*before)?;
+            let member = (*member)?;
+            if member == Member::Arrival {
+                record.approximate_arrival_ms = self.seconds_as_ms()?;
+                continue;
+            }
+            let length = memchr2(b'"', b'\\', self.rest)?;
+            let (text, rest) = self.rest.split_at(length);
+            if rest.first() != Some(&b'"') {
+                return None;
+            }
+            self.rest = rest;
+            match member {
+                Member::Data => record.data = RecordData::Base64(Cow::Borrowed(text)),
+                Member::PartitionKey => record.partition_key = Cow::Borrowed(checked(text)?),
+                Member::SequenceNumber => {
+                    number = str::from_utf8(text).ok()?;
+                    record.sequence_number = number.parse().ok()?;
+                }
+                Member::EventId => {
+                    let shard_id = record.shard_id.as_deref()?;
+                    let after = text.strip_prefix(shard_id.as_bytes())?.strip_prefix(b":")?;
+                    // The ID ends with the sequence number, which has been checked.
+                    if after != number.as_bytes() {
+                        checked(after)?;
+                    }
+                }
+                Member::Arrival => return None,
+            }
+        }
+        self.rest = self.rest.strip_prefix(template.end)?;
+        Some(record)
+    }
+
+    /// Reads a time in seconds with at most three decimals, as AWS writes it, in milliseconds. `None` for another form.
+    fn seconds_as_ms(&mut self) -> Option<Option<u64>> {
+        let digits = |bytes: &[u8]| bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let value = |bytes: &[u8]| bytes.iter().fold(0, |value, digit| value * 10 + u64::from(digit - b'0'));
+        let length = digits(self.rest);
+        let (seconds, rest) = self.rest.split_at(length);
+        // A leading zero is no JSON. From twelve digits on, the number is in milliseconds.
+        if !(1..=10).contains(&length) || seconds[0] == b'0' {
+            return None;
+        }
+        let (mut ms, mut rest) = (value(seconds) * 1_000, rest);
+        if let Some(decimals) = rest.strip_prefix(b".") {
+            let length = digits(decimals);
+            let (decimals, after) = decimals.split_at(length);
+            ms += value(decimals) * [0, 100, 10, 1].get(length).filter(|&&unit| unit > 0)?;
+            rest = after;
+        }
+        // What belongs to the number in any other form is not what follows it in the template.
+        self.rest = rest;
+        Some(Some(ms))
+    }
+
     /// Reads the value of `data`.
     fn data(&mut self) -> Option<Scalar<'a>> {
         self.skip_whitespace();
@@ -250,9 +430,7 @@ impl<'a> Scanner<'a> {
         let with_quote = self.rest;
         self.character(b'"')?;
         if let Some(text) = self.up_to_quote() {
-            // Without an early end, all are compared at once.
-            let is_json = text.iter().fold(true, |is_json, &byte| is_json & (byte >= b' '));
-            return str::from_utf8(text).ok().filter(|_| is_json).map(Cow::Borrowed);
+            return checked(text).map(Cow::Borrowed);
         }
         // There is an escape: the text ends at the first quote that none precedes.
         let mut end = 1;
@@ -276,6 +454,13 @@ impl<'a> Scanner<'a> {
     }
 }
 
+/// Returns text without escapes. `None` if it is no JSON.
+fn checked(text: &[u8]) -> Option<&str> {
+    // Without an early end, all are compared at once.
+    let is_json = text.iter().fold(true, |is_json, &byte| is_json & (byte >= b' '));
+    str::from_utf8(text).ok().filter(|_| is_json)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::{collection::vec, prelude::*, sample::select};
@@ -284,11 +469,13 @@ mod tests {
     use crate::event::Event;
 
     /// Events as they are seen: from Lambda, from a hand, with escapes, and in part.
-    const EVENTS: [&str; 5] = [
+    const EVENTS: [&str; 6] = [
         r#"{"Records":[{"kinesis":{"kinesisSchemaVersion":"1.0","partitionKey":"1","sequenceNumber":"49590338271490256608559692538361571095921575989136588898","data":"SGVsbG8=","approximateArrivalTimestamp":1545084650.987},"eventSource":"aws:kinesis","eventVersion":"1.0","eventID":"shardId-000000000006:49590338271490256608559692538361571095921575989136588898","eventName":"aws:kinesis:record","invokeIdentityArn":"arn:aws:iam::123456789012:role/lambda-role","awsRegion":"us-east-2","eventSourceARN":"arn:aws:kinesis:us-east-2:123456789012:stream/lambda-stream"},{"kinesis":{"sequenceNumber":"7","data":"","partitionKey":"ä"}}]}"#,
         "\t{ \"Records\" :\n[ { \"kinesis\" : { \"sequenceNumber\" : \"1\" , \"data\" : null } } ] }\r\n",
         r#"{"Records":[{"eventSource":"aws:kin\u0065sis","kinesis":{"data":"SGVs\/G8=","sequenceNumber":"1","partitionKey":"a\"\\","approximateArrivalTimestamp":1.545084650987E9}}]}"#,
         r#"{"Records":[{"kinesis":{"sequenceNumber":"1","partitionKey":5,"data":true,"encryptionType":null}}]}"#,
+        // Records that differ from the one before in their values, in the form of these, or in their members.
+        r#"{"Records":[{"kinesis":{"kinesisSchemaVersion":"1.0","partitionKey":"a","sequenceNumber":"10","data":"aGk=","approximateArrivalTimestamp":1545084650.987},"eventSource":"aws:kinesis","eventVersion":"1.0","eventID":"shardId-000000000006:10","eventSourceARN":"arn:aws:kinesis:us-east-1:123456789012:stream/s"}, {"kinesis":{"kinesisSchemaVersion":"1.0","partitionKey":"b","sequenceNumber":"11","data":"","approximateArrivalTimestamp":1545084651},"eventSource":"aws:kinesis","eventVersion":"1.0","eventID":"shardId-000000000006:11","eventSourceARN":"arn:aws:kinesis:us-east-1:123456789012:stream/s"}, {"kinesis":{"kinesisSchemaVersion":"1.0","partitionKey":"c","sequenceNumber":"12","data":"aGk","approximateArrivalTimestamp":1545084651.5},"eventSource":"aws:kinesis","eventVersion":"1.0","eventID":"shardId-000000000006:x","eventSourceARN":"arn:aws:kinesis:us-east-1:123456789012:stream/s"}, {"kinesis":{"kinesisSchemaVersion":"1.0","partitionKey":"ä","sequenceNumber":"13","data":"aGk=","approximateArrivalTimestamp":0.5},"eventSource":"aws:kinesis","eventVersion":"1.0","eventID":"shardId-000000000007:13","eventSourceARN":"arn:aws:kinesis:us-east-1:123456789012:stream/s"}, {"kinesis":{"kinesisSchemaVersion":"1.0","partitionKey":"e","sequenceNumber":"14","data":"a\u0047k=","approximateArrivalTimestamp":1545084651.25},"eventSource":"aws:kinesis","eventVersion":"1.0","eventID":"shardId-000000000006:14","eventSourceARN":"arn:aws:kinesis:us-east-1:123456789012:stream/s"}, {"kinesis":{"kinesisSchemaVersion":"1.0","partitionKey":null,"sequenceNumber":"15","data":"aGk=","approximateArrivalTimestamp":1545084651.1234},"eventSource":"aws:kinesis","eventVersion":"1.0","eventID":"shardId-000000000006:15","eventSourceARN":"arn:aws:kinesis:us-east-1:123456789012:stream/s"}, {"kinesis":{"kinesisSchemaVersion":"1.0","partitionKey":"g","sequenceNumber":"16","data":"aGk=","approximateArrivalTimestamp":1.5e9},"eventSource":"aws:kinesis","eventVersion":"1.0","eventID":"shardId-000000000006:16","eventSourceARN":"arn:aws:kinesis:us-east-1:123456789012:stream/s"}, {"kinesis":{"kinesisSchemaVersion":"1.0","partitionKey":"h","sequenceNumber":"17","data":"aGk=","approximateArrivalTimestamp":"1545084651"},"eventSource":"aws:kinesis","eventVersion":"1.0","eventID":"shardId-000000000006:17","eventSourceARN":"arn:aws:kinesis:us-east-1:123456789012:stream/s"}, {"kinesis":{"kinesisSchemaVersion":"1.0","partitionKey":"i","sequenceNumber":"18","data":"aGk="},"eventSource":"aws:kinesis","eventVersion":"1.0","eventID":"none","eventSourceARN":"arn:aws:kinesis:us-east-1:123456789012:stream/s"}, {"kinesis":{"kinesisSchemaVersion":"1.0","partitionKey":"j","sequenceNumber":"19","data":"aGk=","approximateArrivalTimestamp":1545084651.1},"eventSource":"aws:kinesis","eventVersion":"1.0","eventID":"shardId-000000000006:19","eventSourceARN":"arn:aws:kinesis:us-east-1:123456789012:stream/s","awsRegion":"us-east-1"}, {"kinesis":{"kinesisSchemaVersion":"1.0","partitionKey":"k","sequenceNumber":"20","data":"aGk=","approximateArrivalTimestamp":1545084651.1},"eventSource":"aws:kinesis","eventVersion":"1.0","eventID":"shardId-000000000006:20","eventSourceARN":"arn:aws:kinesis:us-east-1:123456789012:stream/s","awsRegion":"us-east-1"}]}"#,
         r#"{"Records":[]}"#,
     ];
 
