@@ -65,6 +65,25 @@ impl JournalStore for MapJournal {
         entries.remove(&(shard.to_string(), kind, sequence_number));
         Box::pin(async { Ok(()) })
     }
+
+    fn delete_version<'a>(
+        &'a self,
+        shard: JournalShard<'a>,
+        kind: StateKind,
+        sequence_number: SequenceNumber,
+        version: u64,
+    ) -> JournalFuture<'a, WriteOutcome> {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (shard.to_string(), kind, sequence_number);
+        let outcome = match entries.get(&key).is_none_or(|stored| stored.version == version) {
+            true => WriteOutcome::Written,
+            false => WriteOutcome::Conflict,
+        };
+        if outcome == WriteOutcome::Written {
+            entries.remove(&key);
+        }
+        Box::pin(async move { Ok(outcome) })
+    }
 }
 
 /// Fails in the middle of an aggregated record at its first attempt, so that the journal has something to do.

@@ -152,6 +152,15 @@ pub async fn check_journal(store: &dyn JournalStore) {
         &[(20, 1), (30, 1)],
         "a deletion deletes one entry, of any version",
     );
+    for (version, expected, rule) in [
+        (2, WriteOutcome::Conflict, "an entry of another version is not deleted"),
+        (1, WriteOutcome::Written, "an entry of this version is deleted"),
+        (1, WriteOutcome::Written, "deleting a version of what is not there is no conflict"),
+    ] {
+        let outcome = store.delete_version(SHARD, Retry, number(20), version).await;
+        assert_eq!(outcome.expect("an entry can be deleted"), expected, "{rule}");
+    }
+    check(&read(store, SHARD, Retry, (0, 99), 9).await, &[(30, 1)], "a deletion deletes one entry");
     for number in [20, 30].map(number) {
         store.delete(SHARD, Retry, number).await.expect("an entry can be deleted");
     }

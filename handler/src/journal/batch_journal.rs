@@ -415,26 +415,62 @@ impl<'b> BatchJournal<'b> {
         record: &RecordSnapshot,
         members: Option<Vec<UserRecordId>>,
     ) -> Result<(), JournalError> {
-        let store = &self.journal.store;
-        let mut rest = members.as_ref().map(|_| record.progress.clone()).unwrap_or_default();
-        members.iter().flatten().for_each(|member| rest.forget(member));
-        if !rest.is_empty() {
-            let state = self.state(self.kind, sequence_number, rest, record.version);
-            let write = JournalWrite {
-                shard: self.shard,
-                state: &state,
-                expected_version: record.version,
-                quarantined: &[],
-            };
-            // If another invocation has written it, it knows better.
-            return store.write(&[write]).await.map(drop);
+        if let Some(members) = &members
+            && !self.forget(sequence_number, record, members).await?
+        {
+            return Ok(());
         }
         // What is left of an earlier batch was not read with this one.
         let stored = if record.stored.is_empty() { &[StateKind::Retry][..] } else { &record.stored };
-        for &kind in stored {
-            store.delete(self.shard, kind, sequence_number).await?;
+        let is_stored = |kind: &&StateKind| members.is_none() || **kind != self.kind;
+        for &kind in stored.iter().filter(is_stored) {
+            self.journal.store.delete(self.shard, kind, sequence_number).await?;
         }
         Ok(())
+    }
+
+    /// Takes members of a Kinesis record out of its entry, which another batch may write at the same time. Returns whether no
+    /// others were in it, so that it is deleted.
+    async fn forget(
+        &self,
+        sequence_number: SequenceNumber,
+        record: &RecordSnapshot,
+        members: &[UserRecordId],
+    ) -> Result<bool, JournalError> {
+        let (store, shard, kind) = (&self.journal.store, self.shard, self.kind);
+        let (mut rest, mut version) = (record.progress.clone(), record.version);
+        for _ in 0..MAX_TRIES {
+            members.iter().for_each(|member| rest.forget(member));
+            let is_empty = rest.is_empty();
+            let outcome = match version {
+                None if is_empty => return Ok(true),
+                Some(version) if is_empty => {
+                    store.delete_version(shard, kind, sequence_number, version).await?
+                }
+                expected_version => {
+                    let state = self.state(kind, sequence_number, rest, version);
+                    let write = JournalWrite { shard, state: &state, expected_version, quarantined: &[] };
+                    store.write(&[write]).await?
+                }
+            };
+            if outcome == WriteOutcome::Written {
+                return Ok(is_empty);
+            }
+            let stored = self.stored(kind, sequence_number).await?;
+            version = stored.as_ref().map(|stored| stored.version);
+            rest = stored.map(|stored| stored.progress).unwrap_or_default();
+        }
+        Err(JournalError::Contended { sequence_number, times: MAX_TRIES })
+    }
+
+    /// Reads an entry.
+    async fn stored(
+        &self,
+        kind: StateKind,
+        sequence_number: SequenceNumber,
+    ) -> Result<Option<RecordState>, JournalError> {
+        let range = StateRange { kind, from: sequence_number, through: sequence_number, earlier: 0 };
+        Ok(self.journal.store.read(self.shard, range).await?.states.pop())
     }
 
     async fn move_to_discarded(&self, state: &RecordState) -> Result<(), JournalError> {
@@ -485,8 +521,7 @@ impl<'b> BatchJournal<'b> {
             if store.write(&[write]).await? == WriteOutcome::Written {
                 return Ok(state);
             }
-            let range = StateRange { kind, from: sequence_number, through: sequence_number, earlier: 0 };
-            let stored = store.read(shard, range).await?.states.pop();
+            let stored = self.stored(kind, sequence_number).await?;
             version = stored.as_ref().map(|state| state.version);
             progress = match stored {
                 // Ours, whose answer was lost on the way.

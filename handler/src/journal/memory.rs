@@ -89,6 +89,23 @@ impl MemoryJournal {
         self.tables().states.remove(&(shard.to_string(), kind, sequence_number));
     }
 
+    /// Does what [`delete_version`](JournalStore::delete_version) does.
+    pub fn delete_version_now(
+        &self,
+        shard: JournalShard<'_>,
+        kind: StateKind,
+        sequence_number: SequenceNumber,
+        version: u64,
+    ) -> WriteOutcome {
+        let mut tables = self.tables();
+        let key = (shard.to_string(), kind, sequence_number);
+        if tables.states.get(&key).is_some_and(|stored| stored.version != version) {
+            return WriteOutcome::Conflict;
+        }
+        tables.states.remove(&key);
+        WriteOutcome::Written
+    }
+
     fn tables(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().expect("nothing panics while it holds the lock")
     }
@@ -128,5 +145,15 @@ impl JournalStore for MemoryJournal {
             self.delete_now(shard, kind, sequence_number);
             Ok(())
         })
+    }
+
+    fn delete_version<'a>(
+        &'a self,
+        shard: JournalShard<'a>,
+        kind: StateKind,
+        sequence_number: SequenceNumber,
+        version: u64,
+    ) -> JournalFuture<'a, WriteOutcome> {
+        Box::pin(async move { Ok(self.delete_version_now(shard, kind, sequence_number, version)) })
     }
 }

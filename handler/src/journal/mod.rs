@@ -88,9 +88,9 @@ pub(crate) const MAX_WRITE_BYTES: usize = 512 * 1024;
 /// The outcome of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteOutcome {
-    /// All of it is stored.
+    /// All of it is stored, or the entry is deleted.
     Written,
-    /// An entry has another version by now. Nothing is stored.
+    /// An entry has another version by now. Nothing is stored or deleted.
     Conflict,
 }
 
@@ -147,4 +147,25 @@ pub trait JournalStore: fmt::Debug + Send + Sync {
         kind: StateKind,
         sequence_number: SequenceNumber,
     ) -> JournalFuture<'a, ()>;
+
+    /// Deletes an entry if it has this version; if there is none, that is no conflict.
+    ///
+    /// The handler needs it where concurrent batches of an enhanced fan-out consumer may hold user records of one aggregated
+    /// record. The default deletes any version, so a store for such functions must override it.
+    ///
+    /// # Errors
+    ///
+    /// Any [`JournalError`]; then it may be deleted or not.
+    fn delete_version<'a>(
+        &'a self,
+        shard: JournalShard<'a>,
+        kind: StateKind,
+        sequence_number: SequenceNumber,
+        _version: u64,
+    ) -> JournalFuture<'a, WriteOutcome> {
+        Box::pin(async move {
+            self.delete(shard, kind, sequence_number).await?;
+            Ok(WriteOutcome::Written)
+        })
+    }
 }

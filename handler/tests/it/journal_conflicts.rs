@@ -7,6 +7,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use futures_util::future::join;
 use kinesis_handler::{
     BatchResponse, Clock, Context, Event, Handler, KinesisRecord, ProcessError, Record, SequenceNumber,
     SystemClock,
@@ -18,6 +19,7 @@ use kinesis_handler::{
     permanent, retryable,
 };
 use kpl_deaggregation::{Deaggregator, InvalidAggregatePolicy, UserRecord, encode};
+use tokio::sync::Notify;
 
 use crate::batch::{STREAM_ARN, SUCCESS, failure, invalid_aggregate, json, plain, raw};
 use crate::options::TestOptions;
@@ -305,4 +307,52 @@ async fn an_invalid_aggregate_in_the_quarantine_is_done_as_a_whole() {
         assert_eq!((json(&response), response.counts().resumed), (failure(10), expected_resumed));
     }
     assert_eq!((world.done(), world.quarantine().len()), (Vec::new(), 1));
+}
+
+#[tokio::test]
+async fn concurrent_batches_with_user_records_of_one_aggregate_keep_what_each_has_written() {
+    let store = Arc::new(MemoryJournal::default());
+    let options = TestOptions {
+        application: Some("orders".to_owned()),
+        journal: Some(store.clone()),
+        quarantine: true,
+        ..TestOptions::default()
+    };
+    let (has_begun, may_end) = (Notify::new(), Notify::new());
+    let processor = async |record: Record<'_>| -> Result<(), ProcessError> {
+        match (record.text()?, record.attempt()) {
+            ("bad", _) => Err(permanent("never will be")),
+            ("slow", Some(2)) => {
+                has_begun.notify_one();
+                may_end.notified().await;
+                Ok(())
+            }
+            ("slow" | "fail", Some(1)) => Err(retryable("asked to")),
+            _ => Ok(()),
+        }
+    };
+    let handler = Handler::with_options(&processor, options.build());
+    let handle = async |data: &[&str]| {
+        let user_record = |data: &&str| {
+            let mut record = plain(9, data);
+            record.event_source_arn = Some(format!("{STREAM_ARN}/consumer/c:1").into());
+            record
+        };
+        let event = Event::new(data.iter().map(user_record).collect()).to_json();
+        json(&handler.handle(&event, &Context::default()).await.expect("a response"))
+    };
+    let progress = || store.states(SHARD).into_iter().map(|state| state.progress).collect::<Vec<_>>();
+
+    // The first batch has an entry, and reads it before the second batch writes to it.
+    assert_eq!(handle(&["slow"]).await, failure(9));
+    let second = async {
+        has_begun.notified().await;
+        assert_eq!(handle(&["bad", "fail"]).await, failure(9));
+        may_end.notify_one();
+    };
+    assert_eq!(join(handle(&["slow"]), second).await.0, SUCCESS);
+    let [progress_after] = &progress()[..] else { panic!("{:?}", progress()) };
+    assert_eq!((progress_after.done.contents().count(), progress_after.attempts.len()), (1, 1));
+    assert_eq!(handle(&["bad", "fail"]).await, SUCCESS);
+    assert_eq!(progress(), []);
 }

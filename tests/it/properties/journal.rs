@@ -318,4 +318,22 @@ impl JournalStore for FaultyJournal {
             ((), Effect::Deleted(kind, sequence_number))
         })
     }
+
+    fn delete_version<'a>(
+        &'a self,
+        shard: JournalShard<'a>,
+        kind: StateKind,
+        sequence_number: SequenceNumber,
+        version: u64,
+    ) -> JournalFuture<'a, WriteOutcome> {
+        let shard = self.shared.key(shard);
+        self.call(move |shared| {
+            let outcome = shared.table.delete_version_now(shard.get(), kind, sequence_number, version);
+            let effect = match outcome {
+                WriteOutcome::Written => Effect::Deleted(kind, sequence_number),
+                WriteOutcome::Conflict => Effect::Nothing,
+            };
+            (outcome, effect)
+        })
+    }
 }

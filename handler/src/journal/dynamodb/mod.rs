@@ -164,6 +164,19 @@ impl JournalStore for DynamoDbJournal {
             write::delete(client, &self.table, shard, kind, sequence_number).await
         })
     }
+
+    fn delete_version<'a>(
+        &'a self,
+        shard: JournalShard<'a>,
+        kind: StateKind,
+        sequence_number: SequenceNumber,
+        version: u64,
+    ) -> JournalFuture<'a, WriteOutcome> {
+        Box::pin(async move {
+            let client = self.connection.client().await;
+            write::delete_version(client, &self.table, shard, kind, sequence_number, version).await
+        })
+    }
 }
 
 fn failure<E>(error: SdkError<E>) -> JournalError

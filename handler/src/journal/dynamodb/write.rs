@@ -166,6 +166,29 @@ pub(super) async fn delete(
     Ok(())
 }
 
+pub(super) async fn delete_version(
+    client: &Client,
+    table: &str,
+    shard: JournalShard<'_>,
+    kind: StateKind,
+    sequence_number: SequenceNumber,
+    version: u64,
+) -> Result<WriteOutcome, JournalError> {
+    let delete = client
+        .delete_item()
+        .table_name(table)
+        .key(PARTITION_KEY, text_value(shard.to_string()))
+        .key(SORT_KEY, text_value(key::state(kind, sequence_number)))
+        .condition_expression("attribute_not_exists(pk) OR #version = :version")
+        .expression_attribute_names("#version", "version")
+        .expression_attribute_values(":version", number_value(version));
+    let Err(error) = delete.send().await else { return Ok(WriteOutcome::Written) };
+    match error.as_service_error() {
+        Some(DeleteItemError::ConditionalCheckFailedException(_)) => Ok(WriteOutcome::Conflict),
+        _ => Err(failure(error)),
+    }
+}
+
 pub(super) async fn delete_unchanged(
     client: &Client,
     table: &str,
