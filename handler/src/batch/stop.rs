@@ -4,7 +4,7 @@ use kpl_deaggregation::InvalidAggregate;
 use thiserror::Error;
 
 use crate::{
-    ProcessError, event::UnreadableRecord, journal::UserRecordId,
+    BoxError, ProcessError, event::UnreadableRecord, journal::UserRecordId,
     processor::process_error::without_quoted_values,
 };
 
@@ -87,6 +87,11 @@ impl Failure {
 pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("(no text)").to_owned()
+}
+
+/// Returns the error of a store that has panicked.
+pub(crate) fn store_panic(panic: &(dyn Any + Send)) -> BoxError {
+    format!("store panicked: {}", without_quoted_values(&panic_text(panic))).into()
 }
 
 #[cfg(test)]

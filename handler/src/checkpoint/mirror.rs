@@ -4,14 +4,16 @@
 use std::{
     collections::BTreeSet,
     error::Error,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex},
 };
 
+use futures_util::FutureExt;
 use tokio::time::timeout_at;
 
 use crate::{
     Counts, Options,
-    batch::cursor::BatchPosition,
+    batch::{cursor::BatchPosition, stop::store_panic},
     checkpoint::{Checkpoint, CheckpointError, CheckpointPosition, CheckpointStore, Outcome},
     event::{Event, EventMode, KinesisRecord},
     invocation::Invocation,
@@ -124,11 +126,16 @@ impl Mirror {
             arrival_ms: kinesis_record.approximate_arrival_ms,
             now_ms: invocation.clock.epoch_ms(),
         };
-        let write = self.store.write(checkpoint);
-        match invocation.store_by() {
-            Some(store_by) => timeout_at(store_by, write).await.unwrap_or(Err(CheckpointError::OutOfTime)),
-            None => write.await,
-        }
+        let write = async {
+            let write = self.store.write(checkpoint);
+            match invocation.store_by() {
+                Some(by) => timeout_at(by, write).await.unwrap_or(Err(CheckpointError::OutOfTime)),
+                None => write.await,
+            }
+        };
+        // A store must not fail a batch.
+        let result = AssertUnwindSafe(write).catch_unwind().await;
+        result.unwrap_or_else(|panic| Err(CheckpointError::Store { source: store_panic(&*panic) }))
     }
 
     fn not_written(&self, counts: &mut Counts) -> Mirrored {

@@ -206,7 +206,8 @@ impl<'b> BatchJournal<'b> {
                 quarantined,
             })
             .collect();
-        if in_time(by, self.journal.store.write(&writes)).await? == WriteOutcome::Conflict {
+        let write = async { self.journal.store.write(&writes).await };
+        if in_time(by, write).await? == WriteOutcome::Conflict {
             return Ok(false);
         }
         for state in states {

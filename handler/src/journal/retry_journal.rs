@@ -1,12 +1,13 @@
 //! The read of the retry journal before a batch. [`BatchJournal`] has the writes after it.
 
-use std::{collections::BTreeSet, fmt::Write, sync::Arc};
+use std::{collections::BTreeSet, fmt::Write, panic::AssertUnwindSafe, sync::Arc};
 
+use futures_util::FutureExt;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
     Counts, Options, SequenceNumber,
-    batch::failure_rules::FailureRules,
+    batch::{failure_rules::FailureRules, stop::store_panic},
     event::{Event, EventMode},
     invocation::Invocation,
     journal::batch_journal::BatchJournal,
@@ -132,15 +133,19 @@ impl RetryJournal {
     }
 }
 
-/// Waits for a store until then.
+/// Waits for a store until then. A panic of the store is an error, because a store must not fail a batch.
 pub(crate) async fn in_time<T>(
     by: Option<Instant>,
     call: impl Future<Output = Result<T, JournalError>>,
 ) -> Result<T, JournalError> {
-    match by {
-        Some(by) => timeout_at(by, call).await.unwrap_or(Err(JournalError::OutOfTime)),
-        None => call.await,
-    }
+    let call = async {
+        match by {
+            Some(by) => timeout_at(by, call).await.unwrap_or(Err(JournalError::OutOfTime)),
+            None => call.await,
+        }
+    };
+    let result = AssertUnwindSafe(call).catch_unwind().await;
+    result.unwrap_or_else(|panic| Err(JournalError::Store { source: store_panic(&*panic) }))
 }
 
 /// Makes the name of a write. It holds what no two writes share: an ID that Lambda gives once, and randomness of the

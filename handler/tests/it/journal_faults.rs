@@ -30,6 +30,7 @@ enum Fault {
     None,
     Fails,
     Stalls,
+    Panics,
     /// Another invocation, one that Lambda has given up, writes just before.
     Overtaken,
 }
@@ -73,6 +74,7 @@ async fn with_fault<T>(fault: Fault, call: impl FnOnce() -> T) -> Result<T, Jour
         Fault::None | Fault::Overtaken => Ok(call()),
         Fault::Fails => Err(JournalError::Store { source: "asked to".into() }),
         Fault::Stalls => pending().await,
+        Fault::Panics => panic!("asked to"),
     }
 }
 
@@ -152,7 +154,7 @@ fn state(store: &Store) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn a_good_batch_is_good_whatever_the_journal_does() {
-    for fault in [Fault::Fails, Fault::Stalls] {
+    for fault in [Fault::Fails, Fault::Stalls, Fault::Panics] {
         let store = Arc::new(Store::default());
         let started = Instant::now();
         let response = handle(&store, &[fault; 9], &[plain(8, "a"), plain(9, "b")]).await;
@@ -169,7 +171,7 @@ async fn a_good_batch_is_good_whatever_the_journal_does() {
 #[tokio::test(start_paused = true)]
 async fn a_stop_that_cannot_be_written_is_reported_all_the_same() {
     let records = [aggregate(9, &["a", "fail"]), plain(10, "b")];
-    for fault in [Fault::Fails, Fault::Stalls] {
+    for fault in [Fault::Fails, Fault::Stalls, Fault::Panics] {
         let store = Arc::new(Store::default());
         let started = Instant::now();
         let response = handle(&store, &[Fault::None, fault], &records).await;
@@ -182,7 +184,7 @@ async fn a_stop_that_cannot_be_written_is_reported_all_the_same() {
 #[tokio::test(start_paused = true)]
 async fn a_record_whose_quarantine_cannot_be_written_stays_failed() {
     let records = [aggregate(9, &["a", "bad", "b"]), plain(10, "c")];
-    for fault in [Fault::Fails, Fault::Stalls] {
+    for fault in [Fault::Fails, Fault::Stalls, Fault::Panics] {
         let store = Arc::new(Store::default());
         let response = handle(&store, &[Fault::None, fault], &records).await;
         assert_eq!((json(&response), failed(&response)), (failure(9), (0, 1)), "{fault:?}");

@@ -335,6 +335,23 @@ async fn the_store_is_warmed_up_while_records_are_processed() {
 }
 
 #[tokio::test]
+async fn a_store_that_panics_has_failed() {
+    #[derive(Debug)]
+    struct Store;
+
+    impl CheckpointStore for Store {
+        fn write<'a>(&'a self, _: Checkpoint<'a>) -> CheckpointFuture<'a> {
+            panic!("asked to")
+        }
+    }
+
+    let handler = Handler::with_options(process, options(Arc::new(Store)).build());
+    let event = Event::new(vec![plain(8, "a"), plain(9, "b")]).to_json();
+    let response = handler.handle(&event, &Context::default()).await.expect("a response");
+    assert_eq!((mirror_counts(response.counts()), json(&response)), ([0, 0, 1], SUCCESS.to_owned()));
+}
+
+#[tokio::test]
 async fn handler_rule_12_a_window_is_refused_before_anything_is_done() {
     let never = async |_: Record<'_>| -> Result<(), ProcessError> { panic!("nothing may be done") };
     let handler = Handler::with_options(never, options(Broken::new(false)).build());
