@@ -6,6 +6,7 @@ mod options;
 mod batch;
 mod rules;
 mod deadline;
+mod cancellation;
 mod service;
 mod mirror;
 mod journal;
