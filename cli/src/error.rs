@@ -15,7 +15,7 @@ use crate::{
 
 /// The outcome of a command that could do its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum Completion {
     /// All of it.
     Done,
     /// Part of it: what failed has been listed.

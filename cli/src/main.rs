@@ -25,7 +25,7 @@ use crate::{
     commands::{
         aggregate, doctor, inspect, journal, look, put, quarantine, redrive, replay, shell, simulate,
     },
-    error::Outcome,
+    error::Completion,
     output::note,
 };
 
@@ -50,8 +50,8 @@ fn main() -> ExitCode {
         Command::Man(args) => shell::man(&args),
     };
     match outcome {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::SomeFailed) => ExitCode::from(1),
+        Ok(Completion::Done) => ExitCode::SUCCESS,
+        Ok(Completion::SomeFailed) => ExitCode::from(1),
         // `| head` has seen enough. Of work with an effect, the rest has not been done.
         Err(error) if error.is_broken_pipe() && only_shows => ExitCode::SUCCESS,
         Err(error) => {

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::{
     HashKeyRange, PutEntry, UserRecordInput,
-    batch::{Batch, Group},
+    batch::{Group, OpenAggregate},
     hash_key,
 };
 
@@ -93,7 +93,7 @@ pub enum AggregateError {
 pub struct Aggregator {
     size_limit_bytes: usize,
     grouping: Grouping,
-    open: HashMap<Group, Batch>,
+    open: HashMap<Group, OpenAggregate>,
     /// Number of Kinesis records that were opened so far.
     opened: u64,
 }
@@ -136,17 +136,17 @@ impl Aggregator {
             batch.push(&user_record);
             return Ok(None);
         }
-        let mut batch = Batch::new(&group, self.opened, hash_key);
+        let mut batch = OpenAggregate::new(&group, self.opened, hash_key);
         batch.push(&user_record);
         self.opened += 1;
-        Ok(self.open.insert(group, batch).map(Batch::close))
+        Ok(self.open.insert(group, batch).map(OpenAggregate::close))
     }
 
     /// Closes all that is open, in the order in which it was opened, and starts anew.
     pub fn finish(&mut self) -> Vec<PutEntry> {
-        let mut batches: Vec<Batch> = self.open.drain().map(|(_, batch)| batch).collect();
-        batches.sort_unstable_by_key(Batch::number);
-        batches.into_iter().map(Batch::close).collect()
+        let mut batches: Vec<OpenAggregate> = self.open.drain().map(|(_, batch)| batch).collect();
+        batches.sort_unstable_by_key(OpenAggregate::number);
+        batches.into_iter().map(OpenAggregate::close).collect()
     }
 
     /// Returns the effective hash key of a user record that Kinesis would take.

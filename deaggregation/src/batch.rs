@@ -20,7 +20,7 @@ pub(crate) enum Group {
 }
 
 #[derive(Debug)]
-pub(crate) struct Batch {
+pub(crate) struct OpenAggregate {
     /// Position among all that were opened.
     number: u64,
     partition_key: String,
@@ -31,7 +31,7 @@ pub(crate) struct Batch {
     explicit_hash_keys: KeyTable,
 }
 
-impl Batch {
+impl OpenAggregate {
     pub(crate) fn new(group: &Group, number: u64, first_hash_key: u128) -> Self {
         let (partition_key, explicit_hash_key) = match group {
             Group::PartitionKey(partition_key, explicit_hash_key) => {
@@ -39,7 +39,7 @@ impl Batch {
             }
             Group::Shard(_) => (AGGREGATE_PARTITION_KEY.to_owned(), Some(first_hash_key.to_string())),
         };
-        Batch {
+        OpenAggregate {
             number,
             partition_key,
             explicit_hash_key,

@@ -116,7 +116,7 @@ impl Deaggregator {
         let plain = |content, remaining| {
             let user_record =
                 UserRecord { data, partition_key, explicit_hash_key: None, sub_sequence_number: 0 };
-            Ok(Rest { content, remaining, source: Source::Plain(user_record) })
+            Ok(Rest { content, remaining, source: UserRecordSource::Plain(user_record) })
         };
         let frame = match (checksum, Frame::detect(data)) {
             (Checksum::NotAggregated, _) | (_, None) => return plain(Content::Plain, 1),
@@ -127,7 +127,7 @@ impl Deaggregator {
             (Ok(count), _) => Ok(Rest {
                 content: Content::Aggregated,
                 remaining: count,
-                source: Source::Frame {
+                source: UserRecordSource::Frame {
                     records: IndexedRecords::new(frame.message),
                     next_sub_sequence_number: 0,
                 },
@@ -254,18 +254,22 @@ impl ExactSizeIterator for DeaggregationCursor<'_> {}
 struct Rest<'a> {
     content: Content,
     remaining: u64,
-    source: Source<'a>,
+    source: UserRecordSource<'a>,
 }
 
 #[derive(Debug, Clone)]
-enum Source<'a> {
+enum UserRecordSource<'a> {
     Plain(UserRecord<'a>),
     Frame { records: IndexedRecords<'a>, next_sub_sequence_number: u64 },
 }
 
 impl Default for Rest<'_> {
     fn default() -> Self {
-        Rest { content: Content::Plain, remaining: 0, source: Source::Plain(UserRecord::new(b"", b"")) }
+        Rest {
+            content: Content::Plain,
+            remaining: 0,
+            source: UserRecordSource::Plain(UserRecord::new(b"", b"")),
+        }
     }
 }
 
@@ -275,8 +279,8 @@ impl<'a> Rest<'a> {
     fn next(&mut self, tables: &KeyTables) -> Option<UserRecord<'a>> {
         self.remaining = self.remaining.checked_sub(1)?;
         match &mut self.source {
-            Source::Plain(user_record) => Some(*user_record),
-            Source::Frame { records, next_sub_sequence_number } => {
+            UserRecordSource::Plain(user_record) => Some(*user_record),
+            UserRecordSource::Frame { records, next_sub_sequence_number } => {
                 let record = records.next_resolved(tables);
                 debug_assert!(record.is_some(), "a checked frame has as many user records as were counted");
                 let record = record?;

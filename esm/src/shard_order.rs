@@ -18,7 +18,7 @@ pub struct ShardInfo {
 /// Each list, each shard and each of its parents is looked at once.
 #[derive(Debug, Default)]
 pub struct ShardOrder {
-    shards: HashMap<String, Progress>,
+    shards: HashMap<String, ShardProgress>,
     /// IDs of the known children of each shard that is not finished, in the order of the lists.
     children: HashMap<String, Vec<String>>,
     ready: Vec<Ready>,
@@ -26,7 +26,7 @@ pub struct ShardOrder {
 
 /// The progress of reading a shard.
 #[derive(Debug)]
-enum Progress {
+enum ShardProgress {
     Waiting { shard: ShardInfo, number: u64 },
     Started,
     Finished,
@@ -75,7 +75,7 @@ impl ShardOrder {
 
     /// Notes that a shard has been consumed. Returns whether it has known children.
     pub fn finish(&mut self, shard_id: &str) -> bool {
-        self.shards.insert(shard_id.to_owned(), Progress::Finished);
+        self.shards.insert(shard_id.to_owned(), ShardProgress::Finished);
         let Some(children) = self.children.remove(shard_id) else { return false };
         for child in &children {
             self.start_if_ready(child, Start::AfterParents);
@@ -94,7 +94,7 @@ impl ShardOrder {
                 self.children.entry(parent.clone()).or_default().push(shard.id.clone());
             }
             let number = self.shards.len() as u64;
-            self.shards.insert(shard.id.clone(), Progress::Waiting { shard, number });
+            self.shards.insert(shard.id.clone(), ShardProgress::Waiting { shard, number });
         }
         for shard_id in &new {
             self.start_if_ready(shard_id, start);
@@ -102,16 +102,16 @@ impl ShardOrder {
     }
 
     fn start_if_ready(&mut self, shard_id: &str, start: Start) {
-        let Some(Progress::Waiting { shard, .. }) = self.shards.get(shard_id) else { return };
+        let Some(ShardProgress::Waiting { shard, .. }) = self.shards.get(shard_id) else { return };
         // A parent that is not listed is gone, with all of its records.
         let is_finished = |parent: &String| {
-            self.shards.get(parent).is_none_or(|parent| matches!(parent, Progress::Finished))
+            self.shards.get(parent).is_none_or(|parent| matches!(parent, ShardProgress::Finished))
         };
         if !shard.parents.iter().all(is_finished) {
             return;
         }
-        let started = self.shards.insert(shard_id.to_owned(), Progress::Started);
-        if let Some(Progress::Waiting { shard, number }) = started {
+        let started = self.shards.insert(shard_id.to_owned(), ShardProgress::Started);
+        if let Some(ShardProgress::Waiting { shard, number }) = started {
             self.ready.push(Ready { shard, number, start });
         }
     }

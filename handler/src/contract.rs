@@ -10,7 +10,7 @@
 
 use crate::{
     SequenceNumber,
-    checkpoint::{Checkpoint, CheckpointPosition, CheckpointStore, Outcome, Refusal},
+    checkpoint::{Checkpoint, CheckpointOutcome, CheckpointPosition, CheckpointStore, Refusal},
     journal::{
         JournalShard, JournalStore, JournalWrite, Progress, RecordState, StateKind, StateRange, WriteOutcome,
     },
@@ -184,39 +184,47 @@ pub async fn check_checkpoints(store: &dyn CheckpointStore) {
     let write = async |checkpoint| store.write(checkpoint).await.expect("a checkpoint can be written");
     let at = |sequence_number: u64, sub_sequence_number| {
         let position = CheckpointPosition { sequence_number: number(sequence_number), sub_sequence_number };
-        Outcome::AlreadyAhead { at: Some(position) }
+        CheckpointOutcome::AlreadyAhead { at: Some(position) }
     };
 
-    assert_eq!(write(checkpoint(9, 1, 10)).await, Outcome::Written, "the first checkpoint makes the row");
-    assert_eq!(write(checkpoint(9, 2, 20)).await, Outcome::Written, "a row moves on inside an aggregate");
+    assert_eq!(
+        write(checkpoint(9, 1, 10)).await,
+        CheckpointOutcome::Written,
+        "the first checkpoint makes the row"
+    );
+    assert_eq!(
+        write(checkpoint(9, 2, 20)).await,
+        CheckpointOutcome::Written,
+        "a row moves on inside an aggregate"
+    );
     assert_eq!(write(checkpoint(9, 1, 30)).await, at(9, 2), "a row does not move back inside an aggregate");
     // As integers: as text, 10 is before 9.
     assert_eq!(
         write(checkpoint(10, 0, 40)).await,
-        Outcome::Written,
+        CheckpointOutcome::Written,
         "a row moves on in the order of integers"
     );
     assert_eq!(write(checkpoint(9, 5, 50)).await, at(10, 0), "a row does not move back");
     assert_eq!(write(checkpoint(10, 0, 60)).await, at(10, 0), "a row is not written twice for one position");
     assert_eq!(
         write(checkpoint(10, 0, 40)).await,
-        Outcome::Written,
+        CheckpointOutcome::Written,
         "a write whose answer was lost may be repeated"
     );
 
     let other_stream = format!("{STREAM}-2");
     let other = Checkpoint { stream_arn: &other_stream, ..checkpoint(11, 0, 70) };
     let refusal = Refusal::OtherStream { stream_arn: STREAM.to_owned() };
-    assert_eq!(write(other).await, Outcome::Refused(refusal), "a row stays with its stream");
+    assert_eq!(write(other).await, CheckpointOutcome::Refused(refusal), "a row stays with its stream");
     let other = Checkpoint { application: "contract-2", ..checkpoint(11, 0, 80) };
     let refusal = Refusal::OtherApplication { application: APPLICATION.to_owned() };
-    assert_eq!(write(other).await, Outcome::Refused(refusal), "a row stays with its application");
+    assert_eq!(write(other).await, CheckpointOutcome::Refused(refusal), "a row stays with its application");
 
     let other = Checkpoint { shard_id: "shardId-000000000001", ..checkpoint(1, 0, 90) };
-    assert_eq!(write(other).await, Outcome::Written, "shards do not see each other");
+    assert_eq!(write(other).await, CheckpointOutcome::Written, "shards do not see each other");
     assert_eq!(
         write(checkpoint(11, 0, 100)).await,
-        Outcome::Written,
+        CheckpointOutcome::Written,
         "a refused checkpoint leaves the row as it was"
     );
 }

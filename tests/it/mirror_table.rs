@@ -9,8 +9,8 @@ use std::{
 
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use kinesis_handler::checkpoint::{
-    Checkpoint, CheckpointError, CheckpointPosition, CheckpointStore, DynamoDbCheckpoints, MemoryCheckpoints,
-    Outcome, Refusal, Row, RowCheckpoint, StoreFault,
+    Checkpoint, CheckpointError, CheckpointOutcome, CheckpointPosition, CheckpointStore, DynamoDbCheckpoints,
+    MemoryCheckpoints, Refusal, Row, RowCheckpoint, StoreFault,
 };
 use proptest::{
     prelude::*,
@@ -57,7 +57,7 @@ impl World {
         self.client.put_item().table_name(TABLE).set_item(Some(item)).send().await.expect("moto answers");
     }
 
-    async fn write(&self, position: &str) -> Result<Outcome, CheckpointError> {
+    async fn write(&self, position: &str) -> Result<CheckpointOutcome, CheckpointError> {
         self.store.write(checkpoint(SHARD, position, 7)).await
     }
 }
@@ -122,7 +122,7 @@ async fn the_store_keeps_its_contract() {
 #[ignore = "needs moto: make test"]
 async fn a_row_has_what_a_kcl_needs_and_the_mirrors_own_attributes() {
     let world = World::start().await;
-    assert_eq!(world.write("49/3").await.expect("an answer"), Outcome::Written);
+    assert_eq!(world.write("49/3").await.expect("an answer"), CheckpointOutcome::Written);
     let mut expected = item(&[
         ("leaseKey", text(SHARD)),
         ("leaseCounter", number(1)),
@@ -141,7 +141,7 @@ async fn a_row_has_what_a_kcl_needs_and_the_mirrors_own_attributes() {
     expected.insert("parentShardId".to_owned(), AttributeValue::Ss(vec!["shardId-9".to_owned()]));
     world.put(expected.clone()).await;
     let checkpoint = Checkpoint { arrival_ms: None, ..checkpoint(SHARD, "50/0", 8) };
-    assert_eq!(world.store.write(checkpoint).await.expect("an answer"), Outcome::Written);
+    assert_eq!(world.store.write(checkpoint).await.expect("an answer"), CheckpointOutcome::Written);
     expected.extend(item(&[
         ("leaseCounter", number(2)),
         ("checkpoint", text("50")),
@@ -183,11 +183,13 @@ async fn the_condition_is_integer_order_and_agrees_with_the_table_in_memory() {
 
         let before = highest.get(&shard_id).copied();
         let expected = match before {
-            Some(before) if before >= checkpoint.position => Outcome::AlreadyAhead { at: before.into() },
-            _ => Outcome::Written,
+            Some(before) if before >= checkpoint.position => {
+                CheckpointOutcome::AlreadyAhead { at: before.into() }
+            }
+            _ => CheckpointOutcome::Written,
         };
         assert_eq!(outcome, expected, "{checkpoint:?}");
-        if outcome == Outcome::Written {
+        if outcome == CheckpointOutcome::Written {
             highest.insert(shard_id.clone(), checkpoint.position);
             written += 1;
         }
@@ -213,7 +215,7 @@ async fn padded_numbers_never_move_a_row_back() {
         ("0000000011/0", false, "100000"),
     ] {
         let outcome = world.write(position).await.expect("moto answers");
-        assert_eq!(outcome == Outcome::Written, is_written, "{position}: {outcome:?}");
+        assert_eq!(outcome == CheckpointOutcome::Written, is_written, "{position}: {outcome:?}");
         let item = world.item(SHARD).await.expect("a row");
         assert_eq!(item.get("checkpoint"), Some(&text(stored)), "{position}");
     }
@@ -225,19 +227,19 @@ async fn rows_of_others_are_left_alone_or_taken_over_as_in_memory() {
     let world = World::start().await;
     let ours = [("kitStream", text(STREAM)), ("kitApp", text("orders"))];
     let owner = [("leaseOwner", text("worker-1"))];
-    let owned = Outcome::OwnedByKcl { owner: "worker-1".to_owned() };
+    let owned = CheckpointOutcome::OwnedByKcl { owner: "worker-1".to_owned() };
     let other_stream = "arn:aws:kinesis:us-east-1:123456789012:stream/other";
-    let behind = || Outcome::AlreadyAhead { at: Some(position("60/0")) };
+    let behind = || CheckpointOutcome::AlreadyAhead { at: Some(position("60/0")) };
     for (at, more, expected) in [
-        ("TRIM_HORIZON", vec![], Outcome::Written),
-        ("LATEST", vec![], Outcome::Written),
-        ("AT_TIMESTAMP", vec![], Outcome::Written),
-        ("SHARD_END", vec![], Outcome::AlreadyAhead { at: None }),
-        ("49", vec![], Outcome::Written),
-        ("50", vec![], Outcome::Written),
+        ("TRIM_HORIZON", vec![], CheckpointOutcome::Written),
+        ("LATEST", vec![], CheckpointOutcome::Written),
+        ("AT_TIMESTAMP", vec![], CheckpointOutcome::Written),
+        ("SHARD_END", vec![], CheckpointOutcome::AlreadyAhead { at: None }),
+        ("49", vec![], CheckpointOutcome::Written),
+        ("50", vec![], CheckpointOutcome::Written),
         ("60", vec![], behind()),
         ("60", ours.to_vec(), behind()),
-        ("49", ours.to_vec(), Outcome::Written),
+        ("49", ours.to_vec(), CheckpointOutcome::Written),
         ("49", owner.to_vec(), owned.clone()),
         ("60", owner.to_vec(), owned.clone()),
         ("TRIM_HORIZON", owner.to_vec(), owned.clone()),
@@ -246,17 +248,17 @@ async fn rows_of_others_are_left_alone_or_taken_over_as_in_memory() {
         (
             "49",
             vec![("kitStream", text(other_stream)), ("kitApp", text("orders"))],
-            Outcome::Refused(Refusal::OtherStream { stream_arn: other_stream.to_owned() }),
+            CheckpointOutcome::Refused(Refusal::OtherStream { stream_arn: other_stream.to_owned() }),
         ),
         (
             "TRIM_HORIZON",
             vec![("kitStream", text(STREAM)), ("kitApp", text("billing"))],
-            Outcome::Refused(Refusal::OtherApplication { application: "billing".to_owned() }),
+            CheckpointOutcome::Refused(Refusal::OtherApplication { application: "billing".to_owned() }),
         ),
         (
             "49",
             vec![("kitStream", text(STREAM))],
-            Outcome::Refused(Refusal::OtherApplication { application: String::new() }),
+            CheckpointOutcome::Refused(Refusal::OtherApplication { application: String::new() }),
         ),
     ] {
         let start = [
@@ -275,7 +277,7 @@ async fn rows_of_others_are_left_alone_or_taken_over_as_in_memory() {
         assert_eq!(memory.write_now(&checkpoint(SHARD, "50/0", 7)), expected, "{before:?}");
         let after = world.item(SHARD).await.expect("a row");
         assert_eq!(Some(row(&after)), memory.row(SHARD), "{before:?}");
-        if expected != Outcome::Written {
+        if expected != CheckpointOutcome::Written {
             assert_eq!(after, before);
         }
     }
@@ -301,7 +303,7 @@ async fn two_writers_never_move_a_row_back() {
                 // Both pass through the same numbers, at their own pace.
                 let place = format!("{}/{}", 95 + step / 3 * 2 + start, step % 3);
                 let outcome = store.write(checkpoint(SHARD, &place, 1_000 * start + step)).await;
-                written += u64::from(outcome.expect("moto answers") == Outcome::Written);
+                written += u64::from(outcome.expect("moto answers") == CheckpointOutcome::Written);
             }
             written
         })
@@ -358,7 +360,7 @@ async fn a_denied_permission_is_an_error_that_no_retry_mends() {
 #[ignore = "needs moto: make test"]
 async fn what_passes_is_tried_again_three_times_in_all() {
     let world = World::start().await;
-    assert_eq!(world.write("1/0").await.expect("an answer"), Outcome::Written);
+    assert_eq!(world.write("1/0").await.expect("an answer"), CheckpointOutcome::Written);
     assert_eq!(world.proxy.take_requests(), ["GET", "UpdateItem"], "connected before the first write");
     let throttled = Fault::Error { status: 400, code: "ProvisionedThroughputExceededException" };
     let broken = Fault::Error { status: 500, code: "InternalServerError" };
@@ -369,7 +371,11 @@ async fn what_passes_is_tried_again_three_times_in_all() {
         assert_eq!(world.proxy.take_requests(), ["UpdateItem"; 3], "{fault:?}");
 
         world.proxy.set_faults([fault; 2]);
-        assert_eq!(world.write(&place).await.expect("the third try"), Outcome::Written, "{fault:?}");
+        assert_eq!(
+            world.write(&place).await.expect("the third try"),
+            CheckpointOutcome::Written,
+            "{fault:?}"
+        );
         assert_eq!(world.proxy.take_requests(), ["UpdateItem"; 3], "{fault:?}");
     }
 }
@@ -392,11 +398,11 @@ async fn a_server_that_does_not_answer_costs_a_second_a_try() {
 async fn a_write_whose_answer_is_lost_is_written_once() {
     let world = World::start().await;
     world.proxy.set_faults([Fault::LoseAnswer]);
-    assert_eq!(world.write("49/0").await.expect("the second try"), Outcome::Written);
+    assert_eq!(world.write("49/0").await.expect("the second try"), CheckpointOutcome::Written);
     assert_eq!(world.item(SHARD).await.expect("a row").get("leaseCounter"), Some(&number(1)));
     // A later one at the same place is another write.
     let again = world.store.write(checkpoint(SHARD, "49/0", 8)).await.expect("an answer");
-    assert_eq!(again, Outcome::AlreadyAhead { at: Some(position("49/0")) });
+    assert_eq!(again, CheckpointOutcome::AlreadyAhead { at: Some(position("49/0")) });
 }
 
 #[tokio::test]

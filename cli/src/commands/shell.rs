@@ -11,19 +11,19 @@ use clap_mangen::Man;
 
 use crate::{
     args::{Args, CompletionsArgs, ManArgs},
-    error::{Error, Outcome},
+    error::{Completion, Error},
 };
 
 const NAME: &str = "kinesis-kit";
 
-pub(crate) fn completions(args: &CompletionsArgs) -> Result<Outcome, Error> {
+pub(crate) fn completions(args: &CompletionsArgs) -> Result<Completion, Error> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Args::command(), NAME, &mut script);
     io::stdout().lock().write_all(&script)?;
-    Ok(Outcome::Done)
+    Ok(Completion::Done)
 }
 
-pub(crate) fn man(args: &ManArgs) -> Result<Outcome, Error> {
+pub(crate) fn man(args: &ManArgs) -> Result<Completion, Error> {
     let mut command = Args::command().name(NAME).disable_help_subcommand(true);
     command.build();
     match &args.dir {
@@ -31,7 +31,7 @@ pub(crate) fn man(args: &ManArgs) -> Result<Outcome, Error> {
         Some(path) => write_pages(path, command, NAME)
             .map_err(|source| Error::WriteFile { path: path.clone(), source })?,
     }
-    Ok(Outcome::Done)
+    Ok(Completion::Done)
 }
 
 /// The page of a command, and those of the commands below it.

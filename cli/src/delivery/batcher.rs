@@ -6,7 +6,7 @@ const ENVELOPE_BYTES: usize = 64;
 
 /// Records of one shard that go into one event, and what their sender knows of each.
 #[derive(Debug)]
-pub(crate) struct Batch<T> {
+pub(crate) struct EventBatch<T> {
     pub(crate) records: Vec<KinesisRecord<'static>>,
     /// In the order of the records.
     pub(crate) known: Vec<T>,
@@ -27,7 +27,7 @@ impl<T> Batcher<T> {
     }
 
     /// Adds a record. Returns the batch that is complete without it, or with it.
-    pub(crate) fn push(&mut self, record: KinesisRecord<'static>, known: T) -> Option<Batch<T>> {
+    pub(crate) fn push(&mut self, record: KinesisRecord<'static>, known: T) -> Option<EventBatch<T>> {
         let bytes = json_bytes(&record) + 1;
         let is_full = !self.records.is_empty() && self.bytes + bytes + ENVELOPE_BYTES > MAX_EVENT_BYTES;
         let full = if is_full { self.finish() } else { None };
@@ -44,10 +44,10 @@ impl<T> Batcher<T> {
     }
 
     /// Returns the records that were gathered, if there are any.
-    pub(crate) fn finish(&mut self) -> Option<Batch<T>> {
+    pub(crate) fn finish(&mut self) -> Option<EventBatch<T>> {
         self.bytes = 0;
         let (records, known) = (std::mem::take(&mut self.records), std::mem::take(&mut self.known));
-        (!records.is_empty()).then_some(Batch { records, known })
+        (!records.is_empty()).then_some(EventBatch { records, known })
     }
 }
 
@@ -90,7 +90,7 @@ mod tests {
         }
         batches.extend(batcher.finish());
         assert!(batcher.finish().is_none());
-        for Batch { records, known } in &batches {
+        for EventBatch { records, known } in &batches {
             let numbers: Vec<_> = records.iter().map(|record| record.sequence_number).collect();
             assert_eq!(&numbers, known);
             if records.len() > 1 {

@@ -45,7 +45,7 @@ pub(crate) enum Delivered {
 
 /// Progress of a batch: what one response has confirmed.
 #[derive(Debug)]
-pub(crate) struct Progress {
+pub(crate) struct DeliveryProgress {
     /// Number of records of the batch, from the first one on, that are processed by now.
     pub(crate) processed: usize,
     /// User records that the function put into its quarantine since the last time; `None` if it does not say. They may be
@@ -73,7 +73,7 @@ impl<'t> Delivery<'t> {
     pub(crate) async fn deliver(
         &self,
         records: Vec<KinesisRecord<'static>>,
-        mut on_progress: impl FnMut(Progress),
+        mut on_progress: impl FnMut(DeliveryProgress),
     ) -> Result<Delivered, TargetError> {
         let shard_id = records.first().and_then(|record| record.shard_id.clone()).unwrap_or_default();
         let mut rest = records;
@@ -103,7 +103,7 @@ impl<'t> Delivery<'t> {
                         let numbers = rest[..length].iter().map(|record| record.sequence_number);
                         match statement(&response, numbers) {
                             Ok(Statement { processed, quarantined }) => {
-                                on_progress(Progress { processed: first + processed, quarantined });
+                                on_progress(DeliveryProgress { processed: first + processed, quarantined });
                                 if processed > 0 {
                                     break processed;
                                 }

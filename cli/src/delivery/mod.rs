@@ -6,5 +6,5 @@ mod batcher;
 mod response;
 mod deliver;
 
-pub(crate) use batcher::{Batch, Batcher};
-pub(crate) use deliver::{Delivered, Delivery, Progress};
+pub(crate) use batcher::{Batcher, EventBatch};
+pub(crate) use deliver::{Delivered, Delivery, DeliveryProgress};

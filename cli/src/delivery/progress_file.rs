@@ -24,7 +24,7 @@ pub(crate) struct ProgressFile {
     file: File,
     /// Length of the whole lines, in bytes.
     length: u64,
-    through: HashMap<String, Place>,
+    through: HashMap<String, ProgressPoint>,
 }
 
 /// The first line, by which the file is known to be one of these.
@@ -37,12 +37,12 @@ struct Head {
 
 /// A Kinesis record, or one of its user records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct ProgressPoint {
     pub(crate) sequence_number: SequenceNumber,
     pub(crate) sub_sequence_number: Option<u64>,
 }
 
-impl Place {
+impl ProgressPoint {
     /// Returns a place for entries of which only the existence matters.
     pub(crate) fn nowhere() -> Self {
         Self::whole("0".parse().expect("a digit"))
@@ -50,14 +50,14 @@ impl Place {
 
     /// The whole Kinesis record.
     pub(crate) fn whole(sequence_number: SequenceNumber) -> Self {
-        Place { sequence_number, sub_sequence_number: None }
+        ProgressPoint { sequence_number, sub_sequence_number: None }
     }
 }
 
 /// Any other line: of what, everything up to a place is done; without a place, it counts no more.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
+struct ProgressLine {
     of: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     through: Option<SequenceNumber>,
@@ -79,7 +79,7 @@ pub(crate) enum ProgressError {
         "{} is no progress file: line {line} cannot be read: name another one with --progress, or delete it",
         path.display()
     )]
-    Line { path: PathBuf, line: usize },
+    ProgressLine { path: PathBuf, line: usize },
     #[error(
         "progress file {} is of another run ({run}): name another one with --progress, or delete it",
         path.display()
@@ -128,7 +128,7 @@ impl ProgressFile {
         for line in 1.. {
             text.clear();
             let bytes = reader.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut text).map_err(failed)?;
-            let wrong = || ProgressError::Line { path: self.path.clone(), line };
+            let wrong = || ProgressError::ProgressLine { path: self.path.clone(), line };
             if !text.ends_with(b"\n") {
                 // A first line that is none of ours is not ours to cut off.
                 let is_torn = match line {
@@ -144,10 +144,10 @@ impl ProgressFile {
                 continue;
             }
             match serde_json::from_slice(&text).map_err(|_| wrong())? {
-                Line { of, through: Some(sequence_number), sub } => {
-                    self.through.insert(of, Place { sequence_number, sub_sequence_number: sub });
+                ProgressLine { of, through: Some(sequence_number), sub } => {
+                    self.through.insert(of, ProgressPoint { sequence_number, sub_sequence_number: sub });
                 }
-                Line { of, .. } => drop(self.through.remove(&of)),
+                ProgressLine { of, .. } => drop(self.through.remove(&of)),
             }
         }
         unreachable!("a file has an end")
@@ -163,25 +163,25 @@ impl ProgressFile {
     }
 
     /// Up to where everything is done; `None` if nothing is.
-    pub(crate) fn through(&self, of: &str) -> Option<Place> {
+    pub(crate) fn through(&self, of: &str) -> Option<ProgressPoint> {
         self.through.get(of).copied()
     }
 
     /// All that is noted.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, Place)> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, ProgressPoint)> {
         self.through.iter().map(|(of, place)| (of.as_str(), *place))
     }
 
-    pub(crate) fn note(&mut self, of: &str, through: Place) -> Result<(), ProgressError> {
-        let Place { sequence_number, sub_sequence_number: sub } = through;
-        self.append(&Line { of: of.to_owned(), through: Some(sequence_number), sub })?;
+    pub(crate) fn note(&mut self, of: &str, through: ProgressPoint) -> Result<(), ProgressError> {
+        let ProgressPoint { sequence_number, sub_sequence_number: sub } = through;
+        self.append(&ProgressLine { of: of.to_owned(), through: Some(sequence_number), sub })?;
         self.through.insert(of.to_owned(), through);
         Ok(())
     }
 
     /// Forgets an entry that is settled: the next run shall not know of it, should it come again.
     pub(crate) fn forget(&mut self, of: &str) -> Result<(), ProgressError> {
-        self.append(&Line { of: of.to_owned(), through: None, sub: None })
+        self.append(&ProgressLine { of: of.to_owned(), through: None, sub: None })
     }
 
     fn append(&mut self, value: &impl Serialize) -> Result<(), ProgressError> {
@@ -253,8 +253,8 @@ mod tests {
 
     use super::*;
 
-    fn number(text: &str) -> Place {
-        Place::whole(text.parse().expect("digits"))
+    fn number(text: &str) -> ProgressPoint {
+        ProgressPoint::whole(text.parse().expect("digits"))
     }
 
     #[test]
@@ -268,7 +268,7 @@ mod tests {
         progress.note("s", number("7")).expect("a writable file");
         progress.note("t", number("8")).expect("a writable file");
         progress.note("s", number("9")).expect("a writable file");
-        let inside = Place { sub_sequence_number: Some(3), ..number("9") };
+        let inside = ProgressPoint { sub_sequence_number: Some(3), ..number("9") };
         progress.note("u", inside).expect("a writable file");
         progress.note("v", number("1")).expect("a writable file");
         progress.forget("v").expect("a writable file");
@@ -304,7 +304,7 @@ mod tests {
         for restart in [false, true] {
             let refused = ProgressFile::open(Some(&path), "replay a", restart);
             assert!(
-                matches!(refused, Err(ProgressError::Line { line, .. }) if line == expected_line),
+                matches!(refused, Err(ProgressError::ProgressLine { line, .. }) if line == expected_line),
                 "{text}"
             );
             assert_eq!(fs::read(&path).expect("it is there"), text.as_bytes());

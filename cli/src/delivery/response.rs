@@ -104,7 +104,7 @@ pub(super) fn statement(
 /// Returns the items of the response's list of failures, and what is in the quarantine; `None` if the response is not one
 /// about a batch.
 fn members(response: &[u8]) -> Option<(Vec<&RawValue>, Option<Quarantined>)> {
-    let Members(members) = serde_json::from_slice(response).ok()?;
+    let ResponseMembers(members) = serde_json::from_slice(response).ok()?;
     let (mut failures, mut quarantined): (Option<Vec<&RawValue>>, _) = (None, None);
     for (name, value) in &members {
         match name.as_str() {
@@ -126,7 +126,7 @@ fn members(response: &[u8]) -> Option<(Vec<&RawValue>, Option<Quarantined>)> {
 
 /// Returns the identifier in an item of the list.
 fn identifier(item: &RawValue) -> Option<String> {
-    let Members(members) = serde_json::from_str(item.get()).ok()?;
+    let ResponseMembers(members) = serde_json::from_str(item.get()).ok()?;
     let mut identifiers = members.iter().filter(|(name, _)| name == "itemIdentifier");
     let (Some((_, identifier)), None) = (identifiers.next(), identifiers.next()) else { return None };
     serde_json::from_str(identifier.get()).ok()
@@ -139,7 +139,7 @@ fn identifier(item: &RawValue) -> Option<String> {
 fn excerpt(response: &[u8]) -> String {
     let shown = match serde_json::from_slice::<&RawValue>(response) {
         Ok(value) => match serde_json::from_str(value.get()) {
-            Ok(Members(members)) => {
+            Ok(ResponseMembers(members)) => {
                 let members = members.iter().map(|(name, value)| {
                     format!("{}: {}", cell::text(&format!("{name:?}"), TEXT_WIDTH), shortened(value))
                 });
@@ -165,14 +165,14 @@ fn shortened(value: &RawValue) -> String {
 }
 
 /// The members of a JSON object in their order, with duplicates, of which `serde_json::Value` keeps only the last.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
+struct ResponseMembers<'a>(Vec<(String, &'a RawValue)>);
 
-impl<'de> Deserialize<'de> for Members<'de> {
+impl<'de> Deserialize<'de> for ResponseMembers<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct MembersVisitor;
 
         impl<'de> Visitor<'de> for MembersVisitor {
-            type Value = Members<'de>;
+            type Value = ResponseMembers<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
@@ -183,7 +183,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
                 while let Some(name) = map.next_key()? {
                     members.push((name, map.next_value()?));
                 }
-                Ok(Members(members))
+                Ok(ResponseMembers(members))
             }
         }
 

@@ -53,7 +53,7 @@ pub(super) struct RawRecord<'a> {
 /// The members that records of all forms have.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Members<'a> {
+struct RecordMembers<'a> {
     #[serde(borrow)]
     sequence_number: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -104,7 +104,7 @@ impl<'a> RawRecord<'a> {
 
     /// Reads a record that the Kinesis API returned or takes.
     pub(super) fn into_record_of_api(self) -> KinesisRecord<'a> {
-        let members = Members {
+        let members = RecordMembers {
             sequence_number: self.api_sequence_number,
             approximate_arrival_timestamp: self.api_approximate_arrival_timestamp,
             data: self.api_data,
@@ -118,10 +118,10 @@ impl<'a> RawRecord<'a> {
     /// Reads a record whose members stand beside its data, or beside it in an object of metadata.
     pub(super) fn into_flat_record(self) -> KinesisRecord<'a> {
         let (metadata, invalid) = match self.kinesis_record_metadata {
-            Some(metadata) => split(object::<Members<'_>>(metadata, "record metadata")),
-            None => (Members::default(), None),
+            Some(metadata) => split(object::<RecordMembers<'_>>(metadata, "record metadata")),
+            None => (RecordMembers::default(), None),
         };
-        let members = Members {
+        let members = RecordMembers {
             sequence_number: self.sequence_number.or(metadata.sequence_number),
             approximate_arrival_timestamp: metadata
                 .approximate_arrival_timestamp
@@ -168,15 +168,15 @@ fn optional(value: Option<&RawValue>) -> Option<Cow<'_, str>> {
     text(value, "", "").ok().flatten()
 }
 
-fn split(members: Result<Members<'_>, InvalidRecord>) -> (Members<'_>, Option<InvalidRecord>) {
+fn split(members: Result<RecordMembers<'_>, InvalidRecord>) -> (RecordMembers<'_>, Option<InvalidRecord>) {
     match members {
         Ok(members) => (members, None),
-        Err(invalid) => (Members::default(), Some(invalid)),
+        Err(invalid) => (RecordMembers::default(), Some(invalid)),
     }
 }
 
 /// `invalid` is what is already known to be wrong with the record.
-fn kinesis_record<'a>(members: Members<'a>, mut invalid: Option<InvalidRecord>) -> KinesisRecord<'a> {
+fn kinesis_record<'a>(members: RecordMembers<'a>, mut invalid: Option<InvalidRecord>) -> KinesisRecord<'a> {
     let mut known = |value, member, expected| match text(value, member, expected) {
         Ok(text) => text,
         Err(error) => {

@@ -26,7 +26,7 @@ pub(crate) struct UserRecordLine<'a> {
 /// An unknown member is an error, since it may be a misspelt one; those that `inspect` adds are known.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Members<'a> {
+struct LineMembers<'a> {
     #[serde(borrow)]
     partition_key: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -75,7 +75,7 @@ impl<'a> UserRecordLine<'a> {
         if !line.trim_ascii_start().starts_with(b"{") {
             return Err(LineError::NotAnObject);
         }
-        let members: Members<'a> = serde_json::from_slice(line)
+        let members: LineMembers<'a> = serde_json::from_slice(line)
             .map_err(|error| LineError::Json { fault: json_fault(&error), column: error.column() })?;
         if members.partition_key_bytes.or(members.explicit_hash_key_bytes).is_some() {
             return Err(LineError::ShortenedKey);

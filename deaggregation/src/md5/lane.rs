@@ -48,7 +48,7 @@ fn digest(state: [u32; 4]) -> [u8; 16] {
 
 struct Lanes<'m, const LANES: usize> {
     states: States<LANES>,
-    lanes: [Lane<'m>; LANES],
+    lanes: [MessageLane<'m>; LANES],
     /// Number of lanes in use, which are the first ones.
     used: usize,
 }
@@ -56,7 +56,7 @@ struct Lanes<'m, const LANES: usize> {
 impl<'m, const LANES: usize> Lanes<'m, LANES> {
     /// Starts `LANES` messages at most.
     fn new(messages: impl Iterator<Item = (usize, &'m [u8])>) -> Self {
-        let lanes = array::from_fn(|_| Lane::default());
+        let lanes = array::from_fn(|_| MessageLane::default());
         let mut lanes = Lanes { states: [[0; LANES]; 4], lanes, used: 0 };
         for message in messages {
             lanes.start(lanes.used, message);
@@ -99,7 +99,7 @@ impl<'m, const LANES: usize> Lanes<'m, LANES> {
 }
 
 /// A message in progress.
-struct Lane<'m> {
+struct MessageLane<'m> {
     /// Position among all messages.
     position: usize,
     /// Whole blocks of the message that are left.
@@ -110,13 +110,13 @@ struct Lane<'m> {
     tail_left: Range<usize>,
 }
 
-impl Default for Lane<'_> {
+impl Default for MessageLane<'_> {
     fn default() -> Self {
-        Lane { position: 0, body: &[], tail: [[0; 64]; 2], tail_left: 0..0 }
+        MessageLane { position: 0, body: &[], tail: [[0; 64]; 2], tail_left: 0..0 }
     }
 }
 
-impl<'m> Lane<'m> {
+impl<'m> MessageLane<'m> {
     fn start(&mut self, position: usize, message: &'m [u8]) {
         let (body, end) = message.as_chunks();
         // The padding is one bit, zeros, and the length of the message in bits as 8 bytes.

@@ -65,7 +65,7 @@ type Result<T> = std::result::Result<T, FailureRecordError>;
 /// derived reader takes an array for an object.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Members<'a> {
+struct DocumentMembers<'a> {
     #[serde(borrow, rename = "KinesisBatchInfo")]
     batch: Option<&'a RawValue>,
     #[serde(borrow, rename = "DDBStreamBatchInfo")]
@@ -87,7 +87,7 @@ struct Members<'a> {
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Request<'a> {
+struct RequestInfo<'a> {
     #[serde(borrow)]
     request_id: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -100,7 +100,7 @@ struct Request<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Batch<'a> {
+struct BatchInfo<'a> {
     #[serde(borrow)]
     shard_id: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -131,7 +131,7 @@ impl FailureRecord {
             parse::<&RawValue>(json)?;
             return Err(FailureRecordError::NoObject { found: kind(json) });
         }
-        let members: Members<'_> = parse(json)?;
+        let members: DocumentMembers<'_> = parse(json)?;
         let Some(batch) = members.batch else {
             return Err(match (members.other_source, members.kinesis) {
                 (Some(_), _) => FailureRecordError::OtherSource,
@@ -140,9 +140,9 @@ impl FailureRecord {
             });
         };
         let kinesis_batch_info = batch_info(&object(batch, "KinesisBatchInfo")?)?;
-        let request: Request<'_> = match members.request_context {
+        let request: RequestInfo<'_> = match members.request_context {
             Some(request) => object(request, "requestContext")?,
-            None => Request::default(),
+            None => RequestInfo::default(),
         };
         let payload = match members.payload.map(RawValue::get) {
             None | Some("null") => None,
@@ -165,7 +165,7 @@ impl FailureRecord {
     }
 }
 
-fn batch_info(batch: &Batch<'_>) -> Result<KinesisBatchInfo> {
+fn batch_info(batch: &BatchInfo<'_>) -> Result<KinesisBatchInfo> {
     let number = |value, member| -> Result<SequenceNumber> {
         let text = required(value, member)?;
         text.parse().map_err(|source| FailureRecordError::SequenceNumber { member, source })

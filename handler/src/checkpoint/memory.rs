@@ -3,7 +3,7 @@ use std::{
     sync::{Mutex, MutexGuard},
 };
 
-use super::{Checkpoint, CheckpointFuture, CheckpointStore, Outcome, Row};
+use super::{Checkpoint, CheckpointFuture, CheckpointOutcome, CheckpointStore, Row};
 
 /// A lease table in memory, with exactly the rules of the real one: for tests.
 ///
@@ -38,7 +38,7 @@ impl MemoryCheckpoints {
     }
 
     /// Does what [`write`](CheckpointStore::write) does.
-    pub fn write_now(&self, checkpoint: &Checkpoint<'_>) -> Outcome {
+    pub fn write_now(&self, checkpoint: &Checkpoint<'_>) -> CheckpointOutcome {
         let mut rows = self.rows();
         match rows.get_mut(checkpoint.shard_id) {
             None => drop(rows.insert(checkpoint.shard_id.to_owned(), Row::first(checkpoint))),
@@ -47,7 +47,7 @@ impl MemoryCheckpoints {
                 Err(outcome) => return outcome,
             },
         }
-        Outcome::Written
+        CheckpointOutcome::Written
     }
 
     fn rows(&self) -> MutexGuard<'_, BTreeMap<String, Row>> {
@@ -88,8 +88,8 @@ mod tests {
         }
     }
 
-    fn ahead(at: &str) -> Outcome {
-        Outcome::AlreadyAhead { at: Some(position(at)) }
+    fn ahead(at: &str) -> CheckpointOutcome {
+        CheckpointOutcome::AlreadyAhead { at: Some(position(at)) }
     }
 
     /// A row as the mirror leaves it.
@@ -100,12 +100,12 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(row: Row, text: &str, expected: Outcome) {
+    fn check(row: Row, text: &str, expected: CheckpointOutcome) {
         let table = MemoryCheckpoints::default();
         table.put(SHARD, row.clone());
         assert_eq!(table.write_now(&checkpoint(text)), expected);
         let written = table.row(SHARD).expect("a row");
-        if expected == Outcome::Written && row.updated_ms != Some(7) {
+        if expected == CheckpointOutcome::Written && row.updated_ms != Some(7) {
             let mut moved = row;
             moved.advance(&checkpoint(text));
             assert_eq!(written, moved);
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn the_first_write_makes_the_row() {
         let table = MemoryCheckpoints::default();
-        assert_eq!(table.write_now(&checkpoint("9/2")), Outcome::Written);
+        assert_eq!(table.write_now(&checkpoint("9/2")), CheckpointOutcome::Written);
         let expected = Row {
             sub_sequence_number: Some(2),
             stream_arn: Some(STREAM.to_owned()),
@@ -131,23 +131,23 @@ mod tests {
 
     #[test]
     fn a_row_moves_forward_in_integer_order() {
-        check(mirrored("9/2"), "9/3", Outcome::Written);
-        check(mirrored("9/2"), "10/0", Outcome::Written);
+        check(mirrored("9/2"), "9/3", CheckpointOutcome::Written);
+        check(mirrored("9/2"), "10/0", CheckpointOutcome::Written);
         check(mirrored("9/2"), "9/2", ahead("9/2"));
         check(mirrored("9/2"), "9/1", ahead("9/2"));
         check(mirrored("10/0"), "9/5", ahead("10/0"));
-        check(mirrored("10/0"), "11/0", Outcome::Written);
-        check(mirrored("99999999999999999999/0"), "100000000000000000000/0", Outcome::Written);
+        check(mirrored("10/0"), "11/0", CheckpointOutcome::Written);
+        check(mirrored("99999999999999999999/0"), "100000000000000000000/0", CheckpointOutcome::Written);
     }
 
     #[test]
     fn a_row_of_another_program_is_taken_over_unless_it_is_further() {
         for start in [RowCheckpoint::TrimHorizon, RowCheckpoint::Latest, RowCheckpoint::AtTimestamp] {
-            check(Row::new(start), "9/0", Outcome::Written);
+            check(Row::new(start), "9/0", CheckpointOutcome::Written);
         }
-        check(Row::new(RowCheckpoint::ShardEnd), "9/0", Outcome::AlreadyAhead { at: None });
+        check(Row::new(RowCheckpoint::ShardEnd), "9/0", CheckpointOutcome::AlreadyAhead { at: None });
         let at_nine = RowCheckpoint::At("9".parse().expect("digits"));
-        check(Row::new(at_nine), "9/0", Outcome::Written);
+        check(Row::new(at_nine), "9/0", CheckpointOutcome::Written);
         check(Row::new(at_nine), "8/4", ahead("9/0"));
         check(Row { sub_sequence_number: Some(0), ..Row::new(at_nine) }, "9/0", ahead("9/0"));
     }
@@ -156,29 +156,30 @@ mod tests {
     fn a_row_that_a_kcl_worker_owns_is_left_alone() {
         for checkpoint in [RowCheckpoint::TrimHorizon, RowCheckpoint::ShardEnd] {
             let row = Row { lease_owner: Some("worker-1".to_owned()), ..Row::new(checkpoint) };
-            check(row, "9/0", Outcome::OwnedByKcl { owner: "worker-1".to_owned() });
+            check(row, "9/0", CheckpointOutcome::OwnedByKcl { owner: "worker-1".to_owned() });
         }
         // It was the mirror's row, and was taken over.
         let row = Row { lease_owner: Some("worker-1".to_owned()), ..mirrored("9/2") };
-        check(row, "10/0", Outcome::OwnedByKcl { owner: "worker-1".to_owned() });
+        check(row, "10/0", CheckpointOutcome::OwnedByKcl { owner: "worker-1".to_owned() });
     }
 
     #[test]
     fn a_row_of_another_stream_or_application_is_refused() {
         let other = "arn:aws:kinesis:us-east-1:123456789012:stream/other";
         let row = Row { stream_arn: Some(other.to_owned()), ..mirrored("9/2") };
-        check(row, "10/0", Outcome::Refused(Refusal::OtherStream { stream_arn: other.to_owned() }));
+        check(row, "10/0", CheckpointOutcome::Refused(Refusal::OtherStream { stream_arn: other.to_owned() }));
         let row = Row { application: Some("other".to_owned()), ..mirrored("9/2") };
-        let refused = Outcome::Refused(Refusal::OtherApplication { application: "other".to_owned() });
+        let refused =
+            CheckpointOutcome::Refused(Refusal::OtherApplication { application: "other".to_owned() });
         check(row.clone(), "10/0", refused.clone());
         check(Row { lease_owner: Some("worker-1".to_owned()), ..row }, "10/0", refused);
         let row = Row { application: None, ..mirrored("9/2") };
         let nobody = Refusal::OtherApplication { application: String::new() };
-        check(row, "10/0", Outcome::Refused(nobody));
+        check(row, "10/0", CheckpointOutcome::Refused(nobody));
     }
 
     #[test]
     fn a_write_that_is_tried_again_after_a_lost_answer_is_written() {
-        check(Row { updated_ms: Some(7), ..mirrored("9/2") }, "9/2", Outcome::Written);
+        check(Row { updated_ms: Some(7), ..mirrored("9/2") }, "9/2", CheckpointOutcome::Written);
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::timeout_at;
 use crate::{
     Counts, Options,
     batch::{cursor::BatchPosition, stop::store_panic},
-    checkpoint::{Checkpoint, CheckpointError, CheckpointPosition, CheckpointStore, Outcome},
+    checkpoint::{Checkpoint, CheckpointError, CheckpointOutcome, CheckpointPosition, CheckpointStore},
     event::{Event, EventMode, KinesisRecord},
     invocation::Invocation,
 };
@@ -71,12 +71,12 @@ impl Mirror {
     ) -> Mirrored {
         let Some((kinesis_record, position)) = done_through(event, at) else { return Mirrored::Yes };
         match self.try_write(kinesis_record, position, invocation).await {
-            Ok(Outcome::Written) => Mirrored::Yes,
-            Ok(Outcome::AlreadyAhead { at: stored }) => {
+            Ok(CheckpointOutcome::Written) => Mirrored::Yes,
+            Ok(CheckpointOutcome::AlreadyAhead { at: stored }) => {
                 counts.checkpoint_already_ahead += u64::from(is_all_behind(event, at, stored));
                 Mirrored::Yes
             }
-            Ok(Outcome::OwnedByKcl { owner }) => {
+            Ok(CheckpointOutcome::OwnedByKcl { owner }) => {
                 counts.checkpoint_lease_owned += 1;
                 if self.is_first(Said::Suspended, kinesis_record) {
                     tracing::warn!(
@@ -86,7 +86,7 @@ impl Mirror {
                 }
                 Mirrored::Yes
             }
-            Ok(Outcome::Refused(refusal)) => {
+            Ok(CheckpointOutcome::Refused(refusal)) => {
                 if self.is_first(Said::Refused, kinesis_record) {
                     tracing::error!(
                         application = self.application,
@@ -112,7 +112,7 @@ impl Mirror {
         kinesis_record: &KinesisRecord<'_>,
         position: CheckpointPosition,
         invocation: &Invocation<'_>,
-    ) -> Result<Outcome, CheckpointError> {
+    ) -> Result<CheckpointOutcome, CheckpointError> {
         let (Some(stream_arn), Some(shard_id)) =
             (kinesis_record.stream_arn(), kinesis_record.shard_id.as_deref())
         else {

@@ -17,7 +17,7 @@ use std::{fmt, pin::Pin};
 #[cfg(feature = "dynamodb")]
 pub use dynamodb::DynamoDbCheckpoints;
 pub use memory::MemoryCheckpoints;
-pub use outcome::{CheckpointError, Outcome, Refusal};
+pub use outcome::{CheckpointError, CheckpointOutcome, Refusal};
 pub use position::CheckpointPosition;
 pub use row::{LeaseRows, Row, RowCheckpoint, UnreadableLease};
 
@@ -42,7 +42,8 @@ pub struct Checkpoint<'a> {
 }
 
 /// The future of a store's write.
-pub type CheckpointFuture<'a> = Pin<Box<dyn Future<Output = Result<Outcome, CheckpointError>> + Send + 'a>>;
+pub type CheckpointFuture<'a> =
+    Pin<Box<dyn Future<Output = Result<CheckpointOutcome, CheckpointError>> + Send + 'a>>;
 
 /// A store of checkpoints: one table for one application and stream, one row for each shard.
 ///

@@ -7,7 +7,7 @@ use super::CheckpointPosition;
 /// The outcome of writing a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Outcome {
+pub enum CheckpointOutcome {
     /// The row now stands at the checkpoint.
     Written,
     /// The row stands there already, or further on: the batch came again, or another invocation was faster.

@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, fmt};
 
-use super::{Checkpoint, CheckpointError, CheckpointPosition, Outcome, Refusal};
+use super::{Checkpoint, CheckpointError, CheckpointOutcome, CheckpointPosition, Refusal};
 use crate::SequenceNumber;
 
 /// A row of the lease table, as far as the mirror knows it.
@@ -121,22 +121,24 @@ impl Row {
     ///
     /// The outcome of a checkpoint that is not written. [`Outcome::Written`] is among them: the row is then what an earlier
     /// try of the same write has made of it.
-    pub fn admits(&self, checkpoint: &Checkpoint<'_>) -> Result<(), Outcome> {
+    pub fn admits(&self, checkpoint: &Checkpoint<'_>) -> Result<(), CheckpointOutcome> {
         if let Some(stream_arn) = &self.stream_arn {
             if stream_arn != checkpoint.stream_arn {
-                return Err(Outcome::Refused(Refusal::OtherStream { stream_arn: stream_arn.clone() }));
+                return Err(CheckpointOutcome::Refused(Refusal::OtherStream {
+                    stream_arn: stream_arn.clone(),
+                }));
             }
             if self.application.as_deref() != Some(checkpoint.application) {
                 let application = self.application.clone().unwrap_or_default();
-                return Err(Outcome::Refused(Refusal::OtherApplication { application }));
+                return Err(CheckpointOutcome::Refused(Refusal::OtherApplication { application }));
             }
         }
         if let Some(owner) = &self.lease_owner {
-            return Err(Outcome::OwnedByKcl { owner: owner.clone() });
+            return Err(CheckpointOutcome::OwnedByKcl { owner: owner.clone() });
         }
         let sequence_number = match self.checkpoint {
             RowCheckpoint::TrimHorizon | RowCheckpoint::Latest | RowCheckpoint::AtTimestamp => return Ok(()),
-            RowCheckpoint::ShardEnd => return Err(Outcome::AlreadyAhead { at: None }),
+            RowCheckpoint::ShardEnd => return Err(CheckpointOutcome::AlreadyAhead { at: None }),
             RowCheckpoint::At(sequence_number) => sequence_number,
         };
         let position = checkpoint.position;
@@ -146,7 +148,7 @@ impl Row {
                 return Ok(());
             }
             let at = CheckpointPosition { sequence_number, sub_sequence_number: 0 };
-            return Err(Outcome::AlreadyAhead { at: Some(at) });
+            return Err(CheckpointOutcome::AlreadyAhead { at: Some(at) });
         };
         let at = CheckpointPosition { sequence_number, sub_sequence_number };
         if at < position {
@@ -154,9 +156,9 @@ impl Row {
         }
         // An answer was lost, and the write tried again: this row is what the first try made of it.
         if at == position && self.updated_ms == Some(checkpoint.now_ms) {
-            return Err(Outcome::Written);
+            return Err(CheckpointOutcome::Written);
         }
-        Err(Outcome::AlreadyAhead { at: Some(at) })
+        Err(CheckpointOutcome::AlreadyAhead { at: Some(at) })
     }
 
     /// Moves the row to the checkpoint.

@@ -21,7 +21,7 @@ use super::{
 /// arbitrary content.
 pub(super) fn records<'a>(payload: &'a [u8], records: &mut Vec<KinesisRecord<'a>>) -> Option<()> {
     let mut scanner = Scanner { rest: payload, values: Values::default() };
-    let mut members = Members::default();
+    let mut members = SeenMembers::default();
     let mut texts = Texts::default();
     let mut template = None;
     scanner.object(|scanner, name| match name {
@@ -37,7 +37,7 @@ pub(super) fn records<'a>(payload: &'a [u8], records: &mut Vec<KinesisRecord<'a>
                 scanner.values = Values::default();
                 let raw = raw_record(scanner, &mut texts)?;
                 let record = read::record(records.len(), Object::Value(raw)).ok()?;
-                template = Template::of(
+                template = RecordTemplate::of(
                     &record,
                     &start[..start.len() - scanner.rest.len()],
                     start.len(),
@@ -67,7 +67,7 @@ struct Texts<'a> {
 
 fn raw_record<'a>(scanner: &mut Scanner<'a>, texts: &mut Texts<'a>) -> Option<RawRecord<'a>> {
     let mut record = RawRecord::default();
-    let mut members = Members::default();
+    let mut members = SeenMembers::default();
     scanner.object(|scanner, name| {
         let (bit, slot, text) = match name {
             b"kinesis" => {
@@ -97,7 +97,7 @@ fn raw_record<'a>(scanner: &mut Scanner<'a>, texts: &mut Texts<'a>) -> Option<Ra
 
 fn raw_kinesis<'a>(scanner: &mut Scanner<'a>, texts: &mut Texts<'a>) -> Option<RawKinesis<'a>> {
     let mut kinesis = RawKinesis::default();
-    let mut members = Members::default();
+    let mut members = SeenMembers::default();
     scanner.object(|scanner, name| {
         let (member, slot) = match name {
             b"data" => {
@@ -154,7 +154,7 @@ impl Values {
 /// The bytes of a record between the values that differ from record to record. The next record nearly always has the same, and
 /// one comparison replaces reading them.
 #[derive(Debug)]
-struct Template<'a> {
+struct RecordTemplate<'a> {
     /// The bytes before each value, its quote included.
     parts: [(&'a [u8], Option<Member>); 5],
     length: usize,
@@ -164,7 +164,7 @@ struct Template<'a> {
     record: KinesisRecord<'a>,
 }
 
-impl<'a> Template<'a> {
+impl<'a> RecordTemplate<'a> {
     /// Returns the template of a record that was read from `bytes`, which start `start` bytes before the end of the payload.
     /// `None` if a value has an unusual form.
     fn of(record: &KinesisRecord<'a>, bytes: &'a [u8], start: usize, values: &Values) -> Option<Self> {
@@ -194,15 +194,15 @@ impl<'a> Template<'a> {
             from = end;
         }
         let end = bytes.get(from..)?;
-        Some(Template { parts, length: values.length, end, record: record.clone() })
+        Some(RecordTemplate { parts, length: values.length, end, record: record.clone() })
     }
 }
 
 /// The members of an object that were read, because the general reader refuses one that comes twice.
 #[derive(Debug, Default)]
-struct Members(u8);
+struct SeenMembers(u8);
 
-impl Members {
+impl SeenMembers {
     /// Notes a member. `None` if it was there before.
     fn first(&mut self, bit: u8) -> Option<()> {
         let member = 1 << bit;
@@ -316,7 +316,7 @@ impl<'a> Scanner<'a> {
 
     /// Reads a record with the bytes of the template between its values. `None`, with nothing read, if it has others.
     #[inline]
-    fn record_like(&mut self, template: &Template<'a>) -> Option<KinesisRecord<'a>> {
+    fn record_like(&mut self, template: &RecordTemplate<'a>) -> Option<KinesisRecord<'a>> {
         let before = self.rest;
         let record = self.try_record_like(template);
         if record.is_none() {
@@ -325,7 +325,7 @@ impl<'a> Scanner<'a> {
         record
     }
 
-    fn try_record_like(&mut self, template: &Template<'a>) -> Option<KinesisRecord<'a>> {
+    fn try_record_like(&mut self, template: &RecordTemplate<'a>) -> Option<KinesisRecord<'a>> {
         let mut record = template.record.clone();
         let mut number = "";
         for (before, member) in &template.parts[..template.length] {

@@ -259,7 +259,7 @@ impl EmbeddedMetrics {
                     .collect();
                 for metrics in in_round.chunks(MAX_IN_LINE) {
                     let namespace = self.namespace;
-                    let line = Line { namespace, timestamp_ms, labels: &labels, properties, metrics };
+                    let line = MetricsLine { namespace, timestamp_ms, labels: &labels, properties, metrics };
                     let mut json = serde_json::to_vec(&line)?;
                     json.push(b'\n');
                     output.write_all(&json)?;
@@ -332,7 +332,7 @@ impl Recorded {
 }
 
 /// A line. Its members are the metadata, then labels, properties and metrics.
-struct Line<'a> {
+struct MetricsLine<'a> {
     namespace: &'static str,
     timestamp_ms: u64,
     labels: &'a [Label],
@@ -340,7 +340,7 @@ struct Line<'a> {
     metrics: &'a [(&'a str, Option<&'static str>, InLine<'a>)],
 }
 
-impl Serialize for Line<'_> {
+impl Serialize for MetricsLine<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         #[serde(rename_all = "PascalCase")]

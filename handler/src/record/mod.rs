@@ -19,12 +19,12 @@ use crate::{
 /// It borrows from the event and is cheap to copy. To keep one, make it [owned](Record::to_owned_record); to make one
 /// in a test, start with [`OwnedRecord::new`]. Its `Debug` does not show the data, so it can be logged.
 #[derive(Clone, Copy)]
-pub struct Record<'a>(Source<'a>);
+pub struct Record<'a>(RecordSource<'a>);
 
 /// The place where a record's parts are. A reference to it is all that moves from the batch through the processor's futures:
 /// each move of all parts would cost as much as the rest of the work on a small record.
 #[derive(Clone, Copy)]
-enum Source<'a> {
+enum RecordSource<'a> {
     Batch(&'a BatchRecord<'a>),
     Owned(&'a OwnedRecord),
 }
@@ -44,14 +44,14 @@ pub(crate) struct BatchRecord<'a> {
 
 impl<'a> Record<'a> {
     pub(crate) fn of_batch(record: &'a BatchRecord<'a>) -> Self {
-        Record(Source::Batch(record))
+        Record(RecordSource::Batch(record))
     }
 
     #[inline]
     pub(crate) fn parts(&self) -> BatchRecord<'a> {
         match self.0 {
-            Source::Batch(record) => *record,
-            Source::Owned(record) => record.parts(),
+            RecordSource::Batch(record) => *record,
+            RecordSource::Owned(record) => record.parts(),
         }
     }
 
@@ -234,7 +234,7 @@ impl OwnedRecord {
 
     /// The record as a processor takes it.
     pub fn as_record(&self) -> Record<'_> {
-        Record(Source::Owned(self))
+        Record(RecordSource::Owned(self))
     }
 
     pub(crate) fn parts(&self) -> BatchRecord<'_> {

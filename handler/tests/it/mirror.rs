@@ -13,8 +13,8 @@ use kinesis_handler::{
     BatchResponse, Clock, Context, Counts, Event, EventMode, Handler, InvalidAggregatePolicy, KinesisRecord,
     ProcessError, Record, SystemClock,
     checkpoint::{
-        Checkpoint, CheckpointError, CheckpointFuture, CheckpointStore, MemoryCheckpoints, Outcome, Row,
-        RowCheckpoint,
+        Checkpoint, CheckpointError, CheckpointFuture, CheckpointOutcome, CheckpointStore, MemoryCheckpoints,
+        Row, RowCheckpoint,
     },
     retryable,
 };
@@ -315,7 +315,7 @@ async fn the_store_is_warmed_up_while_records_are_processed() {
     impl CheckpointStore for Store {
         fn write<'a>(&'a self, _: Checkpoint<'a>) -> CheckpointFuture<'a> {
             self.log.lock().expect("no panic").push("write");
-            Box::pin(async { Ok(Outcome::Written) })
+            Box::pin(async { Ok(CheckpointOutcome::Written) })
         }
         fn warm_up(&self) {
             self.log.lock().expect("no panic").push("warm up");

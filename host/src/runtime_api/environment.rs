@@ -18,7 +18,7 @@ use super::{
     BinaryOptions, StartError,
     process::Process,
     server::serve,
-    state::{Acceptance, Answered, Invocation, Offer, State},
+    state::{Acceptance, Answered, Offer, QueuedInvocation, State},
 };
 use crate::{Answer, FunctionError};
 
@@ -97,7 +97,7 @@ impl Environment {
     }
 
     /// Offers the event to the process, and waits for what becomes of it.
-    pub(super) async fn invoke(&self, invocation: Invocation) -> Ending {
+    pub(super) async fn invoke(&self, invocation: QueuedInvocation) -> Ending {
         let deadline_ms = epoch_ms() + self.options.timeout.as_millis() as u64;
         let request_id = invocation.request_id.clone();
         let mut answer = self.state.offer(Offer { invocation, deadline_ms });

@@ -76,7 +76,7 @@ impl BinaryFunction {
         if request_id.is_empty() || !request_id.bytes().all(fits_into_url) {
             return Err(StartError::RequestId { request_id: request_id.to_owned() });
         }
-        let invocation = state::Invocation { event, request_id: request_id.to_owned() };
+        let invocation = state::QueuedInvocation { event, request_id: request_id.to_owned() };
         let work = Arc::clone(&self.pool).invoke(invocation, fate);
         match self.pool.is_concurrent() {
             true => run_to_end_on(self.runtime()?, work).await,

@@ -9,7 +9,7 @@ use tokio::sync::{Mutex as AsyncMutex, Notify, oneshot};
 use super::{
     BinaryOptions, Measurement, StartError,
     environment::{Ending, Environment},
-    state::{Acceptance, Answered, Invocation},
+    state::{Acceptance, Answered, QueuedInvocation},
 };
 use crate::{Answer, Fate, FunctionError};
 
@@ -29,7 +29,7 @@ struct Inner {
     /// Free places, each with its environment. The one that was used last is used next.
     idle: Vec<Arc<Environment>>,
     /// Each has been given up by the caller, and waits for the next invocation to begin.
-    zombies: Vec<(Place, Invocation)>,
+    zombies: Vec<(PoolSlot, QueuedInvocation)>,
     /// Environments that have been started, also those whose places are all in use.
     environments: Vec<Weak<Environment>>,
     /// Invocations, zombies included, that are not over.
@@ -39,7 +39,7 @@ struct Inner {
 
 /// A place in an environment, reserved for an invocation.
 #[derive(Debug)]
-struct Place {
+struct PoolSlot {
     environment: Arc<Environment>,
     request_id: String,
 }
@@ -88,7 +88,7 @@ impl Pool {
     /// Invokes the function in an environment with a free place, or else in a new one.
     pub(super) async fn invoke(
         self: Arc<Self>,
-        invocation: Invocation,
+        invocation: QueuedInvocation,
         fate: Fate,
     ) -> Result<Answer, StartError> {
         let _busy = Busy::new(&self);
@@ -113,7 +113,7 @@ impl Pool {
     }
 
     /// A place in an environment that has started, or why its start failed.
-    async fn place(&self, request_id: &str) -> Result<Result<Place, FunctionError>, StartError> {
+    async fn place(&self, request_id: &str) -> Result<Result<PoolSlot, FunctionError>, StartError> {
         if let Some(place) = self.idle_place(request_id) {
             return Ok(Ok(place));
         }
@@ -128,7 +128,7 @@ impl Pool {
     }
 
     /// A free place in an environment that has no invocation with this request ID.
-    fn idle_place(&self, request_id: &str) -> Option<Place> {
+    fn idle_place(&self, request_id: &str) -> Option<PoolSlot> {
         loop {
             let environment = {
                 let idle = &mut self.lock().idle;
@@ -136,14 +136,14 @@ impl Pool {
                 idle.remove(position)
             };
             if !environment.has_ended() {
-                return Some(Place { environment, request_id: request_id.to_owned() });
+                return Some(PoolSlot { environment, request_id: request_id.to_owned() });
             }
             environment.release(request_id);
         }
     }
 
     /// A place in a new environment, whose other places become free.
-    async fn new_place(&self, request_id: &str) -> Result<Result<Place, FunctionError>, StartError> {
+    async fn new_place(&self, request_id: &str) -> Result<Result<PoolSlot, FunctionError>, StartError> {
         let begun = Instant::now();
         let number = self.lock().measurement.starts + 1;
         let environment = Arc::new(Environment::start(Arc::clone(&self.options), number).await?);
@@ -160,7 +160,7 @@ impl Pool {
                 inner.measurement.init_took(begun.elapsed());
                 let others = self.options.concurrency.get() - 1;
                 inner.idle.extend(std::iter::repeat_n(&environment, others).cloned());
-                Ok(Ok(Place { environment, request_id: request_id.to_owned() }))
+                Ok(Ok(PoolSlot { environment, request_id: request_id.to_owned() }))
             }
             Err(error) => {
                 environment.kill().await;
@@ -170,7 +170,12 @@ impl Pool {
     }
 
     /// Invokes the function in an environment. Returns `None` if the environment ended before the invocation began.
-    async fn invoke_in(self: &Arc<Self>, place: Place, invocation: Invocation, fate: Fate) -> Option<Answer> {
+    async fn invoke_in(
+        self: &Arc<Self>,
+        place: PoolSlot,
+        invocation: QueuedInvocation,
+        fate: Fate,
+    ) -> Option<Answer> {
         let begun = Instant::now();
         let environment = Arc::clone(&place.environment);
         let ending = environment.invoke(invocation).await;
@@ -215,16 +220,16 @@ impl Pool {
         Some(Answer::Error(error))
     }
 
-    fn go_on(&self, place: Place, acceptance: Acceptance) {
+    fn go_on(&self, place: PoolSlot, acceptance: Acceptance) {
         acceptance.accept();
-        let Place { environment, request_id } = place;
+        let PoolSlot { environment, request_id } = place;
         environment.release(&request_id);
         self.lock().idle.push(environment);
     }
 
     /// Keeps the place of an invocation whose time is up until the process answers. It does not count as busy: it may
     /// never end.
-    fn wait_for_late_answer(self: &Arc<Self>, place: Place, answer: oneshot::Receiver<Answered>) {
+    fn wait_for_late_answer(self: &Arc<Self>, place: PoolSlot, answer: oneshot::Receiver<Answered>) {
         let pool = Arc::clone(self);
         tokio::spawn(async move {
             if let Some(acceptance) = place.environment.late_answer(answer).await {

@@ -10,7 +10,7 @@ use crate::{Answer, FunctionError};
 
 /// An event and the ID of its invocation.
 #[derive(Debug, Clone)]
-pub(super) struct Invocation {
+pub(super) struct QueuedInvocation {
     pub(super) event: Bytes,
     pub(super) request_id: String,
 }
@@ -18,7 +18,7 @@ pub(super) struct Invocation {
 /// An invocation with the time at which it must be over, in milliseconds since 1970.
 #[derive(Debug, Clone)]
 pub(super) struct Offer {
-    pub(super) invocation: Invocation,
+    pub(super) invocation: QueuedInvocation,
     pub(super) deadline_ms: u64,
 }
 

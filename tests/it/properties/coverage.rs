@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use kinesis_esm::Condition;
 use kinesis_esm_simulator::{Delivery, DropReason, FaultKind, Outcome, StepKind};
 use kinesis_handler::{
-    checkpoint::Outcome as CheckpointOutcome,
+    checkpoint::CheckpointOutcome,
     journal::{QuarantineReason, QuarantinedContent, StateKind, UserRecordId, WriteOutcome},
 };
 

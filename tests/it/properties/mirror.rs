@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use kinesis_handler::checkpoint::{
-    Checkpoint, CheckpointError, CheckpointFuture, CheckpointPosition, CheckpointStore, MemoryCheckpoints,
-    Outcome, Row, RowCheckpoint,
+    Checkpoint, CheckpointError, CheckpointFuture, CheckpointOutcome, CheckpointPosition, CheckpointStore,
+    MemoryCheckpoints, Row, RowCheckpoint,
 };
 
 use super::{
@@ -19,7 +19,7 @@ pub(super) struct Write {
     pub(super) at: Moment,
     pub(super) invocation: usize,
     pub(super) shard_id: String,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: CheckpointOutcome,
     /// Returns the position of the row then.
     pub(super) row: CheckpointPosition,
     pub(super) fault: StoreFault,
@@ -66,7 +66,7 @@ impl FaultyTable {
 }
 
 impl Shared {
-    fn write(&self, checkpoint: &Checkpoint<'_>, fault: StoreFault, invocation: usize) -> Outcome {
+    fn write(&self, checkpoint: &Checkpoint<'_>, fault: StoreFault, invocation: usize) -> CheckpointOutcome {
         let mut checkpoint = *checkpoint;
         if self.safety == Safety::MirrorsTooFar {
             // Numbers are consecutive here.
@@ -81,7 +81,7 @@ impl Shared {
             self.table.put(checkpoint.shard_id, row);
         }
         let outcome = match self.safety {
-            Safety::MirrorsAlways | Safety::MirrorsNothing => Outcome::Written,
+            Safety::MirrorsAlways | Safety::MirrorsNothing => CheckpointOutcome::Written,
             _ => self.table.write_now(&checkpoint),
         };
         let Some(row) = self.table.row(checkpoint.shard_id) else { return outcome };

@@ -11,7 +11,7 @@ use tempfile::SpooledTempFile;
 use self::{event::EventWriter, put_records::RequestWriter};
 use crate::{
     args::{AggregateArgs, GroupBy, Output},
-    error::{self, Error, Outcome},
+    error::{self, Completion, Error},
     input::{
         Lines,
         user_record_line::{LineError, UserRecordLine},
@@ -32,7 +32,7 @@ const MAX_OPEN_BYTES: usize = 64 * 1024 * 1024;
 /// Number of bytes that an open Kinesis record takes beside its content.
 const OPEN_RECORD_BYTES: usize = 512;
 
-pub(crate) fn run(args: &AggregateArgs) -> Result<Outcome, Error> {
+pub(crate) fn run(args: &AggregateArgs) -> Result<Completion, Error> {
     let mut packing = Packing::new(args);
     let (mut lines, mut wrong) = (0, 0);
     let mut input = Lines::open(&args.file)?;
@@ -63,7 +63,7 @@ pub(crate) fn run(args: &AggregateArgs) -> Result<Outcome, Error> {
         count(user_records, "user record"),
         count(kinesis_records, "Kinesis record")
     ));
-    Ok(Outcome::Done)
+    Ok(Completion::Done)
 }
 
 /// Packs user records and writes the Kinesis records to a spool.

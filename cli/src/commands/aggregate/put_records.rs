@@ -10,15 +10,15 @@ use crate::stream::{MAX_PUT_BYTES, MAX_PUT_RECORDS};
 /// A request of `PutRecords` as the AWS CLI reads it.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Request<'a> {
+struct PutRecordsRequest<'a> {
     #[serde(rename = "StreamARN", skip_serializing_if = "Option::is_none")]
     stream_arn: Option<&'a str>,
-    records: Vec<Entry<'a>>,
+    records: Vec<PutRecordsEntry<'a>>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Entry<'a> {
+struct PutRecordsEntry<'a> {
     #[serde(serialize_with = "base64")]
     data: &'a [u8],
     partition_key: &'a str,
@@ -26,9 +26,9 @@ struct Entry<'a> {
     explicit_hash_key: Option<&'a str>,
 }
 
-impl<'a> From<&'a PutEntry> for Entry<'a> {
+impl<'a> From<&'a PutEntry> for PutRecordsEntry<'a> {
     fn from(input: &'a PutEntry) -> Self {
-        Entry {
+        PutRecordsEntry {
             data: &input.data,
             partition_key: &input.partition_key,
             explicit_hash_key: input.explicit_hash_key.as_deref(),
@@ -68,7 +68,8 @@ impl<'a> RequestWriter<'a> {
             return Ok(());
         }
         let stream_arn = self.stream_arn.map(StreamArn::as_str);
-        let request = Request { stream_arn, records: inputs.iter().map(Entry::from).collect() };
+        let request =
+            PutRecordsRequest { stream_arn, records: inputs.iter().map(PutRecordsEntry::from).collect() };
         serde_json::to_writer(&mut *output, &request)?;
         output.write_all(b"\n")
     }

@@ -17,7 +17,7 @@ use std::{
 
 use crate::{
     args::{DoctorArgs, Format},
-    error::{Error, Outcome},
+    error::{Completion, Error},
     output::{
         cell,
         note::{count, note},
@@ -30,7 +30,7 @@ use setting::Setting;
 use source::Source;
 use template::Template;
 
-pub(crate) fn run(args: &DoctorArgs) -> Result<Outcome, Error> {
+pub(crate) fn run(args: &DoctorArgs) -> Result<Completion, Error> {
     let findings = match (&args.template, &args.function) {
         (Some(path), _) => of_template(path, args)?,
         (None, Some(function)) => run::block_on(async {
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<Outcome, Error> {
         number => format!(", {number} not judged"),
     };
     note(format_args!("{}, {}{not_judged}", count(errors, "error"), count(warnings, "warning")));
-    Ok(if findings.is_empty() { Outcome::Done } else { Outcome::SomeFailed })
+    Ok(if findings.is_empty() { Completion::Done } else { Completion::SomeFailed })
 }
 
 fn of_template(path: &Path, args: &DoctorArgs) -> Result<Vec<Finding>, Error> {

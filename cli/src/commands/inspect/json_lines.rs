@@ -3,7 +3,7 @@ use std::io::{self, Write};
 use base64::prelude::*;
 use serde::Serialize;
 
-use super::{Line, Sink, WRITE_BYTES};
+use super::{InspectLine, Sink, WRITE_BYTES};
 use crate::input::kinesis_record::KinesisRecord;
 
 /// For programs: JSON, one line each.
@@ -41,7 +41,7 @@ impl<W: Write> Sink for JsonLines<W> {
         push_json(&mut self.tail, &kinesis_record.arrival);
     }
 
-    fn write(&mut self, line: &Line<'_>) -> io::Result<()> {
+    fn write(&mut self, line: &InspectLine<'_>) -> io::Result<()> {
         let buffer = &mut self.buffer;
         buffer.extend_from_slice(&self.head);
         push_json(buffer, &line.sub_sequence_number);

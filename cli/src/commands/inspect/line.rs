@@ -11,7 +11,7 @@ use crate::{
 /// What the input does not tell is `None`. Of an invalid record, that is all that would belong to a user record, its
 /// data included: nothing of it may pass for one.
 #[derive(Debug)]
-pub(super) struct Line<'a> {
+pub(super) struct InspectLine<'a> {
     pub(super) sub_sequence_number: Option<u64>,
     pub(super) aggregated: Option<bool>,
     pub(super) partition_key: Option<ShownKey<'a>>,
@@ -21,7 +21,7 @@ pub(super) struct Line<'a> {
     pub(super) invalid: Option<String>,
 }
 
-impl<'a> Line<'a> {
+impl<'a> InspectLine<'a> {
     pub(super) fn of_user_record(
         kinesis_record: &'a KinesisRecord<'_>,
         content: Content,
@@ -29,12 +29,12 @@ impl<'a> Line<'a> {
         keys: Keys,
     ) -> Self {
         if content != Content::Aggregated {
-            return Line {
+            return InspectLine {
                 sub_sequence_number: Some(0),
-                ..Line::of_plain_record(kinesis_record, user_record.data, keys)
+                ..InspectLine::of_plain_record(kinesis_record, user_record.data, keys)
             };
         }
-        Line {
+        InspectLine {
             sub_sequence_number: Some(user_record.sub_sequence_number),
             aggregated: Some(true),
             partition_key: Some(ShownKey::of(user_record.partition_key, keys)),
@@ -50,9 +50,9 @@ impl<'a> Line<'a> {
         data: &'a [u8],
         keys: Keys,
     ) -> Self {
-        Line {
+        InspectLine {
             sub_sequence_number: kinesis_record.sub_sequence_number,
-            ..Line::of_plain_record(kinesis_record, data, keys)
+            ..InspectLine::of_plain_record(kinesis_record, data, keys)
         }
     }
 
@@ -61,7 +61,7 @@ impl<'a> Line<'a> {
         reason: &InvalidRecord,
         keys: Keys,
     ) -> Self {
-        Line {
+        InspectLine {
             sub_sequence_number: None,
             aggregated: None,
             partition_key: shown(kinesis_record.partition_key.as_deref(), keys),
@@ -80,7 +80,7 @@ impl<'a> Line<'a> {
     }
 
     fn of_plain_record(kinesis_record: &'a KinesisRecord<'_>, data: &'a [u8], keys: Keys) -> Self {
-        Line {
+        InspectLine {
             sub_sequence_number: None,
             aggregated: Some(false),
             partition_key: shown(kinesis_record.partition_key.as_deref(), keys),

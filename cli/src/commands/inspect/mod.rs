@@ -14,7 +14,7 @@ use kpl_deaggregation::{Deaggregator, UserRecords};
 
 use crate::{
     args::{DataStyle, Format, InspectArgs},
-    error::{Error, Outcome},
+    error::{Completion, Error},
     input::{
         self, Input,
         kinesis_record::{InvalidRecord, KinesisRecord},
@@ -26,7 +26,7 @@ use crate::{
     stream::arrival::Arrival,
 };
 use json_lines::JsonLines;
-use line::Line;
+use line::InspectLine;
 use record_table::RecordTable;
 pub(crate) use shown_key::Keys;
 use shown_key::MAX_KEY_BYTES;
@@ -40,13 +40,13 @@ trait Sink {
     /// The lines that follow are of this Kinesis record.
     fn begin(&mut self, kinesis_record: &KinesisRecord<'_>);
 
-    fn write(&mut self, line: &Line<'_>) -> io::Result<()>;
+    fn write(&mut self, line: &InspectLine<'_>) -> io::Result<()>;
 
     /// Writes what is left. More may follow.
     fn finish(&mut self) -> io::Result<()>;
 }
 
-pub(crate) fn run(args: &InspectArgs) -> Result<Outcome, Error> {
+pub(crate) fn run(args: &InspectArgs) -> Result<Completion, Error> {
     let input = Input::read_bytes(&args.file)?;
     let text = input.to_text();
     let kinesis_records = input::kinesis_records(&input, &text, args.input)?;
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<Outcome, Error> {
 }
 
 /// Tells people, and whoever asks for the exit code, what there was.
-pub(crate) fn conclude(summary: &Summary, format: Format) -> Result<Outcome, Error> {
+pub(crate) fn conclude(summary: &Summary, format: Format) -> Result<Completion, Error> {
     if summary.kinesis_records == 0 {
         note("no records");
     } else if format == Format::Table || summary.invalid > 0 {
@@ -80,7 +80,7 @@ pub(crate) fn conclude(summary: &Summary, format: Format) -> Result<Outcome, Err
             count(summary.shortened_keys, "line")
         ));
     }
-    Ok(if summary.invalid > 0 { Outcome::SomeFailed } else { Outcome::Done })
+    Ok(if summary.invalid > 0 { Completion::SomeFailed } else { Completion::Done })
 }
 
 /// Takes Kinesis records apart, and counts what is in them.
@@ -114,20 +114,20 @@ impl Inspector {
                         break;
                     }
                     summary.user_records += 1;
-                    let line = Line::of_user_record(kinesis_record, content, &user_record, keys);
+                    let line = InspectLine::of_user_record(kinesis_record, content, &user_record, keys);
                     summary.shortened_keys += u64::from(line.has_shortened_key());
                     sink.write(&line)?;
                 }
             }
             Contents::Deaggregated(data) => {
                 summary.user_records += 1;
-                let line = Line::of_deaggregated_record(kinesis_record, data, keys);
+                let line = InspectLine::of_deaggregated_record(kinesis_record, data, keys);
                 summary.shortened_keys += u64::from(line.has_shortened_key());
                 sink.write(&line)?;
             }
             Contents::Invalid(invalid) => {
                 summary.invalid += 1;
-                let line = Line::of_invalid_record(kinesis_record, &invalid, keys);
+                let line = InspectLine::of_invalid_record(kinesis_record, &invalid, keys);
                 summary.shortened_keys += u64::from(line.has_shortened_key());
                 sink.write(&line)?;
             }

@@ -1,6 +1,6 @@
 use std::io::{self, Write};
 
-use super::{Line, Sink, short_number::ShortNumbers, shown_key::ShownKey};
+use super::{InspectLine, Sink, short_number::ShortNumbers, shown_key::ShownKey};
 use crate::{
     args::DataStyle,
     input::kinesis_record::KinesisRecord,
@@ -82,7 +82,7 @@ impl<W: Write> RecordTable<W> {
         self
     }
 
-    fn row(&self, line: &Line<'_>) -> Row {
+    fn row(&self, line: &InspectLine<'_>) -> Row {
         let key = |key: &Option<ShownKey<'_>>, max_width| {
             or_dash(key.as_ref().map(|key| cell::text(&key.text, max_width)))
         };
@@ -130,7 +130,7 @@ impl<W: Write> Sink for RecordTable<W> {
         self.arrival = or_dash(kinesis_record.arrival.map(|arrival| arrival.to_string()));
     }
 
-    fn write(&mut self, line: &Line<'_>) -> io::Result<()> {
+    fn write(&mut self, line: &InspectLine<'_>) -> io::Result<()> {
         self.table.push(self.row(line))
     }
 
@@ -164,7 +164,7 @@ mod tests {
             table.begin(record);
             let data = record.decode().expect("bytes");
             table
-                .write(&Line::of_deaggregated_record(record, &data, Keys::default()))
+                .write(&InspectLine::of_deaggregated_record(record, &data, Keys::default()))
                 .expect("memory takes it");
         }
         table.finish().expect("memory takes it");

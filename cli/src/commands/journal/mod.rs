@@ -11,7 +11,7 @@ use crate::{
         ItemKeyArgs, JournalArgs, JournalClearArgs, JournalCommand, JournalListArgs, Kind, RetriesArgs,
         TableArgs,
     },
-    error::{Error, Outcome},
+    error::{Completion, Error},
     journal_table::{
         Deletion, JournalTable,
         stranded::{Retries, Stranded, StrandedEntries},
@@ -21,7 +21,7 @@ use crate::{
 };
 use row::Rows;
 
-pub(crate) fn run(args: &JournalArgs) -> Result<Outcome, Error> {
+pub(crate) fn run(args: &JournalArgs) -> Result<Completion, Error> {
     match &args.command {
         JournalCommand::List(args) => run::block_on(list(args)),
         JournalCommand::Clear(args) => run::block_on(clear(args)).map_err(Error::of_work),
@@ -29,19 +29,19 @@ pub(crate) fn run(args: &JournalArgs) -> Result<Outcome, Error> {
 }
 
 /// Something that the journal's table has.
-enum Entry<'a> {
+enum JournalEntry<'a> {
     /// A state, and why the mapping no longer retries its record, if that is so.
     State(JournalShard<'a>, Box<RecordState>, Option<Stranded>),
     Unreadable(UnreadableItem),
 }
 
-async fn list(args: &JournalListArgs) -> Result<Outcome, Error> {
+async fn list(args: &JournalListArgs) -> Result<Completion, Error> {
     let table = open(&args.table).await?;
     let mut rows = Rows::new(args.format, io::stdout().lock());
     let mut unreadable = 0;
     let unread = for_each(&table, &args.table, args.kind, &args.retries, async |entry| match entry {
-        Entry::State(shard, state, stranded) => Ok(rows.add(shard, &state, stranded, None)?),
-        Entry::Unreadable(item) => {
+        JournalEntry::State(shard, state, stranded) => Ok(rows.add(shard, &state, stranded, None)?),
+        JournalEntry::Unreadable(item) => {
             unreadable += 1;
             Ok(rows.add_unreadable(&item)?)
         }
@@ -50,10 +50,10 @@ async fn list(args: &JournalListArgs) -> Result<Outcome, Error> {
     let states = rows.finish()?;
     note(format_args!("{} in the journal", count(states, "state")));
     note_unreadable(unreadable);
-    Ok(if unread == 0 && unreadable == 0 { Outcome::Done } else { Outcome::SomeFailed })
+    Ok(if unread == 0 && unreadable == 0 { Completion::Done } else { Completion::SomeFailed })
 }
 
-async fn clear(args: &JournalClearArgs) -> Result<Outcome, Error> {
+async fn clear(args: &JournalClearArgs) -> Result<Completion, Error> {
     let table = open(&args.table).await?;
     if let Some(key) = args.item.key() {
         return clear_item(&table, args, &key).await;
@@ -62,8 +62,8 @@ async fn clear(args: &JournalClearArgs) -> Result<Outcome, Error> {
     let (mut deleted, mut left, mut unreadable) = (0, 0, 0);
     let ended = for_each(&table, &args.table, args.kind, &args.retries, async |entry| {
         let (shard, state, stranded) = match entry {
-            Entry::State(shard, state, stranded) => (shard, state, stranded),
-            Entry::Unreadable(item) => {
+            JournalEntry::State(shard, state, stranded) => (shard, state, stranded),
+            JournalEntry::Unreadable(item) => {
                 unreadable += 1;
                 return Ok(rows.add_unreadable(&item)?);
             }
@@ -93,7 +93,7 @@ async fn clear(args: &JournalClearArgs) -> Result<Outcome, Error> {
     note_unreadable(unreadable);
     let unread = ended?;
     finished?;
-    Ok(if left == 0 && unread == 0 && unreadable == 0 { Outcome::Done } else { Outcome::SomeFailed })
+    Ok(if left == 0 && unread == 0 && unreadable == 0 { Completion::Done } else { Completion::SomeFailed })
 }
 
 /// Deletes one item, which must be one that cannot be read.
@@ -101,7 +101,7 @@ async fn clear_item(
     table: &JournalTable,
     args: &JournalClearArgs,
     ItemKeyArgs { partition_key, sort_key }: &ItemKeyArgs,
-) -> Result<Outcome, Error> {
+) -> Result<Completion, Error> {
     let Some(item) = find_unreadable(table, partition_key, sort_key).await? else {
         let message =
             "no item with this key, or one that can be read: see quarantine purge and journal clear";
@@ -114,7 +114,7 @@ async fn clear_item(
     rows.add_unreadable(&item)?;
     rows.finish()?;
     note(if args.yes { "1 item deleted" } else { "1 item would be deleted: add --yes" });
-    Ok(if args.yes { Outcome::Done } else { Outcome::SomeFailed })
+    Ok(if args.yes { Completion::Done } else { Completion::SomeFailed })
 }
 
 /// Finds an item that cannot be read by its key.
@@ -158,7 +158,7 @@ async fn for_each(
     args: &TableArgs,
     kind: Kind,
     retries: &RetriesArgs,
-    mut each: impl AsyncFnMut(Entry<'_>) -> Result<(), Error>,
+    mut each: impl AsyncFnMut(JournalEntry<'_>) -> Result<(), Error>,
 ) -> Result<u64, Error> {
     let kinds: &[StateKind] = match kind {
         Kind::Retry | Kind::Stranded => &[StateKind::Retry],
@@ -181,18 +181,18 @@ async fn for_each(
                     Kind::Discarded | Kind::All => true,
                 };
                 if is_wanted {
-                    each(Entry::State(shard, Box::new(state), stranded)).await?;
+                    each(JournalEntry::State(shard, Box::new(state), stranded)).await?;
                 }
             }
             for item in entries.unreadable {
-                each(Entry::Unreadable(item)).await?;
+                each(JournalEntry::Unreadable(item)).await?;
             }
         }
         Ok(())
     };
     let visited = table.for_each_shard(&args.shards.filter(), visit).await?;
     for item in visited.foreign {
-        each(Entry::Unreadable(item)).await?;
+        each(JournalEntry::Unreadable(item)).await?;
     }
     Ok(visited.unread)
 }

@@ -28,7 +28,7 @@ pub(super) struct Rows<W: Write> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Line<'a> {
+struct EntryLine<'a> {
     application: &'a str,
     stream_arn: &'a str,
     shard_id: &'a str,
@@ -93,7 +93,7 @@ impl<W: Write> Rows<W> {
         };
         let Progress { done, attempts, last_error, .. } = &state.progress;
         if self.format == Format::Json {
-            let line = Line {
+            let line = EntryLine {
                 application: shard.application,
                 stream_arn: shard.stream_arn,
                 shard_id: shard.shard_id,

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use crate::{
     args::{DataStyle, Format, InspectArgs, LookArgs, TailArgs},
     commands::inspect::{self, Inspection, Keys},
-    error::{Error, Outcome},
+    error::{Completion, Error},
     output::note::note,
     run::{self, halt::Halt},
     stream::{
@@ -40,21 +40,21 @@ struct Look<'a> {
 }
 
 /// Runs `kinesis-kit tail`.
-pub(crate) fn tail(args: &TailArgs) -> Result<Outcome, Error> {
+pub(crate) fn tail(args: &TailArgs) -> Result<Completion, Error> {
     let TailArgs { stream, look: args, format, data, full_keys } = args;
     let keys = Keys::of_option(*full_keys);
     look(&Look { stream, args, format: *format, data: *data, keys, follows: true })
 }
 
 /// `kinesis-kit inspect --stream`
-pub(crate) fn inspect(stream: &StreamName, args: &InspectArgs) -> Result<Outcome, Error> {
+pub(crate) fn inspect(stream: &StreamName, args: &InspectArgs) -> Result<Completion, Error> {
     let InspectArgs { look: args, format, data, full_keys, .. } = args;
     let keys = Keys::of_option(*full_keys);
     look(&Look { stream, args, format: *format, data: *data, keys, follows: false })
 }
 
 /// Shows user records until there is nothing more to show.
-fn look(look: &Look<'_>) -> Result<Outcome, Error> {
+fn look(look: &Look<'_>) -> Result<Completion, Error> {
     run::block_on(async {
         let halt = Halt::default();
         let api = Rc::new(Api::connect(look.stream.clone()).await?);

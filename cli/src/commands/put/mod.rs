@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     args::{GroupBy, PutArgs},
-    error::{self, Error, Outcome},
+    error::{self, Completion, Error},
     input::user_record_line::{LineError, UserRecordLine},
     output::{
         meter::Meter,
@@ -50,7 +50,7 @@ struct Ledger {
     settled: Cell<u64>,
 }
 
-pub(crate) fn run(args: &PutArgs) -> Result<Outcome, Error> {
+pub(crate) fn run(args: &PutArgs) -> Result<Completion, Error> {
     run::block_on(async {
         let halt = Halt::default();
         let ledger = Ledger {
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &PutArgs) -> Result<Outcome, Error> {
         }
         ended.map_err(|error| with_hint(error, args))?;
         let has_failed = ledger.wrong_lines.get() > 0 || ledger.receipts.borrow().refused() > 0;
-        Ok(if has_failed { Outcome::SomeFailed } else { Outcome::Done })
+        Ok(if has_failed { Completion::SomeFailed } else { Completion::Done })
     })
 }
 

@@ -25,7 +25,7 @@ pub(super) struct Receipts<W> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Line<'a> {
+struct ReceiptLine<'a> {
     shard_id: &'a str,
     sequence_number: &'a str,
     user_records: usize,
@@ -68,7 +68,7 @@ impl<W: Write> Receipts<W> {
     ) -> io::Result<()> {
         match self.format {
             Format::Json => {
-                let line = Line { shard_id, sequence_number, user_records, bytes };
+                let line = ReceiptLine { shard_id, sequence_number, user_records, bytes };
                 serde_json::to_writer(&mut self.output, &line)?;
                 self.output.write_all(b"\n")?;
             }

@@ -11,7 +11,7 @@ use kinesis_handler::journal::{JournalShard, QuarantinedRecord, UnreadableItem};
 
 use crate::{
     args::{QuarantineArgs, QuarantineCommand, QuarantineListArgs, QuarantinePurgeArgs, TableArgs},
-    error::{Error, Outcome},
+    error::{Completion, Error},
     journal_table::{Deletion, JournalTable},
     output::note::{count, note},
     run,
@@ -19,7 +19,7 @@ use crate::{
 };
 use row::Rows;
 
-pub(crate) fn run(args: &QuarantineArgs) -> Result<Outcome, Error> {
+pub(crate) fn run(args: &QuarantineArgs) -> Result<Completion, Error> {
     match &args.command {
         QuarantineCommand::List(args) => run::block_on(list(args)),
         QuarantineCommand::Show(args) => run::block_on(show::show(args)),
@@ -29,7 +29,7 @@ pub(crate) fn run(args: &QuarantineArgs) -> Result<Outcome, Error> {
 }
 
 /// Something that the quarantine of a shard has.
-enum Entry {
+enum QuarantineEntry {
     Record(QuarantinedRecord),
     Unreadable(UnreadableItem),
 }
@@ -39,16 +39,16 @@ enum Entry {
 async fn for_each(
     table: &JournalTable,
     args: &TableArgs,
-    mut each: impl AsyncFnMut(JournalShard<'_>, Entry) -> Result<(), Error>,
+    mut each: impl AsyncFnMut(JournalShard<'_>, QuarantineEntry) -> Result<(), Error>,
 ) -> Result<u64, Error> {
     let visit = async |shard: JournalShard<'_>| {
         let mut quarantine = table.quarantine(shard);
         while let Some(page) = quarantine.next_page().await.map_err(|source| table.error(source))? {
             for record in page.records {
-                each(shard, Entry::Record(record)).await?;
+                each(shard, QuarantineEntry::Record(record)).await?;
             }
             for item in page.unreadable {
-                each(shard, Entry::Unreadable(item)).await?;
+                each(shard, QuarantineEntry::Unreadable(item)).await?;
             }
         }
         Ok(())
@@ -66,13 +66,13 @@ fn is_one_of(positions: &[RecordPosition], record: &QuarantinedRecord) -> bool {
         || positions.iter().any(|position| position.is_of(record.sequence_number, &record.id))
 }
 
-async fn list(args: &QuarantineListArgs) -> Result<Outcome, Error> {
+async fn list(args: &QuarantineListArgs) -> Result<Completion, Error> {
     let table = open(&args.table).await?;
     let mut rows = Rows::new(args.format, io::stdout().lock());
     let mut unreadable = 0;
     let unread = for_each(&table, &args.table, async |shard, entry| match entry {
-        Entry::Record(record) => Ok(rows.add(shard, &record, None)?),
-        Entry::Unreadable(item) => {
+        QuarantineEntry::Record(record) => Ok(rows.add(shard, &record, None)?),
+        QuarantineEntry::Unreadable(item) => {
             unreadable += 1;
             Ok(rows.add_unreadable(&item)?)
         }
@@ -81,7 +81,7 @@ async fn list(args: &QuarantineListArgs) -> Result<Outcome, Error> {
     let records = rows.finish()?;
     note(format_args!("{} in the quarantine", count(records, "record")));
     note_unreadable(unreadable);
-    Ok(if unread == 0 && unreadable == 0 { Outcome::Done } else { Outcome::SomeFailed })
+    Ok(if unread == 0 && unreadable == 0 { Completion::Done } else { Completion::SomeFailed })
 }
 
 /// Says how to get rid of items that cannot be read.
@@ -92,7 +92,7 @@ fn note_unreadable(items: u64) {
     }
 }
 
-async fn purge(args: &QuarantinePurgeArgs) -> Result<Outcome, Error> {
+async fn purge(args: &QuarantinePurgeArgs) -> Result<Completion, Error> {
     let table = open(&args.table).await?;
     let mut rows = Rows::new(args.format, io::stdout().lock());
     let before_ms = args.before.map(|before| before.epoch_milliseconds());
@@ -100,9 +100,9 @@ async fn purge(args: &QuarantinePurgeArgs) -> Result<Outcome, Error> {
     let mut unreadable = 0;
     let ended = for_each(&table, &args.table, async |shard, entry| {
         let record = match entry {
-            Entry::Record(record) => record,
+            QuarantineEntry::Record(record) => record,
             // It may be one of those that are meant.
-            Entry::Unreadable(item) => {
+            QuarantineEntry::Unreadable(item) => {
                 unreadable += 1;
                 return Ok(rows.add_unreadable(&item)?);
             }
@@ -137,5 +137,5 @@ async fn purge(args: &QuarantinePurgeArgs) -> Result<Outcome, Error> {
     note_unreadable(unreadable);
     let unread = ended?;
     finished?;
-    Ok(if left == 0 && unread == 0 && unreadable == 0 { Outcome::Done } else { Outcome::SomeFailed })
+    Ok(if left == 0 && unread == 0 && unreadable == 0 { Completion::Done } else { Completion::SomeFailed })
 }

@@ -9,8 +9,8 @@ use kinesis_handler::{
 use super::{event::kinesis_record, is_one_of, open, row::Rows};
 use crate::{
     args::QuarantineRedriveArgs,
-    delivery::{Batch, Batcher, Delivered, Delivery, Progress, target::Target},
-    error::{Error, Outcome},
+    delivery::{Batcher, Delivered, Delivery, DeliveryProgress, EventBatch, target::Target},
+    error::{Completion, Error},
     journal_table::{Deletion, JournalTable},
     output::{
         meter::Meter,
@@ -19,7 +19,7 @@ use crate::{
     run::{self, halt::Halt},
 };
 
-pub(super) async fn redrive(args: &QuarantineRedriveArgs) -> Result<Outcome, Error> {
+pub(super) async fn redrive(args: &QuarantineRedriveArgs) -> Result<Completion, Error> {
     let table = open(&args.table).await?;
     let target = Target::new(args.target.options(), None, args.target.timeout()).await?;
     let halt = Halt::default();
@@ -56,7 +56,7 @@ pub(super) async fn redrive(args: &QuarantineRedriveArgs) -> Result<Outcome, Err
     if halt.is_asked_for() {
         return Err(Error::Interrupted);
     }
-    Ok(if failed > 0 || unread > 0 { Outcome::SomeFailed } else { Outcome::Done })
+    Ok(if failed > 0 || unread > 0 { Completion::SomeFailed } else { Completion::Done })
 }
 
 struct Redrive<'r> {
@@ -118,7 +118,7 @@ impl Redrive<'_> {
     async fn send(
         &mut self,
         shard: JournalShard<'_>,
-        Batch { records: batch, known: records }: Batch<QuarantinedRecord>,
+        EventBatch { records: batch, known: records }: EventBatch<QuarantinedRecord>,
     ) -> Result<(), Error> {
         let mut first = 0;
         while first < batch.len() {
@@ -129,7 +129,7 @@ impl Redrive<'_> {
                     Ok(Delivered::All)
                 }
                 false => {
-                    let on_progress = |progress: Progress| {
+                    let on_progress = |progress: DeliveryProgress| {
                         done = progress.processed;
                         self.quarantined += progress.quarantined.map_or(0, |quarantined| quarantined.total());
                     };

@@ -30,7 +30,7 @@ pub(super) struct Rows<W: Write> {
 /// A record as JSON has it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Line<'a> {
+pub(super) struct QuarantineLine<'a> {
     application: &'a str,
     stream_arn: &'a str,
     shard_id: &'a str,
@@ -56,9 +56,9 @@ pub(super) struct Line<'a> {
     outcome: Option<&'a str>,
 }
 
-impl<'a> Line<'a> {
+impl<'a> QuarantineLine<'a> {
     pub(super) fn new(shard: JournalShard<'a>, record: &'a QuarantinedRecord) -> Self {
-        Line {
+        QuarantineLine {
             application: shard.application,
             stream_arn: shard.stream_arn,
             shard_id: shard.shard_id,
@@ -129,7 +129,8 @@ impl<W: Write> Rows<W> {
     ) -> io::Result<()> {
         self.records += 1;
         if self.format == Format::Json {
-            return Line { outcome, ..Line::new(shard, record) }.write(self.table.output());
+            return QuarantineLine { outcome, ..QuarantineLine::new(shard, record) }
+                .write(self.table.output());
         }
         let name = shard.stream_arn.rsplit_once('/').map_or(shard.stream_arn, |(_, name)| name);
         // Whole, so that it can be given to other commands.

@@ -2,30 +2,30 @@ use std::io::{self, Write};
 
 use kinesis_handler::journal::{JournalShard, QuarantinedRecord};
 
-use super::{Entry, for_each, is_one_of, open, row::Line};
+use super::{QuarantineEntry, for_each, is_one_of, open, row::QuarantineLine};
 use crate::{
     args::{Format, QuarantineShowArgs},
-    error::{Error, Outcome},
+    error::{Completion, Error},
     output::{cell, note::note},
 };
 
 /// Length of a payload that people are shown.
 const SHOWN_DATA: usize = 100_000;
 
-pub(super) async fn show(args: &QuarantineShowArgs) -> Result<Outcome, Error> {
+pub(super) async fn show(args: &QuarantineShowArgs) -> Result<Completion, Error> {
     let table = open(&args.table).await?;
     let mut stdout = io::stdout().lock();
     let mut shown = 0u64;
     let unread = for_each(&table, &args.table, async |shard, entry| {
         // `quarantine list` has the others.
-        let Entry::Record(record) = entry else { return Ok(()) };
+        let QuarantineEntry::Record(record) = entry else { return Ok(()) };
         if !is_one_of(&args.positions, &record) {
             return Ok(());
         }
         shown += 1;
         match args.format {
             _ if args.raw => stdout.write_all(&record.data)?,
-            Format::Json => Line::new(shard, &record).with_data(&record).write(&mut stdout)?,
+            Format::Json => QuarantineLine::new(shard, &record).with_data(&record).write(&mut stdout)?,
             Format::Table => write_text(&mut stdout, shard, &record, shown > 1)?,
         }
         Ok(())
@@ -34,9 +34,9 @@ pub(super) async fn show(args: &QuarantineShowArgs) -> Result<Outcome, Error> {
     stdout.flush()?;
     if shown == 0 {
         note("no quarantined record matches");
-        return Ok(Outcome::SomeFailed);
+        return Ok(Completion::SomeFailed);
     }
-    Ok(if unread == 0 { Outcome::Done } else { Outcome::SomeFailed })
+    Ok(if unread == 0 { Completion::Done } else { Completion::SomeFailed })
 }
 
 fn write_text(

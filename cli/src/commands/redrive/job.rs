@@ -1,7 +1,7 @@
 use std::cell::{Cell, RefCell};
 
 use super::{
-    report::{Counts, Fate},
+    report::{Counts, RedriveFate},
     source::Found,
 };
 
@@ -19,7 +19,7 @@ pub(super) struct Job {
     key: Option<String>,
     counts: Cell<Counts>,
     /// Problem that was found first.
-    problem: RefCell<Option<Fate>>,
+    problem: RefCell<Option<RedriveFate>>,
 }
 
 impl Job {
@@ -36,21 +36,21 @@ impl Job {
     }
 
     /// Notes the first problem. If some records are lost, the others are delivered; after any other problem, nothing is.
-    pub(super) fn fail(&self, fate: Fate) {
+    pub(super) fn fail(&self, fate: RedriveFate) {
         let mut problem = self.problem.borrow_mut();
-        if matches!(*problem, None | Some(Fate::Lost { .. })) {
+        if matches!(*problem, None | Some(RedriveFate::Lost { .. })) {
             *problem = Some(fate);
         }
     }
 
     /// Whether nothing more of it is delivered.
     pub(super) fn is_stopped(&self) -> bool {
-        !matches!(*self.problem.borrow(), None | Some(Fate::Lost { .. }))
+        !matches!(*self.problem.borrow(), None | Some(RedriveFate::Lost { .. }))
     }
 
     /// Whether records of it are gone, and nothing else is wrong.
     pub(super) fn has_lost(&self) -> bool {
-        matches!(*self.problem.borrow(), Some(Fate::Lost { .. }))
+        matches!(*self.problem.borrow(), Some(RedriveFate::Lost { .. }))
     }
 
     /// Returns the text by which the progress file knows how far it is processed.
@@ -68,7 +68,7 @@ impl Job {
     }
 
     /// Its outcome, once it is finished; `otherwise`, if there is no problem.
-    pub(super) fn fate(&self, otherwise: Fate) -> Fate {
+    pub(super) fn fate(&self, otherwise: RedriveFate) -> RedriveFate {
         self.problem.borrow().clone().unwrap_or(otherwise)
     }
 

@@ -12,13 +12,13 @@ use super::{
     discarded_range::{DiscardedRange, PayloadError},
     job::Job,
     range_reader::{Range, RangeReader},
-    report::Fate,
+    report::RedriveFate,
 };
 use crate::{
     aws::AwsError,
     delivery::{
-        Batch, Batcher, Delivered, Progress,
-        progress_file::{Place, ProgressError},
+        Batcher, Delivered, DeliveryProgress, EventBatch,
+        progress_file::{ProgressError, ProgressPoint},
     },
     error::{Error, chain},
     output::{
@@ -134,7 +134,7 @@ impl<'l, 'r> LaneWork<'l, 'r> {
         match &job.found.record {
             Ok(_) if job.is_stopped() => {}
             Ok(record) => self.read(&job, record).await?,
-            Err(error) => job.fail(Fate::Unreadable { error: chain(error) }),
+            Err(error) => job.fail(RedriveFate::Unreadable { error: chain(error) }),
         }
         job.is_read.set(true);
         self.settle().await
@@ -150,7 +150,7 @@ impl<'l, 'r> LaneWork<'l, 'r> {
         let done = self.through(job);
         if self.is_loss_noted(job) {
             let why = "some of them were gone when it was delivered before".to_owned();
-            job.fail(Fate::Lost { records: None, why });
+            job.fail(RedriveFate::Lost { records: None, why });
         }
         if done == Some(record.last) {
             return Ok(());
@@ -162,7 +162,7 @@ impl<'l, 'r> LaneWork<'l, 'r> {
         let payload = match record.payload_records() {
             Ok(payload) => payload,
             Err(error @ PayloadError::Foreign { .. }) => {
-                job.fail(Fate::Refused { why: chain(&error) });
+                job.fail(RedriveFate::Refused { why: chain(&error) });
                 return Ok(());
             }
             // The stream may still have them.
@@ -193,11 +193,11 @@ impl<'l, 'r> LaneWork<'l, 'r> {
     fn note_unread(&self, job: &Job, record: &DiscardedRange, unread: &Unread) -> bool {
         match unread {
             Unread::Gone => return false,
-            Unread::Halted => job.fail(Fate::Halted),
+            Unread::Halted => job.fail(RedriveFate::Halted),
             Unread::Failed(error) => {
                 // The first record that is not known to be processed, or the last one that is.
                 let at = self.through(job).unwrap_or(record.first);
-                job.fail(Fate::Failed { at, error: error.clone() });
+                job.fail(RedriveFate::Failed { at, error: error.clone() });
             }
         }
         true
@@ -223,7 +223,7 @@ impl<'l, 'r> LaneWork<'l, 'r> {
             (_, false, missing) => (missing, "the stream does not have the last of them"),
             (true, true, missing) => (missing, "the stream does not have all of them"),
         };
-        job.fail(Fate::Lost { records, why: why.to_owned() });
+        job.fail(RedriveFate::Lost { records, why: why.to_owned() });
     }
 
     async fn deliver_payload(
@@ -299,14 +299,14 @@ impl<'l, 'r> LaneWork<'l, 'r> {
             if !is_checked && (is_countless || bytes > MAX_UNCHECKED_BYTES) {
                 if !read.has_start {
                     let why = "the stream has dropped the first of them".to_owned();
-                    job.fail(Fate::Lost { records: None, why });
+                    job.fail(RedriveFate::Lost { records: None, why });
                 }
                 self.push_all(job, &mut payload, std::mem::take(&mut waiting), &origin).await?;
             }
         }
         read.has_end |= range.as_ref().is_some_and(Range::has_end);
         if read.found > max_records || bytes > max_bytes {
-            job.fail(Fate::Refused { why: refusal(record, read.found) });
+            job.fail(RedriveFate::Refused { why: refusal(record, read.found) });
             return Ok(());
         }
         let is_whole = has_start && read.has_end;
@@ -318,7 +318,7 @@ impl<'l, 'r> LaneWork<'l, 'r> {
         {
             let why =
                 "its payload is incomplete: confirm with --all-in-range that all in its range is delivered";
-            job.fail(Fate::Refused { why: why.to_owned() });
+            job.fail(RedriveFate::Refused { why: why.to_owned() });
             return Ok(());
         }
         self.note_loss(job, record, &read, done);
@@ -395,7 +395,7 @@ impl<'l, 'r> LaneWork<'l, 'r> {
     }
 
     /// Delivers a batch. A record that fails ends its failure record; those of other failure records are delivered.
-    async fn send(&mut self, batch: Batch<Mark>) -> Result<(), Error> {
+    async fn send(&mut self, batch: EventBatch<Mark>) -> Result<(), Error> {
         let mut queue: VecDeque<Queued> = batch.records.into_iter().zip(batch.known).collect();
         loop {
             queue.retain(|(_, mark)| {
@@ -413,10 +413,12 @@ impl<'l, 'r> LaneWork<'l, 'r> {
             queue.drain(..delivered).for_each(|(_, mark)| mark.leave());
             match (outcome, queue.front()) {
                 (Delivered::UpTo { error, .. }, Some((record, mark))) => {
-                    mark.job.fail(Fate::Failed { at: record.sequence_number, error });
+                    mark.job.fail(RedriveFate::Failed { at: record.sequence_number, error });
                     self.max_jobs = SLOW_START;
                 }
-                (Delivered::Halted, _) => queue.iter().for_each(|(_, mark)| mark.job.fail(Fate::Halted)),
+                (Delivered::Halted, _) => {
+                    queue.iter().for_each(|(_, mark)| mark.job.fail(RedriveFate::Halted))
+                }
                 _ => self.max_jobs = self.max_jobs.saturating_mul(2),
             }
         }
@@ -443,7 +445,7 @@ impl<'l, 'r> LaneWork<'l, 'r> {
         let records = queue.iter().take(length).map(|(record, _)| record.clone()).collect();
         let mut delivered = 0;
         let mut noted = Ok(());
-        let done = |Progress { processed: total, quarantined }: Progress| {
+        let done = |DeliveryProgress { processed: total, quarantined }: DeliveryProgress| {
             if let Some(quarantined) = quarantined {
                 // The record that fails may have some, too. User records of an aggregate share their number.
                 let mut last = None;
@@ -483,8 +485,8 @@ impl<'l, 'r> LaneWork<'l, 'r> {
         };
         let loss = job.loss_key().filter(|key| job.has_lost() && progress.through(key).is_none());
         // First, because the next run reads only what follows.
-        let loss = loss.map_or(Ok(()), |key| progress.note(&key, Place::nowhere()));
-        *noted = loss.and_then(|()| progress.note(key, Place::whole(through)));
+        let loss = loss.map_or(Ok(()), |key| progress.note(&key, ProgressPoint::nowhere()));
+        *noted = loss.and_then(|()| progress.note(key, ProgressPoint::whole(through)));
     }
 
     /// Reports the failure records that are finished, and deletes those that are processed.

@@ -30,7 +30,7 @@ use crate::{
         progress_file::ProgressFile,
         target::{Target, TargetOptions},
     },
-    error::{Error, Outcome, chain},
+    error::{Completion, Error, chain},
     journal_table::{JournalTable, stranded::Retries},
     output::{
         meter::Meter,
@@ -42,7 +42,7 @@ use crate::{
 use job::Job;
 use lane::LaneWork;
 use membership::Membership;
-use report::{Fate, Report};
+use report::{RedriveFate, RedriveReport};
 use source::{Lane, Source};
 
 /// Number of lanes that are worked on at once.
@@ -58,11 +58,11 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(10);
 /// outcome is reported.
 const DELETION_TIMEOUT: Duration = Duration::from_secs(1);
 
-pub(crate) fn run(args: &RedriveArgs) -> Result<Outcome, Error> {
+pub(crate) fn run(args: &RedriveArgs) -> Result<Completion, Error> {
     run::block_on(redrive(args))
 }
 
-async fn redrive(args: &RedriveArgs) -> Result<Outcome, Error> {
+async fn redrive(args: &RedriveArgs) -> Result<Completion, Error> {
     let source = open(args).await?;
     let target = Target::new(args.target.options(), None, args.target.timeout()).await?;
     let membership = membership(args).await?;
@@ -78,7 +78,7 @@ async fn redrive(args: &RedriveArgs) -> Result<Outcome, Error> {
         streams: RefCell::default(),
         paces: RefCell::default(),
         progress: RefCell::new(progress),
-        report: RefCell::new(Report::new(args.format, io::stdout().lock())),
+        report: RefCell::new(RedriveReport::new(args.format, io::stdout().lock())),
         jobs: RefCell::default(),
         next_job: Cell::new(0),
         has_read: Cell::new(false),
@@ -126,7 +126,7 @@ async fn redrive(args: &RedriveArgs) -> Result<Outcome, Error> {
         let messages = count(others, "message");
         note(format_args!("{messages} more: another run has or had received them; run again in two minutes"));
     }
-    Ok(if is_good && others == 0 { Outcome::Done } else { Outcome::SomeFailed })
+    Ok(if is_good && others == 0 { Completion::Done } else { Completion::SomeFailed })
 }
 
 async fn open(args: &RedriveArgs) -> Result<Source, Error> {
@@ -197,7 +197,7 @@ struct Redrive<'r> {
     paces: RefCell<HashMap<String, Weak<ReadPace>>>,
     /// Progress file; absent if nothing is delivered to a function.
     progress: RefCell<Option<ProgressFile>>,
-    report: RefCell<Report<StdoutLock<'static>>>,
+    report: RefCell<RedriveReport<StdoutLock<'static>>>,
     /// Failure records in work, in the order in which they were begun.
     jobs: RefCell<BTreeMap<u64, Rc<Job>>>,
     next_job: Cell<u64>,
@@ -249,7 +249,7 @@ impl Redrive<'_> {
                 if !self.source.holds(&job.found) {
                     let why =
                         "its visibility timeout ran out, so another run may have received it".to_owned();
-                    job.fail(Fate::Unknown { why });
+                    job.fail(RedriveFate::Unknown { why });
                 }
                 work.add(job).await?;
             }
@@ -281,11 +281,11 @@ impl Redrive<'_> {
     }
 
     /// Deletes a failure record from its source, if all of its records are processed that can be. Returns its outcome.
-    async fn delete(&self, job: &Job) -> Result<Fate, Error> {
+    async fn delete(&self, job: &Job) -> Result<RedriveFate, Error> {
         let fate = job.fate(self.outcome());
         let is_over = match fate {
-            Fate::Done => true,
-            Fate::Lost { .. } => self.args.delete_lost,
+            RedriveFate::Done => true,
+            RedriveFate::Lost { .. } => self.args.delete_lost,
             _ => false,
         };
         if !is_over || self.args.keep || self.progress.borrow().is_none() || !self.source.deletes() {
@@ -294,14 +294,14 @@ impl Redrive<'_> {
         if !self.source.holds(&job.found) {
             // The progress file remembers that it is processed.
             let error = "its visibility timeout ran out, so another run may have received it".to_owned();
-            return Ok(Fate::Kept { error });
+            return Ok(RedriveFate::Kept { error });
         }
         let deleted = tokio::select! {
             deleted = self.source.delete(&job.found) => deleted,
-            () = self.give_up() => return Ok(Fate::Kept { error: "the run has ended first".to_owned() }),
+            () = self.give_up() => return Ok(RedriveFate::Kept { error: "the run has ended first".to_owned() }),
         };
         if let Err(error) = deleted {
-            return Ok(Fate::Kept { error: chain(&error) });
+            return Ok(RedriveFate::Kept { error: chain(&error) });
         }
         if let Some(progress) = self.progress.borrow_mut().as_mut() {
             // The mapping may discard the same records again, in another failure record. The loss is forgotten last: if the
@@ -320,18 +320,18 @@ impl Redrive<'_> {
     }
 
     /// The outcome of a failure record with which nothing is wrong.
-    fn outcome(&self) -> Fate {
+    fn outcome(&self) -> RedriveFate {
         match self.progress.borrow().as_ref() {
-            Some(_) => Fate::Done,
-            None if self.args.dry_run => Fate::Found,
-            None => Fate::Written,
+            Some(_) => RedriveFate::Done,
+            None if self.args.dry_run => RedriveFate::Found,
+            None => RedriveFate::Written,
         }
     }
 
     /// Reports failure records that were in work when the run ended.
     fn report_unfinished(&self) -> Result<(), Error> {
         for job in self.jobs.take().into_values() {
-            self.report.borrow_mut().add(&job.found, job.counts(), &Fate::Halted)?;
+            self.report.borrow_mut().add(&job.found, job.counts(), &RedriveFate::Halted)?;
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use crate::{
 
 /// The outcome of one failure record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum RedriveFate {
     /// Everything in it is processed or in the function's quarantine.
     Done,
     /// The same as done, but its source does not delete it.
@@ -44,20 +44,20 @@ const NAMES: [&str; 10] =
 
 const FIRST_SHOWN: usize = 8;
 
-impl Fate {
+impl RedriveFate {
     /// Position of the name.
     fn index(&self) -> usize {
         match self {
-            Fate::Done => 0,
-            Fate::Kept { .. } => 1,
-            Fate::Failed { .. } => 2,
-            Fate::Lost { .. } => 3,
-            Fate::Refused { .. } => 4,
-            Fate::Unknown { .. } => 5,
-            Fate::Unreadable { .. } => 6,
-            Fate::Halted => 7,
-            Fate::Found => FIRST_SHOWN,
-            Fate::Written => 9,
+            RedriveFate::Done => 0,
+            RedriveFate::Kept { .. } => 1,
+            RedriveFate::Failed { .. } => 2,
+            RedriveFate::Lost { .. } => 3,
+            RedriveFate::Refused { .. } => 4,
+            RedriveFate::Unknown { .. } => 5,
+            RedriveFate::Unreadable { .. } => 6,
+            RedriveFate::Halted => 7,
+            RedriveFate::Found => FIRST_SHOWN,
+            RedriveFate::Written => 9,
         }
     }
 
@@ -67,18 +67,22 @@ impl Fate {
 
     fn error(&self) -> Option<&str> {
         match self {
-            Fate::Failed { error, .. } | Fate::Unreadable { error } | Fate::Kept { error } => Some(error),
-            Fate::Lost { why, .. } | Fate::Refused { why } | Fate::Unknown { why } => Some(why),
-            Fate::Done | Fate::Halted | Fate::Found | Fate::Written => None,
+            RedriveFate::Failed { error, .. }
+            | RedriveFate::Unreadable { error }
+            | RedriveFate::Kept { error } => Some(error),
+            RedriveFate::Lost { why, .. } | RedriveFate::Refused { why } | RedriveFate::Unknown { why } => {
+                Some(why)
+            }
+            RedriveFate::Done | RedriveFate::Halted | RedriveFate::Found | RedriveFate::Written => None,
         }
     }
 }
 
-impl From<Objection> for Fate {
+impl From<Objection> for RedriveFate {
     fn from(objection: Objection) -> Self {
         match objection {
-            Objection::Foreign { why } => Fate::Refused { why },
-            Objection::Unknown { why } => Fate::Unknown { why },
+            Objection::Foreign { why } => RedriveFate::Refused { why },
+            Objection::Unknown { why } => RedriveFate::Unknown { why },
         }
     }
 }
@@ -95,7 +99,7 @@ pub(super) struct Counts {
 }
 
 /// A line for each failure record.
-pub(super) struct Report<W: Write> {
+pub(super) struct RedriveReport<W: Write> {
     format: Format,
     table: Table<W>,
     fates: [u64; NAMES.len()],
@@ -106,7 +110,7 @@ pub(super) struct Report<W: Write> {
 /// A failure record in JSON.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Line<'a> {
+struct RedriveLine<'a> {
     source: &'a str,
     outcome: &'static str,
     stream_arn: Option<&'a str>,
@@ -139,13 +143,13 @@ const COLUMNS: [Column; 7] = [
 
 const OUTCOME: LastColumn = LastColumn { heading: "OUTCOME", width: 80, min_width: 21 };
 
-impl<W: Write> Report<W> {
+impl<W: Write> RedriveReport<W> {
     pub(super) fn new(format: Format, output: W) -> Self {
         let table = Table::new(output, terminal_width(), COLUMNS, OUTCOME);
-        Report { format, table, fates: [0; NAMES.len()], delivered: 0, quarantined: 0 }
+        RedriveReport { format, table, fates: [0; NAMES.len()], delivered: 0, quarantined: 0 }
     }
 
-    pub(super) fn add(&mut self, found: &Found, counts: Counts, fate: &Fate) -> io::Result<()> {
+    pub(super) fn add(&mut self, found: &Found, counts: Counts, fate: &RedriveFate) -> io::Result<()> {
         self.delivered += counts.delivered;
         self.quarantined += counts.quarantined.unwrap_or_default();
         self.fates[fate.index()] += 1;
@@ -155,9 +159,9 @@ impl<W: Write> Report<W> {
         }
     }
 
-    fn write(&mut self, found: &Found, counts: Counts, fate: &Fate) -> io::Result<()> {
+    fn write(&mut self, found: &Found, counts: Counts, fate: &RedriveFate) -> io::Result<()> {
         let record = found.record.as_ref().ok();
-        let line = Line {
+        let line = RedriveLine {
             source: &found.name,
             outcome: fate.name(),
             stream_arn: record.map(|record| record.stream.as_str()),
@@ -169,11 +173,11 @@ impl<W: Write> Report<W> {
             delivered: counts.delivered,
             quarantined: counts.quarantined,
             failed_sequence_number: match fate {
-                Fate::Failed { at, .. } => Some(*at),
+                RedriveFate::Failed { at, .. } => Some(*at),
                 _ => None,
             },
             lost: match fate {
-                Fate::Lost { records, .. } => *records,
+                RedriveFate::Lost { records, .. } => *records,
                 _ => None,
             },
             error: fate.error(),
@@ -216,18 +220,20 @@ impl<W: Write> Report<W> {
     }
 }
 
-fn row(found: &Found, counts: Counts, fate: &Fate) -> Row {
+fn row(found: &Found, counts: Counts, fate: &RedriveFate) -> Row {
     let record: Option<&DiscardedRange> = found.record.as_ref().ok();
     let cell = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let number = |number: SequenceNumber| cell::short_number(&number);
     let outcome = match fate {
-        Fate::Kept { error } => format!("done, but not deleted: {error}"),
-        Fate::Failed { at, error } => format!("failed from {} on: {error}", number(*at)),
-        Fate::Lost { why, .. } => format!("lost: {why}"),
-        Fate::Refused { why } => format!("refused: {why}"),
-        Fate::Unknown { why } => format!("unknown: {why}"),
-        Fate::Unreadable { error } => format!("unreadable: {}: {error}", found.name),
-        Fate::Done | Fate::Halted | Fate::Found | Fate::Written => fate.name().to_owned(),
+        RedriveFate::Kept { error } => format!("done, but not deleted: {error}"),
+        RedriveFate::Failed { at, error } => format!("failed from {} on: {error}", number(*at)),
+        RedriveFate::Lost { why, .. } => format!("lost: {why}"),
+        RedriveFate::Refused { why } => format!("refused: {why}"),
+        RedriveFate::Unknown { why } => format!("unknown: {why}"),
+        RedriveFate::Unreadable { error } => format!("unreadable: {}: {error}", found.name),
+        RedriveFate::Done | RedriveFate::Halted | RedriveFate::Found | RedriveFate::Written => {
+            fate.name().to_owned()
+        }
     };
     Row {
         columns: vec![
@@ -251,16 +257,16 @@ mod tests {
     fn each_outcome_has_a_name_of_its_own() {
         let text = String::new;
         let fates = [
-            (Fate::Done, "done"),
-            (Fate::Kept { error: text() }, "kept"),
-            (Fate::Failed { at: "1".parse().expect("a digit"), error: text() }, "failed"),
-            (Fate::Lost { records: None, why: text() }, "lost"),
-            (Fate::Refused { why: text() }, "refused"),
-            (Fate::Unknown { why: text() }, "unknown"),
-            (Fate::Unreadable { error: text() }, "unreadable"),
-            (Fate::Halted, "halted"),
-            (Fate::Found, "found"),
-            (Fate::Written, "written"),
+            (RedriveFate::Done, "done"),
+            (RedriveFate::Kept { error: text() }, "kept"),
+            (RedriveFate::Failed { at: "1".parse().expect("a digit"), error: text() }, "failed"),
+            (RedriveFate::Lost { records: None, why: text() }, "lost"),
+            (RedriveFate::Refused { why: text() }, "refused"),
+            (RedriveFate::Unknown { why: text() }, "unknown"),
+            (RedriveFate::Unreadable { error: text() }, "unreadable"),
+            (RedriveFate::Halted, "halted"),
+            (RedriveFate::Found, "found"),
+            (RedriveFate::Written, "written"),
         ];
         for (fate, name) in fates {
             assert_eq!(fate.name(), name);

@@ -12,7 +12,7 @@ use super::Error;
 use crate::stream::{Position, Shard, point::StreamPoint};
 
 /// A user record of a shard.
-pub(super) type Place = (SequenceNumber, u64);
+pub(super) type ProgressPoint = (SequenceNumber, u64);
 
 /// The range of a shard's user records that is replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(super) struct ShardBounds {
     /// Whether the record at which reading begins is processed, so that it is no loss if the stream has dropped it.
     pub(super) is_processed: bool,
     /// The first one.
-    pub(super) first: Option<Place>,
+    pub(super) first: Option<ProgressPoint>,
     pub(super) end: End,
 }
 
@@ -34,7 +34,7 @@ pub(super) enum End {
     /// Before the first that arrived at this time, in milliseconds since 1970, or later.
     Before(u64),
     /// With this one.
-    Through(Place),
+    Through(ProgressPoint),
 }
 
 /// The range of a replay. Checkpoints are a snapshot.

@@ -3,7 +3,7 @@ use std::{borrow::Cow, ops::RangeInclusive};
 use kinesis_esm::StreamRecord;
 use kpl_deaggregation::{Content, Deaggregator, UserRecord, encode};
 
-use super::bounds::{End, Place, ShardBounds};
+use super::bounds::{End, ProgressPoint, ShardBounds};
 
 /// The place of a Kinesis record relative to the bounds.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl ShardBounds {
             End::Through((last, _)) if number > last => return Cut::Behind,
             _ => {}
         }
-        let sub_at = |place: Option<Place>| place.filter(|(of, _)| *of == number).map(|(_, sub)| sub);
+        let sub_at = |place: Option<ProgressPoint>| place.filter(|(of, _)| *of == number).map(|(_, sub)| sub);
         let last = match self.end {
             End::Through(place) => Some(place),
             End::Latest | End::Before(_) => None,

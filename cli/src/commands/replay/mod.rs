@@ -19,11 +19,11 @@ use kpl_deaggregation::Deaggregator;
 use crate::{
     args::ReplayArgs,
     delivery::{
-        Batch, Batcher, Delivered, Delivery, Progress,
-        progress_file::{Place, ProgressFile},
+        Batcher, Delivered, Delivery, DeliveryProgress, EventBatch,
+        progress_file::{ProgressFile, ProgressPoint},
         target::Target,
     },
-    error::{Error, Outcome, chain},
+    error::{Completion, Error, chain},
     output::{meter::Meter, note::note},
     run::{self, halt::Halt},
     stream::{Api, Position, ReadPace, Shard, ShardReader, Visit, Visited, Walk, now_ms, point::StreamPoint},
@@ -31,13 +31,13 @@ use crate::{
 use bounds::{Bounds, End, ShardBounds};
 use budget::Budget;
 use cut::Cut;
-use report::{Fate, Report};
+use report::{ReplayFate, ReplayReport};
 
-pub(crate) fn run(args: &ReplayArgs) -> Result<Outcome, Error> {
+pub(crate) fn run(args: &ReplayArgs) -> Result<Completion, Error> {
     run::block_on(replay(args))
 }
 
-async fn replay(args: &ReplayArgs) -> Result<Outcome, Error> {
+async fn replay(args: &ReplayArgs) -> Result<Completion, Error> {
     Bounds::check(args.from, args.to, args.shards.len())?;
     let api = Rc::new(Api::connect(args.stream.clone()).await?);
     let stream_arn = api.describe().await?.arn;
@@ -59,9 +59,9 @@ async fn replay(args: &ReplayArgs) -> Result<Outcome, Error> {
         mapping::warn_unless_disabled(&args.target.options(), &stream_arn, args.to).await;
     }
     let whole = match (args.dry_run, target.processes()) {
-        (true, _) => Fate::Found,
-        (false, false) => Fate::Written,
-        (false, true) => Fate::Done,
+        (true, _) => ReplayFate::Found,
+        (false, false) => ReplayFate::Written,
+        (false, true) => ReplayFate::Done,
     };
     let halt = Halt::default();
     let replay = Replay {
@@ -72,7 +72,7 @@ async fn replay(args: &ReplayArgs) -> Result<Outcome, Error> {
         delivery: Delivery::new(&target, EventMode::Reprocess, args.delivery.attempts, &halt),
         budget: Budget::new(),
         progress: RefCell::new(progress),
-        report: RefCell::new(Report::new(args.format, whole.clone())),
+        report: RefCell::new(ReplayReport::new(args.format, whole.clone())),
         whole,
         meter: Meter::new("replay"),
     };
@@ -94,7 +94,7 @@ async fn replay(args: &ReplayArgs) -> Result<Outcome, Error> {
     }
     ended?;
     written?;
-    Ok(if is_done { Outcome::Done } else { Outcome::SomeFailed })
+    Ok(if is_done { Completion::Done } else { Completion::SomeFailed })
 }
 
 fn open_progress(args: &ReplayArgs, stream_arn: &str) -> Result<ProgressFile, Error> {
@@ -136,15 +136,15 @@ async fn checkpoints(
         for (shard_id, row) in &rows {
             let (kind, place) = match row.checkpoint {
                 RowCheckpoint::At(sequence_number) => {
-                    ("at", Place { sequence_number, sub_sequence_number: row.sub_sequence_number })
+                    ("at", ProgressPoint { sequence_number, sub_sequence_number: row.sub_sequence_number })
                 }
-                RowCheckpoint::ShardEnd => ("end", Place::nowhere()),
-                RowCheckpoint::TrimHorizon => ("none", Place::nowhere()),
-                RowCheckpoint::Latest | RowCheckpoint::AtTimestamp => ("later", Place::nowhere()),
+                RowCheckpoint::ShardEnd => ("end", ProgressPoint::nowhere()),
+                RowCheckpoint::TrimHorizon => ("none", ProgressPoint::nowhere()),
+                RowCheckpoint::Latest | RowCheckpoint::AtTimestamp => ("later", ProgressPoint::nowhere()),
             };
             progress.note(&format!("checkpoint {kind} {shard_id}"), place)?;
         }
-        progress.note(SNAPSHOT, Place::nowhere())?;
+        progress.note(SNAPSHOT, ProgressPoint::nowhere())?;
     }
     Ok(rows)
 }
@@ -178,9 +178,9 @@ struct Replay<'r> {
     delivery: Delivery<'r>,
     budget: Budget,
     progress: RefCell<Option<ProgressFile>>,
-    report: RefCell<Report>,
+    report: RefCell<ReplayReport>,
     /// The outcome of a shard whose whole range was read, and delivered if that was asked for.
-    whole: Fate,
+    whole: ReplayFate,
     meter: Meter,
 }
 
@@ -195,36 +195,38 @@ impl Replay<'_> {
         };
         let not_begun = walk.visit(async |Visit { shard, .. }| self.visit(&shard.id).await).await?;
         for shard in not_begun {
-            self.report.borrow_mut().end(&shard.id, Fate::NotBegun)?;
+            self.report.borrow_mut().end(&shard.id, ReplayFate::NotBegun)?;
         }
         Ok(())
     }
 
     async fn visit(&self, shard_id: &str) -> Result<Visited, Error> {
         let fate = match self.bounds.of_shard(shard_id) {
-            Err(why) => Fate::LeftOut { why },
-            Ok(_) if self.delivery.halt.is_asked_for() => Fate::Halted,
+            Err(why) => ReplayFate::LeftOut { why },
+            Ok(_) if self.delivery.halt.is_asked_for() => ReplayFate::Halted,
             Ok(bounds) => match self.shard(shard_id, bounds).await {
                 // It may be about this shard only, such as a checkpoint that is no longer valid.
-                Err(Error::Aws(error)) => Fate::Unreadable { error: chain(&error) },
+                Err(Error::Aws(error)) => ReplayFate::Unreadable { error: chain(&error) },
                 fate => fate?,
             },
         };
         let visited = match &fate {
-            Fate::LeftOut { .. } => Visited::Whole,
+            ReplayFate::LeftOut { .. } => Visited::Whole,
             fate if *fate == self.whole => Visited::Whole,
             _ => Visited::InPart,
         };
         match &fate {
-            Fate::Failed { at, error } => note(format_args!("{shard_id} stops at record {at}: {error}")),
-            Fate::Unreadable { error } => note(format_args!("{shard_id} cannot be read: {error}")),
+            ReplayFate::Failed { at, error } => {
+                note(format_args!("{shard_id} stops at record {at}: {error}"))
+            }
+            ReplayFate::Unreadable { error } => note(format_args!("{shard_id} cannot be read: {error}")),
             _ => {}
         }
         self.report.borrow_mut().end(shard_id, fate)?;
         Ok(visited)
     }
 
-    async fn shard(&self, shard_id: &str, bounds: ShardBounds) -> Result<Fate, Error> {
+    async fn shard(&self, shard_id: &str, bounds: ShardBounds) -> Result<ReplayFate, Error> {
         // From here on it is reported, whatever ends the run.
         self.report.borrow_mut().tally(shard_id);
         let key = format!("shard {shard_id}");
@@ -288,14 +290,14 @@ impl Replay<'_> {
                 return Ok(fate);
             }
             if self.delivery.halt.is_asked_for() && !is_over {
-                return Ok(Fate::Halted);
+                return Ok(ReplayFate::Halted);
             }
         }
         if let Some(expected) = expected.take_if(|_| is_processed) {
             note_gap(shard_id, expected);
         }
         // Nothing of it is left, or not the first of it.
-        Ok(if is_complete && expected.is_none() { self.whole.clone() } else { Fate::Lost })
+        Ok(if is_complete && expected.is_none() { self.whole.clone() } else { ReplayFate::Lost })
     }
 
     /// Returns why nothing more of the shard is delivered, if it is not.
@@ -303,13 +305,13 @@ impl Replay<'_> {
         &self,
         shard_id: &str,
         key: &str,
-        Batch { records: batch, known: user_records }: Batch<u64>,
-    ) -> Result<Option<Fate>, Error> {
+        EventBatch { records: batch, known: user_records }: EventBatch<u64>,
+    ) -> Result<Option<ReplayFate>, Error> {
         let event_bytes = too_many_bytes(&batch);
         let numbers: Vec<_> = batch.iter().map(|record| record.sequence_number).collect();
         let mut delivered = 0;
         let mut noted = Ok(());
-        let mut done = |Progress { processed: records, quarantined }: Progress| {
+        let mut done = |DeliveryProgress { processed: records, quarantined }: DeliveryProgress| {
             let mut report = self.report.borrow_mut();
             let tally = report.tally(shard_id);
             if let Some(quarantined) = quarantined {
@@ -328,11 +330,11 @@ impl Replay<'_> {
             if let Some(progress) = self.progress.borrow_mut().as_mut()
                 && noted.is_ok()
             {
-                noted = progress.note(key, Place::whole(numbers[records - 1]));
+                noted = progress.note(key, ProgressPoint::whole(numbers[records - 1]));
             }
         };
         if self.args.dry_run {
-            done(Progress { processed: numbers.len(), quarantined: None });
+            done(DeliveryProgress { processed: numbers.len(), quarantined: None });
             return Ok(None);
         }
         let outcome = self.delivery.deliver(batch, done).await?;
@@ -343,9 +345,9 @@ impl Replay<'_> {
                 if let Some(bytes) = event_bytes {
                     error += &format!("; its event has {bytes} bytes, and Lambda takes {MAX_EVENT_BYTES}");
                 }
-                Some(Fate::Failed { at: numbers[failed], error })
+                Some(ReplayFate::Failed { at: numbers[failed], error })
             }
-            Delivered::Halted => Some(Fate::Halted),
+            Delivered::Halted => Some(ReplayFate::Halted),
         })
     }
 }

@@ -17,7 +17,7 @@ use crate::{
 
 /// The end of a shard's replay.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum ReplayFate {
     Done,
     /// Its records can be delivered: nothing was.
     Found,
@@ -56,23 +56,23 @@ pub(super) struct Tally {
 }
 
 /// A line for each shard, which is known from its beginning on: a run may end at any time.
-pub(super) struct Report {
+pub(super) struct ReplayReport {
     format: Format,
     /// The outcome of a shard whose whole range was read, and delivered if that was asked for.
-    whole: Fate,
-    shards: BTreeMap<String, Entry>,
+    whole: ReplayFate,
+    shards: BTreeMap<String, ShardEntry>,
 }
 
 /// The delivered records of a shard, and the end of its replay, if it has ended.
 #[derive(Default)]
-struct Entry {
+struct ShardEntry {
     tally: Tally,
-    fate: Option<Fate>,
+    fate: Option<ReplayFate>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Line<'a> {
+struct ReplayLine<'a> {
     shard_id: &'a str,
     outcome: &'static str,
     kinesis_records: u64,
@@ -95,9 +95,9 @@ const COLUMNS: [Column; 6] = [
 
 const OUTCOME: LastColumn = LastColumn { heading: "OUTCOME", width: 80, min_width: 21 };
 
-impl Report {
-    pub(super) fn new(format: Format, whole: Fate) -> Self {
-        Report { format, whole, shards: BTreeMap::new() }
+impl ReplayReport {
+    pub(super) fn new(format: Format, whole: ReplayFate) -> Self {
+        ReplayReport { format, whole, shards: BTreeMap::new() }
     }
 
     /// Returns the counts of the shard, to be added to.
@@ -105,7 +105,7 @@ impl Report {
         &mut self.shards.entry(shard_id.to_owned()).or_default().tally
     }
 
-    pub(super) fn end(&mut self, shard_id: &str, fate: Fate) -> io::Result<()> {
+    pub(super) fn end(&mut self, shard_id: &str, fate: ReplayFate) -> io::Result<()> {
         let entry = self.shards.entry(shard_id.to_owned()).or_default();
         let fate = entry.fate.insert(fate);
         if self.format == Format::Json {
@@ -120,9 +120,9 @@ impl Report {
 
     /// Ends the shards that are still under way, because the run has ended before they were done.
     pub(super) fn halt(&mut self) -> io::Result<()> {
-        let is_open = |(id, entry): (&String, &Entry)| entry.fate.is_none().then(|| id.clone());
+        let is_open = |(id, entry): (&String, &ShardEntry)| entry.fate.is_none().then(|| id.clone());
         let open: Vec<String> = self.shards.iter().filter_map(is_open).collect();
-        open.iter().try_for_each(|id| self.end(id, Fate::Halted))
+        open.iter().try_for_each(|id| self.end(id, ReplayFate::Halted))
     }
 
     /// Writes the table, if it is to be one, in the order of shard IDs.
@@ -131,14 +131,14 @@ impl Report {
             return Ok(());
         }
         let mut table = Table::new(io::stdout().lock(), terminal_width(), COLUMNS, OUTCOME);
-        for (shard_id, Entry { tally, fate }) in &self.shards {
+        for (shard_id, ShardEntry { tally, fate }) in &self.shards {
             let number = |number: Option<SequenceNumber>| {
                 number.map_or_else(|| "-".to_owned(), |number| cell::short_number(&number))
             };
-            let outcome = match fate.as_ref().unwrap_or(&Fate::Halted) {
-                Fate::Failed { at, error } => format!("failed at {}: {error}", cell::short_number(at)),
-                Fate::LeftOut { why } => format!("left out: {why}"),
-                Fate::Unreadable { error } => format!("unreadable: {error}"),
+            let outcome = match fate.as_ref().unwrap_or(&ReplayFate::Halted) {
+                ReplayFate::Failed { at, error } => format!("failed at {}: {error}", cell::short_number(at)),
+                ReplayFate::LeftOut { why } => format!("left out: {why}"),
+                ReplayFate::Unreadable { error } => format!("unreadable: {error}"),
                 fate => fate.name().to_owned(),
             };
             table.push(Row {
@@ -157,8 +157,8 @@ impl Report {
     }
 
     pub(super) fn is_all_good(&self) -> bool {
-        let is_good = |entry: &Entry| match &entry.fate {
-            Some(fate) => *fate == self.whole || matches!(fate, Fate::LeftOut { .. }),
+        let is_good = |entry: &ShardEntry| match &entry.fate {
+            Some(fate) => *fate == self.whole || matches!(fate, ReplayFate::LeftOut { .. }),
             None => false,
         };
         self.shards.values().all(is_good)
@@ -167,7 +167,7 @@ impl Report {
     /// For people, in one line.
     pub(super) fn summary(&self) -> String {
         let sum = |of: fn(&Tally) -> u64| self.shards.values().map(|entry| of(&entry.tally)).sum();
-        let is_whole = |entry: &&Entry| entry.fate.as_ref() == Some(&self.whole);
+        let is_whole = |entry: &&ShardEntry| entry.fate.as_ref() == Some(&self.whole);
         let quarantined = match sum(|tally| tally.quarantined.unwrap_or_default()) {
             0 => String::new(),
             records => format!(", {} quarantined", count(records, "user record")),
@@ -183,33 +183,35 @@ impl Report {
     }
 }
 
-impl Fate {
+impl ReplayFate {
     fn name(&self) -> &'static str {
         match self {
-            Fate::Done => "done",
-            Fate::Found => "found",
-            Fate::Written => "written",
-            Fate::Failed { .. } => "failed",
-            Fate::Lost => "lost: the stream has dropped the first records of the range; this is the rest",
-            Fate::LeftOut { .. } => "left out",
-            Fate::Unreadable { .. } => "unreadable",
-            Fate::NotBegun => "not begun: its parent has not come to its end",
-            Fate::Halted => "halted",
+            ReplayFate::Done => "done",
+            ReplayFate::Found => "found",
+            ReplayFate::Written => "written",
+            ReplayFate::Failed { .. } => "failed",
+            ReplayFate::Lost => {
+                "lost: the stream has dropped the first records of the range; this is the rest"
+            }
+            ReplayFate::LeftOut { .. } => "left out",
+            ReplayFate::Unreadable { .. } => "unreadable",
+            ReplayFate::NotBegun => "not begun: its parent has not come to its end",
+            ReplayFate::Halted => "halted",
         }
     }
 }
 
-fn line<'a>(shard_id: &'a str, tally: &Tally, fate: &'a Fate) -> Line<'a> {
-    Line {
+fn line<'a>(shard_id: &'a str, tally: &Tally, fate: &'a ReplayFate) -> ReplayLine<'a> {
+    ReplayLine {
         shard_id,
         outcome: match fate {
-            Fate::Done | Fate::Found | Fate::Written => fate.name(),
-            Fate::Failed { .. } => "failed",
-            Fate::Lost => "lost",
-            Fate::Unreadable { .. } => "unreadable",
-            Fate::LeftOut { .. } => "leftOut",
-            Fate::NotBegun => "notBegun",
-            Fate::Halted => "halted",
+            ReplayFate::Done | ReplayFate::Found | ReplayFate::Written => fate.name(),
+            ReplayFate::Failed { .. } => "failed",
+            ReplayFate::Lost => "lost",
+            ReplayFate::Unreadable { .. } => "unreadable",
+            ReplayFate::LeftOut { .. } => "leftOut",
+            ReplayFate::NotBegun => "notBegun",
+            ReplayFate::Halted => "halted",
         },
         kinesis_records: tally.kinesis_records,
         user_records: tally.user_records,
@@ -217,12 +219,12 @@ fn line<'a>(shard_id: &'a str, tally: &Tally, fate: &'a Fate) -> Line<'a> {
         first_sequence_number: tally.first,
         last_sequence_number: tally.last,
         failed_sequence_number: match fate {
-            Fate::Failed { at, .. } => Some(*at),
+            ReplayFate::Failed { at, .. } => Some(*at),
             _ => None,
         },
         error: match fate {
-            Fate::Failed { error, .. } | Fate::Unreadable { error } => Some(error),
-            Fate::LeftOut { why } => Some(why),
+            ReplayFate::Failed { error, .. } | ReplayFate::Unreadable { error } => Some(error),
+            ReplayFate::LeftOut { why } => Some(why),
             _ => None,
         },
     }

@@ -50,21 +50,21 @@ pub(super) struct Descent {
 #[derive(Debug)]
 pub(super) struct Lineage {
     bisects: bool,
-    lanes: HashMap<(Arc<str>, u32), Lane>,
+    lanes: HashMap<(Arc<str>, u32), TracedLane>,
 }
 
 #[derive(Debug, Default)]
-struct Lane {
+struct TracedLane {
     request_id: String,
     tries: u32,
     outcome: Option<Outcome>,
     ended_ms: u64,
     /// Each is a part of the one before it. The last one was invoked last.
-    batches: Vec<Batch>,
+    batches: Vec<TracedBatch>,
 }
 
 #[derive(Debug)]
-struct Batch {
+struct TracedBatch {
     first: SequenceNumber,
     last: SequenceNumber,
     made_progress: bool,
@@ -97,7 +97,7 @@ impl Lineage {
     }
 }
 
-impl Lane {
+impl TracedLane {
     fn receive(&mut self, invoked: &Invoked, is_repeated: bool, bisects: bool) -> Origin {
         let (Some(first), Some(last)) = (invoked.records.first(), invoked.records.last()) else {
             return Origin::WindowClose;
@@ -107,7 +107,7 @@ impl Lane {
         if is_repeated {
             self.batches.pop();
         }
-        self.batches.push(Batch {
+        self.batches.push(TracedBatch {
             first,
             last,
             made_progress: invoked.outcome == Outcome::Partial && invoked.reported.first() > Some(&first),

@@ -22,7 +22,7 @@ use kinesis_esm_simulator::{Report, Scenario};
 
 use crate::{
     args::{Format, SimulateArgs},
-    error::{Error, Outcome},
+    error::{Completion, Error},
     input::Input,
     output::table::terminal_width,
     run,
@@ -33,14 +33,14 @@ use timeline::View;
 
 pub(crate) use stream::StreamError;
 
-pub(crate) fn run(args: &SimulateArgs) -> Result<Outcome, Error> {
+pub(crate) fn run(args: &SimulateArgs) -> Result<Completion, Error> {
     match &args.stream {
         Some(stream) => run_stream(args, stream),
         None => run_scenario(args),
     }
 }
 
-fn run_stream(args: &SimulateArgs, stream: &StreamName) -> Result<Outcome, Error> {
+fn run_stream(args: &SimulateArgs, stream: &StreamName) -> Result<Completion, Error> {
     let options = StreamOptions {
         stream: stream.clone(),
         scenario: args.scenario.clone(),
@@ -57,7 +57,7 @@ fn run_stream(args: &SimulateArgs, stream: &StreamName) -> Result<Outcome, Error
     run::block_on(stream::run(options))
 }
 
-fn run_scenario(args: &SimulateArgs) -> Result<Outcome, Error> {
+fn run_scenario(args: &SimulateArgs) -> Result<Completion, Error> {
     let path = args.scenario.as_deref().expect("the command line has a scenario or a stream");
     let scenario = read(path)?;
     let view = View::of(&scenario);
@@ -66,7 +66,7 @@ fn run_scenario(args: &SimulateArgs) -> Result<Outcome, Error> {
         Format::Table => show(&report, &view)?,
         Format::Json => write_json(&report)?,
     }
-    Ok(Outcome::Done)
+    Ok(Completion::Done)
 }
 
 fn read(path: &Path) -> Result<Scenario, Error> {

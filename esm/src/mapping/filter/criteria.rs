@@ -1,7 +1,7 @@
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 
-use super::{FilterError, pattern::Pattern, place::Place};
+use super::{FilterError, pattern::Pattern, place::FilterPath};
 
 /// The quota of filters, unless AWS has raised it.
 const MAX_FILTERS: usize = 5;
@@ -114,7 +114,7 @@ impl<'de> Deserialize<'de> for FilterCriteria {
 }
 
 fn parse_filter(value: &Value, filter: usize) -> Result<Option<Pattern>, FilterError> {
-    let place = Place::Filter(filter);
+    let place = FilterPath::Filter(filter);
     let text = value
         .as_object()
         .filter(|members| members.len() == 1)

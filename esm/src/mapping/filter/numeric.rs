@@ -2,7 +2,7 @@ use std::cmp::Ordering;
 
 use serde_json::{Number, Value};
 
-use super::{FilterError, place::Place};
+use super::{FilterError, place::FilterPath};
 
 /// Legal operands of `numeric`, for errors.
 const OPERAND: &str =
@@ -25,7 +25,7 @@ enum Comparison {
 }
 
 impl Numeric {
-    pub(super) fn parse(value: &Value, place: &Place<'_>) -> Result<Self, FilterError> {
+    pub(super) fn parse(value: &Value, place: &FilterPath<'_>) -> Result<Self, FilterError> {
         use Comparison::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual};
 
         let wrong = || place.is_not(OPERAND);
@@ -88,14 +88,14 @@ mod tests {
     #[track_caller]
     fn check(operand: &str, number: &str, expected: bool) {
         let operand = serde_json::from_str(operand).expect("JSON");
-        let numeric = Numeric::parse(&operand, &Place::Filter(0)).expect("an operand");
+        let numeric = Numeric::parse(&operand, &FilterPath::Filter(0)).expect("an operand");
         assert_eq!(numeric.contains(&number.parse().expect("a number")), expected);
     }
 
     #[track_caller]
     fn check_refused(operand: &str, expected: &str) {
         let operand = serde_json::from_str(operand).expect("JSON");
-        let error = Numeric::parse(&operand, &Place::Filter(0)).expect_err("not an operand");
+        let error = Numeric::parse(&operand, &FilterPath::Filter(0)).expect_err("not an operand");
         assert_eq!(error.to_string(), format!("Filters[0] is not {expected}"));
     }
 

@@ -1,6 +1,6 @@
 use serde_json::{Map, Value};
 
-use super::{FilterError, place::Place, rule::Rule, verdict::Verdict};
+use super::{FilterError, place::FilterPath, rule::Rule, verdict::FilterVerdict};
 
 /// A name that stands for alternatives instead of a field.
 const OR: &str = "$or";
@@ -24,7 +24,7 @@ pub(super) struct Fields {
 
 impl Pattern {
     /// The pattern for the data as a whole.
-    pub(super) fn of_data(value: &Value, place: &Place<'_>) -> Result<Self, FilterError> {
+    pub(super) fn of_data(value: &Value, place: &FilterPath<'_>) -> Result<Self, FilterError> {
         match value {
             Value::Object(_) => Self::parse(value, place),
             Value::Array(_) => Err(FilterError::PlainText { place: place.to_string() }),
@@ -32,7 +32,7 @@ impl Pattern {
         }
     }
 
-    fn parse(value: &Value, place: &Place<'_>) -> Result<Self, FilterError> {
+    fn parse(value: &Value, place: &FilterPath<'_>) -> Result<Self, FilterError> {
         match value {
             Value::Object(members) => Ok(Pattern::Fields(Fields::parse(members, place)?)),
             Value::Array(values) if values.is_empty() => Err(place.is_not("a list with at least one value")),
@@ -45,26 +45,26 @@ impl Pattern {
     }
 
     pub(super) fn matches(&self, data: &Value) -> bool {
-        self.verdict(Some(data)) != Verdict::No
+        self.verdict(Some(data)) != FilterVerdict::No
     }
 
     /// Evaluates the condition on a field, which may be absent.
-    fn verdict(&self, value: Option<&Value>) -> Verdict {
+    fn verdict(&self, value: Option<&Value>) -> FilterVerdict {
         match (self, value) {
             (_, Some(Value::Array(elements))) if !elements.is_empty() => {
-                Verdict::of_elements(elements.iter().map(|element| self.verdict(Some(element))))
+                FilterVerdict::of_elements(elements.iter().map(|element| self.verdict(Some(element))))
             }
             // What is no object has no fields.
             (Pattern::Fields(fields), _) => fields.verdict(value.and_then(Value::as_object)),
             // An object is no value, it only holds some: `exists` works on leaves only, as Lambda documents.
             (Pattern::Values(rules), None | Some(Value::Object(_) | Value::Array(_))) => {
-                if rules.contains(&Rule::Absent) { Verdict::ByAbsence } else { Verdict::No }
+                if rules.contains(&Rule::Absent) { FilterVerdict::ByAbsence } else { FilterVerdict::No }
             }
             (Pattern::Values(rules), Some(leaf)) => {
                 if rules.iter().any(|rule| rule.is_met_by(leaf)) {
-                    Verdict::ByPresence
+                    FilterVerdict::ByPresence
                 } else {
-                    Verdict::No
+                    FilterVerdict::No
                 }
             }
         }
@@ -72,7 +72,7 @@ impl Pattern {
 }
 
 impl Fields {
-    fn parse(members: &Map<String, Value>, place: &Place<'_>) -> Result<Self, FilterError> {
+    fn parse(members: &Map<String, Value>, place: &FilterPath<'_>) -> Result<Self, FilterError> {
         if members.is_empty() {
             return Err(place.is_not("an object with at least one field"));
         }
@@ -88,20 +88,20 @@ impl Fields {
         Ok(parsed)
     }
 
-    fn verdict(&self, object: Option<&Map<String, Value>>) -> Verdict {
+    fn verdict(&self, object: Option<&Map<String, Value>>) -> FilterVerdict {
         let field =
             |(name, pattern): &(String, Pattern)| pattern.verdict(object.and_then(|object| object.get(name)));
-        let fields = Verdict::all(self.fields.iter().map(field));
+        let fields = FilterVerdict::all(self.fields.iter().map(field));
         if self.alternatives.is_empty() {
             return fields;
         }
         let alternatives = self.alternatives.iter().map(|alternative| alternative.verdict(object));
-        Verdict::all([fields, Verdict::any(alternatives)])
+        FilterVerdict::all([fields, FilterVerdict::any(alternatives)])
     }
 }
 
 /// Parses the operand of `$or`.
-fn parse_alternatives(value: &Value, place: &Place<'_>) -> Result<Vec<Fields>, FilterError> {
+fn parse_alternatives(value: &Value, place: &FilterPath<'_>) -> Result<Vec<Fields>, FilterError> {
     let wrong = || place.is_not("a list of at least two objects");
     let alternatives = value.as_array().filter(|alternatives| alternatives.len() >= 2).ok_or_else(wrong)?;
     let parse = |(index, alternative): (usize, &Value)| {
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     fn parse(pattern: &str) -> Result<Pattern, FilterError> {
-        Pattern::of_data(&serde_json::from_str(pattern).expect("JSON"), &Place::Filter(0).field("data"))
+        Pattern::of_data(&serde_json::from_str(pattern).expect("JSON"), &FilterPath::Filter(0).field("data"))
     }
 
     #[track_caller]

@@ -4,22 +4,22 @@ use super::FilterError;
 
 /// A place in `FilterCriteria`. It prints as `Filters[0]: data.order.cents`.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Place<'a> {
+pub(super) enum FilterPath<'a> {
     /// A filter's zero-based position.
     Filter(usize),
     /// A member of an object.
-    Field(&'a Place<'a>, &'a str),
+    Field(&'a FilterPath<'a>, &'a str),
     /// A zero-based position in a list.
-    Element(&'a Place<'a>, usize),
+    Element(&'a FilterPath<'a>, usize),
 }
 
-impl<'a> Place<'a> {
-    pub(super) fn field(&'a self, name: &'a str) -> Place<'a> {
-        Place::Field(self, name)
+impl<'a> FilterPath<'a> {
+    pub(super) fn field(&'a self, name: &'a str) -> FilterPath<'a> {
+        FilterPath::Field(self, name)
     }
 
-    pub(super) fn element(&'a self, index: usize) -> Place<'a> {
-        Place::Element(self, index)
+    pub(super) fn element(&'a self, index: usize) -> FilterPath<'a> {
+        FilterPath::Element(self, index)
     }
 
     pub(super) fn is_not(&self, expected: &'static str) -> FilterError {
@@ -27,13 +27,13 @@ impl<'a> Place<'a> {
     }
 }
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for FilterPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Filter(index) => write!(f, "Filters[{index}]"),
-            Place::Field(filter @ Place::Filter(_), name) => write!(f, "{filter}: {name}"),
-            Place::Field(object, name) => write!(f, "{object}.{name}"),
-            Place::Element(list, index) => write!(f, "{list}[{index}]"),
+            FilterPath::Filter(index) => write!(f, "Filters[{index}]"),
+            FilterPath::Field(filter @ FilterPath::Filter(_), name) => write!(f, "{filter}: {name}"),
+            FilterPath::Field(object, name) => write!(f, "{object}.{name}"),
+            FilterPath::Element(list, index) => write!(f, "{list}[{index}]"),
         }
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::{
     FilterError,
     numeric::{self, Numeric},
-    place::Place,
+    place::FilterPath,
 };
 
 /// Legal operands of `anything-but`, for errors.
@@ -34,7 +34,7 @@ pub(super) enum Rule {
 }
 
 impl Rule {
-    pub(super) fn parse(value: &Value, place: &Place<'_>) -> Result<Self, FilterError> {
+    pub(super) fn parse(value: &Value, place: &FilterPath<'_>) -> Result<Self, FilterError> {
         match value {
             Value::Object(members) => Self::parse_operator(members, place),
             Value::Array(_) => Err(place.is_not("a string, number, boolean, null or operator")),
@@ -42,7 +42,7 @@ impl Rule {
         }
     }
 
-    fn parse_operator(members: &Map<String, Value>, place: &Place<'_>) -> Result<Self, FilterError> {
+    fn parse_operator(members: &Map<String, Value>, place: &FilterPath<'_>) -> Result<Self, FilterError> {
         let (operator, operand) = only_member(members, place)?;
         let place_of_operand = place.field(operator);
         let text = || operand.as_str().map(str::to_owned).ok_or_else(|| place_of_operand.is_not("a string"));
@@ -83,7 +83,7 @@ impl Rule {
 }
 
 /// Parses the rules that a value admitted by `anything-but` must not meet.
-fn parse_exceptions(operand: &Value, place: &Place<'_>) -> Result<Vec<Rule>, FilterError> {
+fn parse_exceptions(operand: &Value, place: &FilterPath<'_>) -> Result<Vec<Rule>, FilterError> {
     match operand {
         Value::String(_) | Value::Number(_) => Ok(vec![Rule::Equals(operand.clone())]),
         Value::Array(values)
@@ -113,7 +113,7 @@ fn parse_exceptions(operand: &Value, place: &Place<'_>) -> Result<Vec<Rule>, Fil
 
 fn only_member<'a>(
     members: &'a Map<String, Value>,
-    place: &Place<'_>,
+    place: &FilterPath<'_>,
 ) -> Result<(&'a str, &'a Value), FilterError> {
     let mut iterator = members.iter();
     match (iterator.next(), iterator.next()) {
@@ -122,7 +122,7 @@ fn only_member<'a>(
     }
 }
 
-fn unusable(operator: &str, place: &Place<'_>) -> FilterError {
+fn unusable(operator: &str, place: &FilterPath<'_>) -> FilterError {
     let place = place.to_string();
     match operator {
         "wildcard" | "cidr" => FilterError::UnsupportedOperator { place, operator: operator.to_owned() },
@@ -137,7 +137,7 @@ mod tests {
     /// The place as it is for the first value of a field.
     #[track_caller]
     fn parse(rule: &str) -> Result<Rule, FilterError> {
-        let filter = Place::Filter(0);
+        let filter = FilterPath::Filter(0);
         let (data, rule) = (filter.field("data"), serde_json::from_str(rule).expect("JSON"));
         Rule::parse(&rule, &data.field("a").element(0))
     }

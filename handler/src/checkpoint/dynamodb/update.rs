@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::{
 use super::item;
 use crate::{
     aws::{Item, StoreFault, number_value, text_value, unreadable},
-    checkpoint::{Checkpoint, CheckpointError, Outcome},
+    checkpoint::{Checkpoint, CheckpointError, CheckpointOutcome},
 };
 
 /// Sequence numbers are text in the table, whose order is that of integers only among texts of the same length. A number
@@ -30,7 +30,7 @@ pub(super) async fn write(
     client: &Client,
     table: &str,
     checkpoint: &Checkpoint<'_>,
-) -> Result<Outcome, CheckpointError> {
+) -> Result<CheckpointOutcome, CheckpointError> {
     let sequence_number = checkpoint.position.sequence_number.to_string();
     let length = sequence_number.len() as u64;
     let digits = checkpoint.position.sequence_number.without_padding().to_string().len() as u64;
@@ -65,7 +65,7 @@ pub(super) async fn write(
         None => result,
     };
     let error = match result.send().await {
-        Ok(_) => return Ok(Outcome::Written),
+        Ok(_) => return Ok(CheckpointOutcome::Written),
         Err(error) => error,
     };
     match error.as_service_error() {
@@ -77,7 +77,7 @@ pub(super) async fn write(
 }
 
 /// Returns the reason that the row which failed the condition gives.
-fn refused(item: &Item, checkpoint: &Checkpoint<'_>) -> Result<Outcome, CheckpointError> {
+fn refused(item: &Item, checkpoint: &Checkpoint<'_>) -> Result<CheckpointOutcome, CheckpointError> {
     match item::row(item)?.admits(checkpoint) {
         Err(outcome) => Ok(outcome),
         // The table's idea of the row is another one than ours, which is no way to go on.

@@ -35,14 +35,14 @@ use self::{
     target::HaltingTarget,
 };
 use crate::{
-    error::{Error, Outcome},
+    error::{Completion, Error},
     output::note::{count, note},
     run::{halt::Halt, interrupts::Interrupts},
     stream::Api,
 };
 
 /// Polls the stream until it is to end. Needs a tokio runtime of one thread, with all drivers.
-pub(crate) async fn run(options: StreamOptions) -> Result<Outcome, Error> {
+pub(crate) async fn run(options: StreamOptions) -> Result<Completion, Error> {
     let settings = Settings::read(options.scenario.as_deref(), options.seed)?;
     let failures = options.failures.map(FailureFile::open).transpose()?;
     let api = Api::connect(options.stream).await.map_err(StreamError::from)?;
@@ -79,13 +79,13 @@ pub(crate) async fn run(options: StreamOptions) -> Result<Outcome, Error> {
     let ending = ended.map_err(StreamError::of_simulation)?;
     match log.take_error() {
         // The ending names it.
-        Some(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Outcome::SomeFailed),
+        Some(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Completion::SomeFailed),
         Some(error) => Err(Error::Write(error)),
         None if log.tally().lost_records() > 0 || log.tally().blocking().next().is_some() => {
-            Ok(Outcome::SomeFailed)
+            Ok(Completion::SomeFailed)
         }
-        None if matches!(ending, Ending::Killed { .. }) => Ok(Outcome::SomeFailed),
-        None => Ok(Outcome::Done),
+        None if matches!(ending, Ending::Killed { .. }) => Ok(Completion::SomeFailed),
+        None => Ok(Completion::Done),
     }
 }
 
