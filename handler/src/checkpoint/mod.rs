@@ -62,7 +62,7 @@ pub type CheckpointFuture<'a> =
 /// ```
 /// use std::{collections::BTreeMap, sync::{Mutex, PoisonError}};
 ///
-/// use kinesis_handler::checkpoint::{Checkpoint, CheckpointFuture, CheckpointStore, Outcome, Row};
+/// use kinesis_handler::checkpoint::{Checkpoint, CheckpointFuture, CheckpointOutcome, CheckpointStore, Row};
 ///
 /// #[derive(Debug, Default)]
 /// struct MapCheckpoints {
@@ -76,13 +76,13 @@ pub type CheckpointFuture<'a> =
 ///             Some(row) => match row.admits(&checkpoint) {
 ///                 Ok(()) => {
 ///                     row.advance(&checkpoint);
-///                     Outcome::Written
+///                     CheckpointOutcome::Written
 ///                 }
 ///                 Err(outcome) => outcome,
 ///             },
 ///             None => {
 ///                 rows.insert(checkpoint.shard_id.to_owned(), Row::first(&checkpoint));
-///                 Outcome::Written
+///                 CheckpointOutcome::Written
 ///             }
 ///         };
 ///         Box::pin(async move { Ok(outcome) })

@@ -119,7 +119,7 @@ impl Row {
     ///
     /// # Errors
     ///
-    /// The outcome of a checkpoint that is not written. [`Outcome::Written`] is among them: the row is then what an earlier
+    /// The outcome of a checkpoint that is not written. [`CheckpointOutcome::Written`] is among them: the row is then what an earlier
     /// try of the same write has made of it.
     pub fn admits(&self, checkpoint: &Checkpoint<'_>) -> Result<(), CheckpointOutcome> {
         if let Some(stream_arn) = &self.stream_arn {
