@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use kinesis_handler::{
     BatchResponse, EmbeddedMetricsLayer, Handler, Options, ProcessError, RawEventLayer, Record, init_logs,
+    keep_freed_memory,
 };
 use lambda_runtime::{LambdaEvent, Runtime, layers::TracingLayer};
 use metrics::histogram;
@@ -21,6 +22,7 @@ fn record_duration(_: &BatchResponse, duration: Duration) {
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
+    keep_freed_memory();
     init_logs();
     let handler = Handler::with_options(process, Options::from_env()?);
     let timed = service_fn(move |event: LambdaEvent<kinesis_handler::RawEvent>| {

@@ -65,6 +65,7 @@ pub use lambda::{
     function::{Function, run},
     handler::{Handler, HandlerError},
     logs::init_logs,
+    memory::keep_freed_memory,
     metrics::{EmbeddedMetricsFuture, EmbeddedMetricsLayer, EmbeddedMetricsService},
     raw_event::{RawEvent, RawEventLayer, RawEventService},
 };

@@ -119,8 +119,8 @@ impl Row {
     ///
     /// # Errors
     ///
-    /// The outcome of a checkpoint that is not written. [`CheckpointOutcome::Written`] is among them: the row is then what an earlier
-    /// try of the same write has made of it.
+    /// The outcome of a checkpoint that is not written. [`CheckpointOutcome::Written`] is among them: the row is then what an
+    /// earlier try of the same write has made of it.
     pub fn admits(&self, checkpoint: &Checkpoint<'_>) -> Result<(), CheckpointOutcome> {
         if let Some(stream_arn) = &self.stream_arn {
             if stream_arn != checkpoint.stream_arn {

@@ -13,11 +13,13 @@ const OWN_PAGES_BYTES: i32 = 32 * 1024 * 1024;
 /// Makes the allocator of glibc keep the memory that an event has needed for the next one.
 ///
 /// By default, glibc gives it back after each event, and for the next one the kernel clears and maps it again page by page,
-/// which costs more time than all the work on an event of 6 MB. The variables with which glibc can be configured take
-/// precedence. Other allocators are left alone.
+/// which costs more time than all the work on an event of 6 MB. The variables `MALLOC_TRIM_THRESHOLD_` and
+/// `MALLOC_MMAP_THRESHOLD_` take precedence. Other allocators are left alone.
+///
+/// [`run`](crate::run) calls it. A function with a [`Runtime`](lambda_runtime::Runtime) of its own calls it first in `main`.
 ///
 /// <https://sourceware.org/glibc/manual/latest/html_node/Malloc-Tunable-Parameters.html>
-pub(crate) fn keep_freed_memory() {
+pub fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     for (variable, parameter, bytes) in [
         ("MALLOC_TRIM_THRESHOLD_", libc::M_TRIM_THRESHOLD, KEPT_BYTES),

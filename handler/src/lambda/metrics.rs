@@ -85,7 +85,9 @@ static LEVEL: LazyLock<Option<&str>> = LazyLock::new(|| {
 /// or around any other service of Lambda events:
 ///
 /// ```no_run
-/// use kinesis_handler::{EmbeddedMetricsLayer, Handler, ProcessError, RawEventLayer, Record, init_logs};
+/// use kinesis_handler::{
+///     EmbeddedMetricsLayer, Handler, ProcessError, RawEventLayer, Record, init_logs, keep_freed_memory,
+/// };
 /// use lambda_runtime::{Runtime, layers::TracingLayer};
 /// use tower::Layer;
 ///
@@ -96,6 +98,7 @@ static LEVEL: LazyLock<Option<&str>> = LazyLock::new(|| {
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), lambda_runtime::Error> {
+/// keep_freed_memory();
 /// init_logs();
 /// let service = EmbeddedMetricsLayer::install().layer(Handler::new(process));
 /// Runtime::new(service).layer(RawEventLayer).layer(TracingLayer::new()).run().await

@@ -4,7 +4,7 @@ mod emf;
 pub(crate) mod function;
 pub(crate) mod handler;
 pub(crate) mod logs;
-mod memory;
+pub(crate) mod memory;
 pub(crate) mod metrics;
 pub(crate) mod raw_event;
 mod thread_per_invocation;
