@@ -57,7 +57,7 @@ mod aggregate;
 mod encode;
 
 pub use aggregate::{AggregateError, Aggregator, AggregatorOptions, Grouping, MAX_SIZE_LIMIT_BYTES};
-pub use checksum::{Checksum, ChecksumVerifier};
+pub use checksum::{Checksum, ChecksumVerifier, VectorInstructions};
 pub use deaggregate::{
     Content, DEFAULT_MAX_KEY_BYTES, DeaggregationCursor, Deaggregator, InvalidAggregatePolicy, UserRecords,
 };

@@ -49,7 +49,7 @@ mod options;
 mod processor;
 mod record;
 
-pub use kpl_deaggregation::InvalidAggregatePolicy;
+pub use kpl_deaggregation::{InvalidAggregatePolicy, VectorInstructions};
 pub use lambda_runtime::{Context, Error, LambdaEvent, tracing};
 
 pub use batch::{counts::Counts, response::BatchResponse};

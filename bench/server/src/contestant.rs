@@ -33,7 +33,7 @@ type Known = (&'static str, &'static str, &'static [(&'static str, &'static str)
 
 const KNOWN: [Known; 7] = [
     ("ours", "kinesis-handler", &[]),
-    ("ours-avx2", "kinesis-handler, AVX2 only", &[("KINESIS_HANDLER_SIMD", "avx2")]),
+    ("ours-avx2", "kinesis-handler, AVX2 only", &[("KINESIS_HANDLER_VECTOR_INSTRUCTIONS", "avx2")]),
     // The memory is kept, as the others of ours keep it.
     (
         "transport",

@@ -12,6 +12,7 @@ use super::neon;
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
 use super::{lane, portable};
+use crate::VectorInstructions;
 
 /// A way to compute digests. All ways have the same results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +43,19 @@ impl Implementation {
     /// Returns the implementations that this processor can run, the fastest one first.
     pub(super) fn available() -> impl Iterator<Item = Self> {
         Self::ALL.iter().copied().filter(|implementation| implementation.is_available())
+    }
+
+    /// Returns the fastest implementation that this processor can run with these instructions.
+    pub(super) fn fastest(instructions: VectorInstructions) -> Self {
+        let is_permitted = |implementation: &Self| match instructions {
+            VectorInstructions::All => true,
+            #[cfg(target_arch = "x86_64")]
+            VectorInstructions::Avx2 => *implementation != Implementation::Avx512,
+            #[cfg(not(target_arch = "x86_64"))]
+            VectorInstructions::Avx2 => true,
+            VectorInstructions::None => *implementation == Implementation::Scalar,
+        };
+        Self::available().find(is_permitted).unwrap_or(Implementation::Scalar)
     }
 
     fn is_available(self) -> bool {

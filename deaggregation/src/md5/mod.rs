@@ -24,6 +24,7 @@ mod tests;
 use std::cmp::Reverse;
 
 use self::implementation::Implementation;
+use crate::VectorInstructions;
 
 /// A digester of many messages at once. Make one and keep it: it reuses its memory.
 #[derive(Debug)]
@@ -40,11 +41,15 @@ struct QueuedMessage {
 
 impl Default for Md5Lanes {
     fn default() -> Self {
-        Md5Lanes::new(Implementation::available().next().unwrap_or(Implementation::Scalar))
+        Md5Lanes::with_instructions(VectorInstructions::default())
     }
 }
 
 impl Md5Lanes {
+    pub(crate) fn with_instructions(instructions: VectorInstructions) -> Self {
+        Md5Lanes::new(Implementation::fastest(instructions))
+    }
+
     fn new(implementation: Implementation) -> Self {
         Md5Lanes { implementation, queue: Vec::new() }
     }

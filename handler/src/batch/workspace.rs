@@ -4,7 +4,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use kpl_deaggregation::{Checksum, ChecksumVerifier};
+use kpl_deaggregation::{Checksum, ChecksumVerifier, VectorInstructions};
 
 use crate::event::KinesisRecord;
 
@@ -72,12 +72,21 @@ pub(crate) fn recycled<T, U>(mut list: Vec<T>) -> Vec<U> {
 /// The workspaces that no invocation uses: as many as there were invocations at once.
 #[derive(Debug, Default)]
 pub(crate) struct Workspaces {
+    instructions: VectorInstructions,
     free: Mutex<Vec<Workspace>>,
 }
 
 impl Workspaces {
+    pub(crate) fn new(instructions: VectorInstructions) -> Self {
+        Workspaces { instructions, free: Mutex::default() }
+    }
+
     pub(crate) fn take(&self) -> BorrowedWorkspace<'_> {
-        BorrowedWorkspace { workspaces: self, workspace: self.lock().pop().unwrap_or_default() }
+        let workspace = self.lock().pop().unwrap_or_else(|| Workspace {
+            verifier: ChecksumVerifier::with_vector_instructions(self.instructions),
+            ..Workspace::default()
+        });
+        BorrowedWorkspace { workspaces: self, workspace }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Workspace>> {

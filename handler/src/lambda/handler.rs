@@ -121,8 +121,9 @@ impl<P: RecordProcessor> Handler<P> {
 
     /// A handler with these options.
     pub fn with_options(processor: P, options: Options) -> Self {
+        let workspaces = Workspaces::new(options.vector_instructions);
         let (journal, mirror) = (RetryJournal::new(&options), Mirror::new(&options));
-        let shared = Shared { processor, options, workspaces: Workspaces::default(), journal, mirror };
+        let shared = Shared { processor, options, workspaces, journal, mirror };
         Handler { shared: Arc::new(shared) }
     }
 

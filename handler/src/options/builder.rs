@@ -3,7 +3,7 @@ use std::{num::NonZeroU32, ops::RangeInclusive, sync::Arc, time::Duration};
 use kpl_deaggregation::DEFAULT_MAX_KEY_BYTES;
 
 use super::{JournalOptions, MirrorOptions, Options, OptionsError};
-use crate::{Clock, InvalidAggregatePolicy};
+use crate::{Clock, InvalidAggregatePolicy, VectorInstructions};
 
 /// Most batches of a shard that a mapping processes at once.
 const PARALLELIZATION_FACTORS: RangeInclusive<u32> = 1..=10;
@@ -90,6 +90,12 @@ impl OptionsBuilder {
     /// invalid. No event with legal keys reaches the default.
     pub fn max_key_bytes(mut self, bytes: u64) -> Self {
         self.max_key_bytes = Some(bytes);
+        self
+    }
+
+    /// Sets the vector instructions with which checksums are verified. By default all that the processor has.
+    pub fn vector_instructions(mut self, instructions: VectorInstructions) -> Self {
+        self.rest.vector_instructions = instructions;
         self
     }
 

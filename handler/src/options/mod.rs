@@ -12,7 +12,10 @@ pub use error::OptionsError;
 use kpl_deaggregation::DEFAULT_MAX_KEY_BYTES;
 pub use stores::{JournalOptions, MirrorOptions, QuarantineOptions};
 
-use crate::{Clock, InvalidAggregatePolicy, SystemClock, checkpoint::CheckpointStore, journal::JournalStore};
+use crate::{
+    Clock, InvalidAggregatePolicy, SystemClock, VectorInstructions, checkpoint::CheckpointStore,
+    journal::JournalStore,
+};
 
 /// The options of a [`Handler`](crate::Handler): a valid combination.
 ///
@@ -32,6 +35,7 @@ pub struct Options {
     pub(crate) deadline_margin: Duration,
     pub(crate) invalid_aggregate: InvalidAggregatePolicy,
     pub(crate) max_key_bytes: u64,
+    pub(crate) vector_instructions: VectorInstructions,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -57,6 +61,7 @@ impl Default for Options {
             deadline_margin: Duration::from_secs(1),
             invalid_aggregate: InvalidAggregatePolicy::default(),
             max_key_bytes: DEFAULT_MAX_KEY_BYTES,
+            vector_instructions: VectorInstructions::default(),
             clock: Arc::new(SystemClock),
         }
     }

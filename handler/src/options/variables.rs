@@ -1,7 +1,7 @@
 use std::{env, ffi::OsString, str::FromStr, sync::Arc, time::Duration};
 
 use super::{JournalOptions, MirrorOptions, Options, OptionsError, QuarantineOptions};
-use crate::{InvalidAggregatePolicy, checkpoint::CheckpointStore, journal::JournalStore};
+use crate::{InvalidAggregatePolicy, VectorInstructions, checkpoint::CheckpointStore, journal::JournalStore};
 
 /// Every variable of the kit starts with this.
 const PREFIX: &str = "KINESIS_HANDLER_";
@@ -21,6 +21,7 @@ const MAX_KEY_BYTES: &str = "KINESIS_HANDLER_MAX_KEY_BYTES";
 const PARALLELIZATION_FACTOR: &str = "KINESIS_HANDLER_PARALLELIZATION_FACTOR";
 const QUARANTINE: &str = "KINESIS_HANDLER_QUARANTINE";
 const QUARANTINE_LIMIT: &str = "KINESIS_HANDLER_QUARANTINE_LIMIT";
+const VECTOR_INSTRUCTIONS: &str = "KINESIS_HANDLER_VECTOR_INSTRUCTIONS";
 
 /// Returns the variable that sets an option of the builder.
 fn variable(option: &'static str) -> &'static str {
@@ -40,7 +41,7 @@ fn variable(option: &'static str) -> &'static str {
 
 impl Options {
     /// The environment variables that [`from_env`](Self::from_env) reads.
-    pub const VARIABLES: [&'static str; 12] = [
+    pub const VARIABLES: [&'static str; 13] = [
         APPLICATION,
         CHECKPOINT_STRICT,
         CHECKPOINT_TABLE,
@@ -53,6 +54,7 @@ impl Options {
         PARALLELIZATION_FACTOR,
         QUARANTINE,
         QUARANTINE_LIMIT,
+        VECTOR_INSTRUCTIONS,
     ];
 
     /// The defaults, overridden by the environment variables whose names start with `KINESIS_HANDLER_`:
@@ -73,6 +75,8 @@ impl Options {
     ///   checkpoint mirror, 1
     /// - `KINESIS_HANDLER_QUARANTINE`: [`quarantine`](JournalOptions::quarantine), `on` or `off`
     /// - `KINESIS_HANDLER_QUARANTINE_LIMIT`: [`limit`](QuarantineOptions::limit), 1 to 5000
+    /// - `KINESIS_HANDLER_VECTOR_INSTRUCTIONS`:
+    ///   [`vector_instructions`](super::OptionsBuilder::vector_instructions), `all`, `avx2` or `none`
     ///
     /// # Errors
     ///
@@ -113,6 +117,16 @@ impl Options {
                         "raw" => InvalidAggregatePolicy::Raw,
                         "skip" => InvalidAggregatePolicy::Skip,
                         _ => return Err(OptionsError::value(INVALID_AGGREGATE, value, "fail, raw or skip")),
+                    });
+                }
+                VECTOR_INSTRUCTIONS => {
+                    builder = builder.vector_instructions(match &*value {
+                        "all" => VectorInstructions::All,
+                        "avx2" => VectorInstructions::Avx2,
+                        "none" => VectorInstructions::None,
+                        _ => {
+                            return Err(OptionsError::value(VECTOR_INSTRUCTIONS, value, "all, avx2 or none"));
+                        }
                     });
                 }
                 JOURNAL_TABLE => journal_table = Some(table_name(JOURNAL_TABLE, &value)?),
@@ -247,6 +261,14 @@ mod tests {
             read(&[(INVALID_AGGREGATE, "skip")]).map(|options| options.invalid_aggregate),
             Ok(InvalidAggregatePolicy::Skip)
         );
+        for (value, expected) in [
+            ("all", VectorInstructions::All),
+            ("avx2", VectorInstructions::Avx2),
+            ("none", VectorInstructions::None),
+        ] {
+            let options = read(&[(VECTOR_INSTRUCTIONS, value)]).map(|options| options.vector_instructions);
+            assert_eq!(options, Ok(expected));
+        }
     }
 
     #[test]
@@ -366,6 +388,11 @@ mod tests {
             "Fail",
             "KINESIS_HANDLER_INVALID_AGGREGATE: expected fail, raw or skip, found \"Fail\"",
         );
+        check_refused(
+            VECTOR_INSTRUCTIONS,
+            "AVX2",
+            "KINESIS_HANDLER_VECTOR_INSTRUCTIONS: expected all, avx2 or none, found \"AVX2\"",
+        );
         for value in ["", "a#b"] {
             check_refused(
                 APPLICATION,
@@ -422,7 +449,7 @@ mod tests {
              KINESIS_HANDLER_DEADLINE_MARGIN_MS, KINESIS_HANDLER_INVALID_AGGREGATE, KINESIS_HANDLER_JOURNAL_TABLE, \
              KINESIS_HANDLER_MAX_AGE_SECONDS, KINESIS_HANDLER_MAX_ATTEMPTS, \
              KINESIS_HANDLER_MAX_KEY_BYTES, KINESIS_HANDLER_PARALLELIZATION_FACTOR, KINESIS_HANDLER_QUARANTINE, \
-             KINESIS_HANDLER_QUARANTINE_LIMIT)",
+             KINESIS_HANDLER_QUARANTINE_LIMIT, KINESIS_HANDLER_VECTOR_INSTRUCTIONS)",
         );
     }
 }
