@@ -121,6 +121,7 @@ fn every_parameter_reaches_its_property() {
         ("DeadlineMarginMs", "7", &[], "OrderFunction", function("DEADLINE_MARGIN_MS"), json!("7")),
         ("InvalidAggregate", "raw", &[], "OrderFunction", function("INVALID_AGGREGATE"), json!("raw")),
         ("MaxKeyBytes", "7", &[], "OrderFunction", function("MAX_KEY_BYTES"), json!("7")),
+        ("VectorInstructions", "avx2", &[], "OrderFunction", function("VECTOR_INSTRUCTIONS"), json!("avx2")),
         (
             "PermissionsBoundaryArn",
             boundary,
