@@ -1,4 +1,4 @@
-//! What a partition of a DynamoDB table can write.
+//! The write capacity of a partition of a DynamoDB table.
 
 use std::time::Instant;
 

@@ -14,7 +14,7 @@ const CONSUMER_ARN: &str =
 const ROLE_ARN: &str = "arn:aws:iam::123456789012:role/order-function";
 const SHARD_ID: &str = "shardId-000000000000";
 
-/// 2026-01-01T00:00:00.125Z
+/// Arrival time in milliseconds: 2026-01-01T00:00:00.125Z.
 const FIRST_ARRIVAL_MS: u64 = 1_767_225_600_125;
 
 /// Lambda's limit for the JSON of a synchronous invocation, in bytes.

@@ -21,7 +21,7 @@ use crate::{
 /// The application's name, as the function has it.
 pub(crate) const APPLICATION: &str = "orders";
 
-/// The stream.
+/// Name of the stream.
 pub(crate) const STREAM: &str = "orders";
 
 /// The journal's table.

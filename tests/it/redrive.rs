@@ -1,5 +1,5 @@
-//! What the mapping has discarded, and what the function has given up, comes back: with stand-ins for Kinesis, SQS, S3,
-//! DynamoDB and Lambda, and a real function.
+//! Discarded and quarantined records come back: with stand-ins for Kinesis, SQS, S3, DynamoDB and Lambda, and a real
+//! function.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! How large a simulation may be.
+//! The largest simulations.
 
 use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What the template promises: every parameter reaches its property, nothing is weaker than it says, and no permission is
+//! The template's promises: every parameter reaches its property, nothing is weaker than it says, and no permission is
 //! wider than it must be.
 
 use std::{collections::BTreeSet, fs, process::Command};

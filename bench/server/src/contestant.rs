@@ -58,7 +58,7 @@ pub(crate) struct Contestant {
 impl FromStr for Contestant {
     type Err = anyhow::Error;
 
-    /// Reads `NAME=PROGRAM`.
+    /// Reads a contestant as `NAME=PROGRAM`.
     fn from_str(text: &str) -> Result<Self> {
         let (name, program) = text.split_once('=').context("expected NAME=PROGRAM")?;
         let names = || KNOWN.map(|(name, ..)| name).join(", ");

@@ -71,7 +71,7 @@ fn of_all_data<'a>(data: Vec<Vec<u8>>) -> Vec<KinesisRecord<'a>> {
 ///
 /// # Errors
 ///
-/// What the input certainly is, if that holds no Kinesis records.
+/// A [`Mismatch`] that names the kind of the input, if that kind holds no Kinesis records.
 fn recognise<'a>(bytes: &'a [u8], text: &'a [u8]) -> Result<(Vec<KinesisRecord<'a>>, String), Mismatch> {
     // Also if there is a byte order mark.
     if text.is_empty() {

@@ -16,7 +16,7 @@ pub(crate) struct ScriptedKinesis {
     requests: Arc<Mutex<Vec<Seen>>>,
 }
 
-/// A request.
+/// A request to the API.
 #[derive(Debug)]
 struct Seen {
     operation: String,

@@ -39,7 +39,7 @@ impl Progress {
     /// Adds what an invocation has done: the union of what is done, the sum of attempts. The order of two does not matter,
     /// but for the error that counts as the last.
     ///
-    /// What both have in the quarantine may be the same user records, so the larger number counts.
+    /// Both may count the same user records in the quarantine, so the larger number counts.
     pub fn merge(&mut self, other: &Progress) {
         self.done.merge(&other.done);
         for (id, times) in &other.attempts {

@@ -140,7 +140,7 @@ impl<T, E: Into<BoxError>> Classify<T> for Result<T, E> {
 /// The error and its sources, on one line. Values that `serde_json` and other readers of serde quote from the payload are left
 /// out, also where another error repeats their text: a transparent or formatting wrapper, `anyhow`, [`std::io::Error`].
 ///
-/// What an error type quotes in words of its own cannot be recognized, so it should not.
+/// Values that an error type quotes in its own words cannot be recognized, so it should quote none.
 impl fmt::Display for ProcessError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (depth, error) in chain(&*self.error).enumerate() {

@@ -1,4 +1,4 @@
-//! What the journal costs: time, calls, and entries that nobody needs.
+//! The cost of the journal: time, calls, and entries that nobody needs.
 
 use std::{
     collections::VecDeque,

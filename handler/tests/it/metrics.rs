@@ -1,4 +1,4 @@
-//! What an invocation has come to, as metrics.
+//! The metrics of an invocation.
 
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 

@@ -8,13 +8,14 @@ use crate::{Answer, FunctionError};
 
 /// Makes a function that works in real time a part of a simulation under virtual time.
 ///
-/// How long such a function takes differs from run to run, and so would the trace. Here its invocations are made one
+/// The duration of such a function differs from run to run, and so would the trace. Here its invocations are made one
 /// after the other, in the order in which the mapping begins them, even where shards overlap. Virtual time stands still
 /// meanwhile, as tokio's does while a blocking task runs. Then each invocation takes a virtual time of its own: a fixed
 /// one, or the whole timeout if it has timed out. So the same seed gives the same trace, as long as the function gives
 /// the same answers.
 ///
-/// What it takes away: the function is never invoked twice at the same moment, except beside a zombie.
+/// The price: the function is never invoked twice at the same moment, except while an invocation keeps running after its
+/// timeout.
 #[derive(Debug)]
 pub struct InTurn<F> {
     function: F,

@@ -19,8 +19,8 @@ pub trait Function {
     ///
     /// # Errors
     ///
-    /// What makes it impossible to go on, such as a program that cannot be started; it ends the simulation. Whatever
-    /// goes wrong in the function is an [`Answer`].
+    /// A condition under which no invocation is possible, such as a program that cannot be started; it ends the simulation. A
+    /// failure of the function is an [`Answer`].
     fn invoke(&self, invocation: Invocation<'_>) -> impl Future<Output = Result<Answer, BoxError>>;
 }
 

@@ -1,4 +1,4 @@
-//! What is made to happen to invocations, and that none of it takes time of a runtime whose time is paused.
+//! Faults that are injected into invocations; none of them takes time of a runtime whose time is paused.
 
 use std::{fs, pin::pin, time::Duration};
 

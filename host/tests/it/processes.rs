@@ -1,4 +1,4 @@
-//! Which processes there are, and that none of them is left.
+//! The processes of a function, none of which is left at the end.
 
 use std::process::Command;
 

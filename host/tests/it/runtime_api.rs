@@ -1,4 +1,4 @@
-//! What a program sees of the Runtime API, and what its answers come to.
+//! The Runtime API from a program's side, and the effect of its answers.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

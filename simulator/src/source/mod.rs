@@ -18,7 +18,7 @@ pub trait Source {
     ///
     /// # Errors
     ///
-    /// What cannot be mended by asking again; it ends the simulation.
+    /// An error that a retry cannot fix; it ends the simulation.
     fn shards(&self) -> impl Future<Output = Result<Vec<ShardInfo>, BoxError>>;
 
     /// A reader of this shard.
@@ -49,7 +49,7 @@ pub trait ShardReader {
     ///
     /// # Errors
     ///
-    /// What cannot be mended by reading again; it ends the simulation.
+    /// An error that another read cannot fix; it ends the simulation.
     fn read(&mut self) -> impl Future<Output = Result<Read, BoxError>>;
 }
 

@@ -1,4 +1,4 @@
-//! What the worlds that were tried have seen.
+//! The situations that the tried worlds have seen.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -1,4 +1,4 @@
-//! What goes wrong with the calls of a store.
+//! The faults in the calls of a store.
 
 use std::{
     future::pending,

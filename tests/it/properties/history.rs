@@ -1,4 +1,4 @@
-//! What happened in a world.
+//! The history of a world.
 
 use std::{
     cell::RefCell,

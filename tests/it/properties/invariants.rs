@@ -1,4 +1,4 @@
-//! What must hold of every history.
+//! The invariants of every history.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,4 +1,4 @@
-//! What a world is made of: a mapping, a stream, its records, what the processor does with them, and faults.
+//! The parts of a world: a mapping, a stream, its records, what the processor does with them, and faults.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use proptest::{collection::vec, option, prelude::*};
 /// Longest time in which the poller restarts after each batch.
 const LONGEST_RESTART_MS: u64 = 300_000;
 
-/// One world.
+/// The plan of one world.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     pub(super) mapping: MappingPlan,

@@ -1,4 +1,4 @@
-//! What the processor does with the user records of a world, and what it remembers of them.
+//! The processor of a world, and its memory of the user records.
 
 use std::{
     cell::RefCell,

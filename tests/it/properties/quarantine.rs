@@ -1,4 +1,4 @@
-//! What must hold of the quarantine, and of what is left in the journal.
+//! The invariants of the quarantine, and of the entries that are left in the journal.
 
 use std::collections::{HashMap, HashSet};
 
@@ -85,7 +85,7 @@ fn contents(plan: &Plan, history: &History) -> Result<(), String> {
     Ok(())
 }
 
-/// None is given up before its time: failures may go uncounted if the journal is not written, and never count twice.
+/// No record is quarantined before its time: failures may go uncounted if the journal is not written, and never count twice.
 fn reasons(plan: &JournalPlan, history: &History) -> Result<(), String> {
     for Quarantined { record, user_record, .. } in history.quarantined() {
         // In the rest of an aggregate there are some that have never failed.

@@ -8,8 +8,8 @@ use crate::{
 
 /// The cells of one user record besides its Kinesis record's, or of a Kinesis record that cannot be deaggregated.
 ///
-/// What the input does not tell is `None`. Of an invalid record, that is all that would belong to a user record, its
-/// data included: nothing of it may pass for one.
+/// Cells without a value in the input are `None`. For an invalid record these are all cells of a user record, the data
+/// included, because no part of it may pass for a user record.
 #[derive(Debug)]
 pub(super) struct InspectLine<'a> {
     pub(super) sub_sequence_number: Option<u64>,

@@ -9,8 +9,8 @@ use crate::stream::now_ms;
 
 /// A user record in the quarantine as the Kinesis record that hands it to a function once more.
 ///
-/// What came out of an aggregate goes into one again, alone: so it keeps its keys, and a payload that looks like an
-/// aggregate stays a payload.
+/// A user record from an aggregate is put into an aggregate of its own, so that it keeps its keys, and a payload that looks
+/// like an aggregate stays a payload.
 pub(super) fn kinesis_record(record: &QuarantinedRecord, origin: &Origin) -> KinesisRecord<'static> {
     let is_member = record.content == QuarantinedContent::Aggregated
         || (record.content == QuarantinedContent::Plain && matches!(record.id, UserRecordId::Content(_)));

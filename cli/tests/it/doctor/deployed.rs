@@ -1,4 +1,4 @@
-//! Deployed functions.
+//! The doctor on deployed functions.
 
 use serde_json::{Value, json};
 

@@ -21,7 +21,7 @@ use crate::aws::Connection;
 /// Each write is one conditional `UpdateItem`, without a read before it, and needs only that permission on the table.
 /// Connecting and each attempt take at most one second; there are at most three attempts.
 ///
-/// Nothing is read, made or connected before the first batch arrives: not during a cold start.
+/// The store reads, makes and connects nothing before the first batch arrives, so a cold start does not pay for it.
 #[derive(Debug)]
 pub struct DynamoDbCheckpoints {
     shared: Arc<Shared>,
