@@ -29,8 +29,8 @@ pub struct Counts {
     /// User records that this invocation put into the quarantine. If another invocation puts the same record there at the
     /// same time, as a late one may, each of them counts and logs it, although the quarantine has it once.
     pub quarantined: u64,
-    /// Kinesis records before the batch that the mapping has given up in part, or as a whole, and whose states in the
-    /// journal are discarded from now on.
+    /// Kinesis records before the batch that the mapping has discarded, in part or as a whole. Their entries in the journal are
+    /// of the kind discarded from now on.
     pub discarded: u64,
     /// Whether the journal could not be read: 1 or 0. The batch was processed without it.
     pub journal_read_errors: u64,

@@ -198,10 +198,14 @@ impl<'b> Cursor<'b> {
         true
     }
 
-    /// Returns the user record at the position, if it is found.
+    /// Returns the user record at the position.
+    ///
+    /// # Panics
+    ///
+    /// If [`find_user_record`](Self::find_user_record) has found none. To continue without it would skip records silently.
     #[inline]
-    pub(crate) fn user_record(&self) -> Option<&BatchRecord<'b>> {
-        self.current.as_ref()
+    pub(crate) fn user_record(&self) -> &BatchRecord<'b> {
+        self.current.as_ref().expect("a user record was found")
     }
 
     /// Returns the failure of the current user record, if it has failed already because its Kinesis record is broken.
@@ -238,12 +242,16 @@ impl<'b> Cursor<'b> {
     /// Notes that the processor is called with the current user record, and returns it. `attempt` is the number of the attempt,
     /// if it is known.
     #[inline]
-    pub(crate) fn begin(&mut self, attempt: Option<u32>) -> Option<Record<'_>> {
+    ///
+    /// # Panics
+    ///
+    /// As [`user_record`](Self::user_record) does.
+    pub(crate) fn begin(&mut self, attempt: Option<u32>) -> Record<'_> {
         self.begun += 1;
         self.is_in_flight = true;
-        let current = self.current.as_mut()?;
+        let current = self.current.as_mut().expect("a user record was found");
         current.attempt = attempt;
-        Some(Record::of_batch(current))
+        Record::of_batch(current)
     }
 
     /// Notes that user records were written to the quarantine. It is progress, and the next user record does not have the whole

@@ -70,10 +70,8 @@ pub(crate) async fn process_batch<'b, P: RecordProcessor>(
                         Step::Skip => counts.resumed += 1,
                         Step::Pause(pause) => return pause,
                         Step::Process => {
-                            let attempt =
-                                cursor.user_record().and_then(|record| snapshot.attempt(progress, record));
-                            let Some(record) = cursor.begin(attempt) else { break };
-                            if let Err(error) = processor.process(record).await {
+                            let attempt = snapshot.attempt(progress, cursor.user_record());
+                            if let Err(error) = processor.process(cursor.begin(attempt)).await {
                                 return Pause::Stop(StopReason::Failed(error.into()));
                             }
                             counts.user_records += 1;
@@ -128,8 +126,8 @@ fn next_step<'b>(
     queue: &QuarantineQueue<'b>,
     deadline: &DeadlineCheck<'_>,
 ) -> Step {
-    let is_queued = |cursor: &Cursor<'b>| cursor.user_record().is_some_and(|record| queue.has_alike(record));
-    if progress.is_some_and(|progress| cursor.is_in(&progress.done)) || is_queued(cursor) {
+    let record = cursor.user_record();
+    if progress.is_some_and(|progress| cursor.is_in(&progress.done)) || queue.has_alike(record) {
         return Step::Skip;
     }
     let failure = cursor.failure();
@@ -138,7 +136,7 @@ fn next_step<'b>(
         let reason = if has_progress { StopReason::Deadline } else { StopReason::DeadlineBeforeFirst };
         return Step::Pause(Pause::Stop(reason));
     }
-    if cursor.user_record().is_some_and(|record| queue.is_due_before(record.partition_key)) {
+    if queue.is_due_before(record.partition_key) {
         return Step::Pause(Pause::WriteQueue);
     }
     match failure {
