@@ -5,6 +5,7 @@ mod emulator;
 mod kinesis;
 mod polling;
 mod end_to_end;
+mod start;
 mod concurrent_invocations;
 mod streams;
 mod moto;

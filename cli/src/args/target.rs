@@ -17,7 +17,8 @@ pub(crate) struct TargetArgs {
     /// A directory that gets each event as a file, for `cargo lambda invoke --data-file`; nothing counts as processed
     #[arg(long, value_name = "DIR", help_heading = "Where events go")]
     events: Option<PathBuf>,
-    /// The function, a program and its arguments, started as Lambda would start it. It gets the environment of this command,
+    /// The function, a program and its arguments, started as Lambda would start it. If it ends
+    /// before it asks for its first event, nothing is reported as delivered (exit code 2). It gets the environment of this command,
     /// AWS credentials included, unless --clean-env
     #[arg(last = true, value_name = "COMMAND", help_heading = "Where events go")]
     command: Vec<OsString>,

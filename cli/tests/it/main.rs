@@ -10,6 +10,7 @@ mod aggregate;
 mod round_trip;
 mod simulate;
 mod simulate_command;
+mod function_start;
 mod scripted_kinesis;
 mod stream;
 mod scripted_stream;

@@ -201,8 +201,8 @@ impl std::error::Error for FunctionEnded {
 /// The program was started by hand: neither by Lambda nor by a stand-in for it.
 #[derive(Error)]
 #[error(
-    "this program is a Lambda function and cannot be run by itself ({reason}): invoke it with `cargo lambda watch` and `cargo \
-     lambda invoke`, or simulate a stream with `kinesis-kit simulate --scenario FILE -- PROGRAM`"
+    "this program is a Lambda function and cannot be run by itself ({reason}): invoke it with `kinesis-kit invoke EVENT -- \
+     PROGRAM` or cargo-lambda, or simulate a stream with `kinesis-kit simulate --scenario FILE -- PROGRAM`"
 )]
 struct NotInLambda {
     reason: String,
@@ -240,8 +240,8 @@ mod tests {
     fn a_function_that_is_run_by_hand_says_how_it_is_meant_to_be_run() {
         let lambda = |name: &str| Some(if name.ends_with("SIZE") { "512" } else { "text" }.to_owned());
         assert!(check_environment(lambda).is_ok());
-        let advice = "invoke it with `cargo lambda watch` and `cargo lambda invoke`, or simulate a stream with `kinesis-kit \
-                      simulate --scenario FILE -- PROGRAM`";
+        let advice = "invoke it with `kinesis-kit invoke EVENT -- PROGRAM` or cargo-lambda, or simulate a stream with \
+                      `kinesis-kit simulate --scenario FILE -- PROGRAM`";
         let check = |variable: &dyn Fn(&str) -> Option<String>, reason: &str| {
             let error = check_environment(variable).expect_err("not in Lambda");
             let expected =

@@ -16,6 +16,7 @@ use tokio::{
 
 use super::{
     BinaryOptions, StartError,
+    output::Output,
     process::Process,
     server::serve,
     state::{Acceptance, Answered, Offer, QueuedInvocation, State},
@@ -32,6 +33,8 @@ const SHUTDOWN_TIME: Duration = Duration::from_millis(500);
 pub(super) struct Environment {
     // First, so that it is dropped first: a killed process has nobody to complain to.
     process: Process,
+    // Second, so that all that a killed process has written is passed on.
+    output: Output,
     options: Arc<BinaryOptions>,
     state: Arc<State>,
     /// Whether an invocation has ended before.
@@ -59,16 +62,17 @@ impl Environment {
         let no_port = |source| StartError::RuntimeApi { source };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(no_port)?;
         let address = listener.local_addr().map_err(no_port)?;
-        let process = Process::start(&options, address, number)?;
+        let (output, writer) = Output::open().map_err(no_port)?;
+        let process = Process::start(&options, address, number, writer)?;
         let state = Arc::new(State::default());
         let mut server = JoinSet::new();
         server.spawn(serve(listener, Arc::clone(&options), Arc::clone(&state)));
-        Ok(Environment { process, options, state, is_warm: AtomicBool::new(false), _server: server })
+        Ok(Environment { process, output, options, state, is_warm: AtomicBool::new(false), _server: server })
     }
 
     /// Waits until the process asks for its first event.
     pub(super) async fn init(&self) -> Result<(), FunctionError> {
-        tokio::select! {
+        let started = tokio::select! {
             biased;
             started = self.state.started() => started,
             how = self.process.ended() => {
@@ -78,7 +82,14 @@ impl Environment {
                 let how = format!("no event was asked for within {:?}", self.options.init_timeout);
                 Err(FunctionError::Crash { how })
             }
-        }
+        };
+        self.output.flush();
+        started
+    }
+
+    /// Returns the line of the output that is most likely to say why the process has ended.
+    pub(super) fn last_line(&self) -> Option<String> {
+        self.output.last_line()
     }
 
     /// Whether the process has ended while it was idle.
@@ -119,6 +130,8 @@ impl Environment {
             }
         };
         self.is_warm.store(true, Ordering::Relaxed);
+        // What it has written comes before what the caller makes of the answer.
+        self.output.flush();
         ending
     }
 

@@ -16,7 +16,8 @@ use crate::{Answer, Fate, Function, Invocation};
 ///
 /// Each process is an execution environment, which has one invocation at a time, or up to
 /// [`concurrency`](BinaryOptions::concurrency). An invocation uses an environment with a free place, or else starts one
-/// more. What they print goes to the caller's standard error. No process, nor one that it has started and
+/// more. What they print goes to the caller's standard error, before the
+/// answer to the invocation in which they printed it is returned. No process, nor one that it has started and
 /// that is still in its process group, outlives this value; if the caller itself is killed, the connections to
 /// the Runtime API break, which ends usual runtimes.
 ///
@@ -66,7 +67,8 @@ impl BinaryFunction {
     /// # Errors
     ///
     /// [`StartError::Command`] and [`StartError::NoCommand`] if the program cannot be started, [`StartError::RequestId`],
-    /// and [`StartError::RuntimeApi`]. A program that starts and then fails is an answer.
+    /// and [`StartError::RuntimeApi`]. [`StartError::Init`] if no process of the program has ever asked for an event. A program
+    /// that fails later is an answer.
     ///
     /// # Panics
     ///

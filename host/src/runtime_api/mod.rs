@@ -20,6 +20,7 @@ mod error_report;
 mod peer;
 mod server;
 mod extensions;
+mod output;
 mod process;
 mod environment;
 mod pool;

@@ -32,6 +32,8 @@ struct Inner {
     zombies: Vec<(PoolSlot, QueuedInvocation)>,
     /// Environments that have been started, also those whose places are all in use.
     environments: Vec<Weak<Environment>>,
+    /// Whether a process has ever asked for an event.
+    has_started: bool,
     /// Invocations, zombies included, that are not over.
     busy: usize,
     measurement: Measurement,
@@ -158,13 +160,18 @@ impl Pool {
                 environment.reserve(request_id);
                 let mut inner = self.lock();
                 inner.measurement.init_took(begun.elapsed());
+                inner.has_started = true;
                 let others = self.options.concurrency.get() - 1;
                 inner.idle.extend(std::iter::repeat_n(&environment, others).cloned());
                 Ok(Ok(PoolSlot { environment, request_id: request_id.to_owned() }))
             }
             Err(error) => {
                 environment.kill().await;
-                Ok(Err(error))
+                match self.lock().has_started {
+                    true => Ok(Err(error)),
+                    // As good as a program that is not there: every further event would have the same end.
+                    false => Err(StartError::Init { error, last_line: environment.last_line() }),
+                }
             }
         }
     }

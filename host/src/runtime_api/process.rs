@@ -3,7 +3,7 @@ use std::{
     future::poll_fn,
     io,
     net::SocketAddr,
-    os::fd::AsFd,
+    os::fd::OwnedFd,
     pin::pin,
     process::Stdio,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -44,6 +44,7 @@ impl Process {
         options: &BinaryOptions,
         runtime_api: SocketAddr,
         number: u64,
+        output: OwnedFd,
     ) -> Result<Self, StartError> {
         let (program, arguments) = options.command.split_first().ok_or(StartError::NoCommand)?;
         let start = || -> io::Result<Child> {
@@ -55,9 +56,8 @@ impl Process {
                 .args(arguments)
                 .envs(options.process_variables(runtime_api, number))
                 .stdin(Stdio::null())
-                // The caller's standard output is for results.
-                .stdout(io::stderr().as_fd().try_clone_to_owned()?)
-                .stderr(Stdio::inherit())
+                .stdout(output.try_clone()?)
+                .stderr(output)
                 .process_group(0)
                 .kill_on_drop(true)
                 .spawn()

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use lambda_host::Fate;
 use serde_json::{Value, json};
 
-use crate::program::{ECHO, PID, Program, crash, invoke, is_running, json, respond};
+use crate::program::{ECHO, PID, Program, crash, invoke, is_running, json, respond, start_error};
 
 /// A program that registers an extension for these events. `note` appends a line to a file.
 fn with_extension(events: &str, rest: &str) -> Program {
@@ -126,8 +126,11 @@ async fn an_extension_that_gives_up_ends_the_environment() {
         )
     };
     let program = with_extension("[]", &format!("{}\nsignal.pause()", give_up("init")));
-    let answer = invoke(&program.function(), "{}", "request-1", Fate::Normal).await;
-    assert_eq!(answer, crash("extension flusher reported an init error: Extension.NoDisk"));
+    let error = start_error(&program.function(), Fate::Normal).await;
+    assert_eq!(
+        error,
+        "the program could not start: extension flusher reported an init error: Extension.NoDisk"
+    );
     let program = with_extension("[]", &format!("next_event()\n{}\nsignal.pause()", give_up("exit")));
     let answer = invoke(&program.function(), "{}", "request-1", Fate::Normal).await;
     assert_eq!(answer, crash("extension flusher reported an exit error: Extension.NoDisk"));

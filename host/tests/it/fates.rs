@@ -5,7 +5,9 @@ use std::{fs, pin::pin, time::Duration};
 use lambda_host::{Answer, Fate, FunctionError};
 use tokio::time::{Instant, sleep};
 
-use crate::program::{Gate, PID, Program, TIMEOUT, crash, invoke, is_running, respond, response, thrown};
+use crate::program::{
+    Gate, PID, Program, TIMEOUT, crash, invoke, is_running, respond, response, start_error,
+};
 
 /// Notes each event in a file, then answers with its process ID.
 const WORKER: &str = r#"
@@ -64,7 +66,7 @@ async fn what_fails_by_itself_keeps_its_own_error() {
         assert_eq!(invoke(&function, "{}", "request-1", fate).await, crash("exit status: 3"), "{fate:?}");
     }
     let program = Program::new("call('POST', RUNTIME + 'init/error', '{\"errorType\":\"Config\"}')");
-    assert_eq!(invoke(&program.function(), "{}", "request-1", Fate::Zombie).await, thrown("Config", ""));
+    assert_eq!(start_error(&program.function(), Fate::Zombie).await, "the program could not start: Config: ");
 }
 
 #[tokio::test]

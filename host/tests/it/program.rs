@@ -143,6 +143,12 @@ pub(crate) async fn invoke(function: &BinaryFunction, event: &str, request_id: &
         .expect("the program can be started")
 }
 
+/// The error of a program that never asks for an event.
+pub(crate) async fn start_error(function: &BinaryFunction, fate: Fate) -> String {
+    let answer = function.invoke("{}".into(), "request-1", fate).await;
+    answer.expect_err("no event was asked for").to_string()
+}
+
 /// The response to an event, as text.
 pub(crate) async fn respond(function: &BinaryFunction, event: &str) -> String {
     text(invoke(function, event, "request-1", Fate::Normal).await)

@@ -5,7 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use lambda_host::{Answer, BinaryFunction, BinaryOptions, Fate, StartError};
 use serde_json::{Value, json};
 
-use crate::program::{ECHO, PID, Program, TIMEOUT, crash, invoke, json, respond, response, text, thrown};
+use crate::program::{
+    ECHO, PID, Program, TIMEOUT, crash, invoke, json, respond, response, start_error, text, thrown,
+};
 
 /// The answer of a program to its first event.
 #[track_caller]
@@ -48,14 +50,37 @@ async fn a_reported_error_is_thrown() {
 async fn an_error_of_the_start_is_thrown() {
     let report =
         r#"call("POST", RUNTIME + "init/error", '{"errorMessage":"no config","errorType":"Config"}')"#;
-    check(report, thrown("Config", "no config")).await;
+    let expected = "the program could not start: Config: no config";
+    check_start(report, expected).await;
+}
+
+/// The error of a program that never asks for an event.
+#[track_caller]
+fn check_start(source: &str, expected: &str) -> impl Future<Output = ()> {
+    let caller = std::panic::Location::caller();
+    async move {
+        let program = Program::new(source);
+        let error = start_error(&program.function(), Fate::Normal).await;
+        assert_eq!(error, expected, "at {caller}");
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_ends_before_its_first_event_says_why() {
+    let silent = "the program could not start: exit status: 4 before the first invocation";
+    check_start("sys.exit(4)", silent).await;
+    let cause = "no table: ".to_owned() + &"x".repeat(9_000);
+    let expected = format!(
+        "the program could not start (exit status: 1 before the first invocation): ValueError: {cause}"
+    );
+    check_start("print('starting', flush=True)\nraise ValueError('no table: ' + 'x' * 9_000)", &expected)
+        .await;
 }
 
 #[tokio::test]
 async fn a_process_that_ends_has_crashed() {
     check("next_event(); sys.exit(3)", crash("exit status: 3")).await;
     check("next_event(); os.kill(os.getpid(), signal.SIGKILL)", crash("signal: 9 (SIGKILL)")).await;
-    check("sys.exit(4)", crash("exit status: 4 before the first invocation")).await;
 }
 
 #[tokio::test]
@@ -70,11 +95,11 @@ async fn a_process_that_hangs_is_timed_out() {
 }
 
 #[tokio::test]
-async fn a_start_that_hangs_is_a_crash() {
+async fn a_start_that_hangs_is_ended() {
     let mut program = Program::new("signal.pause()");
     program.options.init_timeout = Duration::from_millis(300);
-    let answer = invoke(&program.function(), "{}", "request-1", Fate::Normal).await;
-    assert_eq!(answer, crash("no event was asked for within 300ms"));
+    let error = start_error(&program.function(), Fate::Normal).await;
+    assert_eq!(error, "the program could not start: no event was asked for within 300ms");
 }
 
 #[tokio::test]
@@ -87,10 +112,10 @@ if not os.path.exists(marker):
 "#;
     let program = Program::new(&format!("{source}\n{ECHO}"));
     let function = program.function();
-    let first = invoke(&function, "{}", "request-1", Fate::Normal).await;
-    assert_eq!(first, crash("exit status: 1 before the first invocation"));
+    let first = start_error(&function, Fate::Normal).await;
+    assert_eq!(first, "the program could not start: exit status: 1 before the first invocation");
     assert_eq!(respond(&function, "{}").await, "{}");
-    assert_eq!((function.measurement().starts, function.measurement().crashes), (2, 1));
+    assert_eq!((function.measurement().starts, function.measurement().crashes), (2, 0));
 }
 
 #[tokio::test]
