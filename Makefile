@@ -1,14 +1,17 @@
 EVENT ?= events/aggregated.json
+# A program of your own, instead of the sample function.
+FUNCTION ?=
 SECONDS = 60
-# Through the environment, so that the path may hold any character.
-export EVENT
+# Through the environment, so that the paths may hold any character.
+export EVENT FUNCTION
 
 PORT = 4566
 
 .PHONY: help invoke demo services test advisories e2e sbom docs bench bench-cli instructions fuzz clean-tools
 
 help:
-	@echo 'make invoke [EVENT=events/….json]  build the function and invoke it here, without an AWS account'
+	@echo 'make invoke [EVENT=events/….json]  build the sample function and invoke it here, without an AWS account'
+	@echo 'make invoke FUNCTION=PROGRAM       invoke a function of your own'
 	@echo 'make demo                          simulate retries, a resume and the quarantine, through the real function'
 	@echo 'make services [PORT=4566]          stand in for Kinesis, DynamoDB, SQS and S3, until Ctrl-C'
 	@echo 'make test                          every check: lints, tests, template, packages'

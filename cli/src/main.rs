@@ -23,7 +23,7 @@ use clap::Parser;
 use crate::{
     args::{Args, Command},
     commands::{
-        aggregate, doctor, inspect, journal, look, put, quarantine, redrive, replay, shell, simulate,
+        aggregate, doctor, inspect, invoke, journal, look, put, quarantine, redrive, replay, shell, simulate,
     },
     error::Completion,
     output::note,
@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         },
         Command::Tail(args) => look::tail(&args),
         Command::Aggregate(args) => aggregate::run(&args),
+        Command::Invoke(args) => invoke::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Put(args) => put::run(&args),
         Command::Redrive(args) => redrive::run(&args),

@@ -1,4 +1,5 @@
 mod doctor;
+mod invoke;
 mod look;
 mod journal;
 mod shards;
@@ -18,6 +19,7 @@ use kinesis_handler::SequenceNumber;
 use kpl_deaggregation::MAX_SIZE_LIMIT_BYTES;
 
 pub(crate) use doctor::DoctorArgs;
+pub(crate) use invoke::InvokeArgs;
 pub(crate) use journal::{
     ItemKeyArgs, JournalArgs, JournalClearArgs, JournalCommand, JournalListArgs, Kind, RetriesArgs,
 };
@@ -57,6 +59,7 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     Tail(TailArgs),
     Aggregate(AggregateArgs),
+    Invoke(InvokeArgs),
     Simulate(SimulateArgs),
     Put(PutArgs),
     Redrive(RedriveArgs),
@@ -82,7 +85,7 @@ impl Command {
             }
             Command::Journal(args) => matches!(args.command, JournalCommand::List(_)),
             // Their exit code is a result, too.
-            Command::Doctor(_) | Command::Simulate(_) => false,
+            Command::Doctor(_) | Command::Invoke(_) | Command::Simulate(_) => false,
             Command::Put(_) | Command::Redrive(_) | Command::Replay(_) => false,
         }
     }

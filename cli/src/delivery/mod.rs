@@ -8,3 +8,4 @@ mod deliver;
 
 pub(crate) use batcher::{Batcher, EventBatch};
 pub(crate) use deliver::{Delivered, Delivery, DeliveryProgress};
+pub(crate) use response::{Quarantined, quarantined};

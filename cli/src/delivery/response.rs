@@ -101,6 +101,11 @@ pub(super) fn statement(
     Ok(Statement { processed, quarantined })
 }
 
+/// Returns what a response says about the quarantine, if anything.
+pub(crate) fn quarantined(response: &[u8]) -> Option<Quarantined> {
+    members(response)?.1
+}
+
 /// Returns the items of the response's list of failures, and what is in the quarantine; `None` if the response is not one
 /// about a batch.
 fn members(response: &[u8]) -> Option<(Vec<&RawValue>, Option<Quarantined>)> {

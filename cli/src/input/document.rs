@@ -136,6 +136,11 @@ impl<'a> Documents<'a> {
         Self::at_depth(json, 0)
     }
 
+    /// Whether there is nothing but an event, not carried by anything else.
+    pub(super) fn is_event(&self) -> bool {
+        matches!(self.forms[..], [Form::Event | Form::Pipe]) && self.carriers.is_empty()
+    }
+
     fn at_depth(json: &'a [u8], depth: usize) -> Result<Self, Mismatch> {
         let values: Vec<&'a RawValue> =
             Deserializer::from_slice(json).into_iter().collect::<Result<_, _>>().map_err(Mismatch::Json)?;

@@ -1,5 +1,7 @@
 use std::{borrow::Cow, io};
 
+use serde::de::IgnoredAny;
+
 use super::{
     Input, base64_text,
     document::{Documents, Form},
@@ -45,6 +47,13 @@ pub(crate) fn kinesis_records<'a>(
         }
     };
     records.map_err(|source| Error::Input { input: input.name.clone(), expected, source })
+}
+
+/// Returns whether the text is one Lambda event, or one that EventBridge Pipes delivers, and nothing else. Its records may be
+/// invalid.
+pub(crate) fn is_event(text: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(text).is_ok()
+        && Documents::parse(text).is_ok_and(|documents| documents.is_event())
 }
 
 fn of_event(text: &[u8]) -> Result<Vec<KinesisRecord<'_>>, Mismatch> {

@@ -17,7 +17,7 @@ use std::{
 };
 
 pub(crate) use encoding::Utf8Reader;
-pub(crate) use kind::kinesis_records;
+pub(crate) use kind::{is_event, kinesis_records};
 pub(crate) use lines::Lines;
 pub(crate) use member::text;
 

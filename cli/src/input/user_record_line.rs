@@ -90,6 +90,11 @@ impl<'a> UserRecordLine<'a> {
         })
     }
 
+    /// Whether the payload is text, unlike in lines that `inspect` prints.
+    pub(crate) fn has_text(&self) -> bool {
+        self.text.is_some()
+    }
+
     /// The payload, decoded.
     pub(crate) fn data(&self) -> Result<Cow<'_, [u8]>, LineError> {
         match (&self.data, &self.text) {

@@ -11,6 +11,7 @@ mod round_trip;
 mod simulate;
 mod simulate_command;
 mod function_start;
+mod invoke;
 mod scripted_kinesis;
 mod stream;
 mod scripted_stream;

@@ -176,9 +176,7 @@ fn services() -> Moto {
 
 fn check_pages(needs: Needs) {
     let kit = kinesis_kit();
-    if needs == Needs::Services {
-        order_function();
-    }
+    order_function();
     let binaries = kit.parent().expect("a folder");
     let path = format!("{}:{}", binaries.display(), std::env::var("PATH").expect("a path"));
     let mut number = 0;
@@ -203,9 +201,9 @@ fn check_pages(needs: Needs) {
             }
             let output = shell.output().expect("a shell");
             let text = String::from_utf8(output.stdout).expect("UTF-8");
-            // The log of a function comes between the lines of the command.
-            let lines: Vec<_> =
-                text.lines().filter(|line| !line.starts_with("{\"")).map(without_age).collect();
+            // The log of a function comes between the lines of the command, of which its response is one.
+            let is_log = |line: &str| line.starts_with("{\"") && !line.starts_with("{\"batchItemFailures\"");
+            let lines: Vec<_> = text.lines().filter(|line| !is_log(line)).map(without_age).collect();
             let shown =
                 Shown { output: shown.output.iter().map(|line| without_age(line)).collect(), ..shown };
             check(&shown, &lines);

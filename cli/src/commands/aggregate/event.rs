@@ -64,8 +64,8 @@ impl<'a> EventWriter<'a> {
     }
 }
 
-/// The sequence number that is larger by one.
-fn successor(number: &SequenceNumber) -> Result<SequenceNumber, SequenceNumberError> {
+/// Returns the sequence number that is larger by one.
+pub(crate) fn successor(number: &SequenceNumber) -> Result<SequenceNumber, SequenceNumberError> {
     let digits = number.to_string();
     let kept = digits.trim_end_matches('9');
     let raised = match kept.as_bytes() {

@@ -8,6 +8,7 @@ use std::io::{self, Seek};
 use kpl_deaggregation::{Aggregator, AggregatorOptions, Grouping, HashKeyRange, PutEntry};
 use tempfile::SpooledTempFile;
 
+pub(crate) use self::event::successor;
 use self::{event::EventWriter, put_records::RequestWriter};
 use crate::{
     args::{AggregateArgs, GroupBy, Output},
