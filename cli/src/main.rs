@@ -56,7 +56,7 @@ fn main() -> ExitCode {
         // `| head` has seen enough. Of work with an effect, the rest has not been done.
         Err(error) if error.is_broken_pipe() && only_shows => ExitCode::SUCCESS,
         Err(error) => {
-            note::note(error::chain(&error));
+            note::error(error::chain(&error));
             ExitCode::from(error.exit_code())
         }
     }

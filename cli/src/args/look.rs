@@ -8,7 +8,7 @@ pub(crate) struct LookArgs {
     /// Read only this shard; may be given several times
     #[arg(long = "shard", value_name = "ID", requires = "stream", help_heading = "Options for a stream")]
     pub(crate) shards: Vec<String>,
-    /// Start: trim-horizon, latest, a time, or a sequence number of the one --shard
+    /// Start: trim-horizon, latest, a time, a duration ago (10m), or a position (SHARD/SEQUENCE-NUMBER:SUB)
     #[arg(long, value_name = "WHERE", requires = "stream", help_heading = "Options for a stream")]
     pub(crate) from: Option<StreamPoint>,
     /// Stop after this many user records
@@ -54,7 +54,7 @@ Exit codes:
 
 Examples:
   kinesis-kit tail --stream orders
-  kinesis-kit tail --stream orders --from 2026-01-01T00:00:00Z --count 100
+  kinesis-kit tail --stream orders --from 10m --count 100
   kinesis-kit tail --stream orders --format json | jq -r '.data | @base64d'")]
 pub(crate) struct TailArgs {
     /// The stream, by its name or ARN

@@ -36,7 +36,11 @@ pub(crate) use shell::{CompletionsArgs, ManArgs};
 pub(crate) use simulate::SimulateArgs;
 pub(crate) use target::{DeliveryArgs, EnvironmentArgs, PaceArgs, TargetArgs};
 
-use crate::stream::{arrival::Arrival, name::StreamName};
+use crate::stream::{
+    arrival::{Arrival, time_argument},
+    name::StreamName,
+    record_position::RecordPosition,
+};
 
 /// Looks into Kinesis streams and records, puts records, delivers again what a Lambda function has not processed, and
 /// simulates how Lambda delivers.
@@ -99,8 +103,10 @@ impl Command {
 /// where Lambda (for an enhanced fan-out consumer), Firehose or the KCL has done it.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
-The table shortens sequence numbers to the last digits that tell them apart, and cuts long keys and payloads. It \
-shows binary payloads as 0x and their first bytes; SIZE is that of the whole payload, in bytes.
+POSITION is SHARD/SEQUENCE-NUMBER:SUB, which is unique in a stream, and which --at, --from, replay and quarantine take. In a \
+terminal that is too narrow, the table shortens it to the last digits that tell records apart, and cuts keys and \
+payloads; in a file or pipe, rows are whole. Binary payloads are shown as 0x and their bytes; SIZE is that of the whole \
+payload, in bytes.
 
 JSON is one line for each user record, complete: sequenceNumber, subSequenceNumber, aggregated, partitionKey, \
 explicitHashKey, data (base64), shardId, approximateArrivalTimestamp (seconds since 1970). Values that the input does \
@@ -117,7 +123,9 @@ Exit codes:
 
 Examples:
   kinesis-kit inspect event.json
-  kinesis-kit inspect --stream orders --from 2026-01-01T00:00:00Z --count 20
+  kinesis-kit inspect --stream orders --from 10m --count 20
+  kinesis-kit inspect --stream orders \\
+    --at shardId-000000000000/49590338271490256608559692538361571095921575989136588898:3
   aws kinesis get-records --shard-iterator \"$ITERATOR\" | kinesis-kit inspect
   kinesis-kit inspect --format json event.json | jq -r 'select(.data) | .data | @base64d'
   echo 84mawgoBaxoHCAAaA29uZRoHCAAaA3R3b0s8vQwjbuq1OM6wBLyAHeA= | kinesis-kit inspect")]
@@ -145,6 +153,9 @@ pub(crate) struct InspectArgs {
         help_heading = "Options for a stream"
     )]
     pub(crate) stream: Option<StreamName>,
+    /// Show only this Kinesis record, or with :SUB this user record: SHARD/SEQUENCE-NUMBER or SHARD/SEQUENCE-NUMBER:SUB
+    #[arg(long, value_name = "POSITION", conflicts_with_all = ["from", "count"])]
+    pub(crate) at: Option<RecordPosition>,
     #[command(flatten)]
     pub(crate) look: LookArgs,
 }
@@ -238,8 +249,8 @@ pub(crate) struct EventArgs {
         default_value = "49590338271490256608559692538361571095921575989136588898"
     )]
     pub(crate) first_sequence_number: SequenceNumber,
-    /// When the stream received the records: seconds since 1970 or ISO 8601 with a time zone
-    #[arg(long, value_name = "TIME", default_value = "2018-12-17T22:10:50.987Z")]
+    /// When the stream received the records: seconds since 1970, ISO 8601 with a time zone, or a duration ago (10m)
+    #[arg(long, value_name = "TIME", default_value = "2018-12-17T22:10:50.987Z", value_parser = time_argument)]
     pub(crate) arrival: Arrival,
 }
 

@@ -1,7 +1,10 @@
 use clap::Subcommand;
 
 use super::{DeliveryArgs, Format, ShardArgs, TargetArgs};
-use crate::stream::{arrival::Arrival, record_position::RecordPosition};
+use crate::stream::{
+    arrival::{Arrival, time_argument},
+    record_position::RecordPosition,
+};
 
 /// Lists, shows, redelivers and deletes user records that the function has quarantined.
 #[derive(Debug, clap::Args)]
@@ -20,7 +23,9 @@ Exit codes:
 
 Examples:
   kinesis-kit quarantine list --table orders-journal
-  kinesis-kit quarantine show --table orders-journal 49590338271490256608559692538361571095921575989136588898:3
+  kinesis-kit quarantine show --table orders-journal
+  kinesis-kit quarantine show --table orders-journal \\
+    shardId-000000000000/49590338271490256608559692538361571095921575989136588898:3
   kinesis-kit quarantine redrive --table orders-journal --application orders --function orders
   kinesis-kit quarantine purge --table orders-journal --before 2026-01-01T00:00:00Z --yes")]
 pub(crate) struct QuarantineArgs {
@@ -61,8 +66,8 @@ pub(crate) struct QuarantineListArgs {
 pub(crate) struct QuarantineShowArgs {
     #[command(flatten)]
     pub(crate) table: TableArgs,
-    /// Records: SEQUENCE-NUMBER, or SEQUENCE-NUMBER:SUB for one user record of it
-    #[arg(required = true, value_name = "POSITION")]
+    /// Records: SHARD/SEQUENCE-NUMBER, or SHARD/SEQUENCE-NUMBER:SUB for one user record of it; all, if none is given
+    #[arg(value_name = "POSITION", required_if_eq("raw", "true"))]
     pub(crate) positions: Vec<RecordPosition>,
     /// Format of the output
     #[arg(long, value_enum, default_value_t)]
@@ -83,7 +88,7 @@ pub(crate) struct QuarantineShowArgs {
 pub(crate) struct QuarantineRedriveArgs {
     #[command(flatten)]
     pub(crate) table: TableArgs,
-    /// Records: SEQUENCE-NUMBER, or SEQUENCE-NUMBER:SUB for one user record of it; all, if none is given
+    /// Records: SHARD/SEQUENCE-NUMBER, or SHARD/SEQUENCE-NUMBER:SUB for one user record of it; all, if none is given
     #[arg(value_name = "POSITION")]
     pub(crate) positions: Vec<RecordPosition>,
     #[command(flatten)]
@@ -106,11 +111,12 @@ pub(crate) struct QuarantineRedriveArgs {
 pub(crate) struct QuarantinePurgeArgs {
     #[command(flatten)]
     pub(crate) table: TableArgs,
-    /// Records: SEQUENCE-NUMBER, or SEQUENCE-NUMBER:SUB for one user record of it; all, if none is given
+    /// Records: SHARD/SEQUENCE-NUMBER, or SHARD/SEQUENCE-NUMBER:SUB for one user record of it; all, if none is given
     #[arg(value_name = "POSITION")]
     pub(crate) positions: Vec<RecordPosition>,
-    /// Delete only records that were quarantined before this time: seconds since 1970 or ISO 8601 with a time zone
-    #[arg(long, value_name = "TIME")]
+    /// Delete only records that were quarantined before this time: seconds since 1970, ISO 8601 with a time zone, or a
+    /// duration ago (7d)
+    #[arg(long, value_name = "TIME", value_parser = time_argument)]
     pub(crate) before: Option<Arrival>,
     /// Delete the records; without it, they are only listed
     #[arg(long)]

@@ -60,7 +60,9 @@ otherwise as unprocessed. A table without any row of the stream is refused, and 
 anything is named before all of it is replayed.
   a time               such as 2026-01-01T00:00:00Z or @1767225600 (seconds since 1970), by the arrival of Kinesis \
 records: --from it includes the time, --to it does not
-  SEQUENCE-NUMBER      a Kinesis record, or with :SUB one of its user records, of the one --shard; both ends include it
+  10m                  a duration ago: s, m, h or d
+  SHARD/SEQUENCE-NUMBER  a Kinesis record, or with :SUB one of its user records; both ends include it. With --shard, the \
+shard may be left out.
 
 If the range starts or ends inside an aggregated record, only the user records in the range are delivered, as an \
 aggregated record of their own, in which sub-sequence numbers start at 0.

@@ -18,7 +18,12 @@ use serde::Serialize;
 use crate::{
     aws,
     error::{Error, chain},
-    output::{cell, note::note},
+    output::{
+        cell,
+        note::note,
+        table::{LastCell, Row},
+        tone::Tone,
+    },
     stream::name::StreamName,
 };
 
@@ -215,6 +220,13 @@ pub(crate) fn write_unreadable(output: &mut impl Write, item: &UnreadableItem) -
     serde_json::to_writer(&mut *output, &UnreadableLine { pk, sk, unreadable })?;
     output.write_all(b"\n")?;
     output.flush()
+}
+
+/// Returns the row of an item that cannot be read, with the keys that name it.
+pub(crate) fn unreadable_row(item: &UnreadableItem) -> Row {
+    let [pk, sk] = [&item.key.partition_key, &item.key.sort_key].map(|key| cell::text(key, KEY_WIDTH));
+    let last = format!("unreadable item {pk} {sk}: {}", item.reason);
+    Row::new(Vec::new(), LastCell::Whole(last)).with_tone(Tone::Error)
 }
 
 impl ShardFilter {

@@ -1,9 +1,5 @@
 use chrono::DateTime;
-use kinesis_handler::SequenceNumber;
 use unicode_width::UnicodeWidthChar;
-
-/// The last digits of a sequence number that are shown: those in front of them are alike for hours.
-const SHOWN_DIGITS: usize = 12;
 
 /// A payload for people: text as it is, anything else as `0x` and its first bytes.
 pub(crate) fn data(data: &[u8], max_width: usize) -> String {
@@ -50,13 +46,11 @@ pub(crate) fn time(epoch_ms: u64) -> String {
     }
 }
 
-/// A sequence number for people, cut to its last digits.
-pub(crate) fn short_number(number: &SequenceNumber) -> String {
-    let number = number.to_string();
-    match number.len().checked_sub(SHOWN_DIGITS) {
-        Some(hidden @ 2..) => format!("…{}", &number[hidden..]),
-        _ => number,
-    }
+/// Returns the end of a shard's ID that tells it from others: `12` for `shardId-000000000012`.
+pub(crate) fn short_shard(shard_id: &str) -> &str {
+    let Some(number) = shard_id.strip_prefix("shardId-") else { return shard_id };
+    let short = number.trim_start_matches('0');
+    if short.is_empty() { "0" } else { short }
 }
 
 /// Returns the number of terminal columns that such text takes.
@@ -143,6 +137,13 @@ mod tests {
         let shown = data(payload.as_ref(), WIDTH);
         assert_eq!(shown, expected);
         assert!(width(&shown) <= WIDTH, "{} columns", width(&shown));
+    }
+
+    #[test]
+    fn zeros_of_a_shard_id_are_left_out() {
+        assert_eq!(short_shard("shardId-000000000120"), "120");
+        assert_eq!(short_shard("shardId-000000000000"), "0");
+        assert_eq!(short_shard("left"), "left");
     }
 
     #[test]

@@ -1,17 +1,29 @@
-use std::{
-    fmt,
-    io::{self, Write},
-};
+use std::{fmt, io::Write};
 
-use crate::output::cell;
+use crate::output::{cell, tone::Tone};
 
 /// Writes a line for the person at the terminal to standard error.
 ///
 /// Parts of it come from others: the texts of AWS's errors, ARNs, names. They are escaped like the cells of a table.
 pub(crate) fn note(message: impl fmt::Display) {
+    write(Tone::Plain, message);
+}
+
+/// Writes a line about records or settings that need attention.
+pub(crate) fn warning(message: impl fmt::Display) {
+    write(Tone::Warning, message);
+}
+
+/// Writes a line about work that was not done.
+pub(crate) fn error(message: impl fmt::Display) {
+    write(Tone::Error, message);
+}
+
+fn write(tone: Tone, message: impl fmt::Display) {
     let message = cell::escape(&message.to_string());
-    // Standard error may be closed; there is no better place to say so.
-    let _ = writeln!(io::stderr().lock(), "kinesis-kit: {message}");
+    let style = tone.style();
+    // Standard error may be closed; there is no better place to say so. The stream removes the style if it is no terminal.
+    let _ = writeln!(anstream::stderr().lock(), "{style}kinesis-kit: {message}{style:#}");
 }
 
 /// A number and its noun: `1 line`, `2 lines`.

@@ -4,6 +4,8 @@ use chrono::DateTime;
 use serde::Serialize;
 use thiserror::Error;
 
+use super::now_ms;
+
 /// When the stream received a Kinesis record.
 ///
 /// A float holds every time that Kinesis hands out, to the millisecond and below, and prints with the digits it was
@@ -43,6 +45,33 @@ impl FromStr for Arrival {
             Err(ArrivalError)
         }
     }
+}
+
+/// Reads a time of the command line: one of an input, or a duration ago such as `10m`.
+pub(crate) fn time_argument(text: &str) -> Result<Arrival, String> {
+    match ago_ms(text) {
+        Some(ago_ms) => Ok(Arrival::from_epoch_milliseconds(now_ms().saturating_sub(ago_ms))),
+        None => {
+            text.parse().map_err(|error| format!("{error}, or a duration ago such as 10m (s, m, h or d)"))
+        }
+    }
+}
+
+/// Returns the milliseconds of a duration in whole seconds, minutes, hours or days, such as `10m`.
+pub(super) fn ago_ms(text: &str) -> Option<u64> {
+    let unit_ms = match text.chars().next_back()? {
+        's' => 1_000,
+        'm' => 60_000,
+        'h' => 3_600_000,
+        'd' => 86_400_000,
+        _ => return None,
+    };
+    let number = &text[..text.len() - 1];
+    // The standard parser takes a sign.
+    if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    number.parse::<u64>().ok()?.checked_mul(unit_ms)
 }
 
 impl Arrival {
@@ -92,6 +121,20 @@ mod tests {
         check("1545084650987", "1545084650.987", "2018-12-17 22:10:50.987");
         check("99999999999", "99999999999.0", "5138-11-16 09:46:39.000");
         check("1e300", "1e+297", "1e297");
+    }
+
+    #[test]
+    fn a_time_of_the_command_line_may_be_a_duration_ago() {
+        assert_eq!(
+            ["90s", "10m", "2h", "7d"].map(ago_ms),
+            [Some(90_000), Some(600_000), Some(7_200_000), Some(604_800_000)]
+        );
+        for text in ["", "m", "+1m", "-1m", "1.5h", "10", "1w", "10 m", "99999999999999999999d", "1é"] {
+            assert_eq!(ago_ms(text), None, "{text:?}");
+        }
+        let hour_ago = time_argument("1h").expect("a time").epoch_milliseconds();
+        assert!(now_ms().abs_diff(hour_ago + 3_600_000) < 60_000, "{hour_ago}");
+        assert_eq!(time_argument("1545084650").expect("a time").epoch_milliseconds(), 1_545_084_650_000);
     }
 
     #[test]

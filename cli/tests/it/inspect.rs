@@ -211,13 +211,13 @@ fn the_table_is_for_people() {
         {"kinesis":{"sequenceNumber":"5","partitionKey":"k","data":"!"}}
     ]}"#;
     let table = "\
-SEQUENCE NUMBER  SUB  KEY     HASH KEY  ARRIVAL (UTC)            SIZE  DATA
-…36588898          0  注文-1  -         2018-12-17 22:10:50.987    33  {\"cents\":1250,\"note\":\"速く\\n\"}\\n
-…37515618          0  k       -         2018-12-17 22:10:51.000     3  one
-…37515618          1  k       -         2018-12-17 22:10:51.000     3  two
-3                  0  \"\"      -         -                           0  \"\"
-4                  0  -       -         -                          41  0xf3899ac20a016b1a0708001a036f6e651a0708001a0374776f4b3cbd0c236e…
-5                  -  k       -         -                           -  INVALID: data is not base64: illegal byte at 0
+POSITION                                                    KEY     HASH KEY  ARRIVAL (UTC)            SIZE  DATA
+49590338271490256608559692538361571095921575989136588898:0  注文-1  -         2018-12-17 22:10:50.987    33  {\"cents\":1250,\"note\":\"速く\\n\"}\\n
+49590338271490256608559692540925702759324208523137515618:0  k       -         2018-12-17 22:10:51.000     3  one
+49590338271490256608559692540925702759324208523137515618:1  k       -         2018-12-17 22:10:51.000     3  two
+3:0                                                         \"\"      -         -                           0  \"\"
+4:0                                                         -       -         -                          41  0xf3899ac20a016b1a0708001a036f6e651a0708001a0374776f4b3cbd0c236eeab538ceb004bc801de1
+5                                                           k       -         -                           -  INVALID: data is not base64: illegal byte at 0
 ";
     let notes = "kinesis-kit: took standard input as a Lambda event\n\
                  kinesis-kit: 5 Kinesis records, 5 user records, 1 aggregated, 1 invalid, 1 with the magic number but a bad digest\n";
@@ -230,9 +230,9 @@ fn the_table_has_a_summary() {
         "inspect --input base64",
         AGGREGATE,
         0,
-        "SEQUENCE NUMBER  SUB  KEY  HASH KEY  ARRIVAL (UTC)  SIZE  DATA\n\
-         -                  0  k    -         -                 3  one\n\
-         -                  1  k    -         -                 3  two\n",
+        "POSITION  KEY  HASH KEY  ARRIVAL (UTC)  SIZE  DATA\n\
+         :0        k    -         -                 3  one\n\
+         :1        k    -         -                 3  two\n",
         "kinesis-kit: 1 Kinesis record, 2 user records, 1 aggregated, 0 invalid, \
          0 with the magic number but a bad digest\n",
     );

@@ -110,6 +110,19 @@ pub(crate) fn start(variables: &[(&str, &str)], args: &str) -> Child {
         .expect("the binary runs")
 }
 
+/// Checks all that a run leaves behind in a terminal of so many columns.
+#[track_caller]
+pub(crate) fn check_in_columns(
+    columns: &str,
+    args: &str,
+    stdin: impl AsRef<[u8]>,
+    exit_code: i32,
+    stdout: &str,
+) {
+    let run = kit_where(&[("COLUMNS", columns)], args.split_whitespace(), stdin);
+    assert_eq!((run.exit_code, run.stdout.as_str()), (Some(exit_code), stdout), "{}", run.stderr);
+}
+
 /// Checks all that a run leaves behind.
 #[track_caller]
 pub(crate) fn check(args: &str, stdin: impl AsRef<[u8]>, exit_code: i32, stdout: &str, stderr: &str) {

@@ -38,15 +38,42 @@ fn a_stream_is_shown_from_its_oldest_record_to_its_newest() {
         (run.exit_code, run.stdout.as_str()),
         (
             Some(0),
-            "SHARD                 SEQUENCE NUMBER  SUB  KEY    HASH KEY  ARRIVAL (UTC)            SIZE  AGGREGATED  DATA\n\
-             shardId-000000000000  7                  0  k      -         1970-01-01 00:00:01.000     5  no          plain\n\
-             shardId-000000000000  8                  0  inner  -         1970-01-01 00:00:02.000     5  yes         hello\n\
-             shardId-000000000000  8                  1  inner  -         1970-01-01 00:00:02.000     1  yes         0x01\n\
-             shardId-000000000000  9                  0  k      -         1970-01-01 00:00:03.000     4  no          last\n"
+            "POSITION                  KEY    HASH KEY  ARRIVAL (UTC)            SIZE  AGGREGATED  DATA\n\
+             shardId-000000000000/7:0  k      -         1970-01-01 00:00:01.000     5  no          plain\n\
+             shardId-000000000000/8:0  inner  -         1970-01-01 00:00:02.000     5  yes         hello\n\
+             shardId-000000000000/8:1  inner  -         1970-01-01 00:00:02.000     1  yes         0x01\n\
+             shardId-000000000000/9:0  k      -         1970-01-01 00:00:03.000     4  no          last\n"
         )
     );
     assert!(run.stderr.contains("3 Kinesis records, 4 user records, 1 aggregated"), "{}", run.stderr);
     assert_eq!(kinesis.requests("GetShardIterator")[0]["ShardIteratorType"], "TRIM_HORIZON");
+}
+
+#[test]
+fn a_position_of_the_table_names_a_record_to_show() {
+    let shown = |args: &str| {
+        let frame = aggregate(&["hello", "world"]);
+        let stream = ScriptedStream::of(&[(7, b"plain"), (8, &frame), (9, b"last")]);
+        let (run, kinesis) = run(stream, &format!("inspect --stream orders --format json {args}"));
+        let request = kinesis.requests("GetShardIterator").first().cloned().unwrap_or_default();
+        assert_eq!(request["ShardIteratorType"], "AT_SEQUENCE_NUMBER", "{}", run.stderr);
+        assert_eq!(request["ShardId"], SHARD);
+        (run.exit_code, lines(&run))
+    };
+    let two = ["8 0 aGVsbG8=", "8 1 d29ybGQ="].map(str::to_owned);
+    assert_eq!(shown(&format!("--at {SHARD}/8:1")), (Some(0), two[1..].to_vec()));
+    assert_eq!(shown(&format!("--at {SHARD}/8")), (Some(0), two.to_vec()));
+    assert_eq!(shown(&format!("--shard {SHARD} --at 8:0")), (Some(0), two[..1].to_vec()));
+    assert_eq!(shown(&format!("--at {SHARD}/8:2")), (Some(1), vec![]));
+    let rest = vec![two[1].clone(), "9 0 bGFzdA==".to_owned()];
+    assert_eq!(shown(&format!("--from {SHARD}/8:1")), (Some(0), rest));
+}
+
+#[test]
+fn a_start_may_be_a_duration_ago() {
+    let (run, kinesis) = run(ScriptedStream::of(&[(7, b"plain")]), "inspect --stream orders --from 10m");
+    assert_eq!(run.exit_code, Some(0), "{}", run.stderr);
+    assert_eq!(kinesis.requests("GetShardIterator")[0]["ShardIteratorType"], "AT_TIMESTAMP");
 }
 
 #[test]
@@ -136,7 +163,7 @@ fn check_usage(args: &str, expected: &str) {
 fn what_means_nothing_is_refused() {
     check_usage(
         "inspect --stream orders --from 7",
-        "a sequence number is of one shard: name it with --shard",
+        "7 is of one shard: write SHARD/7, or name the shard with --shard",
     );
     check_usage("inspect --stream orders --shard nothing", "the stream has no shard nothing");
     check_usage("inspect --stream orders --from checkpoint", "is for `kinesis-kit replay`");

@@ -14,6 +14,7 @@ mod function_start;
 mod invoke;
 mod scripted_kinesis;
 mod stream;
+mod terminal;
 mod scripted_stream;
 mod doctor;
 mod look;

@@ -72,9 +72,7 @@ fn user_records_of_one_shard_share_a_record() {
     assert_eq!(put(&kinesis.requests("PutRecords")[0]), [vec!["1", "3"], vec!["2"]]);
     assert_eq!(
         run.stdout,
-        "SHARD                 USER RECORDS     BYTES  SEQUENCE NUMBER\n\
-         a                                2        48  7\n\
-         a                                1         2  7\n"
+        "POSITION  USER RECORDS  BYTES\na/7                  2  48\na/7                  1  2\n"
     );
     assert!(run.stderr.ends_with("put 3 user records in 2 Kinesis records, 50 bytes\n"), "{}", run.stderr);
 }

@@ -321,7 +321,7 @@ fn check_usage(args: &str, expected: &str) {
 #[test]
 fn what_means_nothing_is_refused() {
     check_usage("--from latest", "there is nothing to replay behind the newest record");
-    check_usage("--from 7", "a sequence number is of one shard: name it with --shard");
+    check_usage("--from 7", "7 is of one shard: write SHARD/7, or name the shard with --shard");
     check_usage("--from @7 --to @7", "--to is not later than --from");
     check_usage("--from checkpoint", "name the mirror's table with --checkpoint-table");
     check_usage("--from yesterday", "expected trim-horizon, latest, checkpoint, a time such as");

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::kit::{check, kit};
+use crate::kit::{check, check_in_columns, kit, kit_where};
 
 /// Four records, of which the second always fails, and the fourth in three invocations.
 const POISON: &str = r#"{
@@ -14,14 +14,14 @@ const POISON: &str = r#"{
 #[test]
 fn the_table_tells_what_was_retried_bisected_and_discarded() {
     let table = "\
-\x20       TIME  BATCH      REQUEST   TRY  OUTCOME        RECORDS
-00:00:00.000  new        7746a55f    1  partial: 2, 4  1-4
-00:00:00.035  remainder  8cae14cb    1  partial: 2, 4  2-4
-00:00:00.082  bisected   277fa208    1  partial: 2     2
-00:00:00.305  retry      277fa208    2  partial: 2     2
+\x20       TIME  BATCH      REQUEST                               TRY  OUTCOME        RECORDS
+00:00:00.000  new        7746a55f-bad8-4037-b585-f767a79a3b6c    1  partial: 2, 4  1-4
+00:00:00.035  remainder  8cae14cb-947e-40bd-a10d-666732024679    1  partial: 2, 4  2-4
+00:00:00.082  bisected   277fa208-e6b3-4e08-8dc4-a23a7e88e660    1  partial: 2     2
+00:00:00.305  retry      277fa208-e6b3-4e08-8dc4-a23a7e88e660    2  partial: 2     2
 00:00:00.310  DISCARDED 1 record: 2; RetryAttemptsExhausted, approximateInvokeCount 2, sent to SQS queue failures
-00:00:00.310  bisected   c54302f2    1  partial: 4     3-4
-00:00:00.352  remainder  d5c77190    1  ok             4
+00:00:00.310  bisected   c54302f2-eb1e-4f69-a176-53a37f1bcc44    1  partial: 4     3-4
+00:00:00.352  remainder  d5c77190-958d-498b-a360-c6e191a93619    1  ok             4
 
 FATE       COUNT  RECORDS
 completed      3  1, 3-4
@@ -127,13 +127,13 @@ DroppedEventCount                        1
 OnFailureDestinationDeliveredEventCount  0
 IteratorAge (ms, maximum)                3813
 ";
-    check("simulate --scenario - --seed 3", scenario, 0, table, "");
+    check_in_columns("120", "simulate --scenario - --seed 3", scenario, 0, table);
 }
 
 /// Checks the timeline alone.
 #[track_caller]
 fn check_timeline(scenario: &str, expected: &str) {
-    let run = kit("simulate --scenario -", scenario);
+    let run = kit_where(&[("COLUMNS", "80")], ["simulate", "--scenario", "-"], scenario);
     assert_eq!(run.stdout.split_once("\n\n").map(|(timeline, _)| timeline), Some(expected));
 }
 
@@ -166,7 +166,8 @@ fn a_timeline_tells_what_is_read_again_and_what_closes_a_window() {
 00:00:00.000  new           7746a55f    1  ok                            1
 00:00:12.005  window-close  d438539d    1  ok                            -
 00:00:12.010  new           e10d6667    1  failed: crashed: as scripted  2
-00:00:12.015  DISCARDED 1 record: 2; RetryAttemptsExhausted, approximateInvokeCount 1, not sent: the destination failed
+00:00:12.015  DISCARDED 1 record: 2; RetryAttemptsExhausted,
+\x20             approximateInvokeCount 1, not sent: the destination failed
 00:00:12.015  window-close  e17653a3    1  ok                            -",
     );
 }

@@ -195,6 +195,8 @@ fn check_pages(needs: Needs) {
                 .current_dir(folder.path())
                 .stdin(Stdio::null())
                 .env("PATH", &path)
+                // Tables as a terminal shows them.
+                .env("COLUMNS", "80")
                 .env("XDG_STATE_HOME", folder.path());
             if let Some(moto) = &moto {
                 shell.envs(moto::variables(moto.port));

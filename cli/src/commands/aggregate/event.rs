@@ -7,7 +7,7 @@ use kpl_deaggregation::PutEntry;
 use crate::{
     args::EventArgs,
     error::Error,
-    output::note::{count, note},
+    output::note::{count, warning},
 };
 
 /// Writes a Lambda event on one line, record by record.
@@ -55,7 +55,7 @@ impl<'a> EventWriter<'a> {
         let end = if self.sequence_number.is_none() { "{\"Records\":[]}" } else { "]}" };
         let bytes = self.bytes + end.len() as u64;
         if bytes > MAX_EVENT_BYTES as u64 {
-            note(format_args!(
+            warning(format_args!(
                 "warning: the event has {}, more than the {MAX_EVENT_BYTES} that Lambda delivers at once",
                 count(bytes, "byte")
             ));

@@ -4,6 +4,7 @@ mod line;
 mod summary;
 mod json_lines;
 mod short_number;
+mod selection;
 mod shown_key;
 mod record_table;
 
@@ -20,14 +21,15 @@ use crate::{
         kinesis_record::{InvalidRecord, KinesisRecord},
     },
     output::{
-        note::{count, note},
-        table::terminal_width,
+        note::{count, note, warning},
+        screen::Screen,
     },
-    stream::arrival::Arrival,
+    stream::{arrival::Arrival, record_position::RecordPosition},
 };
 use json_lines::JsonLines;
 use line::InspectLine;
 use record_table::RecordTable;
+pub(crate) use selection::Selection;
 pub(crate) use shown_key::Keys;
 use shown_key::MAX_KEY_BYTES;
 pub(crate) use summary::Summary;
@@ -53,17 +55,33 @@ pub(crate) fn run(args: &InspectArgs) -> Result<Completion, Error> {
     let stdout = io::stdout().lock();
     let mut sink: Box<dyn Sink> = match args.format {
         Format::Table => {
-            let table = RecordTable::of_input(stdout, terminal_width(), &kinesis_records);
+            let table = RecordTable::of_input(stdout, Screen::of_stdout(), &kinesis_records);
             Box::new(table.with_data(args.data))
         }
         Format::Json => Box::new(JsonLines::new(stdout)),
     };
-    let mut inspector = Inspector { keys: Keys::of_option(args.full_keys), ..Inspector::default() };
+    let mut inspector = Inspector {
+        keys: Keys::of_option(args.full_keys),
+        selection: args.at.clone().map(Selection::At).unwrap_or_default(),
+        ..Inspector::default()
+    };
     for kinesis_record in &kinesis_records {
         inspector.show(kinesis_record, &mut *sink)?;
     }
     sink.finish()?;
+    if let Some(position) = &args.at {
+        return conclude_at(position, &inspector.summary);
+    }
     conclude(&inspector.summary, args.format)
+}
+
+/// Returns whether the input has the position.
+pub(crate) fn conclude_at(position: &RecordPosition, summary: &Summary) -> Result<Completion, Error> {
+    if summary.user_records == 0 && summary.invalid == 0 {
+        warning(format_args!("no record at {position}"));
+        return Ok(Completion::SomeFailed);
+    }
+    Ok(if summary.invalid > 0 { Completion::SomeFailed } else { Completion::Done })
 }
 
 /// Tells people, and whoever asks for the exit code, what there was.
@@ -91,6 +109,7 @@ struct Inspector {
     /// Most user records, if there is a limit.
     limit: Option<u64>,
     keys: Keys,
+    selection: Selection,
 }
 
 impl Inspector {
@@ -113,6 +132,9 @@ impl Inspector {
                     if summary.user_records >= limit {
                         break;
                     }
+                    if !self.selection.has(kinesis_record, Some(user_record.sub_sequence_number)) {
+                        continue;
+                    }
                     summary.user_records += 1;
                     let line = InspectLine::of_user_record(kinesis_record, content, &user_record, keys);
                     summary.shortened_keys += u64::from(line.has_shortened_key());
@@ -120,12 +142,18 @@ impl Inspector {
                 }
             }
             Contents::Deaggregated(data) => {
+                if !self.selection.has(kinesis_record, kinesis_record.sub_sequence_number) {
+                    return Ok(());
+                }
                 summary.user_records += 1;
                 let line = InspectLine::of_deaggregated_record(kinesis_record, data, keys);
                 summary.shortened_keys += u64::from(line.has_shortened_key());
                 sink.write(&line)?;
             }
             Contents::Invalid(invalid) => {
+                if !self.selection.has(kinesis_record, None) {
+                    return Ok(());
+                }
                 summary.invalid += 1;
                 let line = InspectLine::of_invalid_record(kinesis_record, &invalid, keys);
                 summary.shortened_keys += u64::from(line.has_shortened_key());
@@ -140,6 +168,8 @@ impl Inspector {
 pub(crate) struct Inspection {
     inspector: Inspector,
     sink: Box<dyn Sink>,
+    /// Whether nothing that follows is selected.
+    is_past_last: bool,
 }
 
 impl Inspection {
@@ -149,18 +179,23 @@ impl Inspection {
         data: DataStyle,
         keys: Keys,
         limit: Option<u64>,
+        selection: Selection,
     ) -> Self {
         let sink: Box<dyn Sink> = match format {
-            Format::Table => Box::new(RecordTable::of_stream(output, terminal_width()).with_data(data)),
+            Format::Table => Box::new(RecordTable::of_stream(output, Screen::of_stdout()).with_data(data)),
             Format::Json => Box::new(JsonLines::new(output)),
         };
-        Inspection { inspector: Inspector { limit, keys, ..Inspector::default() }, sink }
+        Inspection {
+            inspector: Inspector { limit, keys, selection, ..Inspector::default() },
+            sink,
+            is_past_last: false,
+        }
     }
 
     /// Shows records of a shard at once. Returns whether there shall be no more.
     pub(crate) fn add(&mut self, shard_id: &str, records: &[SharedRecord]) -> io::Result<bool> {
         for record in records {
-            if self.inspector.is_full() {
+            if self.inspector.is_full() || self.is_past_last {
                 break;
             }
             let mut kinesis_record = KinesisRecord::of_data(&record.data[..]);
@@ -169,9 +204,11 @@ impl Inspection {
             kinesis_record.shard_id = Some(shard_id.into());
             kinesis_record.arrival = Some(Arrival::from_epoch_milliseconds(record.arrival_ms));
             self.inspector.show(&kinesis_record, &mut *self.sink)?;
+            let last = self.inspector.selection.last();
+            self.is_past_last |= last.is_some_and(|last| record.sequence_number >= last);
         }
         self.sink.finish()?;
-        Ok(self.inspector.is_full())
+        Ok(self.inspector.is_full() || self.is_past_last)
     }
 
     pub(crate) fn finish(mut self) -> io::Result<Summary> {

@@ -1,78 +1,80 @@
 use std::io::{self, Write};
 
-use super::{InspectLine, Sink, short_number::ShortNumbers, shown_key::ShownKey};
+use super::{InspectLine, Sink, short_number, shown_key::ShownKey};
 use crate::{
     args::DataStyle,
     input::kinesis_record::KinesisRecord,
     output::{
         cell,
+        screen::Screen,
         table::{Column, LastCell, LastColumn, Row, Table},
+        tone::Tone,
     },
 };
 
-const SHARD: Column = Column { heading: "SHARD", is_number: false };
-
 /// Column for a stream only: in a file, the sub-sequence numbers of its neighbours tell.
-const AGGREGATED: Column = Column { heading: "AGGREGATED", is_number: false };
+const AGGREGATED: Column = Column::text("AGGREGATED");
 
-const COLUMNS: [Column; 6] = [
-    Column { heading: "SEQUENCE NUMBER", is_number: false },
-    Column { heading: "SUB", is_number: true },
-    Column { heading: "KEY", is_number: false },
-    Column { heading: "HASH KEY", is_number: false },
-    Column { heading: "ARRIVAL (UTC)", is_number: false },
-    Column { heading: "SIZE", is_number: true },
+const COLUMNS: [Column; 4] = [
+    Column::text("KEY").cut(10),
+    Column::text("HASH KEY").cut(12).optional(),
+    Column::text("ARRIVAL (UTC)"),
+    Column::number("SIZE"),
 ];
 
-const DATA: LastColumn = LastColumn { heading: "DATA", width: 65, min_width: 21 };
+/// Returns the first column, with so many digits of a sequence number in a terminal that has no room for all.
+const fn position(shown_digits: usize) -> Column {
+    Column::text("POSITION").end(shown_digits)
+}
+
+/// Digits that tell records of a stream apart, whose numbers are not known in advance.
+const STREAM_DIGITS: usize = 12;
+
+const DATA: LastColumn = LastColumn { heading: "DATA", min_width: 21 };
 
 /// Room for every sequence number: 192 bits have 58 digits.
 const SEQUENCE_NUMBER_WIDTH: usize = 58;
 
-/// Room for a UUID.
-const KEY_WIDTH: usize = 36;
+/// The longest shard ID that Kinesis takes.
+const SHARD_WIDTH: usize = 128;
 
-/// Room for every hash key: 2^128 has 39 digits.
-const HASH_KEY_WIDTH: usize = 39;
+/// The longest partition key that Kinesis takes.
+const KEY_WIDTH: usize = 256;
 
 /// For people: a row for each line.
 pub(super) struct RecordTable<W> {
     table: Table<W>,
-    /// Shortened numbers; absent for a stream, whose numbers are not known in advance.
-    short_numbers: Option<ShortNumbers>,
+    shows_aggregated: bool,
     data: DataStyle,
-    /// Cells that all rows of a Kinesis record share: the shard, if it is a column, and the sequence number.
-    first_columns: Vec<String>,
+    /// The position of the Kinesis record, which its rows share; empty if the input does not have it.
+    position: String,
     arrival: String,
 }
 
 impl<W: Write> RecordTable<W> {
-    /// `kinesis_records` are those that all lines come from. The width is that of the terminal, if it is one that the
-    /// table goes to.
-    pub(super) fn of_input(
-        output: W,
-        terminal_width: Option<usize>,
-        kinesis_records: &[KinesisRecord<'_>],
-    ) -> Self {
+    /// `kinesis_records` are those that all lines come from.
+    pub(super) fn of_input(output: W, screen: Screen, kinesis_records: &[KinesisRecord<'_>]) -> Self {
         let numbers = kinesis_records.iter().filter_map(|record| record.sequence_number.as_deref());
+        let columns: Vec<Column> =
+            [position(short_number::digits_telling_apart(numbers))].into_iter().chain(COLUMNS).collect();
         RecordTable {
-            table: Table::new(output, terminal_width, COLUMNS, DATA),
-            short_numbers: Some(ShortNumbers::telling_apart(numbers)),
+            table: Table::new(output, screen, columns, DATA),
+            shows_aggregated: false,
             data: DataStyle::Auto,
-            first_columns: Vec::new(),
+            position: String::new(),
             arrival: String::new(),
         }
     }
 
     /// Records of several shards, in the order in which they are read.
-    pub(super) fn of_stream(output: W, terminal_width: Option<usize>) -> Self {
-        let mut columns: Vec<Column> = [SHARD].into_iter().chain(COLUMNS).collect();
+    pub(super) fn of_stream(output: W, screen: Screen) -> Self {
+        let mut columns: Vec<Column> = [position(STREAM_DIGITS)].into_iter().chain(COLUMNS).collect();
         columns.push(AGGREGATED);
         RecordTable {
-            table: Table::new(output, terminal_width, columns, DATA),
-            short_numbers: None,
+            table: Table::new(output, screen, columns, DATA),
+            shows_aggregated: true,
             data: DataStyle::Auto,
-            first_columns: Vec::new(),
+            position: String::new(),
             arrival: String::new(),
         }
     }
@@ -83,18 +85,20 @@ impl<W: Write> RecordTable<W> {
     }
 
     fn row(&self, line: &InspectLine<'_>) -> Row {
-        let key = |key: &Option<ShownKey<'_>>, max_width| {
-            or_dash(key.as_ref().map(|key| cell::text(&key.text, max_width)))
-        };
-        let mut columns = self.first_columns.clone();
-        columns.extend([
-            or_dash(line.sub_sequence_number.map(|number| number.to_string())),
-            key(&line.partition_key, KEY_WIDTH),
-            key(&line.explicit_hash_key, HASH_KEY_WIDTH),
+        let key =
+            |key: &Option<ShownKey<'_>>| or_dash(key.as_ref().map(|key| cell::text(&key.text, KEY_WIDTH)));
+        let mut columns = vec![
+            match line.sub_sequence_number {
+                Some(number) => format!("{}:{number}", self.position),
+                None if self.position.is_empty() => "-".to_owned(),
+                None => self.position.clone(),
+            },
+            key(&line.partition_key),
+            key(&line.explicit_hash_key),
             self.arrival.clone(),
             or_dash(line.data.map(|data| data.len().to_string())),
-        ]);
-        if self.short_numbers.is_none() {
+        ];
+        if self.shows_aggregated {
             let aggregated = line.aggregated.map(|aggregated| if aggregated { "yes" } else { "no" });
             columns.push(or_dash(aggregated.map(str::to_owned)));
         }
@@ -104,28 +108,23 @@ impl<W: Write> RecordTable<W> {
             DataStyle::Text => cell::text(&String::from_utf8_lossy(data), data_width),
             DataStyle::Hex => cell::hex(data, data_width),
         };
-        Row {
-            columns,
-            last: match &line.invalid {
-                Some(reason) => LastCell::Whole(format!("INVALID: {reason}")),
-                None => LastCell::Cut(or_dash(line.data.map(data))),
-            },
+        match &line.invalid {
+            Some(reason) => {
+                Row::new(columns, LastCell::Whole(format!("INVALID: {reason}"))).with_tone(Tone::Error)
+            }
+            None => Row::new(columns, LastCell::Cut(or_dash(line.data.map(data)))),
         }
     }
 }
 
 impl<W: Write> Sink for RecordTable<W> {
     fn begin(&mut self, kinesis_record: &KinesisRecord<'_>) {
+        let shard = kinesis_record.shard_id.as_deref().map(|id| cell::text(id, SHARD_WIDTH));
         let number = kinesis_record.sequence_number.as_deref();
-        self.first_columns = match &self.short_numbers {
-            Some(short_numbers) => {
-                let shortened = number.map(|number| short_numbers.shorten(number));
-                vec![or_dash(shortened.map(|number| cell::text(&number, SEQUENCE_NUMBER_WIDTH)))]
-            }
-            None => vec![
-                or_dash(kinesis_record.shard_id.as_deref().map(|id| cell::text(id, KEY_WIDTH))),
-                or_dash(number.map(|number| cell::text(number, SEQUENCE_NUMBER_WIDTH))),
-            ],
+        let number = number.map(|number| cell::text(number, SEQUENCE_NUMBER_WIDTH));
+        self.position = match (shard, number) {
+            (Some(shard), Some(number)) => format!("{shard}/{number}"),
+            (_, number) => number.unwrap_or_default(),
         };
         self.arrival = or_dash(kinesis_record.arrival.map(|arrival| arrival.to_string()));
     }
@@ -149,17 +148,22 @@ mod tests {
     use super::{super::shown_key::Keys, *};
     use crate::output::table::SAMPLE_ROWS;
 
-    /// A table of one plain record for each sequence number, with its own number as data, ten times.
-    fn table(terminal_width: Option<usize>, numbers: &[&str]) -> String {
+    const NUMBER: &str = "49590338271490256608559692538361571095921575989136588898";
+
+    /// A table of one plain record for each sequence number, with its own number as data.
+    fn table(width: Option<usize>, numbers: &[&str]) -> Vec<String> {
         let mut records = Vec::new();
         for number in numbers {
-            let mut record = KinesisRecord::of_data(number.repeat(10).into_bytes());
+            let mut record = KinesisRecord::of_data(number.as_bytes());
             record.sequence_number = Some((*number).to_owned().into());
+            record.shard_id = Some("shardId-000000000003".into());
             record.partition_key = Some("ключ".into());
+            record.arrival = Some("1545084650.987".parse().expect("a time"));
             records.push(record);
         }
         let mut output = Vec::new();
-        let mut table = RecordTable::of_input(&mut output, terminal_width, &records);
+        let screen = Screen { width, has_colours: false };
+        let mut table = RecordTable::of_input(&mut output, screen, &records);
         for record in &records {
             table.begin(record);
             let data = record.decode().expect("bytes");
@@ -169,50 +173,58 @@ mod tests {
         }
         table.finish().expect("memory takes it");
         drop(table);
-        String::from_utf8(output).expect("text")
+        String::from_utf8(output).expect("text").lines().map(str::to_owned).collect()
     }
 
     #[test]
-    fn the_data_takes_the_room_that_is_left() {
+    fn positions_and_data_take_the_room_that_is_there() {
         assert_eq!(
-            table(None, &["1234567"]),
-            "SEQUENCE NUMBER  SUB  KEY   HASH KEY  ARRIVAL (UTC)  SIZE  DATA\n\
-             1234567            -  ключ  -         -                70  \
-             1234567123456712345671234567123456712345671234567123456712345671…\n"
+            table(None, &[NUMBER]),
+            [
+                format!("{:77}  KEY   HASH KEY  ARRIVAL (UTC)            SIZE  DATA", "POSITION"),
+                format!(
+                    "shardId-000000000003/{NUMBER}  ключ  -         2018-12-17 22:10:50.987    56  {NUMBER}"
+                )
+            ]
         );
+        assert_eq!(table(Some(200), &[NUMBER]), table(None, &[NUMBER]));
         assert_eq!(
-            table(Some(88), &["1234567"]),
-            "SEQUENCE NUMBER  SUB  KEY   HASH KEY  ARRIVAL (UTC)  SIZE  DATA\n\
-             1234567            -  ключ  -         -                70  1234567123456712345671234567…\n"
-        );
-        assert_eq!(table(Some(88), &["1234567"]), table(Some(89), &["1234567"]));
-        assert_eq!(
-            table(Some(200), &["1234567"]).lines().last(),
-            Some(
-                "1234567            -  ключ  -         -                70  \
-                 1234567123456712345671234567123456712345671234567123456712345671234567"
+            table(Some(150), &[NUMBER])[1],
+            format!(
+                "shardId-000000000003/{NUMBER}  ключ  -         2018-12-17 22:10:50.987    56  {}…",
+                &NUMBER[..22]
             )
         );
         assert_eq!(
-            table(Some(40), &["1234567"]).lines().last(),
-            Some("1234567            -  ключ  -         -                70  12345671234567123456…")
+            table(Some(80), &[NUMBER]),
+            [
+                "POSITION     KEY   ARRIVAL (UTC)            SIZE  DATA",
+                "3/…36588898  ключ  2018-12-17 22:10:50.987    56  4959033827149025660855969253…"
+            ]
+        );
+        assert_eq!(
+            table(Some(40), &[NUMBER]),
+            [
+                "POSITION     KEY",
+                "  ARRIVAL (UTC)            SIZE",
+                "  DATA",
+                "3/…36588898  ключ",
+                "  2018-12-17 22:10:50.987    56",
+                "  495903382714902566085596925383615710…"
+            ]
         );
     }
 
     #[test]
     fn the_columns_are_those_of_the_first_rows() {
         let mut numbers = vec!["1"; SAMPLE_ROWS];
-        let long = "1234567890".repeat(100);
-        numbers.push(&long);
+        numbers.push("1234567890");
         let table = table(None, &numbers);
-        let lines: Vec<_> = table.lines().collect();
-        assert_eq!(lines.len(), 1 + SAMPLE_ROWS + 1);
-        assert_eq!(lines[1], "1                  -  ключ  -         -                10  1111111111");
-        assert_eq!(lines[SAMPLE_ROWS], lines[1]);
-        assert_eq!(
-            lines[SAMPLE_ROWS + 1],
-            "…34567890          -  ключ  -         -              10000  \
-             1234567890123456789012345678901234567890123456789012345678901234…"
-        );
+        assert_eq!(table.len(), 1 + SAMPLE_ROWS + 1);
+        let row = "shardId-000000000003/1  ключ  -         2018-12-17 22:10:50.987     1  1";
+        assert_eq!((&*table[1], &*table[SAMPLE_ROWS]), (row, row));
+        let row =
+            "shardId-000000000003/1234567890  ключ  -         2018-12-17 22:10:50.987    10  1234567890";
+        assert_eq!(table[SAMPLE_ROWS + 1], row);
     }
 }

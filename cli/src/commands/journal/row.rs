@@ -11,11 +11,14 @@ use serde::Serialize;
 
 use crate::{
     args::Format,
-    journal_table::{stranded::Stranded, write_unreadable},
+    journal_table::{stranded::Stranded, unreadable_row, write_unreadable},
     output::{
         cell,
-        table::{Column, LastCell, LastColumn, Row, Table, terminal_width},
+        screen::Screen,
+        table::{Column, LastCell, LastColumn, Row, Table},
+        tone::Tone,
     },
+    stream::record_position::RecordPosition,
 };
 
 /// A line for each state.
@@ -53,28 +56,28 @@ struct EntryLine<'a> {
     outcome: Option<&'a str>,
 }
 
-const COLUMNS: [Column; 8] = [
-    Column { heading: "APPLICATION", is_number: false },
-    Column { heading: "STREAM", is_number: false },
-    Column { heading: "SHARD", is_number: false },
-    Column { heading: "KIND", is_number: false },
-    Column { heading: "SEQUENCE NUMBER", is_number: false },
-    Column { heading: "DONE", is_number: false },
-    Column { heading: "FAILED", is_number: false },
-    Column { heading: "UPDATED (UTC)", is_number: false },
+const COLUMNS: [Column; 7] = [
+    // Whole, so that it can be given to other commands.
+    Column::text("POSITION"),
+    Column::text("APPLICATION").cut(16),
+    Column::text("STREAM").cut(16),
+    Column::text("KIND"),
+    Column::text("DONE"),
+    Column::text("FAILED"),
+    Column::text("UPDATED (UTC)"),
 ];
 
-const LAST: LastColumn = LastColumn { heading: "LAST ERROR", width: 80, min_width: 21 };
+const LAST: LastColumn = LastColumn { heading: "LAST ERROR", min_width: 21 };
 
 /// Width of long cells in a list.
 const LIST_WIDTH: usize = 30;
 
-/// Widest outcome in the table.
-const OUTCOME_WIDTH: usize = 500;
+/// Widest outcome or error in the table.
+const OUTCOME_WIDTH: usize = 1_000;
 
 impl<W: Write> Rows<W> {
     pub(super) fn new(format: Format, output: W) -> Self {
-        Rows { format, table: Table::new(output, terminal_width(), COLUMNS, LAST), states: 0 }
+        Rows { format, table: Table::new(output, Screen::of_stdout(), COLUMNS, LAST), states: 0 }
     }
 
     /// With what has become of it, if something has.
@@ -122,23 +125,25 @@ impl<W: Write> Rows<W> {
         };
         let failed =
             attempts.iter().map(|(id, times)| format!("{} ({times}x)", cell::text(&id.to_string(), 10)));
-        self.table.push(Row {
-            columns: vec![
-                cell::text(shard.application, 40),
-                cell::text(shard.stream_arn.rsplit_once('/').map_or(shard.stream_arn, |(_, name)| name), 40),
-                cell::text(shard.shard_id, 40),
+        let position = RecordPosition::of_kinesis_record(shard.shard_id, state.sequence_number);
+        let name = shard.stream_arn.rsplit_once('/').map_or(shard.stream_arn, |(_, name)| name);
+        let row = Row::new(
+            vec![
+                position.to_string(),
+                shard.application.to_owned(),
+                name.to_owned(),
                 kind.to_owned(),
-                // Whole, so that it can be looked for.
-                state.sequence_number.to_string(),
                 list(done.ranges().map(range).collect()),
                 list(failed.collect()),
                 cell::time(state.updated_ms),
             ],
-            last: match outcome {
-                Some(outcome) => LastCell::Whole(cell::text(outcome, OUTCOME_WIDTH)),
-                None => LastCell::Cut(last_error.clone().unwrap_or_else(|| "-".to_owned())),
-            },
-        })
+            LastCell::Whole(cell::text(outcome.or(last_error.as_deref()).unwrap_or("-"), OUTCOME_WIDTH)),
+        );
+        self.table.push(row.with_tone(match kind {
+            "discarded" => Tone::Error,
+            "stranded" => Tone::Warning,
+            _ => Tone::Plain,
+        }))
     }
 
     /// Adds an item that cannot be read, with the keys that name it.
@@ -146,13 +151,7 @@ impl<W: Write> Rows<W> {
         if self.format == Format::Json {
             return write_unreadable(self.table.output(), item);
         }
-        self.table.push(Row {
-            columns: vec![
-                cell::text(&item.key.partition_key, OUTCOME_WIDTH),
-                cell::text(&item.key.sort_key, OUTCOME_WIDTH),
-            ],
-            last: LastCell::Whole(cell::text(&format!("unreadable: {}", item.reason), OUTCOME_WIDTH)),
-        })
+        self.table.push(unreadable_row(item))
     }
 
     /// Returns how many there were.

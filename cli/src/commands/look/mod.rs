@@ -11,13 +11,16 @@ use tokio::time::sleep;
 
 use crate::{
     args::{DataStyle, Format, InspectArgs, LookArgs, TailArgs},
-    commands::inspect::{self, Inspection, Keys},
+    commands::inspect::{self, Inspection, Keys, Selection},
     error::{Completion, Error},
     output::note::note,
     run::{self, halt::Halt},
     stream::{
-        Api, Position, ReadPace, ShardReader, Visit, Visited, Walk, name::StreamName, now_ms,
-        point::StreamPoint,
+        Api, Position, ReadPace, ShardReader, Visit, Visited, Walk,
+        name::StreamName,
+        now_ms,
+        point::{self, StreamPoint},
+        record_position::RecordPosition,
     },
 };
 
@@ -32,6 +35,8 @@ const CONCURRENCY: usize = usize::MAX;
 struct Look<'a> {
     stream: &'a StreamName,
     args: &'a LookArgs,
+    /// The only record that is shown.
+    at: Option<&'a RecordPosition>,
     format: Format,
     data: DataStyle,
     keys: Keys,
@@ -43,14 +48,14 @@ struct Look<'a> {
 pub(crate) fn tail(args: &TailArgs) -> Result<Completion, Error> {
     let TailArgs { stream, look: args, format, data, full_keys } = args;
     let keys = Keys::of_option(*full_keys);
-    look(&Look { stream, args, format: *format, data: *data, keys, follows: true })
+    look(&Look { stream, args, at: None, format: *format, data: *data, keys, follows: true })
 }
 
 /// `kinesis-kit inspect --stream`
 pub(crate) fn inspect(stream: &StreamName, args: &InspectArgs) -> Result<Completion, Error> {
-    let InspectArgs { look: args, format, data, full_keys, .. } = args;
+    let InspectArgs { look: args, at, format, data, full_keys, .. } = args;
     let keys = Keys::of_option(*full_keys);
-    look(&Look { stream, args, format: *format, data: *data, keys, follows: false })
+    look(&Look { stream, args, at: at.as_ref(), format: *format, data: *data, keys, follows: false })
 }
 
 /// Shows user records until there is nothing more to show.
@@ -58,13 +63,20 @@ fn look(look: &Look<'_>) -> Result<Completion, Error> {
     run::block_on(async {
         let halt = Halt::default();
         let api = Rc::new(Api::connect(look.stream.clone()).await?);
-        let begin = position(look)?;
+        let (begin, selection) = start(look)?;
+        let shard_ids = shards(look)?;
         // A stream that is not there shows now.
         api.describe().await?;
-        let inspection =
-            Inspection::of_stream(io::stdout().lock(), look.format, look.data, look.keys, look.args.count);
+        let inspection = Inspection::of_stream(
+            io::stdout().lock(),
+            look.format,
+            look.data,
+            look.keys,
+            look.args.count,
+            selection,
+        );
         let (inspection, is_full) = (RefCell::new(inspection), Cell::new(false));
-        let looking = Looking { look, api, begin, halt: &halt, inspection, is_full };
+        let looking = Looking { look, shard_ids, api, begin, halt: &halt, inspection, is_full };
         let work = async {
             tokio::select! {
                 biased;
@@ -77,7 +89,10 @@ fn look(look: &Look<'_>) -> Result<Completion, Error> {
         let Looking { inspection, is_full, .. } = looking;
         let summary = inspection.into_inner().finish()?;
         ended?;
-        let outcome = inspect::conclude(&summary, look.format)?;
+        let outcome = match look.at {
+            Some(position) => inspect::conclude_at(position, &summary)?,
+            None => inspect::conclude(&summary, look.format)?,
+        };
         // A signal is how one ends following a stream, but not how one reads all of it.
         if halt.is_asked_for() && !is_full.get() && !look.follows {
             return Err(Error::Interrupted);
@@ -93,30 +108,43 @@ async fn time_is_up(seconds: Option<u64>) {
     }
 }
 
-fn position(look: &Look<'_>) -> Result<Position, Error> {
-    let default = if look.follows { StreamPoint::Latest } else { StreamPoint::TrimHorizon };
-    let from = look.args.from.unwrap_or(default);
-    if from.is_of_one_shard() && look.args.shards.len() != 1 {
-        return Err(Error::Usage("a sequence number is of one shard: name it with --shard".to_owned()));
+/// Returns the position from which reading begins, and the user records to show.
+fn start(look: &Look<'_>) -> Result<(Position, Selection), Error> {
+    if let Some(position) = look.at {
+        return Ok((Position::At(position.sequence_number), Selection::At(position.clone())));
     }
-    Ok(match from {
+    let default = if look.follows { StreamPoint::Latest } else { StreamPoint::TrimHorizon };
+    let from = look.args.from.clone().unwrap_or(default);
+    let position = match from.since(now_ms()) {
         StreamPoint::TrimHorizon => Position::TrimHorizon,
         StreamPoint::Latest => Position::Latest,
         StreamPoint::Time(time) => Position::AtTimestamp(time.epoch_milliseconds()),
-        StreamPoint::At { sequence_number, sub_sequence_number: None } => Position::At(sequence_number),
-        StreamPoint::At { .. } => {
-            return Err(Error::Usage(
-                "--from takes a Kinesis record here, not one of its user records".to_owned(),
-            ));
+        StreamPoint::Ago(_) => unreachable!("it was made a time"),
+        StreamPoint::At { sequence_number, sub_sequence_number, .. } => {
+            let first = sub_sequence_number.unwrap_or(0);
+            return Ok((Position::At(sequence_number), Selection::From(sequence_number, first)));
         }
         StreamPoint::Checkpoint => {
             return Err(Error::Usage("--from checkpoint is for `kinesis-kit replay`".to_owned()));
         }
-    })
+    };
+    Ok((position, Selection::All))
+}
+
+/// Returns the shards to read; none are all.
+fn shards(look: &Look<'_>) -> Result<Vec<String>, Error> {
+    if let Some(position) = look.at {
+        let RecordPosition { shard_id, sequence_number, .. } = position.clone();
+        let point = StreamPoint::At { shard_id, sequence_number, sub_sequence_number: None };
+        return point::shards(&look.args.shards, &[&point]);
+    }
+    point::shards(&look.args.shards, &look.args.from.iter().collect::<Vec<_>>())
 }
 
 struct Looking<'l> {
     look: &'l Look<'l>,
+    /// Shards to read; none are all.
+    shard_ids: Vec<String>,
     api: Rc<Api>,
     begin: Position,
     halt: &'l Halt,
@@ -129,10 +157,10 @@ impl Looking<'_> {
     async fn all(&self) -> Result<(), Error> {
         let walk = Walk {
             api: &self.api,
-            shard_ids: &self.look.args.shards,
+            shard_ids: &self.shard_ids,
             // Of a closed parent there is nothing after the latest record.
             waits_for_parents: self.begin != Position::Latest,
-            follows: self.look.follows && self.look.args.shards.is_empty(),
+            follows: self.look.follows && self.shard_ids.is_empty(),
             concurrency: CONCURRENCY,
         };
         walk.visit(async |visit| self.shard(visit).await).await?;

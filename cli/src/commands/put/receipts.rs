@@ -6,15 +6,16 @@ use crate::{
     args::Format,
     output::{
         cell,
-        note::{count, note},
+        note::{count, error},
+        screen::Screen,
+        table::{Column, LastCell, LastColumn, Row, Table},
     },
 };
 
 /// The Kinesis records that the stream has taken, a line for each.
 pub(super) struct Receipts<W> {
     format: Format,
-    output: W,
-    has_headings: bool,
+    table: Table<W>,
     kinesis_records: u64,
     user_records: u64,
     bytes: u64,
@@ -22,6 +23,11 @@ pub(super) struct Receipts<W> {
     /// The first error in writing. What follows is still counted.
     failure: Option<io::Error>,
 }
+
+/// A row is shown as soon as it is known. Positions of a stream are about as long as the first.
+const COLUMNS: [Column; 2] = [Column::text("POSITION"), Column::number("USER RECORDS")];
+
+const BYTES: LastColumn = LastColumn { heading: "BYTES", min_width: 8 };
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -36,8 +42,7 @@ impl<W: Write> Receipts<W> {
     pub(super) fn new(format: Format, output: W) -> Self {
         Receipts {
             format,
-            output,
-            has_headings: false,
+            table: Table::new(output, Screen::of_stdout(), COLUMNS, BYTES),
             kinesis_records: 0,
             user_records: 0,
             bytes: 0,
@@ -69,22 +74,19 @@ impl<W: Write> Receipts<W> {
         match self.format {
             Format::Json => {
                 let line = ReceiptLine { shard_id, sequence_number, user_records, bytes };
-                serde_json::to_writer(&mut self.output, &line)?;
-                self.output.write_all(b"\n")?;
+                let mut line = serde_json::to_vec(&line)?;
+                line.push(b'\n');
+                let output = self.table.output();
+                output.write_all(&line)?;
+                output.flush()
             }
             Format::Table => {
-                if !self.has_headings {
-                    writeln!(
-                        self.output,
-                        "{:20}  {:>12}  {:>8}  SEQUENCE NUMBER",
-                        "SHARD", "USER RECORDS", "BYTES"
-                    )?;
-                    self.has_headings = true;
-                }
-                writeln!(self.output, "{shard_id:20}  {user_records:>12}  {bytes:>8}  {sequence_number}")?;
+                let position = format!("{shard_id}/{sequence_number}");
+                let columns = vec![position, user_records.to_string()];
+                self.table.push(Row::new(columns, LastCell::Whole(bytes.to_string())))?;
+                self.table.finish()
             }
         }
-        self.output.flush()
     }
 
     pub(super) fn refuse(
@@ -95,7 +97,7 @@ impl<W: Write> Receipts<W> {
         (user_records, bytes): (usize, usize),
     ) {
         self.refused += 1;
-        note(format_args!(
+        error(format_args!(
             "Kinesis refused {} of {bytes} bytes with partition key {}: {code}: {message}",
             count(user_records as u64, "user record"),
             cell::text(partition_key, 36)

@@ -61,9 +61,9 @@ async fn open(args: &TableArgs) -> Result<JournalTable, Error> {
 }
 
 /// Whether it is one of these; of none, it is.
-fn is_one_of(positions: &[RecordPosition], record: &QuarantinedRecord) -> bool {
+fn is_one_of(positions: &[RecordPosition], shard: JournalShard<'_>, record: &QuarantinedRecord) -> bool {
     positions.is_empty()
-        || positions.iter().any(|position| position.is_of(record.sequence_number, &record.id))
+        || positions.iter().any(|position| position.is_of(shard.shard_id, record.sequence_number, &record.id))
 }
 
 async fn list(args: &QuarantineListArgs) -> Result<Completion, Error> {
@@ -107,7 +107,7 @@ async fn purge(args: &QuarantinePurgeArgs) -> Result<Completion, Error> {
                 return Ok(rows.add_unreadable(&item)?);
             }
         };
-        if !is_one_of(&args.positions, &record)
+        if !is_one_of(&args.positions, shard, &record)
             || before_ms.is_some_and(|before| record.quarantined_ms >= before)
         {
             return Ok(());

@@ -93,7 +93,9 @@ impl Redrive<'_> {
                 self.failed += 1;
                 self.rows.add_unreadable(item)?;
             }
-            for record in page.records.into_iter().filter(|record| is_one_of(&self.args.positions, record)) {
+            for record in
+                page.records.into_iter().filter(|record| is_one_of(&self.args.positions, shard, record))
+            {
                 // A response names Kinesis records: no two user records of an event may share their number.
                 if batcher.last() == Some(record.sequence_number)
                     && let Some(batch) = batcher.finish()

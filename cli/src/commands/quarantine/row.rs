@@ -12,11 +12,14 @@ use serde::Serialize;
 
 use crate::{
     args::Format,
-    journal_table::write_unreadable,
+    journal_table::{unreadable_row, write_unreadable},
     output::{
         cell,
-        table::{Column, LastCell, LastColumn, Row, Table, terminal_width},
+        screen::Screen,
+        table::{Column, LastCell, LastColumn, Row, Table},
+        tone::Tone,
     },
+    stream::record_position::RecordPosition,
 };
 
 /// A line for each record in the quarantine.
@@ -98,26 +101,29 @@ impl<'a> QuarantineLine<'a> {
     }
 }
 
-const COLUMNS: [Column; 9] = [
-    Column { heading: "APPLICATION", is_number: false },
-    Column { heading: "STREAM", is_number: false },
-    Column { heading: "SHARD", is_number: false },
-    Column { heading: "POSITION", is_number: false },
-    Column { heading: "KEY", is_number: false },
-    Column { heading: "SIZE", is_number: true },
-    Column { heading: "SINCE (UTC)", is_number: false },
-    Column { heading: "REASON", is_number: false },
-    Column { heading: "ATTEMPTS", is_number: true },
+const COLUMNS: [Column; 8] = [
+    // Whole, so that it can be given to other commands.
+    Column::text("POSITION"),
+    Column::text("APPLICATION").cut(16),
+    Column::text("STREAM").cut(16),
+    Column::text("KEY").cut(16),
+    Column::number("SIZE"),
+    Column::text("SINCE (UTC)"),
+    Column::text("REASON"),
+    Column::number("ATTEMPTS"),
 ];
 
-/// Widest outcome in the table.
-const OUTCOME_WIDTH: usize = 500;
+/// Widest outcome or error in the table.
+const OUTCOME_WIDTH: usize = 1_000;
 
-const LAST: LastColumn = LastColumn { heading: "ERROR", width: 80, min_width: 21 };
+/// The longest partition key that Kinesis takes.
+const KEY_WIDTH: usize = 256;
+
+const LAST: LastColumn = LastColumn { heading: "ERROR", min_width: 21 };
 
 impl<W: Write> Rows<W> {
     pub(super) fn new(format: Format, output: W) -> Self {
-        Rows { format, table: Table::new(output, terminal_width(), COLUMNS, LAST), records: 0 }
+        Rows { format, table: Table::new(output, Screen::of_stdout(), COLUMNS, LAST), records: 0 }
     }
 
     /// With what has become of it, if something has.
@@ -133,25 +139,24 @@ impl<W: Write> Rows<W> {
                 .write(self.table.output());
         }
         let name = shard.stream_arn.rsplit_once('/').map_or(shard.stream_arn, |(_, name)| name);
-        // Whole, so that it can be given to other commands.
-        let position = format!("{}:{}", record.sequence_number, record.id);
-        self.table.push(Row {
-            columns: vec![
-                cell::text(shard.application, 40),
-                cell::text(name, 40),
-                cell::text(shard.shard_id, 40),
-                position,
-                cell::text(&String::from_utf8_lossy(&record.partition_key), 36),
+        let position = RecordPosition::of_quarantined(shard.shard_id, record);
+        let row = Row::new(
+            vec![
+                position.to_string(),
+                shard.application.to_owned(),
+                name.to_owned(),
+                cell::text(&String::from_utf8_lossy(&record.partition_key), KEY_WIDTH),
                 record.data.len().to_string(),
                 cell::time(record.quarantined_ms),
                 record.reason.to_string(),
                 record.attempts.to_string(),
             ],
-            last: match outcome {
-                Some(outcome) => LastCell::Whole(cell::text(outcome, OUTCOME_WIDTH)),
-                None => LastCell::Cut(record.error.clone()),
-            },
-        })
+            LastCell::Whole(cell::text(outcome.unwrap_or(&record.error), OUTCOME_WIDTH)),
+        );
+        self.table.push(row.with_tone(match outcome {
+            Some(outcome) if outcome.starts_with("failed") => Tone::Error,
+            _ => Tone::Plain,
+        }))
     }
 
     /// Adds an item that cannot be read, with the keys that name it.
@@ -159,13 +164,7 @@ impl<W: Write> Rows<W> {
         if self.format == Format::Json {
             return write_unreadable(self.table.output(), item);
         }
-        self.table.push(Row {
-            columns: vec![
-                cell::text(&item.key.partition_key, OUTCOME_WIDTH),
-                cell::text(&item.key.sort_key, OUTCOME_WIDTH),
-            ],
-            last: LastCell::Whole(cell::text(&format!("unreadable: {}", item.reason), OUTCOME_WIDTH)),
-        })
+        self.table.push(unreadable_row(item))
     }
 
     /// Returns how many there were.

@@ -6,20 +6,31 @@ use super::{QuarantineEntry, for_each, is_one_of, open, row::QuarantineLine};
 use crate::{
     args::{Format, QuarantineShowArgs},
     error::{Completion, Error},
-    output::{cell, note::note},
+    output::{
+        cell,
+        note::{count, note},
+    },
+    stream::record_position::RecordPosition,
 };
 
 /// Length of a payload that people are shown.
 const SHOWN_DATA: usize = 100_000;
 
+/// Most records that people are shown without asking for them.
+const MAX_SHOWN: u64 = 10;
+
 pub(super) async fn show(args: &QuarantineShowArgs) -> Result<Completion, Error> {
     let table = open(&args.table).await?;
     let mut stdout = io::stdout().lock();
-    let mut shown = 0u64;
+    let (mut shown, mut hidden) = (0u64, 0u64);
     let unread = for_each(&table, &args.table, async |shard, entry| {
         // `quarantine list` has the others.
         let QuarantineEntry::Record(record) = entry else { return Ok(()) };
-        if !is_one_of(&args.positions, &record) {
+        if !is_one_of(&args.positions, shard, &record) {
+            return Ok(());
+        }
+        if args.positions.is_empty() && args.format == Format::Table && shown == MAX_SHOWN {
+            hidden += 1;
             return Ok(());
         }
         shown += 1;
@@ -32,6 +43,12 @@ pub(super) async fn show(args: &QuarantineShowArgs) -> Result<Completion, Error>
     })
     .await?;
     stdout.flush()?;
+    if hidden > 0 {
+        note(format_args!(
+            "{} not shown: give their positions, which `kinesis-kit quarantine list` shows, or --format json",
+            count(hidden, "more record")
+        ));
+    }
     if shown == 0 {
         note("no quarantined record matches");
         return Ok(Completion::SomeFailed);
@@ -53,8 +70,7 @@ fn write_text(
     let lines = [
         ("application", shard.application.to_owned()),
         ("stream", shard.stream_arn.to_owned()),
-        ("shard", shard.shard_id.to_owned()),
-        ("position", format!("{}:{}", record.sequence_number, record.id)),
+        ("position", RecordPosition::of_quarantined(shard.shard_id, record).to_string()),
         ("content", record.content.to_string()),
         ("partition key", text(&record.partition_key)),
         ("hash key", record.explicit_hash_key.as_deref().map_or_else(dash, text)),

@@ -9,7 +9,9 @@ use crate::{
     output::{
         cell,
         note::count,
-        table::{Column, LastCell, LastColumn, Row, Table, terminal_width},
+        screen::Screen,
+        table::{Column, LastCell, LastColumn, Row, Table},
+        tone::Tone,
     },
 };
 
@@ -132,20 +134,23 @@ struct RedriveLine<'a> {
 }
 
 const COLUMNS: [Column; 7] = [
-    Column { heading: "SHARD", is_number: false },
-    Column { heading: "FIRST", is_number: false },
-    Column { heading: "LAST", is_number: false },
-    Column { heading: "RECORDS", is_number: true },
-    Column { heading: "FOUND", is_number: true },
-    Column { heading: "DELIVERED", is_number: true },
-    Column { heading: "QUARANTINED", is_number: true },
+    Column::text("SHARD"),
+    Column::text("FIRST").end(SHOWN_DIGITS),
+    Column::text("LAST").end(SHOWN_DIGITS),
+    Column::number("RECORDS"),
+    Column::number("FOUND"),
+    Column::number("DELIVERED"),
+    Column::number("QUARANTINED"),
 ];
 
-const OUTCOME: LastColumn = LastColumn { heading: "OUTCOME", width: 80, min_width: 21 };
+/// Digits of a sequence number in a terminal that has no room for all.
+const SHOWN_DIGITS: usize = 12;
+
+const OUTCOME: LastColumn = LastColumn { heading: "OUTCOME", min_width: 21 };
 
 impl<W: Write> RedriveReport<W> {
     pub(super) fn new(format: Format, output: W) -> Self {
-        let table = Table::new(output, terminal_width(), COLUMNS, OUTCOME);
+        let table = Table::new(output, Screen::of_stdout(), COLUMNS, OUTCOME);
         RedriveReport { format, table, fates: [0; NAMES.len()], delivered: 0, quarantined: 0 }
     }
 
@@ -223,7 +228,7 @@ impl<W: Write> RedriveReport<W> {
 fn row(found: &Found, counts: Counts, fate: &RedriveFate) -> Row {
     let record: Option<&DiscardedRange> = found.record.as_ref().ok();
     let cell = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    let number = |number: SequenceNumber| cell::short_number(&number);
+    let number = |number: SequenceNumber| number.to_string();
     let outcome = match fate {
         RedriveFate::Kept { error } => format!("done, but not deleted: {error}"),
         RedriveFate::Failed { at, error } => format!("failed from {} on: {error}", number(*at)),
@@ -235,18 +240,20 @@ fn row(found: &Found, counts: Counts, fate: &RedriveFate) -> Row {
             fate.name().to_owned()
         }
     };
-    Row {
-        columns: vec![
-            cell(record.map(|record| cell::text(&record.shard_id, 40))),
-            cell(record.map(|record| number(record.first))),
-            cell(record.map(|record| number(record.last))),
-            cell(record.and_then(|record| record.batch_size).map(|size| size.to_string())),
-            cell(counts.found.map(|found| found.to_string())),
-            counts.delivered.to_string(),
-            cell(counts.quarantined.map(|records| records.to_string())),
-        ],
-        last: LastCell::Whole(cell::text(&outcome, 1_000)),
-    }
+    let columns = vec![
+        cell(record.map(|record| cell::text(&record.shard_id, 40))),
+        cell(record.map(|record| number(record.first))),
+        cell(record.map(|record| number(record.last))),
+        cell(record.and_then(|record| record.batch_size).map(|size| size.to_string())),
+        cell(counts.found.map(|found| found.to_string())),
+        counts.delivered.to_string(),
+        cell(counts.quarantined.map(|records| records.to_string())),
+    ];
+    let tone = match fate.index() {
+        0 | FIRST_SHOWN.. => Tone::Plain,
+        _ => Tone::Error,
+    };
+    Row::new(columns, LastCell::Whole(cell::text(&outcome, 1_000))).with_tone(tone)
 }
 
 #[cfg(test)]

@@ -90,7 +90,7 @@ pub(super) fn unknown<'s>(
 pub(super) type Reason = &'static str;
 
 impl Bounds {
-    pub(super) fn check(from: StreamPoint, to: StreamPoint, shards: usize) -> Result<(), Error> {
+    pub(super) fn check(from: &StreamPoint, to: &StreamPoint) -> Result<(), Error> {
         let usage = |text: &str| Err(Error::Usage(text.to_owned()));
         match (from, to) {
             (StreamPoint::Latest, _) => {
@@ -101,9 +101,6 @@ impl Bounds {
             }
             (StreamPoint::Checkpoint, StreamPoint::Checkpoint) => {
                 usage("from checkpoint to checkpoint there is nothing")
-            }
-            _ if (from.is_of_one_shard() || to.is_of_one_shard()) && shards != 1 => {
-                usage("a sequence number is of one shard: name it with --shard")
             }
             (StreamPoint::Time(from), StreamPoint::Time(to))
                 if to.epoch_milliseconds() <= from.epoch_milliseconds() =>
@@ -117,11 +114,12 @@ impl Bounds {
     /// Returns the range of this shard.
     pub(super) fn of_shard(&self, shard_id: &str) -> Result<ShardBounds, Reason> {
         let row = self.checkpoints.get(shard_id);
-        let (begin, first) = match self.from {
+        let (begin, first) = match &self.from {
+            StreamPoint::Ago(_) => unreachable!("a duration ago was made a time"),
             StreamPoint::TrimHorizon | StreamPoint::Latest => (Position::TrimHorizon, None),
             StreamPoint::Time(time) => (Position::AtTimestamp(time.epoch_milliseconds()), None),
-            StreamPoint::At { sequence_number, sub_sequence_number } => {
-                (Position::At(sequence_number), Some((sequence_number, sub_sequence_number.unwrap_or(0))))
+            StreamPoint::At { sequence_number, sub_sequence_number, .. } => {
+                (Position::At(*sequence_number), Some((*sequence_number, sub_sequence_number.unwrap_or(0))))
             }
             StreamPoint::Checkpoint => match row.map(|row| (row.checkpoint, row)) {
                 Some((RowCheckpoint::At(number), row)) => {
@@ -139,11 +137,12 @@ impl Bounds {
                 None => (Position::TrimHorizon, None),
             },
         };
-        let end = match self.to {
+        let end = match &self.to {
+            StreamPoint::Ago(_) => unreachable!("a duration ago was made a time"),
             StreamPoint::Latest | StreamPoint::TrimHorizon => End::Latest,
             StreamPoint::Time(time) => End::Before(time.epoch_milliseconds()),
-            StreamPoint::At { sequence_number, sub_sequence_number } => {
-                End::Through((sequence_number, sub_sequence_number.unwrap_or(u64::MAX)))
+            StreamPoint::At { sequence_number, sub_sequence_number, .. } => {
+                End::Through((*sequence_number, sub_sequence_number.unwrap_or(u64::MAX)))
             }
             StreamPoint::Checkpoint => match row.map(|row| (row.checkpoint, row)) {
                 Some((RowCheckpoint::At(number), row)) => {
@@ -238,20 +237,18 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_refused(from: &str, to: &str, shards: usize) {
+    fn check_refused(from: &str, to: &str) {
         let point = |text: &str| text.parse().expect("a point");
-        assert!(Bounds::check(point(from), point(to), shards).is_err(), "{from} {to}");
+        assert!(Bounds::check(&point(from), &point(to)).is_err(), "{from} {to}");
     }
 
     #[test]
     fn what_means_nothing_is_refused() {
-        check_refused("latest", "latest", 0);
-        check_refused("trim-horizon", "trim-horizon", 0);
-        check_refused("checkpoint", "checkpoint", 0);
-        check_refused("7", "latest", 0);
-        check_refused("trim-horizon", "7", 2);
-        check_refused("@7", "@7", 0);
+        check_refused("latest", "latest");
+        check_refused("trim-horizon", "trim-horizon");
+        check_refused("checkpoint", "checkpoint");
+        check_refused("@7", "@7");
         let point = |text: &str| text.parse().expect("a point");
-        assert!(Bounds::check(point("7"), point("checkpoint"), 1).is_ok());
+        assert!(Bounds::check(&point("7"), &point("checkpoint")).is_ok());
     }
 }

@@ -5,7 +5,7 @@ use kinesis_handler::checkpoint::{DynamoDbCheckpoints, LeaseRows, Row, Unreadabl
 use crate::{
     aws,
     error::{Error, chain},
-    output::note::{count, note},
+    output::note::{count, warning},
     stream::Shard,
 };
 
@@ -36,13 +36,13 @@ fn of_shards(
     let mut example = leases.keys().next().cloned();
     for UnreadableLease { lease_key, error: source, .. } in unreadable {
         let Some(lease_key) = lease_key else {
-            note(format_args!("warning: table {table}: a row cannot be read: {}", chain(&source)));
+            warning(format_args!("warning: table {table}: a row cannot be read: {}", chain(&source)));
             continue;
         };
         if is_of_stream(&lease_key) {
             return Err(Error::Lease { table: table.to_owned(), lease_key, source });
         }
-        note(format_args!("warning: table {table}: row {lease_key} cannot be read: {}", chain(&source)));
+        warning(format_args!("warning: table {table}: row {lease_key} cannot be read: {}", chain(&source)));
         example.get_or_insert(lease_key);
     }
     // Shard IDs are the same in every stream.

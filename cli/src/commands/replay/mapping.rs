@@ -2,17 +2,17 @@ use crate::{
     aws::{AwsError, event_source_mappings, function_name::FunctionName},
     delivery::target::TargetOptions,
     error::chain,
-    output::note::note,
+    output::note::warning,
     stream::point::StreamPoint,
 };
 
 /// Tells whoever replays up to the checkpoint that a live mapping may deliver the same records, unless it is known to be
 /// disabled.
-pub(super) async fn warn_unless_disabled(target: &TargetOptions, stream_arn: &str, to: StreamPoint) {
-    if to != StreamPoint::Checkpoint {
+pub(super) async fn warn_unless_disabled(target: &TargetOptions, stream_arn: &str, to: &StreamPoint) {
+    if *to != StreamPoint::Checkpoint {
         return;
     }
-    let warning = match target {
+    let unknown = match target {
         TargetOptions::Function(name) => match states(name, stream_arn).await {
             Ok(states) => states
                 .iter()
@@ -25,9 +25,9 @@ pub(super) async fn warn_unless_disabled(target: &TargetOptions, stream_arn: &st
         },
         _ => Some("whether an event source mapping reads this stream is not known".to_owned()),
     };
-    if let Some(warning) = warning {
-        note(format_args!(
-            "warning: {warning}; while it is enabled, it may deliver records below the checkpoint again"
+    if let Some(unknown) = unknown {
+        warning(format_args!(
+            "warning: {unknown}; while it is enabled, it may deliver records below the checkpoint again"
         ));
     }
 }

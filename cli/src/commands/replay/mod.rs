@@ -24,9 +24,15 @@ use crate::{
         target::Target,
     },
     error::{Completion, Error, chain},
-    output::{meter::Meter, note::note},
+    output::{
+        meter::Meter,
+        note::{note, warning},
+    },
     run::{self, halt::Halt},
-    stream::{Api, Position, ReadPace, Shard, ShardReader, Visit, Visited, Walk, now_ms, point::StreamPoint},
+    stream::{
+        Api, Position, ReadPace, Shard, ShardReader, Visit, Visited, Walk, now_ms,
+        point::{self, StreamPoint},
+    },
 };
 use bounds::{Bounds, End, ShardBounds};
 use budget::Budget;
@@ -38,7 +44,8 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Completion, Error> {
 }
 
 async fn replay(args: &ReplayArgs) -> Result<Completion, Error> {
-    Bounds::check(args.from, args.to, args.shards.len())?;
+    let shard_ids = point::shards(&args.shards, &[&args.from, &args.to])?;
+    check(args, now_ms())?;
     let api = Rc::new(Api::connect(args.stream.clone()).await?);
     let stream_arn = api.describe().await?.arn;
     let region = stream_arn.split(':').nth(3);
@@ -46,17 +53,21 @@ async fn replay(args: &ReplayArgs) -> Result<Completion, Error> {
     // What is only written down, or counted, is not done.
     let keeps_progress = !args.dry_run && target.processes();
     let mut progress = if keeps_progress { Some(open_progress(args, &stream_arn)?) } else { None };
+    let began_ms = began_ms(args, progress.as_mut())?;
+    let (from, to) = check(args, began_ms)?;
     let shards = api.shards().await?;
     let checkpoints = checkpoints(args, &stream_arn, &shards, progress.as_mut()).await?;
     let passed = bounds::passed(&shards, &checkpoints);
     if args.from == StreamPoint::Checkpoint {
-        let is_wanted = |id: &&str| args.shards.is_empty() || args.shards.iter().any(|shard| shard == id);
+        let is_wanted = |id: &&str| shard_ids.is_empty() || shard_ids.iter().any(|shard| shard == id);
         for shard_id in bounds::unknown(&shards, &checkpoints, &passed).into_iter().filter(is_wanted) {
-            note(format_args!("warning: shard {shard_id} has no checkpoint: everything in it is replayed"));
+            warning(format_args!(
+                "warning: shard {shard_id} has no checkpoint: everything in it is replayed"
+            ));
         }
     }
     if !args.dry_run {
-        mapping::warn_unless_disabled(&args.target.options(), &stream_arn, args.to).await;
+        mapping::warn_unless_disabled(&args.target.options(), &stream_arn, &args.to).await;
     }
     let whole = match (args.dry_run, target.processes()) {
         (true, _) => ReplayFate::Found,
@@ -66,9 +77,10 @@ async fn replay(args: &ReplayArgs) -> Result<Completion, Error> {
     let halt = Halt::default();
     let replay = Replay {
         args,
+        shard_ids,
         api,
         stream_arn,
-        bounds: Bounds { from: args.from, to: args.to, checkpoints: Rc::new(checkpoints), passed },
+        bounds: Bounds { from, to, checkpoints: Rc::new(checkpoints), passed },
         delivery: Delivery::new(&target, EventMode::Reprocess, args.delivery.attempts, &halt),
         budget: Budget::new(),
         progress: RefCell::new(progress),
@@ -97,6 +109,31 @@ async fn replay(args: &ReplayArgs) -> Result<Completion, Error> {
     Ok(if is_done { Completion::Done } else { Completion::SomeFailed })
 }
 
+/// Returns the ends of the range, with times instead of durations before this time.
+fn check(args: &ReplayArgs, began_ms: u64) -> Result<(StreamPoint, StreamPoint), Error> {
+    let [from, to] = [&args.from, &args.to].map(|point| point.clone().since(began_ms));
+    Bounds::check(&from, &to)?;
+    Ok((from, to))
+}
+
+/// Returns when the first of the runs of this replay began, from which durations ago are counted.
+fn began_ms(args: &ReplayArgs, progress: Option<&mut ProgressFile>) -> Result<u64, Error> {
+    let now_ms = now_ms();
+    let is_ago = |point: &StreamPoint| matches!(point, StreamPoint::Ago(_));
+    let Some(progress) = progress.filter(|_| is_ago(&args.from) || is_ago(&args.to)) else {
+        return Ok(now_ms);
+    };
+    if let Some(began) = progress.through(BEGAN) {
+        return Ok(began.sequence_number.to_string().parse().unwrap_or(now_ms));
+    }
+    let began = now_ms.to_string().parse().expect("a number has digits");
+    progress.note(BEGAN, ProgressPoint::whole(began))?;
+    Ok(now_ms)
+}
+
+/// Entry with the time when the first run began, in milliseconds since 1970, in place of a sequence number.
+const BEGAN: &str = "run began";
+
 fn open_progress(args: &ReplayArgs, stream_arn: &str) -> Result<ProgressFile, Error> {
     let target = args.target.options();
     let of = format!(
@@ -120,7 +157,7 @@ async fn checkpoints(
     shards: &[Shard],
     mut progress: Option<&mut ProgressFile>,
 ) -> Result<BTreeMap<String, Row>, Error> {
-    if ![args.from, args.to].contains(&StreamPoint::Checkpoint) {
+    if ![&args.from, &args.to].contains(&&StreamPoint::Checkpoint) {
         return Ok(BTreeMap::new());
     }
     let Some(table) = &args.checkpoint_table else {
@@ -172,6 +209,8 @@ fn snapshot(progress: &ProgressFile) -> Option<BTreeMap<String, Row>> {
 /// A run of `replay`.
 struct Replay<'r> {
     args: &'r ReplayArgs,
+    /// Shards to replay; none are all.
+    shard_ids: Vec<String>,
     api: Rc<Api>,
     stream_arn: String,
     bounds: Bounds,
@@ -188,7 +227,7 @@ impl Replay<'_> {
     async fn all(&self) -> Result<(), Error> {
         let walk = Walk {
             api: &self.api,
-            shard_ids: &self.args.shards,
+            shard_ids: &self.shard_ids,
             waits_for_parents: true,
             follows: false,
             concurrency: self.args.concurrency,
@@ -355,7 +394,7 @@ impl Replay<'_> {
 /// Warns that the stream no longer has the record at which a shard is resumed. That one is processed; whether others
 /// followed it that are gone, too, nobody can tell.
 fn note_gap(shard_id: &str, processed: SequenceNumber) {
-    note(format_args!(
+    warning(format_args!(
         "warning: {shard_id}: record {processed} is processed and has left the stream; if unprocessed records followed it, \
          they may have left it, too"
     ));

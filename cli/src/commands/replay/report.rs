@@ -11,7 +11,9 @@ use crate::{
     output::{
         cell,
         note::count,
-        table::{Column, LastCell, LastColumn, Row, Table, terminal_width},
+        screen::Screen,
+        table::{Column, LastCell, LastColumn, Row, Table},
+        tone::Tone,
     },
 };
 
@@ -85,15 +87,18 @@ struct ReplayLine<'a> {
 }
 
 const COLUMNS: [Column; 6] = [
-    Column { heading: "SHARD", is_number: false },
-    Column { heading: "KINESIS RECORDS", is_number: true },
-    Column { heading: "USER RECORDS", is_number: true },
-    Column { heading: "QUARANTINED", is_number: true },
-    Column { heading: "FIRST", is_number: false },
-    Column { heading: "LAST", is_number: false },
+    Column::text("SHARD"),
+    Column::number("KINESIS RECORDS"),
+    Column::number("USER RECORDS"),
+    Column::number("QUARANTINED"),
+    Column::text("FIRST").end(SHOWN_DIGITS),
+    Column::text("LAST").end(SHOWN_DIGITS),
 ];
 
-const OUTCOME: LastColumn = LastColumn { heading: "OUTCOME", width: 80, min_width: 21 };
+/// Digits of a sequence number in a terminal that has no room for all.
+const SHOWN_DIGITS: usize = 12;
+
+const OUTCOME: LastColumn = LastColumn { heading: "OUTCOME", min_width: 21 };
 
 impl ReplayReport {
     pub(super) fn new(format: Format, whole: ReplayFate) -> Self {
@@ -130,19 +135,26 @@ impl ReplayReport {
         if self.format == Format::Json {
             return Ok(());
         }
-        let mut table = Table::new(io::stdout().lock(), terminal_width(), COLUMNS, OUTCOME);
+        let mut table = Table::new(io::stdout().lock(), Screen::of_stdout(), COLUMNS, OUTCOME);
         for (shard_id, ShardEntry { tally, fate }) in &self.shards {
             let number = |number: Option<SequenceNumber>| {
-                number.map_or_else(|| "-".to_owned(), |number| cell::short_number(&number))
+                number.map_or_else(|| "-".to_owned(), |number| number.to_string())
             };
             let outcome = match fate.as_ref().unwrap_or(&ReplayFate::Halted) {
-                ReplayFate::Failed { at, error } => format!("failed at {}: {error}", cell::short_number(at)),
+                ReplayFate::Failed { at, error } => format!("failed at {at}: {error}"),
                 ReplayFate::LeftOut { why } => format!("left out: {why}"),
                 ReplayFate::Unreadable { error } => format!("unreadable: {error}"),
                 fate => fate.name().to_owned(),
             };
-            table.push(Row {
-                columns: vec![
+            let tone = match fate {
+                Some(ReplayFate::Failed { .. } | ReplayFate::Lost | ReplayFate::Unreadable { .. }) => {
+                    Tone::Error
+                }
+                Some(ReplayFate::NotBegun | ReplayFate::Halted) | None => Tone::Warning,
+                Some(_) => Tone::Plain,
+            };
+            let row = Row::new(
+                vec![
                     cell::text(shard_id, 40),
                     tally.kinesis_records.to_string(),
                     tally.user_records.to_string(),
@@ -150,8 +162,9 @@ impl ReplayReport {
                     number(tally.first),
                     number(tally.last),
                 ],
-                last: LastCell::Whole(cell::text(&outcome, 1_000)),
-            })?;
+                LastCell::Whole(cell::text(&outcome, 1_000)),
+            );
+            table.push(row.with_tone(tone))?;
         }
         table.finish()
     }

@@ -2,7 +2,6 @@
 
 mod elapsed;
 mod id_ranges;
-mod short_shard;
 mod lineage;
 mod outcome;
 mod timeline;
@@ -24,7 +23,7 @@ use crate::{
     args::{Format, SimulateArgs},
     error::{Completion, Error},
     input::Input,
-    output::table::terminal_width,
+    output::screen::Screen,
     run,
     stream::name::StreamName,
 };
@@ -76,9 +75,9 @@ fn read(path: &Path) -> Result<Scenario, Error> {
 
 fn show(report: &Report, view: &View) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    let width = terminal_width();
-    timeline::show(&mut stdout, width, report, view)?;
-    totals::show(&mut stdout, width, report)
+    let screen = Screen::of_stdout();
+    timeline::show(&mut stdout, screen, report, view)?;
+    totals::show(&mut stdout, screen, report)
 }
 
 fn write_json(report: &Report) -> io::Result<()> {

@@ -1,29 +1,30 @@
 use std::io::{self, Write};
 
 use kinesis_esm::Destination;
-use kinesis_esm_simulator::{Ids, Report, SCENARIO_START_MS, Scenario, Step, StepKind};
+use kinesis_esm_simulator::{DropReason, Ids, Outcome, Report, SCENARIO_START_MS, Scenario, Step, StepKind};
 
 use super::{
     elapsed::Elapsed,
     id_ranges,
     lineage::{Descent, Lineage},
     outcome,
-    short_shard::short_shard,
 };
 use crate::output::{
     cell,
+    screen::Screen,
     table::{Column, LastCell, LastColumn, Row, Table},
+    tone::Tone,
 };
 
-const TIME: Column = Column { heading: "TIME", is_number: true };
-const SHARD: Column = Column { heading: "SHARD", is_number: false };
+const TIME: Column = Column::number("TIME");
+const SHARD: Column = Column::text("SHARD");
 const INVOCATION: [Column; 4] = [
-    Column { heading: "BATCH", is_number: false },
-    Column { heading: "REQUEST", is_number: false },
-    Column { heading: "TRY", is_number: true },
-    Column { heading: "OUTCOME", is_number: false },
+    Column::text("BATCH"),
+    Column::text("REQUEST").start(REQUEST_ID_WIDTH),
+    Column::number("TRY"),
+    Column::text("OUTCOME"),
 ];
-const RECORDS: LastColumn = LastColumn { heading: "RECORDS", width: 100, min_width: 21 };
+const RECORDS: LastColumn = LastColumn { heading: "RECORDS", min_width: 21 };
 
 /// Enough to tell request IDs apart.
 const REQUEST_ID_WIDTH: usize = 8;
@@ -58,22 +59,17 @@ impl View {
 
     /// Shard and lane, as far as there are several.
     fn place(&self, step: &Step) -> String {
-        let shard = cell::text(short_shard(&step.shard_id), SHARD_WIDTH);
+        let shard = cell::text(cell::short_shard(&step.shard_id), SHARD_WIDTH);
         if self.has_several_lanes { format!("{shard}/{}", step.lane) } else { shard }
     }
 }
 
 /// Prints what happened, in the order in which it began.
-pub(super) fn show<W: Write>(
-    output: W,
-    terminal_width: Option<usize>,
-    report: &Report,
-    view: &View,
-) -> io::Result<()> {
+pub(super) fn show<W: Write>(output: W, screen: Screen, report: &Report, view: &View) -> io::Result<()> {
     let mut columns = vec![TIME];
     columns.extend(view.has_shard_column().then_some(SHARD));
     columns.extend(INVOCATION);
-    let mut table = Table::new(output, terminal_width, columns, RECORDS);
+    let mut table = Table::new(output, screen, columns, RECORDS);
     let mut lineage = Lineage::new(view.bisects);
     let mut written = Ok(());
     report.for_each_by_time(|step| {
@@ -90,26 +86,40 @@ pub(super) fn show<W: Write>(
 fn row(step: &Step, ids: &Ids, view: &View, lineage: &mut Lineage, width: usize) -> Option<Row> {
     let mut columns = vec![Elapsed(step.began_ms().saturating_sub(SCENARIO_START_MS)).to_string()];
     columns.extend(view.has_shard_column().then(|| view.place(step)));
-    let last = match &step.kind {
+    let (last, tone) = match &step.kind {
         StepKind::Invoked(invoked) => {
             let Descent { origin, tries, repeats_outcome } = lineage.follow(step, invoked);
             if repeats_outcome && !is_shown(tries) {
                 return None;
             }
             columns.push(origin.name().to_owned());
-            columns.push(invoked.request_id.chars().take(REQUEST_ID_WIDTH).collect());
+            columns.push(invoked.request_id.clone());
             columns.push(tries.to_string());
             columns.push(cell::text(&outcome::of_invocation(invoked, ids), OUTCOME_WIDTH));
-            LastCell::Cut(id_ranges::of_records(ids, &invoked.records, width))
+            let tone = match invoked.outcome {
+                Outcome::Success => Tone::Plain,
+                Outcome::Partial | Outcome::Throttled => Tone::Warning,
+                Outcome::Failure => Tone::Error,
+            };
+            (LastCell::Cut(id_ranges::of_records(ids, &invoked.records, width)), tone)
         }
-        StepKind::TooLarge(too_large) => LastCell::Whole(outcome::of_too_large(too_large, ids)),
+        StepKind::TooLarge(too_large) => {
+            (LastCell::Whole(outcome::of_too_large(too_large, ids)), Tone::Error)
+        }
         StepKind::Discarded(discarded) => {
-            LastCell::Whole(outcome::of_discard(discarded, view.destination.as_ref(), ids))
+            let last = outcome::of_discard(discarded, view.destination.as_ref(), ids);
+            (LastCell::Whole(last), Tone::Error)
         }
-        StepKind::Dropped(records, reason) => LastCell::Whole(outcome::of_drop(records, *reason, ids)),
+        StepKind::Dropped(records, reason) => {
+            let tone = match reason {
+                DropReason::Filtered => Tone::Plain,
+                DropReason::Trimmed | DropReason::OutOfRange => Tone::Error,
+            };
+            (LastCell::Whole(outcome::of_drop(records, *reason, ids)), tone)
+        }
         _ => return None,
     };
-    Some(Row { columns, last })
+    Some(Row::new(columns, last).with_tone(tone))
 }
 
 /// A record that blocks its shard may be tried thousands of times, always to the same effect: of these the first ten are

@@ -6,33 +6,37 @@ use std::{
 use kinesis_esm_simulator::{Fates, Metrics, Report, StepKind};
 
 use super::id_ranges;
-use crate::output::table::{Column, LastCell, LastColumn, Row, Table};
+use crate::output::{
+    screen::Screen,
+    table::{Column, LastCell, LastColumn, Row, Table},
+    tone::Tone,
+};
 
-const FATES: [Column; 2] =
-    [Column { heading: "FATE", is_number: false }, Column { heading: "COUNT", is_number: true }];
-const RECORDS: LastColumn = LastColumn { heading: "RECORDS", width: 100, min_width: 21 };
+const FATES: [Column; 2] = [Column::text("FATE"), Column::number("COUNT")];
+const RECORDS: LastColumn = LastColumn { heading: "RECORDS", min_width: 21 };
 
-const METRICS: [Column; 1] = [Column { heading: "METRIC", is_number: false }];
-const VALUE: LastColumn = LastColumn { heading: "VALUE", width: 20, min_width: 20 };
+const METRICS: [Column; 1] = [Column::text("METRIC")];
+const VALUE: LastColumn = LastColumn { heading: "VALUE", min_width: 20 };
 
 /// Prints what has become of the records, and what CloudWatch would have counted.
-pub(super) fn show<W: Write>(
-    mut output: W,
-    terminal_width: Option<usize>,
-    report: &Report,
-) -> io::Result<()> {
+pub(super) fn show<W: Write>(mut output: W, screen: Screen, report: &Report) -> io::Result<()> {
     writeln!(output)?;
-    let mut table = Table::new(&mut output, terminal_width, FATES, RECORDS);
+    let mut table = Table::new(&mut output, screen, FATES, RECORDS);
     for (name, positions) in fates(report) {
         let records = id_ranges::of_positions(report.ids(), positions.iter().copied(), table.last_width(0));
         let columns = vec![name.to_owned(), positions.len().to_string()];
-        table.push(Row { columns, last: LastCell::Cut(records) })?;
+        let tone = match name {
+            "discarded" if !positions.is_empty() => Tone::Error,
+            "dropped" if !positions.is_empty() => Tone::Warning,
+            _ => Tone::Plain,
+        };
+        table.push(Row::new(columns, LastCell::Cut(records)).with_tone(tone))?;
     }
     table.finish()?;
     writeln!(output)?;
-    let mut table = Table::new(&mut output, terminal_width, METRICS, VALUE);
+    let mut table = Table::new(&mut output, screen, METRICS, VALUE);
     for (name, value) in metrics(report.metrics()) {
-        table.push(Row { columns: vec![name.to_owned()], last: LastCell::Whole(value.to_string()) })?;
+        table.push(Row::new(vec![name.to_owned()], LastCell::Whole(value.to_string())))?;
     }
     table.finish()
 }

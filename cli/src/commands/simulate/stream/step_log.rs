@@ -5,8 +5,16 @@ use std::{
 
 use kinesis_esm_simulator::{Delivery, Step, StepKind};
 
-use super::{failure_file::FailureFile, step_line::StepLine, step_row::StepRow, tally::Tally};
-use crate::{args::Format, output::note::note, run::halt::Halt};
+use super::{failure_file::FailureFile, step_line::StepLine, step_row, tally::Tally};
+use crate::{
+    args::Format,
+    output::{
+        note::{error, warning},
+        screen::Screen,
+        table::Table,
+    },
+    run::halt::Halt,
+};
 
 /// Sees all steps of a run: writes the failure records, then shows the step, and counts it.
 #[derive(Debug)]
@@ -15,7 +23,7 @@ pub(super) struct StepLog {
     failures: Option<FailureFile>,
     halt: Rc<Halt>,
     tally: Tally,
-    has_headings: bool,
+    table: Table<io::Stdout>,
     has_noted_loss: bool,
     /// Why no more can be shown. The run halts then.
     error: Option<io::Error>,
@@ -28,7 +36,7 @@ impl StepLog {
             failures,
             halt,
             tally: Tally::default(),
-            has_headings: false,
+            table: Table::new(io::stdout(), Screen::of_stdout(), step_row::COLUMNS, step_row::OUTCOME),
             has_noted_loss: false,
             error: None,
         }
@@ -60,7 +68,7 @@ impl StepLog {
         let Some(failures) = &mut self.failures else {
             if !self.has_noted_loss {
                 self.has_noted_loss = true;
-                note("discarded records are lost: --failures FILE would have kept them");
+                warning("discarded records are lost: --failures FILE would have kept them");
             }
             return Delivery::NoDestination;
         };
@@ -68,9 +76,9 @@ impl StepLog {
         match failures.append(record) {
             Ok(()) => delivery.clone(),
             // Rule 26: a mapping goes on, too.
-            Err(error) => {
+            Err(cause) => {
                 let path = failures.path().display();
-                note(format_args!("LOST: {records} discarded, and {path} cannot be written: {error}"));
+                error(format_args!("LOST: {records} discarded, and {path} cannot be written: {cause}"));
                 Delivery::Failed
             }
         }
@@ -78,21 +86,17 @@ impl StepLog {
 
     /// Standard output passes each line on as soon as it is complete.
     fn show(&mut self, step: &Step) -> io::Result<()> {
-        let mut output = io::stdout().lock();
         match self.format {
             Format::Table => {
-                let Some(row) = StepRow::of(step) else { return Ok(()) };
-                if !self.has_headings {
-                    self.has_headings = true;
-                    output.write_all(StepRow::headings().as_bytes())?;
-                }
-                output.write_all(row.to_line().as_bytes())
+                let Some(row) = step_row::row(step) else { return Ok(()) };
+                self.table.push(row)?;
+                self.table.finish()
             }
             Format::Json => {
                 let Some(line) = StepLine::of(step) else { return Ok(()) };
                 let mut line = serde_json::to_vec(&line)?;
                 line.push(b'\n');
-                output.write_all(&line)
+                io::stdout().lock().write_all(&line)
             }
         }
     }

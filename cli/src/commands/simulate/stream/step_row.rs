@@ -3,86 +3,76 @@ use kinesis_esm::{Condition, SharedRecord};
 use kinesis_esm_simulator::{Delivery, Discarded, DropReason, Invoked, Outcome, Step, StepKind};
 
 use super::step_line::age_ms;
-use crate::output::cell;
-
-/// The first digits of a request ID that are shown.
-const SHOWN_ID: usize = 8;
+use crate::output::{
+    cell,
+    table::{Column, LastCell, LastColumn, Row},
+    tone::Tone,
+};
 
 /// Most columns of what a function says about its failure.
-const MAX_ERROR_WIDTH: usize = 160;
+const MAX_ERROR_WIDTH: usize = 1_000;
 
-/// A step for people: a line of columns of fixed width, because the next one is not known yet.
-#[derive(Debug)]
-pub(super) struct StepRow {
-    time: String,
-    shard: String,
-    records: String,
-    first: String,
-    last: String,
-    request: String,
-    age: String,
-    what: String,
-}
+/// Digits of a sequence number in a terminal that has no room for all.
+const SHOWN_DIGITS: usize = 12;
 
-impl StepRow {
-    pub(super) fn headings() -> String {
-        let row = StepRow {
-            time: "TIME (UTC)".to_owned(),
-            shard: "SHARD".to_owned(),
-            records: "RECORDS".to_owned(),
-            first: "FIRST".to_owned(),
-            last: "LAST".to_owned(),
-            request: "REQUEST".to_owned(),
-            age: "AGE".to_owned(),
-            what: "OUTCOME".to_owned(),
-        };
-        row.to_line()
-    }
+/// Columns with room for the cells that are still to come: a row is shown as soon as it is known.
+pub(super) const COLUMNS: [Column; 7] = [
+    Column::text("TIME (UTC)").min_width(12),
+    Column::text("SHARD"),
+    Column::number("RECORDS"),
+    Column::text("FIRST").end(SHOWN_DIGITS),
+    Column::text("LAST").end(SHOWN_DIGITS),
+    Column::text("REQUEST").start(8).min_width(36),
+    Column::number("AGE").min_width(7),
+];
 
-    /// Returns the row of a step; `None` for steps that are part of others: people see invocations and discarded records.
-    pub(super) fn of(step: &Step) -> Option<Self> {
-        let (records, request, what) = match &step.kind {
-            StepKind::Invoked(invoked) => {
-                (&invoked.records[..], Some(&*invoked.request_id), outcome(invoked))
-            }
-            StepKind::Discarded(discarded) => {
-                (&discarded.records[..], request_id(discarded), fate(discarded))
-            }
-            StepKind::Dropped(records, reason) => (&records[..], None, dropped(*reason).to_owned()),
-            StepKind::TooLarge(too_large) => {
-                let what =
-                    format!("too large: an event of {} bytes is never delivered", too_large.event_bytes);
-                (std::slice::from_ref(&too_large.record), None, what)
-            }
-            _ => return None,
-        };
-        let number = |record: Option<&SharedRecord>| {
-            record.map_or("-".to_owned(), |record| cell::short_number(&record.sequence_number))
-        };
-        Some(StepRow {
-            time: time_of_day(step.at_ms),
-            shard: cell::escape(&step.shard_id),
-            records: records.len().to_string(),
-            first: number(records.first()),
-            last: number(records.last()),
-            request: request.map_or("-".to_owned(), |id| id.chars().take(SHOWN_ID).collect()),
-            age: age_ms(step, records).map_or("-".to_owned(), duration),
-            what,
-        })
-    }
+pub(super) const OUTCOME: LastColumn = LastColumn { heading: "OUTCOME", min_width: 30 };
 
-    pub(super) fn to_line(&self) -> String {
-        let StepRow { time, shard, records, first, last, request, age, what } = self;
-        // shardId-000000000000; what is longer moves the rest of its line.
-        format!("{time:12}  {shard:20}  {records:>7}  {first:13}  {last:13}  {request:8}  {age:>7}  {what}\n")
-    }
+/// Returns the row of a step; `None` for steps that are part of others: people see invocations and discarded records.
+pub(super) fn row(step: &Step) -> Option<Row> {
+    let (records, request, outcome, tone) = match &step.kind {
+        StepKind::Invoked(invoked) => {
+            let tone = match invoked.outcome {
+                Outcome::Success => Tone::Plain,
+                Outcome::Partial | Outcome::Throttled => Tone::Warning,
+                Outcome::Failure => Tone::Error,
+            };
+            (&invoked.records[..], Some(&*invoked.request_id), outcome(invoked), tone)
+        }
+        StepKind::Discarded(discarded) => {
+            (&discarded.records[..], request_id(discarded), fate(discarded), Tone::Error)
+        }
+        StepKind::Dropped(records, reason) => {
+            let tone = if *reason == DropReason::Filtered { Tone::Plain } else { Tone::Error };
+            (&records[..], None, dropped(*reason).to_owned(), tone)
+        }
+        StepKind::TooLarge(too_large) => {
+            let outcome =
+                format!("too large: an event of {} bytes is never delivered", too_large.event_bytes);
+            (std::slice::from_ref(&too_large.record), None, outcome, Tone::Error)
+        }
+        _ => return None,
+    };
+    let number = |record: Option<&SharedRecord>| {
+        record.map_or("-".to_owned(), |record| record.sequence_number.to_string())
+    };
+    let columns = vec![
+        time_of_day(step.at_ms),
+        step.shard_id.to_string(),
+        records.len().to_string(),
+        number(records.first()),
+        number(records.last()),
+        request.unwrap_or("-").to_owned(),
+        age_ms(step, records).map_or("-".to_owned(), duration),
+    ];
+    Some(Row::new(columns, LastCell::Whole(outcome)).with_tone(tone))
 }
 
 fn outcome(invoked: &Invoked) -> String {
     let mut text = match invoked.outcome {
         Outcome::Success => "success".to_owned(),
         Outcome::Partial => match &invoked.reported[..] {
-            [first, ..] => format!("partial: {} failed", cell::short_number(first)),
+            [first, ..] => format!("partial: {first} failed"),
             [] => "partial".to_owned(),
         },
         Outcome::Failure => "failure".to_owned(),
@@ -155,7 +145,10 @@ mod tests {
     use lambda_host::{Fate, FunctionError};
 
     use super::*;
-    use crate::commands::simulate::stream::step_line::StepLine;
+    use crate::{
+        commands::simulate::stream::step_line::StepLine,
+        output::{screen::Screen, table::Table},
+    };
 
     const ARRIVAL_MS: u64 = 1_767_225_600_000;
 
@@ -177,9 +170,16 @@ mod tests {
     #[track_caller]
     fn check(kind: StepKind, row: &str, line: &str) {
         let step = step(kind);
-        let columns = StepRow::of(&step).map(|row| row.to_line());
-        let columns: Vec<_> = columns.iter().flat_map(|row| row.split_whitespace()).collect();
-        assert_eq!(columns.join(" "), row);
+        let mut output = Vec::new();
+        let mut table = Table::new(&mut output, Screen::default(), COLUMNS, OUTCOME);
+        if let Some(row) = super::row(&step) {
+            table.push(row).expect("memory takes it");
+        }
+        table.finish().expect("memory takes it");
+        drop(table);
+        let output = String::from_utf8(output).expect("text");
+        let columns = output.lines().last().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+        assert_eq!(columns.unwrap_or_default(), row);
         let json = serde_json::to_string(&StepLine::of(&step));
         assert_eq!(json.expect("JSON"), line);
     }
@@ -205,7 +205,7 @@ mod tests {
     fn steps_are_shown_for_people_and_for_programs() {
         check(
             invoked(Outcome::Partial, None),
-            "00:00:00.042 shardId-000000000003 3 …989136588898 8 0f1e2d3c 42 ms partial: 7 failed",
+            "00:00:00.042 shardId-000000000003 3 49590338271490256608559692538361571095921575989136588898 8 0f1e2d3c-0000-4000-8000-000000000000 42 ms partial: 7 failed",
             concat!(
                 r#"{"step":"invoked","atMs":1767225600042,"shardId":"shardId-000000000003","lane":0,"records":3,"#,
                 r#""firstSequenceNumber":"49590338271490256608559692538361571095921575989136588898","#,
@@ -262,8 +262,8 @@ mod tests {
 
     #[track_caller]
     fn check_outcome(outcome: Outcome, error: Option<FunctionError>, expected: &str) {
-        let row = StepRow::of(&step(invoked(outcome, error))).expect("a row");
-        assert_eq!(row.what, expected);
+        let row = row(&step(invoked(outcome, error))).expect("a row");
+        assert!(matches!(row.last, LastCell::Whole(outcome) if outcome == expected));
     }
 
     #[test]

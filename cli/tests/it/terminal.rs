@@ -1,0 +1,50 @@
+//! Tables and messages as terminals show them.
+
+use crate::kit::{check_in_columns, kit_where};
+
+const EVENT: &str = r#"{"Records":[
+    {"eventID":"shardId-000000000003:49590338271490256608559692538361571095921575989136588898",
+     "kinesis":{"sequenceNumber":"49590338271490256608559692538361571095921575989136588898","partitionKey":"customer-with-a-long-name",
+        "data":"eyJjZW50cyI6MTI1MCwibm90ZSI6ImFuIG9yZGVyIG9mIG9uZSB0ZWFwb3QgYW5kIG5vIGN1cHMifQ==","approximateArrivalTimestamp":1545084650.987}},
+    {"kinesis":{"sequenceNumber":"5","partitionKey":"k","data":"!"}}
+]}"#;
+
+#[test]
+fn a_table_takes_the_width_of_the_terminal() {
+    check_in_columns(
+        "80",
+        "inspect",
+        EVENT,
+        1,
+        "\
+POSITION       KEY         ARRIVAL (UTC)            SIZE  DATA
+3/…36588898:0  customer-…  2018-12-17 22:10:50.987    58  {\"cents\":1250,\"note\"…
+5              k           -                           -
+  INVALID: data is not base64: illegal byte at 0
+",
+    );
+    check_in_columns(
+        "200",
+        "inspect",
+        EVENT,
+        1,
+        "\
+POSITION                                                                         KEY                        HASH KEY  ARRIVAL (UTC)            SIZE  DATA
+shardId-000000000003/49590338271490256608559692538361571095921575989136588898:0  customer-with-a-long-name  -         2018-12-17 22:10:50.987    58  {\"cents\":1250,\"note\":\"an order of one teapot and n…
+5                                                                                k                          -         -                           -  INVALID: data is not base64: illegal byte at 0
+",
+    );
+}
+
+#[test]
+fn colours_mark_what_is_wrong_and_are_off_where_nobody_wants_them() {
+    let run = |variables: &[(&str, &str)]| {
+        let run = kit_where(variables, ["inspect"], EVENT);
+        let invalid = run.stdout.lines().find(|line| line.contains("INVALID")).expect("a row").to_owned();
+        let error = kit_where(variables, ["inspect", "missing.json"], "").stderr;
+        (invalid.contains('\u{1b}'), error.contains('\u{1b}'))
+    };
+    assert_eq!(run(&[]), (false, false));
+    assert_eq!(run(&[("CLICOLOR_FORCE", "1")]), (true, true));
+    assert_eq!(run(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]), (false, false));
+}
