@@ -30,19 +30,51 @@ impl Lines<Box<dyn Read + Send>> {
 }
 
 impl<R: Read> Lines<R> {
-    fn new(name: String, input: R) -> Self {
+    pub(crate) fn new(name: String, input: R) -> Self {
         let input = BufReader::with_capacity(64 * 1024, Utf8Reader::new(input));
         Lines { name, input, number: 0, has_failed: false }
     }
 
-    fn read(&mut self) -> io::Result<Vec<u8>> {
-        let mut line = Vec::new();
-        self.input.by_ref().take(MAX_LINE_BYTES as u64 + 1).read_until(b'\n', &mut line)?;
-        if line.len() > MAX_LINE_BYTES {
+    /// Appends the next line to `text` and returns its number; `None` at the end and after an error.
+    ///
+    /// # Errors
+    ///
+    /// If the input cannot be read, or the line is too long. `text` may then have a part of the line.
+    pub(crate) fn read_into(&mut self, text: &mut Vec<u8>) -> Option<io::Result<u64>> {
+        if self.has_failed {
+            return None;
+        }
+        self.number += 1;
+        match self.append(text) {
+            Ok(true) => Some(Ok(self.number)),
+            Ok(false) => None,
+            Err(error) => {
+                self.has_failed = true;
+                Some(Err(error))
+            }
+        }
+    }
+
+    /// Returns whether the next line has been read already, so that it is there without waiting for the input.
+    pub(crate) fn has_line_at_hand(&self) -> bool {
+        memchr::memchr(b'\n', self.input.buffer()).is_some()
+    }
+
+    /// Returns whether there was a line.
+    fn append(&mut self, text: &mut Vec<u8>) -> io::Result<bool> {
+        let start = text.len();
+        self.input.by_ref().take(MAX_LINE_BYTES as u64 + 1).read_until(b'\n', text)?;
+        if text.len() - start > MAX_LINE_BYTES {
             let reason = format!("line {} has more than {MAX_LINE_BYTES} bytes", self.number);
             return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
         }
-        Ok(line)
+        if text.len() == start {
+            return Ok(false);
+        }
+        if text[start..].starts_with(UTF_8_MARK) {
+            text.drain(start..start + UTF_8_MARK.len());
+        }
+        Ok(true)
     }
 }
 
@@ -50,24 +82,9 @@ impl<R: Read> Iterator for Lines<R> {
     type Item = (u64, io::Result<Vec<u8>>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.has_failed {
-            return None;
-        }
-        self.number += 1;
-        let line = match self.read() {
-            Ok(line) if line.is_empty() => return None,
-            Ok(mut line) => {
-                if line.starts_with(UTF_8_MARK) {
-                    line.drain(..UTF_8_MARK.len());
-                }
-                Ok(line)
-            }
-            Err(error) => {
-                self.has_failed = true;
-                Err(error)
-            }
-        };
-        Some((self.number, line))
+        let mut line = Vec::new();
+        let read = self.read_into(&mut line)?;
+        Some((self.number, read.map(|_| line)))
     }
 }
 

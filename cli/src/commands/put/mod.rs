@@ -121,30 +121,32 @@ async fn put(args: &PutArgs, halt: &Halt, ledger: &Ledger) -> Result<(), Error> 
 
 /// Puts all lines, or those that were read before the run shall end.
 async fn put_lines(mut lines: Lines, mut producer: Producer<'_>, halt: &Halt) -> Result<(), Error> {
-    loop {
-        let line = match timeout(LINGER, lines.next()).await {
+    'input: loop {
+        let batch = match timeout(LINGER, lines.next()).await {
             // Nobody else joins them now.
             Err(_) => {
                 producer.flush().await?;
                 tokio::select! {
-                    line = lines.next() => line,
+                    batch = lines.next() => batch,
                     () = halt.asked() => break,
                 }
             }
-            Ok(line) => line,
+            Ok(batch) => batch,
         };
-        let Some((number, line)) = line else { break };
-        let line = match line {
-            Ok(line) => line,
+        let Some(batch) = batch else { break };
+        let batch = match batch {
+            Ok(batch) => batch,
             Err(source) => {
                 // What was read before is put.
                 producer.flush().await?;
                 return Err(Error::Read { input: producer.args.file.display().to_string(), source });
             }
         };
-        producer.take(number, &line).await?;
-        if halt.is_asked_for() {
-            break;
+        for (number, line) in batch.iter() {
+            producer.take(number, line).await?;
+            if halt.is_asked_for() {
+                break 'input;
+            }
         }
     }
     producer.flush().await
