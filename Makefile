@@ -21,7 +21,7 @@ help:
 	@echo 'make docs                          build the documentation as a book into target/book'
 	@echo 'make bench [FLAGS=--quick]         measure a function next to what people use without the kit: see bench/README.md'
 	@echo 'make instructions                  count the instructions of the hot paths (part of make test, needs valgrind)'
-	@echo 'make bench-cli                     measure replay and redrive of kinesis-kit, without AWS'
+	@echo 'make bench-cli                     measure put, tail, replay and redrive of kinesis-kit, without AWS'
 	@echo 'make fuzz [SECONDS=60]             fuzz the deaggregation'
 	@echo 'make clean-tools                   remove the tools that these commands installed into .tools'
 

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import urllib.parse
 
-from measured import ProgramFailed, run
+from measured import ProgramFailed, report, run
 
 SHARDS = 16
 ARN = "arn:aws:kinesis:us-east-1:123456789012:stream/bench"
@@ -160,7 +160,6 @@ async def main():
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     with tempfile.TemporaryDirectory() as folder:
         environment = {
-            **os.environ,
             "AWS_ENDPOINT_URL": url,
             "AWS_REGION": "us-east-1",
             "AWS_ACCESS_KEY_ID": "bench",
@@ -179,10 +178,14 @@ async def main():
     assert (servers.deleted, servers.delivered) == (failure_records, failure_records), (servers.deleted, servers.delivered)
     # A queue has no order; 10,000 of its messages are sorted at once.
     assert source == "queue" or servers.is_ordered, "records of a shard were delivered out of order"
-    print(f"{failure_records} failure records of {SHARDS} shards in a {source}; {service_ms:g} ms a request, {function_ms:g} ms an event")
-    print(f"{servers.events} events, {servers.reads} reads of the stream")
-    print(f"{usage.wall_seconds:.1f} s, {usage.cpu_seconds:.1f} s of CPU, {usage.peak_bytes / 2**20:.0f} MiB and {progress_bytes / 1e6:.1f} MB of progress at the most")
-    print(f"{failure_records / usage.wall_seconds:,.0f} failure records in a second")
+    report(
+        f"redrive: {failure_records:,} failure records of {SHARDS} shards in a {source}; {service_ms:g} ms a request, "
+        f"{function_ms:g} ms an event; {servers.events} events, {servers.reads} reads of the stream, "
+        f"{progress_bytes / 1e6:.1f} MB of progress at the most",
+        failure_records,
+        "failure records",
+        usage,
+    )
 
 
 try:
