@@ -58,6 +58,33 @@ pub fn all() -> Result<Vec<Event>> {
     ])
 }
 
+/// Makes an event with this number of user records without data, in aggregates of up to 50 KB as the KPL makes them.
+///
+/// 750,000 are about the most that Lambda delivers, because each takes at least six bytes.
+pub fn of_user_records(user_records: usize) -> Result<Event> {
+    let grouping = Grouping::ShardRanges(vec![HashKeyRange::new(0, u128::MAX)?]);
+    let options = AggregatorOptions { size_limit_bytes: KPL_AGGREGATE_BYTES, grouping };
+    let mut aggregator = Aggregator::new(options)?;
+    let mut text = EventText::new(usize::MAX);
+    for _ in 0..user_records {
+        if let Some(full) = aggregator.add(UserRecordInput::new("customer-7", b""))? {
+            text.push(&full);
+        }
+    }
+    aggregator.finish().iter().for_each(|rest| _ = text.push(rest));
+    Ok(text.finish("user records", "aggregates of 50 KB, user records without data", 0))
+}
+
+/// Makes an event with this number of plain records with this length of data.
+pub fn of_kinesis_records(kinesis_records: usize, data_bytes: usize) -> Event {
+    let mut rng = Rng::with_seed(SEED);
+    let mut text = EventText::new(usize::MAX);
+    for _ in 0..kinesis_records {
+        text.push(&plain(&mut rng, data_bytes));
+    }
+    text.finish("Kinesis records", "plain records", data_bytes)
+}
+
 /// Makes an event of as many Kinesis records as fit.
 fn event(
     name: &'static str,
@@ -65,36 +92,59 @@ fn event(
     user_record_bytes: usize,
     kinesis_record: impl Fn(&mut Rng, usize) -> Result<PutEntry>,
 ) -> Result<Event> {
+    let mut rng = Rng::with_seed(SEED);
+    let mut text = EventText::new(EVENT_BYTES);
+    while text.push(&kinesis_record(&mut rng, user_record_bytes)?) {}
+    Ok(text.finish(name, description, user_record_bytes))
+}
+
+/// An event in the making.
+struct EventText {
+    body: String,
+    max_bytes: usize,
+    kinesis_records: usize,
+    data_bytes: u64,
+    user_records: u64,
+}
+
+impl EventText {
     const START: &str = r#"{"Records":["#;
     const END: &str = "]}";
-    let mut rng = Rng::with_seed(SEED);
-    let mut body = START.to_owned();
-    let (mut kinesis_records, mut data_bytes, mut user_records) = (0, 0, 0);
-    loop {
-        let record = kinesis_record(&mut rng, user_record_bytes)?;
-        let text = event_record(&record, kinesis_records).to_string();
-        if body.len() + 1 + text.len() + END.len() > EVENT_BYTES {
-            break;
-        }
-        if kinesis_records > 0 {
-            body.push(',');
-        }
-        body.push_str(&text);
-        kinesis_records += 1;
-        data_bytes += record.data.len() as u64;
-        user_records += record.user_records as u64;
+
+    fn new(max_bytes: usize) -> Self {
+        let body = Self::START.to_owned();
+        EventText { body, max_bytes, kinesis_records: 0, data_bytes: 0, user_records: 0 }
     }
-    body.push_str(END);
-    Ok(Event {
-        name,
-        description,
-        event_bytes: body.len(),
-        body: body.into(),
-        kinesis_records,
-        data_bytes,
-        user_records,
-        user_bytes: user_records * user_record_bytes as u64,
-    })
+
+    /// Adds a Kinesis record. Returns whether there was room for it.
+    fn push(&mut self, record: &PutEntry) -> bool {
+        let text = event_record(record, self.kinesis_records).to_string();
+        if self.body.len() + 1 + text.len() + Self::END.len() > self.max_bytes {
+            return false;
+        }
+        if self.kinesis_records > 0 {
+            self.body.push(',');
+        }
+        self.body.push_str(&text);
+        self.kinesis_records += 1;
+        self.data_bytes += record.data.len() as u64;
+        self.user_records += record.user_records as u64;
+        true
+    }
+
+    fn finish(mut self, name: &'static str, description: &'static str, user_record_bytes: usize) -> Event {
+        self.body.push_str(Self::END);
+        Event {
+            name,
+            description,
+            event_bytes: self.body.len(),
+            body: self.body.into(),
+            kinesis_records: self.kinesis_records,
+            data_bytes: self.data_bytes,
+            user_records: self.user_records,
+            user_bytes: self.user_records * user_record_bytes as u64,
+        }
+    }
 }
 
 /// Returns a Kinesis record as Lambda passes it to a function.
@@ -224,6 +274,17 @@ mod tests {
                 event.body.len()
             );
         }
+    }
+
+    #[test]
+    fn events_for_scaling_have_the_number_that_was_asked_for() {
+        for number in [1, 10, 100_000] {
+            let event = of_user_records(number).expect("a valid event");
+            assert_eq!((event.user_records, event.user_bytes), (number as u64, 0));
+            assert_eq!(event.kinesis_records, number.div_ceil(8_504));
+        }
+        let event = of_kinesis_records(1_000, 100);
+        assert_eq!((event.kinesis_records, event.user_records, event.user_bytes), (1_000, 1_000, 100_000));
     }
 
     #[test]

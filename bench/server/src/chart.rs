@@ -16,22 +16,27 @@ const ROW: usize = 20;
 const HEADING: usize = 30;
 
 /// Colours of text, bars and background that follow the reader's choice of light or dark.
-const STYLE: &str = "<style>\n\
+pub(crate) const STYLE: &str = "<style>\n\
     text { font: 13px system-ui, sans-serif; fill: #1f2328; }\n\
     .heading { font-weight: 600; }\n\
     .background { fill: #ffffff; }\n\
     .bar { fill: #8c959f; }\n\
     .ours { fill: #0969da; }\n\
+    .axis { stroke: #8c959f; fill: none; }\n\
+    .line { stroke: #0969da; stroke-width: 2; fill: none; }\n\
     @media (prefers-color-scheme: dark) {\n\
       text { fill: #e6edf3; }\n\
       .background { fill: #0d1117; }\n\
       .bar { fill: #6e7681; }\n\
       .ours { fill: #58a6ff; }\n\
+      .line { stroke: #58a6ff; }\n\
     }\n\
     </style>\n";
 
-/// Draws one group of bars for each event. Each group has a scale of its own.
+/// Draws one group of bars for each event. Each group has a scale of its own. Those with a processor that takes its own time
+/// are left out.
 pub(crate) fn svg(events: &[Event], figures: &[Figures]) -> Result<String, Error> {
+    let figures: Vec<_> = figures.iter().filter(|figures| !figures.name.ends_with("-json")).collect();
     let height = MARGIN + HEADING + events.len() * (HEADING + figures.len() * ROW) + MARGIN;
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
@@ -46,9 +51,9 @@ pub(crate) fn svg(events: &[Event], figures: &[Figures]) -> Result<String, Error
         let heading = format!("{}: {}", event.name, event.description);
         writeln!(out, "<text class=\"heading\" x=\"{MARGIN}\" y=\"{y}\">{heading}</text>")?;
         let cpu_ms = |contestant: &Figures| contestant.on(event.name).map(|figures| figures.cpu_ms.median);
-        let longest = figures.iter().filter_map(cpu_ms).fold(0.0, f64::max);
-        let ours = figures.iter().find(|figures| figures.name == "ours").and_then(cpu_ms);
-        for contestant in figures {
+        let longest = figures.iter().copied().filter_map(cpu_ms).fold(0.0, f64::max);
+        let ours = figures.iter().copied().find(|figures| figures.name == "ours").and_then(cpu_ms);
+        for &contestant in &figures {
             let Some(cpu_ms) = cpu_ms(contestant) else { continue };
             y += ROW;
             let class = if contestant.name.starts_with("ours") { "ours" } else { "bar" };

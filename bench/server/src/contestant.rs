@@ -11,9 +11,9 @@ use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt},
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader},
     process::{Child, Command},
-    sync::oneshot,
+    sync::{mpsc, oneshot},
     task::JoinHandle,
     time::timeout,
 };
@@ -31,9 +31,10 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// The names of contestants that have a meaning for tables and goals: title, and variables besides Lambda's.
 type Known = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
-const KNOWN: [Known; 7] = [
+const KNOWN: [Known; 9] = [
     ("ours", "kinesis-handler", &[]),
     ("ours-avx2", "kinesis-handler, AVX2 only", &[("KINESIS_HANDLER_VECTOR_INSTRUCTIONS", "avx2")]),
+    ("ours-json", "kinesis-handler, typed JSON", &[]),
     // The memory is kept, as the others of ours keep it.
     (
         "transport",
@@ -41,6 +42,7 @@ const KNOWN: [Known; 7] = [
         &[("MALLOC_TRIM_THRESHOLD_", "67108864"), ("MALLOC_MMAP_THRESHOLD_", "33554432")],
     ),
     ("plain-rust", "plain Rust", &[]),
+    ("plain-rust-json", "plain Rust, typed JSON", &[]),
     ("go", "Go", &[]),
     ("node", "Node.js + Powertools", &[]),
     ("python", "Python + Powertools", &[]),
@@ -52,6 +54,10 @@ pub(crate) struct Contestant {
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
     pub(crate) program: PathBuf,
+    /// The same function, built to count its allocations.
+    pub(crate) counting: Option<PathBuf>,
+    /// The files and folders of its deployment package; none if that is the program.
+    pub(crate) package: Vec<PathBuf>,
     variables: &'static [(&'static str, &'static str)],
 }
 
@@ -66,7 +72,21 @@ impl FromStr for Contestant {
             .iter()
             .find(|(known, ..)| *known == name)
             .with_context(|| format!("unknown name {name:?}, expected one of {}", names()))?;
-        Ok(Contestant { name, title, program: program.into(), variables })
+        Ok(Contestant {
+            name,
+            title,
+            program: program.into(),
+            counting: None,
+            package: Vec::new(),
+            variables,
+        })
+    }
+}
+
+impl Contestant {
+    /// Returns the same function that counts its allocations, if there is one.
+    pub(crate) fn counting(&self) -> Option<Self> {
+        Some(Contestant { program: self.counting.clone()?, ..self.clone() })
     }
 }
 
@@ -83,9 +103,11 @@ pub(crate) struct Session {
     child: Child,
     pid: u32,
     api: RuntimeApi,
-    /// The request for the next event. There is none while an invocation runs.
-    next: Option<oneshot::Sender<Bytes>>,
+    /// The requests for the next event, as many as there may be invocations at once. There are none while those run.
+    waiting: Vec<oneshot::Sender<Bytes>>,
     output: JoinHandle<String>,
+    /// Lines of standard error.
+    errors: mpsc::UnboundedReceiver<String>,
     cold_start: Duration,
     invocations: usize,
 }
@@ -93,6 +115,12 @@ pub(crate) struct Session {
 impl Session {
     /// Starts the program and waits until it asks for its first event.
     pub(crate) async fn start(contestant: &Contestant) -> Result<Self> {
+        Self::start_with(contestant, 1).await
+    }
+
+    /// Starts the program as on Lambda Managed Instances, if it takes several invocations at once, and waits until it asks
+    /// for as many events.
+    pub(crate) async fn start_with(contestant: &Contestant, concurrency: usize) -> Result<Self> {
         let mut api = RuntimeApi::start().await?;
         let mut command = Command::new(&contestant.program);
         command
@@ -110,7 +138,8 @@ impl Session {
                 ("POWERTOOLS_TRACE_DISABLED", "true"),
             ])
             .envs(contestant.variables.iter().copied())
-            .stdin(Stdio::null())
+            .envs((concurrency > 1).then(|| ("AWS_LAMBDA_MAX_CONCURRENCY", concurrency.to_string())))
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
@@ -119,26 +148,39 @@ impl Session {
             command.spawn().with_context(|| format!("cannot start {}", contestant.program.display()))?;
         let pid = child.id().context("the process has already ended")?;
         let output = read_to_end(child.stdout.take());
-        let errors = read_to_end(child.stderr.take());
+        let mut errors = read_lines(child.stderr.take());
         let first_call = tokio::select! {
             call = timeout(TIMEOUT, api.call()) => call.context("did not ask for an event in time")??,
-            status = child.wait() => bail!("ended ({}): {}", status?, last_lines(&errors.await?)),
+            status = child.wait() => bail!("ended ({}): {}", status?, last_lines(&mut errors).await),
         };
         let cold_start = started.elapsed();
-        let next = match first_call {
-            Call::Next(next) => next,
-            Call::Response(body, _) | Call::Error(body) => bail!("failed at start: {}", excerpt(&body)),
-        };
-        Ok(Session {
+        let mut session = Session {
             name: contestant.name,
             child,
             pid,
             api,
-            next: Some(next),
+            waiting: Vec::new(),
             output,
+            errors,
             cold_start,
             invocations: 0,
-        })
+        };
+        session.wait(first_call)?;
+        while session.waiting.len() < concurrency {
+            let call = timeout(TIMEOUT, session.api.call())
+                .await
+                .context("does not take several events at once")??;
+            session.wait(call)?;
+        }
+        Ok(session)
+    }
+
+    fn wait(&mut self, call: Call) -> Result<()> {
+        match call {
+            Call::Next(next) => self.waiting.push(next),
+            Call::Response(body, _) | Call::Error(body) => bail!("failed at start: {}", excerpt(&body)),
+        }
+        Ok(())
     }
 
     /// Time from the start of the program to its request for the first event.
@@ -146,32 +188,55 @@ impl Session {
         self.cold_start
     }
 
-    /// Invokes the function once and checks its response.
+    /// Invokes the function as often at once as it waits for events, and checks its responses. The times are those until all
+    /// have responded.
     pub(crate) async fn invoke(&mut self, event: &Event) -> Result<Sample> {
         let cpu_before = settled_cpu_ns(self.pid).await;
+        let invocations = self.waiting.len();
+        let mut responses = Vec::new();
         let sent = Instant::now();
-        let is_sent = self.next.take().is_some_and(|next| next.send(event.body.clone()).is_ok());
-        ensure!(is_sent, "{} has ended", self.name);
-        let (response, received) = match timeout(TIMEOUT, self.api.call()).await?? {
-            Call::Response(response, received) => (response, received),
-            Call::Error(error) => bail!("{} failed on {}: {}", self.name, event.name, excerpt(&error)),
-            Call::Next(_) => bail!("{} has not answered {}", self.name, event.name),
-        };
-        self.next = match timeout(TIMEOUT, self.api.call()).await?? {
-            Call::Next(next) => Some(next),
-            _ => bail!("{} has answered {} twice", self.name, event.name),
-        };
+        for next in self.waiting.drain(..) {
+            ensure!(next.send(event.body.clone()).is_ok(), "{} has ended", self.name);
+        }
+        let mut last = sent;
+        while responses.len() < invocations || self.waiting.len() < invocations {
+            match timeout(TIMEOUT, self.api.call()).await?? {
+                Call::Response(response, received) => {
+                    responses.push(response);
+                    last = received;
+                }
+                Call::Next(next) => self.waiting.push(next),
+                Call::Error(error) => bail!("{} failed on {}: {}", self.name, event.name, excerpt(&error)),
+            }
+            ensure!(self.waiting.len() <= responses.len(), "{} has not answered {}", self.name, event.name);
+        }
         let cpu_ns = settled_cpu_ns(self.pid).await - cpu_before;
-        let response: Value = serde_json::from_slice(&response).context("response is not JSON")?;
-        ensure!(
-            response == json!({"batchItemFailures": []}),
-            "{} answered {} with {response}",
-            self.name,
-            event.name
-        );
-        self.invocations += 1;
-        let wall_ms = received.duration_since(sent).as_secs_f64() * 1e3;
+        ensure!(responses.len() == invocations, "{} has answered {} twice", self.name, event.name);
+        for response in responses {
+            let response: Value = serde_json::from_slice(&response).context("response is not JSON")?;
+            ensure!(
+                response == json!({"batchItemFailures": []}),
+                "{} answered {} with {response}",
+                self.name,
+                event.name
+            );
+        }
+        self.invocations += invocations;
+        let wall_ms = last.duration_since(sent).as_secs_f64() * 1e3;
         Ok(Sample { wall_ms, cpu_ms: cpu_ns as f64 / 1e6 })
+    }
+
+    /// Returns the number of allocations that a program has made so far, if it has been built to count them.
+    pub(crate) async fn allocations(&mut self) -> Result<u64> {
+        let input = self.child.stdin.as_mut().context("standard input is closed")?;
+        input.write_all(b"?").await?;
+        loop {
+            let line = timeout(TIMEOUT, self.errors.recv()).await.context("does not count allocations")?;
+            let line = line.with_context(|| format!("{} has ended", self.name))?;
+            if let Some(number) = line.strip_prefix("allocations ") {
+                return Ok(number.parse()?);
+            }
+        }
     }
 
     /// Ends the program.
@@ -225,9 +290,31 @@ fn read_to_end(pipe: Option<impl AsyncRead + Unpin + Send + 'static>) -> JoinHan
     })
 }
 
-fn last_lines(text: &str) -> String {
-    let lines: Vec<_> = text.trim().lines().collect();
-    lines[lines.len().saturating_sub(5)..].join("\n")
+/// Reads the lines that a program prints while it runs.
+fn read_lines(pipe: Option<impl AsyncRead + Unpin + Send + 'static>) -> mpsc::UnboundedReceiver<String> {
+    let (sender, lines) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let mut bytes = Vec::new();
+        let Some(mut pipe) = pipe.map(BufReader::new) else { return };
+        // What was read until an error is all there is.
+        while pipe.read_until(b'\n', &mut bytes).await.is_ok_and(|read| read > 0) {
+            let line = String::from_utf8_lossy(bytes.trim_ascii_end()).into_owned();
+            bytes.clear();
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    lines
+}
+
+/// Returns the last lines of a program that has ended.
+async fn last_lines(lines: &mut mpsc::UnboundedReceiver<String>) -> String {
+    let mut all = Vec::new();
+    while let Some(line) = lines.recv().await {
+        all.push(line);
+    }
+    all[all.len().saturating_sub(5)..].join("\n")
 }
 
 fn excerpt(body: &[u8]) -> String {

@@ -1,13 +1,24 @@
 //! The measurement of all contestants on all events, in turns.
 
-use std::fs;
+use std::{fs, slice};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 
 use bench_events::Event;
 
-use crate::contestant::{Contestant, Sample, Session};
+use crate::{
+    contestant::{Contestant, Sample, Session},
+    package::zipped_bytes,
+};
+
+/// Name of the contestant that is invoked several times at once.
+const OF_CONCURRENCY: &str = "ours";
+
+const CONCURRENT_INVOCATIONS: [usize; 4] = [1, 2, 4, 8];
+
+/// Invocations among which allocations are counted.
+const COUNTED_INVOCATIONS: u64 = 10;
 
 /// The numbers of repetitions.
 #[derive(Clone, Copy)]
@@ -49,6 +60,15 @@ pub(crate) struct EventFigures {
     pub(crate) cpu_ms: Spread,
     /// Peak memory in megabytes of a process that has got no other event.
     pub(crate) peak_mb: f64,
+    /// Allocations and reallocations of an invocation, if they can be counted.
+    pub(crate) allocations: Option<u64>,
+}
+
+/// The CPU time of an invocation when several run at once.
+#[derive(Serialize)]
+pub(crate) struct ConcurrencyFigures {
+    pub(crate) invocations: usize,
+    pub(crate) cpu_ms: Spread,
 }
 
 /// All figures of one contestant.
@@ -58,8 +78,12 @@ pub(crate) struct Figures {
     pub(crate) title: &'static str,
     /// Size of the program in megabytes, unless it needs an interpreter.
     pub(crate) binary_mb: Option<f64>,
+    /// Size of the zipped deployment package in megabytes.
+    pub(crate) package_mb: f64,
     pub(crate) cold_start_ms: Spread,
     pub(crate) events: Vec<EventFigures>,
+    /// Invocations at once, each with E1, if that is measured.
+    pub(crate) concurrency: Vec<ConcurrencyFigures>,
 }
 
 impl Figures {
@@ -89,7 +113,18 @@ pub(crate) async fn measure(
         let program = fs::read(&contestant.program)?;
         let binary_mb = program.starts_with(b"\x7fELF").then_some(program.len() as f64 / 1e6);
         let cold_start_ms = Spread::of(cold_starts);
-        all.push(Figures { name, title, binary_mb, cold_start_ms, events: Vec::new() });
+        let mut package_bytes = 0;
+        let parts = if contestant.package.is_empty() {
+            slice::from_ref(&contestant.program)
+        } else {
+            &contestant.package
+        };
+        for part in parts {
+            package_bytes += zipped_bytes(part)?;
+        }
+        let package_mb = package_bytes as f64 / 1e6;
+        let (events, concurrency) = (Vec::new(), Vec::new());
+        all.push(Figures { name, title, binary_mb, package_mb, cold_start_ms, events, concurrency });
     }
     for event in events {
         eprintln!("measuring {}: {} ...", event.name, event.description);
@@ -98,7 +133,60 @@ pub(crate) async fn measure(
             all.events.push(figures);
         }
     }
+    if let Some(event) = events.first() {
+        for (contestant, figures) in contestants.iter().zip(&mut all) {
+            if contestant.name == OF_CONCURRENCY {
+                eprintln!("measuring invocations at once ...");
+                figures.concurrency = measure_concurrency(contestant, event, plan).await?;
+            }
+        }
+    }
     Ok(all)
+}
+
+async fn measure_concurrency(
+    contestant: &Contestant,
+    event: &Event,
+    plan: Plan,
+) -> Result<Vec<ConcurrencyFigures>> {
+    let mut sessions = Vec::new();
+    for invocations in CONCURRENT_INVOCATIONS {
+        sessions.push((invocations, Session::start_with(contestant, invocations).await?, Vec::new()));
+    }
+    for round in 0..plan.warm_up_rounds + plan.rounds {
+        for (invocations, session, samples) in &mut sessions {
+            for _ in 0..plan.invocations {
+                let sample = session.invoke(event).await?;
+                if round >= plan.warm_up_rounds {
+                    samples.push(sample.cpu_ms / *invocations as f64);
+                }
+            }
+        }
+    }
+    let mut figures = Vec::new();
+    for (invocations, session, samples) in sessions {
+        session.finish(event).await?;
+        figures.push(ConcurrencyFigures { invocations, cpu_ms: Spread::of(samples) });
+    }
+    Ok(figures)
+}
+
+/// Counts the allocations of an invocation of a process that has been warmed up.
+async fn count_allocations(contestant: &Contestant, event: &Event) -> Result<Option<u64>> {
+    let Some(counting) = contestant.counting() else { return Ok(None) };
+    let mut session = Session::start(&counting).await?;
+    // The first answer, too, allocates.
+    session.allocations().await?;
+    for _ in 0..COUNTED_INVOCATIONS {
+        session.invoke(event).await?;
+    }
+    let before = session.allocations().await?;
+    for _ in 0..COUNTED_INVOCATIONS {
+        session.invoke(event).await?;
+    }
+    let counted = session.allocations().await? - before;
+    session.finish(event).await?;
+    Ok(Some(counted.div_ceil(COUNTED_INVOCATIONS)))
 }
 
 async fn measure_event(contestants: &[Contestant], event: &Event, plan: Plan) -> Result<Vec<EventFigures>> {
@@ -117,12 +205,13 @@ async fn measure_event(contestants: &[Contestant], event: &Event, plan: Plan) ->
         }
     }
     let mut figures = Vec::new();
-    for (session, samples) in sessions {
+    for (contestant, (session, samples)) in contestants.iter().zip(sessions) {
         figures.push(EventFigures {
             event: event.name,
             wall_ms: Spread::of(samples.iter().map(|sample| sample.wall_ms).collect()),
             cpu_ms: Spread::of(samples.iter().map(|sample| sample.cpu_ms).collect()),
             peak_mb: session.finish(event).await? as f64 / 1e6,
+            allocations: count_allocations(contestant, event).await?,
         });
     }
     Ok(figures)

@@ -4,32 +4,38 @@ use std::fmt::{Error, Write};
 
 use bench_events::Event;
 
-use crate::{goals::Goal, measure::Figures};
+use crate::{
+    goals::Goal,
+    measure::{ConcurrencyFigures, Figures},
+};
 
-/// Name of the contestant that all others are compared with.
-const BASELINE: &str = "ours";
+/// Returns the name of the contestant that another one is compared with: that of ours with the same processor.
+fn baseline(name: &str) -> &'static str {
+    if name.ends_with("-json") { "ours-json" } else { "ours" }
+}
 
 /// Writes a table for each event, one of starts and sizes, and the goals.
 pub(crate) fn text(events: &[Event], figures: &[Figures], goals: &[Goal]) -> Result<String, Error> {
     let mut out = String::new();
-    let baseline = figures.iter().find(|figures| figures.name == BASELINE);
     let width = figures.iter().map(|figures| figures.title.chars().count()).max().unwrap_or_default();
     for event in events {
         let Event { name, description, event_bytes, kinesis_records, user_records, .. } = event;
         let megabytes = *event_bytes as f64 / 1e6;
         writeln!(out, "{name}: {description}")?;
         writeln!(out, "{megabytes:.1} MB, {kinesis_records} Kinesis records, {user_records} user records\n")?;
-        let heading = "wall ms          p25–p75   CPU ms          p25–p75  peak MB";
+        let heading = "wall ms          p25–p75   CPU ms          p25–p75  peak MB  allocations";
         writeln!(out, "{:width$}  {heading}  wall ÷ ours  CPU ÷ ours", "")?;
         for contestant in figures {
             let Some(own) = contestant.on(name) else { continue };
             let (wall, cpu, peak_mb) = (own.wall_ms, own.cpu_ms, own.peak_mb);
+            let allocations = own.allocations.map(|number| number.to_string()).unwrap_or_default();
             write!(
                 out,
-                "{:width$}  {:7.2}  {:>7.2}–{:<7.2}  {:7.2}  {:>7.2}–{:<7.2}  {peak_mb:7.1}",
+                "{:width$}  {:7.2}  {:>7.2}–{:<7.2}  {:7.2}  {:>7.2}–{:<7.2}  {peak_mb:7.1}  {allocations:>11}",
                 contestant.title, wall.median, wall.p25, wall.p75, cpu.median, cpu.p25, cpu.p75,
             )?;
-            if let Some(ours) = baseline.and_then(|ours| ours.on(name)) {
+            let ours = figures.iter().find(|ours| ours.name == baseline(contestant.name));
+            if let Some(ours) = ours.and_then(|ours| ours.on(name)) {
                 let (of_wall, of_cpu) = (wall.median / ours.wall_ms.median, cpu.median / ours.cpu_ms.median);
                 write!(out, "  {of_wall:11.1}  {of_cpu:10.1}")?;
             }
@@ -37,12 +43,20 @@ pub(crate) fn text(events: &[Event], figures: &[Figures], goals: &[Goal]) -> Res
         }
         writeln!(out)?;
     }
-    writeln!(out, "{:width$}  cold start ms    p25–p75  binary MB", "")?;
-    for Figures { title, cold_start_ms: start, binary_mb, .. } in figures {
-        write!(out, "{title:width$}  {:13.2}  {:.2}–{:.2}", start.median, start.p25, start.p75)?;
-        match binary_mb {
-            Some(megabytes) => writeln!(out, "  {megabytes:9.1}")?,
-            None => writeln!(out)?,
+    writeln!(out, "{:width$}  cold start ms    p25–p75  binary MB  package MB", "")?;
+    for Figures { title, cold_start_ms: start, binary_mb, package_mb, .. } in figures {
+        let binary = binary_mb.map(|megabytes| format!("{megabytes:.1}")).unwrap_or_default();
+        let spread = format!("{:.2}–{:.2}", start.p25, start.p75);
+        writeln!(out, "{title:width$}  {:13.2}  {spread:>9}  {binary:>9}  {package_mb:10.1}", start.median)?;
+    }
+    writeln!(out)?;
+    for Figures { title, concurrency, .. } in figures {
+        for ConcurrencyFigures { invocations, cpu_ms } in concurrency {
+            writeln!(
+                out,
+                "{title}, E1, invocations at once: {invocations}, CPU ms of each: {:.2}",
+                cpu_ms.median
+            )?;
         }
     }
     writeln!(out)?;

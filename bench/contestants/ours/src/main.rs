@@ -13,5 +13,7 @@ async fn process(record: Record<'_>) -> Result<(), ProcessError> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), kinesis_handler::Error> {
+    #[cfg(feature = "count-allocations")]
+    bench_allocations::report_on_demand();
     kinesis_handler::run(process).await
 }

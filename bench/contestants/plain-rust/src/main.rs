@@ -1,71 +1,16 @@
-//! Sums the lengths of user records, with the crates that one finds in an hour.
+//! Sums the lengths of user records.
 
-use aws_lambda_events::{
-    event::kinesis::KinesisEvent,
-    streams::{KinesisBatchItemFailure, KinesisEventResponse},
-};
+use aws_lambda_events::{event::kinesis::KinesisEvent, streams::KinesisEventResponse};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use md5::{Digest, Md5};
-use prost::Message;
-
-const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
-const DIGEST_BYTES: usize = 16;
-
-#[derive(Clone, PartialEq, Message)]
-struct AggregatedRecord {
-    #[prost(string, repeated, tag = "1")]
-    partition_key_table: Vec<String>,
-    #[prost(string, repeated, tag = "2")]
-    explicit_hash_key_table: Vec<String>,
-    #[prost(message, repeated, tag = "3")]
-    records: Vec<UserRecord>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct UserRecord {
-    #[prost(uint64, required, tag = "1")]
-    partition_key_index: u64,
-    #[prost(uint64, optional, tag = "2")]
-    explicit_hash_key_index: Option<u64>,
-    #[prost(bytes = "vec", required, tag = "3")]
-    data: Vec<u8>,
-}
-
-/// Returns the message of an aggregated record, or `None` for a plain record.
-fn aggregated_message(data: &[u8]) -> Option<&[u8]> {
-    let (message, digest) = data.strip_prefix(&MAGIC)?.split_last_chunk::<DIGEST_BYTES>()?;
-    (Md5::digest(message).as_slice() == digest).then_some(message)
-}
-
-fn process(data: &[u8], user_records: &mut u64, bytes: &mut u64) -> Result<(), Error> {
-    let Some(message) = aggregated_message(data) else {
-        *user_records += 1;
-        *bytes += data.len() as u64;
-        return Ok(());
-    };
-    for record in AggregatedRecord::decode(message)?.records {
-        *user_records += 1;
-        *bytes += record.data.len() as u64;
-    }
-    Ok(())
-}
 
 async fn handle(event: LambdaEvent<KinesisEvent>) -> Result<KinesisEventResponse, Error> {
-    let mut response = KinesisEventResponse::default();
-    let (mut user_records, mut bytes) = (0, 0);
-    for record in event.payload.records {
-        if process(&record.kinesis.data, &mut user_records, &mut bytes).is_err() {
-            let mut failure = KinesisBatchItemFailure::default();
-            failure.item_identifier = Some(record.kinesis.sequence_number);
-            response.batch_item_failures.push(failure);
-            break;
-        }
-    }
-    println!(r#"{{"UserRecords":{user_records},"UserBytes":{bytes}}}"#);
-    Ok(response)
+    // The sum is one of the counts that are printed.
+    Ok(bench_plain_rust::handle(event.payload, |_| Ok(())))
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
+    #[cfg(feature = "count-allocations")]
+    bench_allocations::report_on_demand();
     lambda_runtime::run(service_fn(handle)).await
 }

@@ -10,5 +10,7 @@ async fn ignore(_: LambdaEvent<RawEvent>) -> Result<Value, Error> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
+    #[cfg(feature = "count-allocations")]
+    bench_allocations::report_on_demand();
     Runtime::new(service_fn(ignore)).layer(RawEventLayer).run().await
 }

@@ -1,0 +1,40 @@
+//! The results of `bench-in-process`.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+/// Times without transport, as that program has written them.
+pub(crate) struct InProcess(Value);
+
+impl InProcess {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(InProcess(
+            serde_json::from_slice(&text).with_context(|| format!("{} is not JSON", path.display()))?,
+        ))
+    }
+
+    pub(crate) fn json(&self) -> &Value {
+        &self.0
+    }
+
+    /// Returns the time for an event, divided by the sum of those of its stages.
+    pub(crate) fn whole_to_stages(&self, event: &str) -> Option<f64> {
+        let stages = self.0["stages"].as_array()?;
+        stages.iter().find(|stages| stages["event"] == event)?["whole_to_stages"].as_f64()
+    }
+
+    /// Returns the largest cost of a record divided by the smallest.
+    pub(crate) fn steepness(&self, curve: &str) -> Option<f64> {
+        self.0[curve]["steepness"].as_f64()
+    }
+
+    /// Returns numbers of records with the cost of each beyond the first in nanoseconds.
+    pub(crate) fn record_ns(&self, curve: &str) -> Vec<(f64, f64)> {
+        let points = self.0[curve]["points"].as_array();
+        let point = |point: &Value| Some((point["records"].as_f64()?, point["record_ns"].as_f64()?));
+        points.into_iter().flatten().filter_map(point).collect()
+    }
+}
