@@ -50,7 +50,8 @@ mod processor;
 mod record;
 
 pub use kpl_deaggregation::{InvalidAggregatePolicy, VectorInstructions};
-pub use lambda_runtime::{Context, Error, LambdaEvent, tracing};
+pub use lambda_runtime::{Context, Error, LambdaEvent};
+pub use tracing;
 
 pub use batch::{counts::Counts, response::BatchResponse};
 pub use event::{

@@ -1,6 +1,6 @@
 use std::{env, fmt, panic, pin::Pin};
 
-use lambda_runtime::{Error, Runtime, layers::TracingLayer};
+use lambda_runtime::{Error, Runtime, layers::TracingLayer, spawn_graceful_shutdown_handler};
 use thiserror::Error;
 use tower::Layer;
 
@@ -48,7 +48,8 @@ pub struct Function<P> {
 }
 
 type StartHook = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = Result<(), Error>>>>>;
-type ShutdownHook = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+/// Registers the hook. It is a function so that only programs with such a hook contain the extension that it needs.
+type ShutdownHook = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>>>;
 
 impl<P: RecordProcessor + Send + Sync + 'static> Function<P> {
     /// Returns a function without hooks, whose options come from the environment.
@@ -100,7 +101,7 @@ impl<P: RecordProcessor + Send + Sync + 'static> Function<P> {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.on_shutdown = Some(Box::new(|| Box::pin(hook())));
+        self.on_shutdown = Some(Box::new(|| Box::pin(spawn_graceful_shutdown_handler(hook))));
         self
     }
 
@@ -146,8 +147,8 @@ impl<P: RecordProcessor + Send + Sync + 'static> Function<P> {
         if let Some(hook) = self.on_start {
             hook().await?;
         }
-        if let Some(hook) = self.on_shutdown {
-            lambda_runtime::spawn_graceful_shutdown_handler(hook).await;
+        if let Some(register) = self.on_shutdown {
+            register().await;
         }
         let service = metrics.layer(Handler::with_options(self.processor, options));
         // Only environments of Lambda Managed Instances have it. `run` would warn of it.
