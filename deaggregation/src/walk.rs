@@ -64,6 +64,7 @@ impl KeyTables {
         longest(&self.partition_keys) + longest(&self.explicit_hash_keys)
     }
 
+    #[inline]
     fn resolve<'a>(&self, record: &IndexedRecord<'a>, message: &'a [u8]) -> Option<ResolvedRecord<'a>> {
         let explicit_hash_key = match record.explicit_hash_key_index {
             Some(index) => Some(key(&self.explicit_hash_keys, index, message)?),
@@ -97,11 +98,11 @@ pub(crate) fn check(
         return Err(InvalidAggregate::TooLong { length: message.len() });
     }
     let mut user_records = 0;
-    let mut largest = LargestIndices::default();
+    let mut needed = NeededKeys::default();
     let mut rest = Span { bytes: message, offset: MESSAGE_OFFSET };
     while !rest.is_empty() {
         if let Some(record) = usual_record(&mut rest) {
-            largest.include(&record);
+            needed.include(&record);
             user_records += 1;
             continue;
         }
@@ -110,7 +111,7 @@ pub(crate) fn check(
             (1, Value::Bytes(key)) => tables.partition_keys.push(key_span(key)),
             (2, Value::Bytes(key)) => tables.explicit_hash_keys.push(key_span(key)),
             (3, Value::Bytes(record)) => {
-                largest.include(&indexed_record(record, user_records)?);
+                needed.include(&indexed_record(record, user_records)?);
                 user_records += 1;
             }
             // A known field with another wire type is an unknown field.
@@ -118,7 +119,7 @@ pub(crate) fn check(
         }
     }
     // Tables may stand behind the records that use them, so indices can be judged only now.
-    if !largest.fit(tables) {
+    if !needed.are_in(tables) {
         return Err(first_out_of_range(message, tables));
     }
     // In nearly every frame the longest keys are short enough for all user records, so nothing is added up.
@@ -145,22 +146,26 @@ fn key_span(key: Span<'_>) -> KeySpan {
     KeySpan { start: (key.offset - MESSAGE_OFFSET) as u32, length: key.bytes.len() as u32 }
 }
 
+/// The fewest entries that the tables need for all indices.
 #[derive(Debug, Default)]
-struct LargestIndices {
-    partition_key: Option<u64>,
-    explicit_hash_key: Option<u64>,
+struct NeededKeys {
+    partition_keys: u64,
+    explicit_hash_keys: u64,
 }
 
-impl LargestIndices {
+impl NeededKeys {
     #[inline]
     fn include(&mut self, record: &IndexedRecord<'_>) {
-        self.partition_key = self.partition_key.max(Some(record.partition_key_index));
-        self.explicit_hash_key = self.explicit_hash_key.max(record.explicit_hash_key_index);
+        // No table has as many entries as the largest index.
+        self.partition_keys = self.partition_keys.max(record.partition_key_index.saturating_add(1));
+        if let Some(index) = record.explicit_hash_key_index {
+            self.explicit_hash_keys = self.explicit_hash_keys.max(index.saturating_add(1));
+        }
     }
 
-    fn fit(&self, tables: &KeyTables) -> bool {
-        self.partition_key.is_none_or(|index| index < tables.partition_keys.len() as u64)
-            && self.explicit_hash_key.is_none_or(|index| index < tables.explicit_hash_keys.len() as u64)
+    fn are_in(&self, tables: &KeyTables) -> bool {
+        self.partition_keys <= tables.partition_keys.len() as u64
+            && self.explicit_hash_keys <= tables.explicit_hash_keys.len() as u64
     }
 }
 
@@ -187,41 +192,66 @@ fn first_out_of_range(message: &[u8], tables: &KeyTables) -> InvalidAggregate {
 /// Takes a `Record` off the front of a message if it has the form in which all producers write it: its fields in ascending
 /// order, each once, without tags, and all numbers in at most two bytes.
 ///
-/// Nearly every user record has this form, and one look at its bytes is several times as fast as field after field.
+/// Nearly every user record has this form, and one look at its bytes is several times as fast as field after field. If only a
+/// few bytes are left of the message, `None` is returned for this form, too.
 #[inline]
 fn usual_record<'a>(message: &mut Span<'a>) -> Option<IndexedRecord<'a>> {
-    let mut rest = message.bytes.strip_prefix(&[0x1a])?;
-    let length = short_varint(&mut rest)?;
-    let (mut record, rest) = rest.split_at_checked(length as usize)?;
-    record = record.strip_prefix(&[0x08])?;
-    let partition_key_index = short_varint(&mut record)?;
-    let explicit_hash_key_index = match record.strip_prefix(&[0x10]) {
-        Some(rest) => {
-            record = rest;
-            Some(short_varint(&mut record)?)
-        }
+    let mut header = Header { bytes: message.bytes.first_chunk()?, length: 0 };
+    header.take_tag(0x1a)?;
+    let length = header.take_number()?;
+    let start = header.length;
+    header.take_tag(0x08)?;
+    let partition_key_index = header.take_number()?;
+    let explicit_hash_key_index = match header.take_tag(0x10) {
+        Some(()) => Some(header.take_number()?),
         None => None,
     };
-    record = record.strip_prefix(&[0x1a])?;
-    let data_length = short_varint(&mut record)?;
-    if record.len() != data_length as usize {
+    header.take_tag(0x1a)?;
+    let data_length = header.take_number()?;
+    let end = header.length + data_length as usize;
+    if end != start + length as usize {
         return None;
     }
-    message.offset += message.bytes.len() - rest.len();
-    message.bytes = rest;
-    Some(IndexedRecord { partition_key_index, explicit_hash_key_index, data: record })
+    let data = message.bytes.get(header.length..end)?;
+    message.bytes = &message.bytes[end..];
+    message.offset += end;
+    Some(IndexedRecord { partition_key_index, explicit_hash_key_index, data })
 }
 
-/// Takes a number of at most two bytes, and so below 2^14.
-#[inline]
-fn short_varint(bytes: &mut &[u8]) -> Option<u64> {
-    let (value, rest) = match *bytes {
-        [byte @ ..0x80, rest @ ..] => (u64::from(*byte), rest),
-        [low, high @ ..0x80, rest @ ..] => (u64::from(*high) << 7 | u64::from(low & 0x7f), rest),
-        _ => return None,
-    };
-    *bytes = rest;
-    Some(value)
+/// The first bytes of a message, of which at most twelve are taken: four tags with a number of at most two bytes each.
+struct Header<'a> {
+    bytes: &'a [u8; 16],
+    /// Number of bytes taken.
+    length: usize,
+}
+
+impl Header<'_> {
+    #[inline(always)]
+    fn byte(&self, offset: usize) -> u8 {
+        // The remainder, which is the sum itself, spares a check.
+        self.bytes[(self.length + offset) % 16]
+    }
+
+    /// Takes a tag of one byte. `None`, with nothing taken, if another byte comes next.
+    #[inline(always)]
+    fn take_tag(&mut self, tag: u8) -> Option<()> {
+        (self.byte(0) == tag).then(|| self.length += 1)
+    }
+
+    /// Takes a number of at most two bytes, and so below 2^14.
+    #[inline(always)]
+    fn take_number(&mut self) -> Option<u64> {
+        let (low, high) = (self.byte(0), self.byte(1));
+        if low < 0x80 {
+            self.length += 1;
+            return Some(u64::from(low));
+        }
+        if high >= 0x80 {
+            return None;
+        }
+        self.length += 2;
+        Some(u64::from(high) << 7 | u64::from(low & 0x7f))
+    }
 }
 
 #[inline]
