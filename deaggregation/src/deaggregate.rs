@@ -197,6 +197,11 @@ impl<'a> DeaggregationCursor<'a> {
         DeaggregationCursor { deaggregator, rest: Rest::default() }
     }
 
+    /// Returns the deaggregator, so that the next cursor uses its memory.
+    pub fn into_deaggregator(self) -> Deaggregator {
+        self.deaggregator
+    }
+
     /// Replaces the Kinesis record, given its partition key and its data, and returns the kind of its content.
     ///
     /// The user records that were left of the one before are dropped.

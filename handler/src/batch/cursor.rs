@@ -29,6 +29,14 @@ pub(crate) struct BatchPosition {
     pub(crate) user_records_before: u64,
 }
 
+/// The user records of a batch that are processed or queued for the quarantine.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Passed {
+    pub(crate) position: BatchPosition,
+    /// As in [`Cursor`].
+    begun: u64,
+}
+
 /// A cursor over the user records of a batch, which keeps the current one.
 ///
 /// It only moves forward. Each Kinesis record is decoded, deaggregated and counted once, because the cursor outlives the
@@ -73,29 +81,37 @@ enum Broken {
 }
 
 impl<'b> Cursor<'b> {
-    /// Returns a cursor at the first user record.
+    /// Returns a cursor over the user records after those that were passed, up to the last Kinesis record that `payloads`
+    /// decodes.
     pub(crate) fn new(
         records: &'b [KinesisRecord<'b>],
         payloads: PayloadDecoder<'b>,
         deaggregator: Deaggregator,
         invocation: &'b Invocation<'b>,
+        passed: Passed,
     ) -> Self {
         Cursor {
             records,
             invocation,
             payloads,
             user_records: DeaggregationCursor::new(deaggregator),
-            position: BatchPosition::default(),
+            position: passed.position,
             entered: None,
             current: None,
-            begun: 0,
+            begun: passed.begun,
             is_in_flight: false,
         }
     }
 
-    /// Returns the decoder, whose memory is used again.
-    pub(crate) fn into_payloads(self) -> PayloadDecoder<'b> {
-        self.payloads
+    /// Returns what the cursor over the next Kinesis records continues with.
+    pub(crate) fn into_parts(self) -> (Passed, PayloadDecoder<'b>, Deaggregator) {
+        let passed = Passed { position: self.position, begun: self.begun };
+        (passed, self.payloads, self.user_records.into_deaggregator())
+    }
+
+    /// Whether all Kinesis records of the batch are passed.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.position.kinesis_record == self.records.len()
     }
 
     pub(crate) fn position(&self) -> BatchPosition {
@@ -111,10 +127,13 @@ impl<'b> Cursor<'b> {
         self.payloads.get(index).map(|(data, _)| data)
     }
 
-    /// Returns the Kinesis record at the position, and decodes, deaggregates and counts it if it is new. `None` at the end of
-    /// the batch.
+    /// Returns the Kinesis record at the position, and decodes, deaggregates and counts it if it is new. `None` after the
+    /// last one that is decoded.
     pub(crate) fn kinesis_record(&mut self, counts: &mut Counts) -> Option<&'b KinesisRecord<'b>> {
         if self.entered.is_none() {
+            if self.position.kinesis_record == self.payloads.end() {
+                return None;
+            }
             self.enter(self.records.get(self.position.kinesis_record)?, counts);
         }
         self.current_kinesis_record()

@@ -13,17 +13,21 @@ pub(crate) mod workspace;
 use std::{future::Future, panic::AssertUnwindSafe};
 
 use futures_util::FutureExt;
+use kpl_deaggregation::Deaggregator;
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
 use crate::{
     Counts, RecordProcessor,
     batch::{
-        cursor::Cursor,
+        cursor::{BatchPosition, Cursor, Passed},
+        payload_decoder::PayloadDecoder,
         quarantine_queue::{Next, QuarantineQueue},
         stop::{Failure, Stop, StopReason, panic_text},
+        workspace::Workspace,
     },
-    invocation::{deadline::DeadlineCheck, stage_span},
+    event::KinesisRecord,
+    invocation::{Invocation, deadline::DeadlineCheck, stage_span},
     journal::{Progress, batch_journal::BatchJournal, snapshot::JournalSnapshot},
 };
 
@@ -45,7 +49,38 @@ enum Step {
     Process,
 }
 
-/// Processes the user records of a batch in order.
+/// Processes the user records of a batch without a journal in order, and returns the position of the first one that is not
+/// processed with the reason.
+///
+/// The data of a group of Kinesis records takes the place of the data of the group before, which is still in the processor's
+/// cache. So an event needs little memory besides its own.
+pub(crate) async fn process_in_groups<P: RecordProcessor>(
+    processor: &P,
+    records: &[KinesisRecord<'_>],
+    mut deaggregator: Deaggregator,
+    invocation: &Invocation<'_>,
+    workspace: &mut Workspace,
+    counts: &mut Counts,
+) -> (Result<(), Stop>, BatchPosition) {
+    let mut deadline = DeadlineCheck::new(invocation);
+    let mut passed = Passed::default();
+    loop {
+        let first = passed.position.kinesis_record;
+        let decoder = PayloadDecoder::of_group(records, first, workspace.decoder_memory());
+        let mut cursor = Cursor::new(records, decoder, deaggregator, invocation, passed);
+        let processed = process_batch(processor, &mut cursor, &mut None, &mut deadline, counts).await;
+        let is_last = processed.is_err() || cursor.is_at_end();
+        let decoder;
+        (passed, decoder, deaggregator) = cursor.into_parts();
+        workspace.lists = decoder.into_lists();
+        if is_last {
+            workspace.deaggregator = Some(deaggregator);
+            return (processed, passed.position);
+        }
+    }
+}
+
+/// Processes the user records of a cursor in order.
 ///
 /// # Errors
 ///
@@ -54,10 +89,10 @@ pub(crate) async fn process_batch<'b, P: RecordProcessor>(
     processor: &P,
     cursor: &mut Cursor<'b>,
     journal: &mut Option<BatchJournal<'b>>,
+    deadline: &mut DeadlineCheck<'_>,
     counts: &mut Counts,
 ) -> Result<(), Stop> {
     let invocation = cursor.invocation();
-    let mut deadline = DeadlineCheck::new(invocation);
     let mut queue = QuarantineQueue::new(journal.as_ref().map(BatchJournal::rules), invocation);
     let unread = JournalSnapshot::default();
     loop {
@@ -66,7 +101,7 @@ pub(crate) async fn process_batch<'b, P: RecordProcessor>(
             while let Some(kinesis_record) = cursor.kinesis_record(counts) {
                 let progress = snapshot.progress(kinesis_record.sequence_number);
                 while cursor.find_user_record() {
-                    match next_step(cursor, progress, &queue, &deadline) {
+                    match next_step(cursor, progress, &queue, deadline) {
                         Step::Skip => counts.resumed += 1,
                         Step::Pause(pause) => return pause,
                         Step::Process => {
@@ -92,7 +127,7 @@ pub(crate) async fn process_batch<'b, P: RecordProcessor>(
             Err(panic) => Pause::Stop(StopReason::Failed(Failure::Panic(panic_text(&*panic)))),
             Ok(None) => {
                 // The check's alarm may come a moment after the timer.
-                deadline = DeadlineCheck::new(invocation);
+                deadline.renew();
                 Pause::Stop(StopReason::Deadline)
             }
         };

@@ -1,19 +1,30 @@
-use std::{future::poll_fn, mem, task::Poll};
+use std::{future::poll_fn, mem, ops::Range, task::Poll};
 
 use kpl_deaggregation::{Checksum, ChecksumVerifier};
 
-use super::workspace::Workspace;
+use super::workspace::{Workspace, recycled};
 use crate::event::{KinesisRecord, UnreadableRecord};
 
-/// The most Kinesis records, and the number of bytes after which no further one, whose data is decoded at once. The checksums
-/// of as many are computed at once, so there should be more than a processor has lanes, and their data should still be in
-/// its second-level cache when their user records are processed.
-const GROUP_RECORDS: usize = 48;
-const GROUP_BYTES: usize = 1024 * 1024;
+/// About the most bytes of data that are decoded at once. The checksums of as many records are computed at once, so there should
+/// be more records than a processor has lanes, and their data should still be in a near cache when their user records are
+/// processed.
+pub(crate) const GROUP_BYTES: usize = 1152 * 1024;
 
-/// The decoded data of an event's Kinesis records, in one buffer: a group of records at once, and each only once.
+/// The memory that a decoder uses: the buffer, which grows if it must, and the lists of its results.
+pub(crate) struct DecoderMemory<'e> {
+    pub(crate) buffer: &'e mut Vec<u8>,
+    pub(crate) verifier: &'e mut ChecksumVerifier,
+    pub(crate) lists: DecoderLists<'e>,
+}
+
+/// The payloads of a decoder, and their checksums.
+pub(crate) type DecoderLists<'e> = (Vec<&'e [u8]>, Vec<Checksum>);
+
+/// The decoded data of Kinesis records, in one buffer: a group of records at once, and each only once.
 pub(crate) struct PayloadDecoder<'e> {
     records: &'e [KinesisRecord<'e>],
+    /// The positions of the records that it decodes.
+    range: Range<usize>,
     payloads: Vec<&'e [u8]>,
     checksums: Vec<Checksum>,
     verifier: &'e mut ChecksumVerifier,
@@ -24,77 +35,105 @@ pub(crate) struct PayloadDecoder<'e> {
 }
 
 impl<'e> PayloadDecoder<'e> {
-    /// Returns a decoder that writes into `buffer`, which grows if it must, and keeps its results in the memory of `lists`.
-    pub(crate) fn new(
-        records: &'e [KinesisRecord<'e>],
-        buffer: &'e mut Vec<u8>,
-        verifier: &'e mut ChecksumVerifier,
-        lists: (Vec<&'e [u8]>, Vec<Checksum>),
-    ) -> Self {
-        let bytes = records.iter().map(|record| record.data.decoded_bytes_bound()).sum();
-        let (mut payloads, mut checksums) = lists;
-        payloads.clear();
-        payloads.reserve(records.len());
-        checksums.clear();
-        PayloadDecoder {
-            records,
-            payloads,
-            checksums,
-            verifier,
-            unreadable: Vec::new(),
-            rest: Workspace::sized(buffer, bytes),
-        }
+    /// Returns a decoder of all records of an event.
+    pub(crate) fn new(records: &'e [KinesisRecord<'e>], memory: DecoderMemory<'e>) -> Self {
+        Self::of_range(records, 0..records.len(), memory)
     }
 
-    /// Returns the lists, so that their memory is used again.
-    pub(crate) fn into_lists(self) -> (Vec<&'e [u8]>, Vec<Checksum>) {
-        (self.payloads, self.checksums)
+    /// Returns a decoder of one group of an event's records, from the one at `first` on.
+    pub(crate) fn of_group(
+        records: &'e [KinesisRecord<'e>],
+        first: usize,
+        memory: DecoderMemory<'e>,
+    ) -> Self {
+        let group = first..first + group_length(&records[first..]);
+        Self::of_range(records, group, memory)
+    }
+
+    fn of_range(records: &'e [KinesisRecord<'e>], range: Range<usize>, memory: DecoderMemory<'e>) -> Self {
+        let DecoderMemory { buffer, verifier, lists: (mut payloads, mut checksums) } = memory;
+        payloads.clear();
+        payloads.reserve(range.len());
+        checksums.clear();
+        let bytes = records[range.clone()].iter().map(|record| record.data.decoded_bytes_bound()).sum();
+        let rest = Workspace::sized(buffer, bytes);
+        PayloadDecoder { records, range, payloads, checksums, verifier, unreadable: Vec::new(), rest }
+    }
+
+    /// Returns the lists without their content, so that their memory is used again.
+    pub(crate) fn into_lists<'n>(self) -> DecoderLists<'n> {
+        (recycled(self.payloads), self.checksums)
+    }
+
+    /// Returns the position after the last record that it decodes.
+    pub(crate) fn end(&self) -> usize {
+        self.range.end
     }
 
     /// Returns the data of the Kinesis record at this position in the event, and its checksum.
+    ///
+    /// # Panics
+    ///
+    /// If it does not decode the record at this position.
     pub(crate) fn get(&mut self, position: usize) -> Result<(&'e [u8], Checksum), UnreadableRecord> {
-        while self.payloads.len() <= position {
+        assert!(self.range.contains(&position), "record {position} is not in {:?}", self.range);
+        let index = position - self.range.start;
+        while self.payloads.len() <= index {
             self.decode_group();
         }
-        let payload = self.payloads[position];
+        let payload = self.payloads[index];
         // Nearly every event has none.
         if payload.is_empty()
             && let Ok(found) = self.unreadable.binary_search_by_key(&position, |(position, _)| *position)
         {
             return Err(self.unreadable[found].1);
         }
-        Ok((payload, self.checksums[position]))
+        Ok((payload, self.checksums[index]))
     }
 
     /// Decodes all, and lets others continue after each group.
     pub(crate) async fn decode_all(&mut self) {
-        while self.payloads.len() < self.records.len() {
+        while self.payloads.len() < self.range.len() {
             self.decode_group();
             give_way().await;
         }
     }
 
     fn decode_group(&mut self) {
-        let first = self.payloads.len();
-        let mut bytes = 0;
-        for record in self.records[first..].iter().take(GROUP_RECORDS) {
+        let decoded = self.payloads.len();
+        let first = self.range.start + decoded;
+        let left = &self.records[first..self.range.end];
+        for (position, record) in (first..).zip(&left[..group_length(left)]) {
             let length = match record.data.decode_into(self.rest) {
                 Ok(length) => length,
                 Err(reason) => {
-                    self.unreadable.push((self.payloads.len(), reason));
+                    self.unreadable.push((position, reason));
                     0
                 }
             };
             let (payload, rest) = mem::take(&mut self.rest).split_at_mut(length);
             self.rest = rest;
             self.payloads.push(payload);
-            bytes += length;
-            if bytes >= GROUP_BYTES {
-                break;
-            }
         }
-        self.checksums.extend_from_slice(self.verifier.verify(&self.payloads[first..]));
+        self.checksums.extend_from_slice(self.verifier.verify(&self.payloads[decoded..]));
     }
+}
+
+/// Returns the number of records in the group at the start of a list: at least one, unless the list is empty.
+///
+/// The groups of a list have about the same size, because few records at its end would leave most lanes without work.
+fn group_length(records: &[KinesisRecord<'_>]) -> usize {
+    // Records without data have a size, too, or each would be a group.
+    let sizes = records.iter().map(|record| record.data.decoded_bytes_bound() + 1);
+    let all_bytes: usize = sizes.clone().sum();
+    let groups = all_bytes.div_ceil(GROUP_BYTES).max(1);
+    let mut bytes = 0;
+    let is_before_end = |size: &usize| {
+        let is_before_end = bytes * groups < all_bytes;
+        bytes += size;
+        is_before_end
+    };
+    sizes.take_while(is_before_end).count().max(1).min(records.len())
 }
 
 async fn give_way() {
@@ -108,4 +147,35 @@ async fn give_way() {
         Poll::Pending
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks the numbers of records in the groups of a list, given the number and the size of its records.
+    #[track_caller]
+    fn check(records: usize, bytes: usize, expected: &[usize]) {
+        let record = KinesisRecord::new("1".parse().expect("a digit"), "key", &vec![0; bytes]);
+        let mut rest = &vec![record; records][..];
+        let mut groups = Vec::new();
+        while !rest.is_empty() {
+            let (group, after) = rest.split_at(group_length(rest));
+            groups.push(group.len());
+            rest = after;
+        }
+        assert_eq!(groups, expected);
+    }
+
+    #[test]
+    fn groups_have_about_the_same_size() {
+        check(0, 0, &[]);
+        check(1, 0, &[1]);
+        check(10, 1_000, &[10]);
+        check(117, 37_500, &[30, 29, 29, 29]);
+        check(4, GROUP_BYTES / 3, &[2, 2]);
+        check(2, GROUP_BYTES * 3 / 4, &[1, 1]);
+        check(2, GROUP_BYTES * 3, &[1, 1]);
+        check(5, 0, &[5]);
+    }
 }

@@ -1,15 +1,19 @@
 use std::{
-    fmt,
+    fmt, mem,
     ops::{Deref, DerefMut},
     sync::{Mutex, PoisonError},
 };
 
-use kpl_deaggregation::{Checksum, ChecksumVerifier, VectorInstructions};
+use kpl_deaggregation::{ChecksumVerifier, Deaggregator, VectorInstructions};
 
+use super::payload_decoder::{DecoderLists, DecoderMemory, GROUP_BYTES};
 use crate::event::KinesisRecord;
 
 /// Larger buffers are given back to the system: the payloads of a Lambda event have less than 4.5 MB.
 const MAX_KEPT_BYTES: usize = 8 * 1024 * 1024;
+
+/// Size of the first buffer: that of a group of Kinesis records with data of up to 50 KB, as producers aggregate it.
+const RESERVED_BYTES: usize = GROUP_BYTES + 64 * 1024;
 
 /// Longer lists are given back to the system: the largest `BatchSize`.
 const MAX_KEPT_RECORDS: usize = 10_000;
@@ -21,18 +25,33 @@ pub(crate) struct Workspace {
     /// Decoded payloads, with arbitrary content.
     pub(crate) buffer: Vec<u8>,
     pub(crate) records: Vec<KinesisRecord<'static>>,
-    pub(crate) payloads: Vec<&'static [u8]>,
-    pub(crate) checksums: Vec<Checksum>,
+    pub(crate) lists: DecoderLists<'static>,
     pub(crate) verifier: ChecksumVerifier,
+    /// Absent while an invocation uses it, and after one that was cancelled.
+    pub(crate) deaggregator: Option<Deaggregator>,
 }
 
 impl Workspace {
+    fn new(instructions: VectorInstructions) -> Self {
+        let verifier = ChecksumVerifier::with_vector_instructions(instructions);
+        Workspace { verifier, ..Workspace::default() }
+    }
+
     /// Returns a buffer of at least this size.
     pub(crate) fn sized(buffer: &mut Vec<u8>, bytes: usize) -> &mut [u8] {
         if buffer.len() < bytes {
             buffer.resize(bytes, 0);
         }
         buffer
+    }
+
+    /// Lends the memory of a decoder, whose lists are taken back with [`PayloadDecoder::into_lists`].
+    ///
+    /// [`PayloadDecoder::into_lists`]: super::payload_decoder::PayloadDecoder::into_lists
+    pub(crate) fn decoder_memory(&mut self) -> DecoderMemory<'_> {
+        let (payloads, checksums) = mem::take(&mut self.lists);
+        let lists = (recycled(payloads), checksums);
+        DecoderMemory { buffer: &mut self.buffer, verifier: &mut self.verifier, lists }
     }
 
     /// Gives back what is larger than usual.
@@ -43,11 +62,8 @@ impl Workspace {
         if self.records.capacity() > MAX_KEPT_RECORDS {
             self.records = Vec::new();
         }
-        if self.payloads.capacity() > MAX_KEPT_RECORDS {
-            self.payloads = Vec::new();
-        }
-        if self.checksums.capacity() > MAX_KEPT_RECORDS {
-            self.checksums = Vec::new();
+        if self.lists.0.capacity() > MAX_KEPT_RECORDS {
+            self.lists = DecoderLists::default();
         }
     }
 }
@@ -78,14 +94,14 @@ pub(crate) struct Workspaces {
 
 impl Workspaces {
     pub(crate) fn new(instructions: VectorInstructions) -> Self {
-        Workspaces { instructions, free: Mutex::default() }
+        // Reserved before the first event, because amid the memory of one it would keep the next from the same place. Memory that
+        // is not written takes no room.
+        let first = Workspace { buffer: Vec::with_capacity(RESERVED_BYTES), ..Workspace::new(instructions) };
+        Workspaces { instructions, free: Mutex::new(vec![first]) }
     }
 
     pub(crate) fn take(&self) -> BorrowedWorkspace<'_> {
-        let workspace = self.lock().pop().unwrap_or_else(|| Workspace {
-            verifier: ChecksumVerifier::with_vector_instructions(self.instructions),
-            ..Workspace::default()
-        });
+        let workspace = self.lock().pop().unwrap_or_else(|| Workspace::new(self.instructions));
         BorrowedWorkspace { workspaces: self, workspace }
     }
 
@@ -118,7 +134,7 @@ impl DerefMut for BorrowedWorkspace<'_> {
 
 impl Drop for BorrowedWorkspace<'_> {
     fn drop(&mut self) {
-        let mut workspace = std::mem::take(&mut self.workspace);
+        let mut workspace = mem::take(&mut self.workspace);
         workspace.shrink();
         self.workspaces.lock().push(workspace);
     }

@@ -22,6 +22,11 @@ impl<'a> DeadlineCheck<'a> {
         DeadlineCheck { invocation, stop_at, alarm }
     }
 
+    /// Sets the alarm again, for an instant that may have passed.
+    pub(crate) fn renew(&mut self) {
+        *self = DeadlineCheck::new(self.invocation);
+    }
+
     #[inline]
     pub(crate) fn is_over(&self) -> bool {
         let Some(stop_at) = self.stop_at else { return false };

@@ -10,15 +10,15 @@ use tracing::Instrument;
 use crate::{
     BatchResponse, Counts, EventError, EventMode, Options, RawEvent, RecordProcessor, SequenceNumber,
     batch::{
-        cursor::Cursor,
+        cursor::{Cursor, Passed},
         payload_decoder::PayloadDecoder,
-        process_batch,
+        process_batch, process_in_groups,
         stop::StopReason,
         workspace::{Workspace, Workspaces, recycled},
     },
     checkpoint::mirror::{Mirror, Mirrored},
     event::{Event, KinesisRecord},
-    invocation::{Invocation, invocation_span, stage_span},
+    invocation::{Invocation, deadline::DeadlineCheck, invocation_span, stage_span},
     journal::{batch_journal::BatchJournal, retry_journal::RetryJournal},
     lambda::metrics,
 };
@@ -202,23 +202,33 @@ impl<P: RecordProcessor> Handler<P> {
             }
         }
 
-        let Workspace { buffer, payloads, checksums, verifier, .. } = workspace;
-        let lists = (recycled(mem::take(payloads)), mem::take(checksums));
-        let mut decoder = PayloadDecoder::new(&event.records, buffer, verifier, lists);
+        let deaggregator = workspace.deaggregator.take().unwrap_or_else(|| {
+            Deaggregator::new(options.invalid_aggregate).with_max_key_bytes(options.max_key_bytes)
+        });
         let mut counts = Counts::default();
-        let mut journal = match journal {
+        let mut journaled = None;
+        let (processed, position) = match journal {
             Some(journal) => {
+                let mut decoder = PayloadDecoder::new(&event.records, workspace.decoder_memory());
                 let read = journal.read(event, invocation, &mut counts);
                 let decode = decoder.decode_all().instrument(stage_span!(invocation, "decode"));
-                join(read.instrument(stage_span!(invocation, "read journal")), decode).await.0
+                let mut journal =
+                    join(read.instrument(stage_span!(invocation, "read journal")), decode).await.0;
+                let mut deadline = DeadlineCheck::new(invocation);
+                let mut cursor =
+                    Cursor::new(&event.records, decoder, deaggregator, invocation, Passed::default());
+                let processed =
+                    process_batch(processor, &mut cursor, &mut journal, &mut deadline, &mut counts).await;
+                let position = cursor.position();
+                journaled = Some((cursor, journal));
+                (processed, position)
             }
-            None => None,
+            None => {
+                process_in_groups(processor, &event.records, deaggregator, invocation, workspace, &mut counts)
+                    .await
+            }
         };
-        let deaggregator =
-            Deaggregator::new(options.invalid_aggregate).with_max_key_bytes(options.max_key_bytes);
-        let mut cursor = Cursor::new(&event.records, decoder, deaggregator, invocation);
-        let processed = process_batch(processor, &mut cursor, &mut journal, &mut counts).await;
-        let (stop, position) = (processed.err(), cursor.position());
+        let stop = processed.err();
         match stop.as_ref().map(|stop| &stop.reason) {
             Some(StopReason::DeadlineBeforeFirst) => {
                 let budget =
@@ -244,15 +254,19 @@ impl<P: RecordProcessor> Handler<P> {
         {
             failed = event.records.last().map(|last| last.sequence_number);
         }
-        if let Some(journal) = &mut journal {
-            let finish = journal.finish(stop.as_ref(), failed, &mut cursor, &mut counts);
+        if let Some((cursor, Some(journal))) = &mut journaled {
+            let finish = journal.finish(stop.as_ref(), failed, cursor, &mut counts);
             finish.instrument(stage_span!(invocation, "write journal")).await;
         }
         log_batch(event.records.len(), failed, &counts);
         metrics::record(event, &counts, invocation);
-        let quarantined = journal.map(BatchJournal::into_quarantined).unwrap_or_default();
-        let lists = cursor.into_payloads().into_lists();
-        (*payloads, *checksums) = (recycled(lists.0), lists.1);
+        let mut quarantined = Vec::new();
+        if let Some((cursor, journal)) = journaled {
+            quarantined = journal.map(BatchJournal::into_quarantined).unwrap_or_default();
+            let (_, decoder, deaggregator) = cursor.into_parts();
+            workspace.lists = decoder.into_lists();
+            workspace.deaggregator = Some(deaggregator);
+        }
         let state = event.window.as_ref().map(|window| window.state.clone().into_owned());
         let response = BatchResponse::new(failed, state, counts);
         Ok(match event.mode {
