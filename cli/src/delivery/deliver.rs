@@ -5,7 +5,7 @@ use kinesis_handler::{Event, EventMode, KinesisRecord};
 use lambda_host::Answer;
 use tokio::time::sleep;
 
-use super::response::{Quarantined, Statement, statement};
+use super::response::{Quarantined, StatedFailure, Statement, statement};
 use crate::{
     aws::Backoff,
     delivery::target::{Target, TargetError, request_id},
@@ -37,10 +37,20 @@ pub(crate) enum Delivered {
     /// Only the records before this one, which is a position in the batch.
     UpTo {
         failed: usize,
-        error: String,
+        failure: RecordFailure,
     },
     /// Not all of them, because the run shall end.
     Halted,
+}
+
+/// The reason why a Kinesis record failed for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RecordFailure {
+    /// The user record at which the function has stopped, counted from zero, if it says so. Those before it in its Kinesis
+    /// record are processed.
+    pub(crate) sub_sequence_number: Option<u64>,
+    /// The record's own error if the function says so, or else that of the invocation.
+    pub(crate) error: String,
 }
 
 /// Progress of a batch: what one response has confirmed.
@@ -51,6 +61,23 @@ pub(crate) struct DeliveryProgress {
     /// User records that the function put into its quarantine since the last time; `None` if it does not say. They may be
     /// part of the Kinesis record that fails.
     pub(crate) quarantined: Option<Quarantined>,
+}
+
+impl RecordFailure {
+    fn stated(failure: Option<StatedFailure>) -> Self {
+        match failure {
+            Some(StatedFailure { sub_sequence_number, error, .. }) => {
+                RecordFailure { sub_sequence_number, error: cell::text(&error, ERROR_WIDTH) }
+            }
+            None => {
+                Self::unstated("the function reported it in batchItemFailures, without a reason".to_owned())
+            }
+        }
+    }
+
+    fn unstated(error: String) -> Self {
+        RecordFailure { sub_sequence_number: None, error }
+    }
 }
 
 impl<'t> Delivery<'t> {
@@ -82,6 +109,8 @@ impl<'t> Delivery<'t> {
         while !rest.is_empty() {
             let mut length = rest.len();
             let mut attempt = 0;
+            // The furthest that the function has come in the first Kinesis record.
+            let mut furthest: Option<u64> = None;
             let mut backoff = Backoff::new();
             // Made anew only if there is another one.
             let (mut event, mut id) = (self.event(&mut rest, length), request_id());
@@ -89,7 +118,7 @@ impl<'t> Delivery<'t> {
                 let Some(_in_flight) = self.halt.enter() else { return Ok(Delivered::Halted) };
                 // Whether it is known which record fails: the first one.
                 let mut is_first = length == 1;
-                let error = match self.invoke(event.clone(), &id, &shard_id).await? {
+                let failure = match self.invoke(event.clone(), &id, &shard_id).await? {
                     Answer::Throttled => {
                         if !self.has_noted_throttling.replace(true) {
                             note(
@@ -102,18 +131,27 @@ impl<'t> Delivery<'t> {
                     Answer::Response(response) => {
                         let numbers = rest[..length].iter().map(|record| record.sequence_number);
                         match statement(&response, numbers) {
-                            Ok(Statement { processed, quarantined }) => {
+                            Ok(Statement { processed, quarantined, failure }) => {
                                 on_progress(DeliveryProgress { processed: first + processed, quarantined });
                                 if processed > 0 {
                                     break processed;
                                 }
                                 is_first = true;
-                                "the function says that it failed".to_owned()
+                                let failure = RecordFailure::stated(failure);
+                                // Getting further in an aggregated record is progress: a user record that has failed once
+                                // has not used up the attempts.
+                                if furthest < failure.sub_sequence_number {
+                                    attempt = 0;
+                                    furthest = failure.sub_sequence_number;
+                                }
+                                failure
                             }
-                            Err(error) => error.to_string(),
+                            Err(error) => RecordFailure::unstated(error.to_string()),
                         }
                     }
-                    Answer::Error(error) => cell::text(&error.to_string(), ERROR_WIDTH),
+                    Answer::Error(error) => {
+                        RecordFailure::unstated(cell::text(&error.to_string(), ERROR_WIDTH))
+                    }
                 };
                 attempt += 1;
                 if attempt < self.attempts {
@@ -121,7 +159,7 @@ impl<'t> Delivery<'t> {
                     continue;
                 }
                 if is_first {
-                    return Ok(Delivered::UpTo { failed: first, error });
+                    return Ok(Delivered::UpTo { failed: first, failure });
                 }
                 length /= 2;
                 (event, id) = (self.event(&mut rest, length), request_id());

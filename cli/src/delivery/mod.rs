@@ -7,5 +7,5 @@ mod response;
 mod deliver;
 
 pub(crate) use batcher::{Batcher, EventBatch};
-pub(crate) use deliver::{Delivered, Delivery, DeliveryProgress};
+pub(crate) use deliver::{Delivered, Delivery, DeliveryProgress, RecordFailure};
 pub(crate) use response::{Quarantined, quarantined};

@@ -1,6 +1,6 @@
 use std::{
     collections::HashMap,
-    env,
+    env, fmt,
     fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
     io::{self, BufRead, BufReader, Read, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
@@ -10,6 +10,8 @@ use std::{
 use kinesis_handler::{SequenceNumber, journal::ContentHash};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::output::cell;
 
 /// Longest line: a run that names thousands of shards.
 const MAX_LINE_BYTES: u64 = 1024 * 1024;
@@ -51,6 +53,26 @@ impl ProgressPoint {
     /// The whole Kinesis record.
     pub(crate) fn whole(sequence_number: SequenceNumber) -> Self {
         ProgressPoint { sequence_number, sub_sequence_number: None }
+    }
+
+    /// Returns it for people, the sequence number cut to its last digits.
+    pub(crate) fn short(&self) -> String {
+        let number = cell::short_number(&self.sequence_number);
+        match self.sub_sequence_number {
+            Some(sub) => format!("{number}:{sub}"),
+            None => number,
+        }
+    }
+}
+
+/// `sequence number:sub-sequence number`, as commands take it.
+impl fmt::Display for ProgressPoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.sequence_number)?;
+        match self.sub_sequence_number {
+            Some(sub) => write!(f, ":{sub}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -37,6 +37,26 @@ pub(super) struct Statement {
     pub(super) processed: usize,
     /// User records that the function put into its quarantine; `None` if it does not say.
     pub(super) quarantined: Option<Quarantined>,
+    /// The reason why the first record that is not processed failed, if the function says so.
+    pub(super) failure: Option<StatedFailure>,
+}
+
+/// The part of a response that only the kit's handler writes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+struct Details {
+    #[serde(flatten)]
+    quarantined: Quarantined,
+    failed: Option<StatedFailure>,
+}
+
+/// A user record that failed, and its own error.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct StatedFailure {
+    sequence_number: SequenceNumber,
+    /// Number of the user record in its Kinesis record, counted from zero.
+    pub(super) sub_sequence_number: Option<u64>,
+    pub(super) error: String,
 }
 
 /// Numbers of user records that an event has put into the quarantine, by Kinesis record.
@@ -76,11 +96,12 @@ pub(super) fn statement(
 ) -> Result<Statement, ResponseError> {
     let length = sequence_numbers.len();
     if matches!(response.trim_ascii(), b"" | b"null") {
-        return Ok(Statement { processed: length, quarantined: None });
+        return Ok(Statement { processed: length, quarantined: None, failure: None });
     }
-    let (failures, quarantined) =
+    let (failures, details) =
         members(response).ok_or_else(|| ResponseError::Unexpected { found: excerpt(response) })?;
     let mut processed = length;
+    let mut first_failed = None;
     let mut positions = HashMap::new();
     if !failures.is_empty() {
         for (position, number) in sequence_numbers.enumerate() {
@@ -92,25 +113,32 @@ pub(super) fn statement(
         let position = identifier(item).and_then(|identifier| {
             let (number, position) = positions.get_key_value(&identifier.parse().ok()?)?;
             // Numbers are the same with and without leading zeros, but an identifier is a text.
-            (number.to_string() == identifier).then_some(position)
+            (number.to_string() == identifier).then_some((*number, *position))
         });
-        let position =
+        let (number, position) =
             position.ok_or_else(|| ResponseError::UnknownItem { found: excerpt(item.get().as_bytes()) })?;
-        processed = processed.min(*position);
+        if position < processed {
+            (processed, first_failed) = (position, Some(number));
+        }
     }
-    Ok(Statement { processed, quarantined })
+    let (quarantined, failure) = match details {
+        Some(Details { quarantined, failed }) => (Some(quarantined), failed),
+        None => (None, None),
+    };
+    let failure = failure.filter(|failure| Some(failure.sequence_number) == first_failed);
+    Ok(Statement { processed, quarantined, failure })
 }
 
 /// Returns what a response says about the quarantine, if anything.
 pub(crate) fn quarantined(response: &[u8]) -> Option<Quarantined> {
-    members(response)?.1
+    Some(members(response)?.1?.quarantined)
 }
 
-/// Returns the items of the response's list of failures, and what is in the quarantine; `None` if the response is not one
+/// Returns the items of the response's list of failures, and the part of the kit's handler; `None` if the response is not one
 /// about a batch.
-fn members(response: &[u8]) -> Option<(Vec<&RawValue>, Option<Quarantined>)> {
+fn members(response: &[u8]) -> Option<(Vec<&RawValue>, Option<Details>)> {
     let ResponseMembers(members) = serde_json::from_slice(response).ok()?;
-    let (mut failures, mut quarantined): (Option<Vec<&RawValue>>, _) = (None, None);
+    let (mut failures, mut details): (Option<Vec<&RawValue>>, _) = (None, None);
     for (name, value) in &members {
         match name.as_str() {
             // A second list would contradict the first one.
@@ -118,15 +146,15 @@ fn members(response: &[u8]) -> Option<(Vec<&RawValue>, Option<Quarantined>)> {
                 let list: Option<Vec<&RawValue>> = serde_json::from_str(value.get()).ok()?;
                 failures = Some(list.unwrap_or_default());
             }
-            "kinesisKit" if quarantined.is_none() => {
-                quarantined = Some(serde_json::from_str(value.get()).ok()?);
+            "kinesisKit" if details.is_none() => {
+                details = Some(serde_json::from_str(value.get()).ok()?);
             }
             "state" => {}
             _ => return None,
         }
     }
     let failures = if members.is_empty() { Vec::new() } else { failures? };
-    Some((failures, quarantined))
+    Some((failures, details))
 }
 
 /// Returns the identifier in an item of the list.
@@ -254,6 +282,27 @@ mod tests {
         assert_eq!(read(r#"{"batchItemFailures":[]}"#), None);
         let nothing = r#"{"batchItemFailures":[],"kinesisKit":{"quarantinedRecords":0,"quarantined":[]}}"#;
         assert_eq!(read(nothing), Some(Quarantined::default()));
+    }
+
+    #[test]
+    fn the_kits_handler_says_why_a_record_failed() {
+        let read = |response: &str| {
+            let numbers = ["10", "11"].map(|number| number.parse().expect("digits"));
+            let statement = statement(response.as_bytes(), numbers.into_iter()).expect("a statement");
+            statement.failure.map(|failure| (failure.sub_sequence_number, failure.error))
+        };
+        let response = |failed: &str| {
+            format!(
+                r#"{{"batchItemFailures":[{{"itemIdentifier":"11"}}],"kinesisKit":{{"quarantined":[],"failed":{failed}}}}}"#
+            )
+        };
+        let with_sub = response(r#"{"sequenceNumber":"11","subSequenceNumber":3,"error":"no amount"}"#);
+        assert_eq!(read(&with_sub), Some((Some(3), "no amount".to_owned())));
+        let without = response(r#"{"sequenceNumber":"11","error":"data is missing"}"#);
+        assert_eq!(read(&without), Some((None, "data is missing".to_owned())));
+        // It is about another record than the one that the response reports.
+        assert_eq!(read(&response(r#"{"sequenceNumber":"10","error":"no"}"#)), None);
+        assert_eq!(read(r#"{"batchItemFailures":[{"itemIdentifier":"11"}]}"#), None);
     }
 
     #[test]

@@ -152,7 +152,10 @@ fn user_records_of_one_kinesis_record_go_into_events_of_their_own() {
         _ => (200, json!({ "batchItemFailures": [] })),
     });
     let run = world.redrive("--attempts 1");
-    assert_eq!(outcomes(&run), ["7 done", "7 failed: the function says that it failed", "8 done"]);
+    assert_eq!(
+        outcomes(&run),
+        ["7 done", "7 failed: the function reported it in batchItemFailures, without a reason", "8 done"]
+    );
     assert_eq!(world.table.sort_keys(), ["Q#017#011"]);
     let sizes: Vec<usize> = world.events().iter().map(Vec::len).collect();
     assert_eq!(sizes, [1, 2, 1], "{:?}", world.events());

@@ -507,8 +507,27 @@ fn a_record_that_never_succeeds_is_named_with_the_reason() {
         other => stream.answer(other, request),
     });
     let run = world.replay("--from trim-horizon");
-    let expected = format!("kinesis-kit: {SHARD} stops at record 8: the function says that it failed\n");
+    let expected = format!(
+        "kinesis-kit: {SHARD} stops at record 8: the function reported it in batchItemFailures, without a reason\n"
+    );
     assert!(run.stderr.contains(&expected), "{}", run.stderr);
+
+    // The kit's handler says why.
+    let stream = two_shards();
+    let world = World::new(move |operation, _, request| match operation {
+        "Invoke" => {
+            let (status, mut response) = failing(request, &["b"]);
+            let failed = json!({ "sequenceNumber": "8", "subSequenceNumber": 0, "error": "no \u{1b}amount" });
+            response["kinesisKit"] = json!({ "quarantined": [], "failed": failed });
+            (status, response)
+        }
+        other => stream.answer(other, request),
+    });
+    let run = world.replay("--from trim-horizon");
+    let expected = format!("kinesis-kit: {SHARD} stops at record 8:0: no \\u{{1b}}amount\n");
+    assert!(run.stderr.contains(&expected), "{}", run.stderr);
+    let line: Value = serde_json::from_str(run.stdout.lines().next().expect("a line")).expect("JSON");
+    assert_eq!((&line["failedSubSequenceNumber"], &line["error"]), (&json!(0), &json!("no \\u{1b}amount")));
 
     let large = vec![b'x'; 5_000_000];
     let stream = ScriptedStream::of(&[(7, &large)]);

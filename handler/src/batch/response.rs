@@ -8,28 +8,50 @@ use crate::{Counts, SequenceNumber};
 /// It names no Kinesis record, if all is done, or one: the first that is not. Lambda then takes all before it as done
 /// and delivers it and all behind it again.
 ///
-/// `kinesis-kit` may delete what it has delivered, so the response to its events (see [`EventMode`](crate::EventMode)) has
-/// another member, the number of user records that this invocation put into the quarantine:
-/// `"kinesisKit":{"quarantinedRecords":2,"quarantined":[{"sequenceNumber":"…","records":2}]}`. Responses to the event source
-/// mapping never have it.
+/// `kinesis-kit` may delete what it has delivered, and shows errors of records, so the response to its events (see
+/// [`EventMode`](crate::EventMode)) has another member. It has the number of user records that this invocation put into the
+/// quarantine, and if the batch has stopped the user record at which it did, with the reason:
+/// `"kinesisKit":{"quarantinedRecords":2,"quarantined":[{"sequenceNumber":"…","records":2}],"failed":{"sequenceNumber":"…",
+/// "subSequenceNumber":3,"error":"…"}}`. Responses to the event source mapping never have it.
 #[derive(Debug, Clone)]
 pub struct BatchResponse {
     failed: Option<SequenceNumber>,
     state: Option<Box<RawValue>>,
     counts: Counts,
-    /// Quarantined user records by Kinesis record; absent in a response to the event source mapping.
-    quarantined: Option<Vec<(SequenceNumber, u64)>>,
+    /// Absent in a response to the event source mapping.
+    details: Option<ResponseDetails>,
+}
+
+/// The part of a response that only `kinesis-kit` gets.
+#[derive(Debug, Clone)]
+pub(crate) struct ResponseDetails {
+    /// Quarantined user records by Kinesis record.
+    pub(crate) quarantined: Vec<(SequenceNumber, u64)>,
+    /// The user record at which the batch has stopped.
+    pub(crate) failed: Option<StoppedRecord>,
+}
+
+/// A user record at which a batch has stopped, with the reason.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StoppedRecord {
+    pub(crate) sequence_number: SequenceNumber,
+    /// Absent if the Kinesis record as a whole cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sub_sequence_number: Option<u64>,
+    /// Text that is logged, too, shortened.
+    pub(crate) error: String,
 }
 
 impl BatchResponse {
     /// `failed` must be the sequence number of a record of the batch: Lambda takes any other as a failure of all.
     pub(crate) fn new(failed: Option<SequenceNumber>, state: Option<Box<RawValue>>, counts: Counts) -> Self {
-        BatchResponse { failed, state, counts, quarantined: None }
+        BatchResponse { failed, state, counts, details: None }
     }
 
-    /// Adds what `kinesis-kit` is told: numbers of quarantined user records, by Kinesis record.
-    pub(crate) fn with_quarantined(self, quarantined: Vec<(SequenceNumber, u64)>) -> Self {
-        BatchResponse { quarantined: Some(quarantined), ..self }
+    /// Adds the part for `kinesis-kit`.
+    pub(crate) fn with_details(self, details: ResponseDetails) -> Self {
+        BatchResponse { details: Some(details), ..self }
     }
 
     /// The Kinesis record from which on Lambda shall deliver again.
@@ -58,9 +80,11 @@ impl Serialize for BatchResponse {
 
         #[derive(Serialize)]
         #[serde(rename_all = "camelCase")]
-        struct KinesisKit {
+        struct KinesisKit<'a> {
             quarantined_records: u64,
             quarantined: Vec<Quarantined>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            failed: Option<&'a StoppedRecord>,
         }
 
         #[derive(Serialize)]
@@ -79,11 +103,12 @@ impl Serialize for BatchResponse {
         if let Some(state) = &self.state {
             map.serialize_entry("state", state)?;
         }
-        if let Some(quarantined) = &self.quarantined {
+        if let Some(ResponseDetails { quarantined, failed }) = &self.details {
             let quarantined_records = quarantined.iter().map(|(_, records)| records).sum();
             let of_record = |&(sequence_number, records)| Quarantined { sequence_number, records };
             let quarantined = quarantined.iter().map(of_record).collect();
-            map.serialize_entry("kinesisKit", &KinesisKit { quarantined_records, quarantined })?;
+            let failed = failed.as_ref();
+            map.serialize_entry("kinesisKit", &KinesisKit { quarantined_records, quarantined, failed })?;
         }
         map.end()
     }

@@ -13,13 +13,14 @@ use crate::{
         cursor::{Cursor, Passed},
         payload_decoder::PayloadDecoder,
         process_batch, process_in_groups,
+        response::{ResponseDetails, StoppedRecord},
         stop::StopReason,
         workspace::{Workspace, Workspaces, recycled},
     },
     checkpoint::mirror::{Mirror, Mirrored},
     event::{Event, KinesisRecord},
     invocation::{Invocation, deadline::DeadlineCheck, invocation_span, stage_span},
-    journal::{batch_journal::BatchJournal, retry_journal::RetryJournal},
+    journal::{batch_journal::BatchJournal, retry_journal::RetryJournal, shorten},
     lambda::metrics,
 };
 
@@ -239,12 +240,15 @@ impl<P: RecordProcessor> Handler<P> {
             Some(StopReason::Deadline) => counts.deadline_stops = 1,
             None => {}
         }
-        let mut failed = stop.as_ref().map(|stop| {
+        let stopped = stop.as_ref().map(|stop| {
             // A batch that stops does so at one of its records, so the reported one is always part of it.
             let kinesis_record = &event.records[position.kinesis_record];
             log_stop(&stop.reason, kinesis_record, position.sub_sequence_number);
-            kinesis_record.sequence_number
+            let sequence_number = kinesis_record.sequence_number;
+            let error = shorten(&stop.reason.text());
+            StoppedRecord { sequence_number, sub_sequence_number: position.sub_sequence_number, error }
         });
+        let mut failed = stopped.as_ref().map(|stopped| stopped.sequence_number);
         if let Some(mirror) = mirror
             && {
                 let write = mirror.write(event, position, invocation, &mut counts);
@@ -271,7 +275,9 @@ impl<P: RecordProcessor> Handler<P> {
         let response = BatchResponse::new(failed, state, counts);
         Ok(match event.mode {
             EventMode::Mapping => response,
-            EventMode::Reprocess | EventMode::Resume => response.with_quarantined(quarantined),
+            EventMode::Reprocess | EventMode::Resume => {
+                response.with_details(ResponseDetails { quarantined, failed: stopped })
+            }
         })
     }
 }

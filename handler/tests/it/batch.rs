@@ -105,3 +105,16 @@ pub(crate) fn with_quarantined(response: impl Into<String>, quarantined: &[(u64,
     let items = quarantined.iter().map(item).collect::<Vec<_>>().join(",");
     format!(r#"{members},"kinesisKit":{{"quarantinedRecords":{records},"quarantined":[{items}]}}}}"#)
 }
+
+/// The response to an event of `kinesis-kit` that stops at this user record, because it was asked to fail.
+pub(crate) fn with_stop(
+    response: impl Into<String>,
+    sequence_number: u64,
+    sub_sequence_number: u64,
+) -> String {
+    let response = response.into();
+    let members = response.strip_suffix("}}").expect("an object in an object");
+    format!(
+        r#"{members},"failed":{{"sequenceNumber":"{sequence_number}","subSequenceNumber":{sub_sequence_number},"error":"asked to"}}}}}}"#
+    )
+}

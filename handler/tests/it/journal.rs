@@ -21,7 +21,7 @@ use kinesis_handler::{
 };
 
 use crate::batch::{
-    STREAM_ARN, SUCCESS, aggregate, failure, invalid_aggregate, json, plain, raw, with_quarantined,
+    STREAM_ARN, SUCCESS, aggregate, failure, invalid_aggregate, json, plain, raw, with_quarantined, with_stop,
 };
 use crate::options::TestOptions;
 
@@ -362,7 +362,7 @@ async fn handler_rule_10_a_replay_does_again_what_is_done_and_keeps_nothing() {
     event.mode = EventMode::Reprocess;
     assert_eq!(
         json(&world.handle_event(&event, &Context::default()).await),
-        with_quarantined(failure(9), &[])
+        with_stop(with_quarantined(failure(9), &[]), 9, 2)
     );
     assert_eq!(world.calls(), ["9/0 a ?", "9/1 b ?", "9/2 fail ?"]);
     assert_eq!(
@@ -382,7 +382,7 @@ async fn handler_rule_10_a_redrive_resumes_inside_a_discarded_record_and_deletes
     event.mode = EventMode::Resume;
     assert_eq!(
         json(&world.handle_event(&event, &Context::default()).await),
-        with_quarantined(failure(9), &[])
+        with_stop(with_quarantined(failure(9), &[]), 9, 2)
     );
     assert_eq!(world.calls(), ["9/2 fail 2"]);
     assert_eq!(world.states(), ["H 9 done [0-1] failed [2]"]);
@@ -414,7 +414,7 @@ async fn a_redrive_tells_kinesis_kit_what_it_quarantines() {
     let mut event = Event::new(vec![aggregate(9, &["bad", "b", "bad"]), plain(10, "bad"), plain(11, "fail")]);
     event.mode = EventMode::Resume;
     let response = world.handle_event(&event, &Context::default()).await;
-    assert_eq!(json(&response), with_quarantined(failure(11), &[(9, 2), (10, 1)]));
+    assert_eq!(json(&response), with_stop(with_quarantined(failure(11), &[(9, 2), (10, 1)]), 11, 0));
     assert_eq!(world.quarantine().len(), 3);
     let mut rest = Event::new(vec![plain(11, "fail")]);
     rest.mode = EventMode::Resume;
@@ -463,7 +463,7 @@ async fn a_redrive_skips_what_a_fan_out_consumer_has_quarantined() {
     let mut event = Event::new(vec![aggregate(9, &["a", "bad", "fail"])]);
     event.mode = EventMode::Resume;
     let response = world.handle_event(&event, &Context::default()).await;
-    assert_eq!(json(&response), with_quarantined(failure(9), &[]));
+    assert_eq!(json(&response), with_stop(with_quarantined(failure(9), &[]), 9, 2));
     assert_eq!(world.calls(), ["9/0 a 1", "9/2 fail 1"]);
     assert_eq!(world.quarantine().len(), 1);
 }

@@ -19,7 +19,7 @@ use kinesis_handler::{
 };
 use tokio::time::Instant;
 
-use crate::batch::{STREAM_ARN, SUCCESS, aggregate, failure, json, plain, with_quarantined};
+use crate::batch::{STREAM_ARN, SUCCESS, aggregate, failure, json, plain, with_quarantined, with_stop};
 use crate::options::TestOptions;
 
 const SHARD: JournalShard<'static> =
@@ -237,7 +237,10 @@ async fn two_redrives_at_once_forget_nothing_of_what_is_not_yet_discarded() {
     store.journal.put(SHARD, RecordState::first(StateKind::Retry, number, progress, "function", now_ms));
     // It reads both kinds, and the other one writes a discarded entry that does not have it.
     let response = handle_event(&store, &[Fault::None, Fault::None, Fault::Overtaken], &event).await;
-    assert_eq!((json(&response), failed(&response)), (with_quarantined(failure(9), &[]), (0, 0)));
+    assert_eq!(
+        (json(&response), failed(&response)),
+        (with_stop(with_quarantined(failure(9), &[]), 9, 3), (0, 0))
+    );
     assert_eq!(store.calls(), ["read", "read", "write", "read", "write"]);
     let discarded = store.journal.states(SHARD).remove(1);
     assert_eq!((discarded.kind, discarded.version), (StateKind::Discarded, 2));

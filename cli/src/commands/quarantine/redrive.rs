@@ -142,9 +142,9 @@ impl Redrive<'_> {
             for record in &records[first..first + done] {
                 self.settle(shard, record).await?;
             }
-            if let Ok(Delivered::UpTo { failed, error }) = &delivered {
+            if let Ok(Delivered::UpTo { failed, failure }) = &delivered {
                 self.failed += 1;
-                self.report(shard, &records[first + failed], &format!("failed: {error}"));
+                self.report(shard, &records[first + failed], &format!("failed: {}", failure.error));
                 first += failed + 1;
             }
             std::mem::replace(&mut self.output, Ok(()))?;

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::{discarded_range::DiscardedRange, membership::Objection, source::Found};
 use crate::{
     args::Format,
+    delivery::progress_file::ProgressPoint,
     output::{
         cell,
         note::count,
@@ -23,7 +24,7 @@ pub(super) enum RedriveFate {
     /// The same as done, but its source does not delete it.
     Kept { error: String },
     /// From this record on nothing is processed.
-    Failed { at: SequenceNumber, error: String },
+    Failed { at: ProgressPoint, error: String },
     /// Some records are gone; how many, if that is known. All others are processed.
     Lost { records: Option<u64>, why: String },
     /// Not delivered, because it may be forged.
@@ -129,6 +130,8 @@ struct RedriveLine<'a> {
     quarantined: Option<u64>,
     /// The first record that is not processed.
     failed_sequence_number: Option<SequenceNumber>,
+    /// Its user record at which the function has stopped, if it says so.
+    failed_sub_sequence_number: Option<u64>,
     lost: Option<u64>,
     error: Option<&'a str>,
 }
@@ -166,6 +169,10 @@ impl<W: Write> RedriveReport<W> {
 
     fn write(&mut self, found: &Found, counts: Counts, fate: &RedriveFate) -> io::Result<()> {
         let record = found.record.as_ref().ok();
+        let failed = match fate {
+            RedriveFate::Failed { at, .. } => Some(*at),
+            _ => None,
+        };
         let line = RedriveLine {
             source: &found.name,
             outcome: fate.name(),
@@ -177,10 +184,8 @@ impl<W: Write> RedriveReport<W> {
             found: counts.found,
             delivered: counts.delivered,
             quarantined: counts.quarantined,
-            failed_sequence_number: match fate {
-                RedriveFate::Failed { at, .. } => Some(*at),
-                _ => None,
-            },
+            failed_sequence_number: failed.map(|at| at.sequence_number),
+            failed_sub_sequence_number: failed.and_then(|at| at.sub_sequence_number),
             lost: match fate {
                 RedriveFate::Lost { records, .. } => *records,
                 _ => None,
@@ -231,7 +236,7 @@ fn row(found: &Found, counts: Counts, fate: &RedriveFate) -> Row {
     let number = |number: SequenceNumber| number.to_string();
     let outcome = match fate {
         RedriveFate::Kept { error } => format!("done, but not deleted: {error}"),
-        RedriveFate::Failed { at, error } => format!("failed from {} on: {error}", number(*at)),
+        RedriveFate::Failed { at, error } => format!("failed from {} on: {error}", at.short()),
         RedriveFate::Lost { why, .. } => format!("lost: {why}"),
         RedriveFate::Refused { why } => format!("refused: {why}"),
         RedriveFate::Unknown { why } => format!("unknown: {why}"),
@@ -266,7 +271,13 @@ mod tests {
         let fates = [
             (RedriveFate::Done, "done"),
             (RedriveFate::Kept { error: text() }, "kept"),
-            (RedriveFate::Failed { at: "1".parse().expect("a digit"), error: text() }, "failed"),
+            (
+                RedriveFate::Failed {
+                    at: ProgressPoint::whole("1".parse().expect("a digit")),
+                    error: text(),
+                },
+                "failed",
+            ),
             (RedriveFate::Lost { records: None, why: text() }, "lost"),
             (RedriveFate::Refused { why: text() }, "refused"),
             (RedriveFate::Unknown { why: text() }, "unknown"),

@@ -19,7 +19,7 @@ use kpl_deaggregation::Deaggregator;
 use crate::{
     args::ReplayArgs,
     delivery::{
-        Batcher, Delivered, Delivery, DeliveryProgress, EventBatch,
+        Batcher, Delivered, Delivery, DeliveryProgress, EventBatch, RecordFailure,
         progress_file::{ProgressFile, ProgressPoint},
         target::Target,
     },
@@ -380,11 +380,14 @@ impl Replay<'_> {
         noted?;
         Ok(match outcome {
             Delivered::All => None,
-            Delivered::UpTo { failed, mut error } => {
+            Delivered::UpTo { failed, failure } => {
+                let RecordFailure { sub_sequence_number, mut error } = failure;
                 if let Some(bytes) = event_bytes {
                     error += &format!("; its event has {bytes} bytes, and Lambda takes {MAX_EVENT_BYTES}");
                 }
-                Some(ReplayFate::Failed { at: numbers[failed], error })
+                let sequence_number = numbers[failed];
+                let at = ProgressPoint { sequence_number, sub_sequence_number };
+                Some(ReplayFate::Failed { at, error })
             }
             Delivered::Halted => Some(ReplayFate::Halted),
         })

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::{
     args::Format,
+    delivery::progress_file::ProgressPoint,
     output::{
         cell,
         note::count,
@@ -27,7 +28,7 @@ pub(super) enum ReplayFate {
     Written,
     /// From this record on nothing is processed.
     Failed {
-        at: SequenceNumber,
+        at: ProgressPoint,
         error: String,
     },
     /// The stream does not have the first of it any more.
@@ -83,6 +84,8 @@ struct ReplayLine<'a> {
     first_sequence_number: Option<SequenceNumber>,
     last_sequence_number: Option<SequenceNumber>,
     failed_sequence_number: Option<SequenceNumber>,
+    /// Its user record at which the function has stopped, if it says so.
+    failed_sub_sequence_number: Option<u64>,
     error: Option<&'a str>,
 }
 
@@ -215,6 +218,10 @@ impl ReplayFate {
 }
 
 fn line<'a>(shard_id: &'a str, tally: &Tally, fate: &'a ReplayFate) -> ReplayLine<'a> {
+    let failed = match fate {
+        ReplayFate::Failed { at, .. } => Some(*at),
+        _ => None,
+    };
     ReplayLine {
         shard_id,
         outcome: match fate {
@@ -231,10 +238,8 @@ fn line<'a>(shard_id: &'a str, tally: &Tally, fate: &'a ReplayFate) -> ReplayLin
         quarantined: tally.quarantined,
         first_sequence_number: tally.first,
         last_sequence_number: tally.last,
-        failed_sequence_number: match fate {
-            ReplayFate::Failed { at, .. } => Some(*at),
-            _ => None,
-        },
+        failed_sequence_number: failed.map(|at| at.sequence_number),
+        failed_sub_sequence_number: failed.and_then(|at| at.sub_sequence_number),
         error: match fate {
             ReplayFate::Failed { error, .. } | ReplayFate::Unreadable { error } => Some(error),
             ReplayFate::LeftOut { why } => Some(why),

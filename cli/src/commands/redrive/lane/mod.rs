@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     delivery::{
-        Batcher, Delivered, DeliveryProgress, EventBatch,
+        Batcher, Delivered, DeliveryProgress, EventBatch, RecordFailure,
         progress_file::{ProgressError, ProgressPoint},
     },
     error::{Error, chain},
@@ -184,8 +184,10 @@ impl<'l, 'r> LaneWork<'l, 'r> {
             let (delivered, outcome) = self.deliver(&queue, length).await?;
             queue.drain(..delivered).for_each(|(_, mark)| mark.leave());
             match (outcome, queue.front()) {
-                (Delivered::UpTo { error, .. }, Some((record, mark))) => {
-                    mark.job.fail(RedriveFate::Failed { at: record.sequence_number, error });
+                (Delivered::UpTo { failure, .. }, Some((record, mark))) => {
+                    let RecordFailure { sub_sequence_number, error } = failure;
+                    let at = ProgressPoint { sequence_number: record.sequence_number, sub_sequence_number };
+                    mark.job.fail(RedriveFate::Failed { at, error });
                     self.max_jobs = SLOW_START;
                 }
                 (Delivered::Halted, _) => {

@@ -11,7 +11,7 @@ use super::{
     LaneWork,
     shard::Unread,
 };
-use crate::{error::Error, output::note::count};
+use crate::{delivery::progress_file::ProgressPoint, error::Error, output::note::count};
 
 /// Data that a range may hold before its number of records is known. A batch has at most 6 MiB of JSON.
 const MAX_UNCHECKED_BYTES: usize = 32 * 1024 * 1024;
@@ -35,7 +35,7 @@ impl LaneWork<'_, '_> {
             Unread::Failed(error) => {
                 // The first record that is not known to be processed, or the last one that is.
                 let at = self.through(job).unwrap_or(record.first);
-                job.fail(RedriveFate::Failed { at, error: error.clone() });
+                job.fail(RedriveFate::Failed { at: ProgressPoint::whole(at), error: error.clone() });
             }
         }
         true

@@ -1,5 +1,3 @@
-use std::rc::Rc;
-
 use kinesis_esm::{SharedRecord, StreamArn};
 use kinesis_handler::SequenceNumber;
 
