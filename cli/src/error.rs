@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::{
     aws::AwsError,
     commands::simulate::StreamError,
-    delivery::{progress_file::ProgressError, target::TargetError},
+    delivery::{progress_file::ProgressError, skipped::SkippedFileError, target::TargetError},
     input::kinesis_record::InvalidRecord,
 };
 
@@ -47,6 +47,8 @@ pub(crate) enum Error {
     Target(#[from] TargetError),
     #[error(transparent)]
     Progress(#[from] ProgressError),
+    #[error(transparent)]
+    Skipped(#[from] SkippedFileError),
     #[error("table {table} cannot be used")]
     Journal { table: String, source: JournalError },
     #[error("table {table} cannot be used")]
@@ -157,6 +159,7 @@ impl Error {
             Error::Aws(error) | Error::NoStream(error) => error.exit_code(),
             Error::Target(error) => error.exit_code(),
             Error::Progress(_)
+            | Error::Skipped(_)
             | Error::Journal { .. }
             | Error::Checkpoints { .. }
             | Error::Lease { .. }

@@ -9,7 +9,7 @@ use crate::stream::name::StreamName;
 /// Puts user records into a stream.
 ///
 /// Reads JSON lines as `aggregate` does: `partitionKey`, `data` (base64) or `text`, and optionally `explicitHashKey`.
-/// The output of `inspect --format json` is accepted, too.
+/// The output of `inspect --format json` and files of --skip-failed are accepted, too.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct PutArgs {

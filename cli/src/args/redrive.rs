@@ -3,7 +3,10 @@ use std::path::PathBuf;
 use clap::ArgGroup;
 
 use super::{DeliveryArgs, Format, PaceArgs, ShardArgs, TargetArgs, journal::max_age};
-use crate::aws::object_prefix::ObjectPrefix;
+use crate::{
+    aws::object_prefix::ObjectPrefix,
+    delivery::skipped::{SkippedFile, SkippedFileError, Skips},
+};
 
 /// Redelivers records that the event source mapping discarded.
 ///
@@ -29,8 +32,8 @@ pub(crate) struct RedriveArgs {
         help_heading = "Where failure records are"
     )]
     pub(crate) bucket_owner: Option<String>,
-    /// A file with failure records, lists of them, SQS, SNS or EventBridge events, or output of `aws sqs receive-message`;
-    /// `-` is standard input
+    /// A file with failure records, lists of them, SQS, SNS or EventBridge events, output of `aws sqs receive-message`, or
+    /// records that --skip-failed has skipped; `-` is standard input
     #[arg(long, value_name = "FILE", help_heading = "Where failure records are")]
     pub(crate) file: Option<PathBuf>,
     /// Discarded records in the retry journal, by the name of its DynamoDB table: entries of kind discarded, and stranded retry entries
@@ -54,6 +57,8 @@ pub(crate) struct RedriveArgs {
     pub(crate) target: TargetArgs,
     #[command(flatten)]
     pub(crate) delivery: DeliveryArgs,
+    #[command(flatten)]
+    pub(crate) skip: SkipArgs,
     #[command(flatten)]
     pub(crate) pace: PaceArgs,
     /// Redeliver failure records of every stream and function, not only those of --function's mappings or of --stream
@@ -97,6 +102,33 @@ pub(crate) struct ProgressArgs {
     pub(crate) restart: bool,
 }
 
+// As above.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SkipArgs {
+    /// Pass over records that fail in all attempts. This file gets them, as JSON lines with position, payload and error, which
+    /// redrive --file and put read. What is skipped stays in its source, too
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run", help_heading = "How events are delivered")]
+    pub(crate) skip_failed: Option<PathBuf>,
+    /// With --skip-failed: most user records that a run passes over, because a function that fails for all of them is better
+    /// repaired
+    #[arg(
+        long,
+        value_name = "RECORDS",
+        requires = "skip_failed",
+        default_value_t = 1_000,
+        help_heading = "How events are delivered"
+    )]
+    pub(crate) max_skipped: usize,
+}
+
+impl SkipArgs {
+    /// Opens the file, if there is to be one.
+    pub(crate) fn open(&self) -> Result<Option<Skips>, SkippedFileError> {
+        let file = self.skip_failed.as_deref().map(|path| SkippedFile::open(path, self.max_skipped));
+        Ok(file.transpose()?.map(Skips::new))
+    }
+}
+
 const AFTER_HELP: &str = "\
 Each failure record is read from the stream, from its first to its last sequence number, unless S3 holds the whole \
 event: then that is delivered. Events have at most --batch-size records and 6 MB. Failure records of a shard are \
@@ -121,6 +153,8 @@ OUTCOME (`outcome` in JSON):
   unknown     nothing was delivered, because Lambda does not list the event source mappings of --function, or because \
 another run may have received the message; the next run tries again
   unreadable  it is not a failure record of a Kinesis stream, or its source cannot return it
+  skipped     with --skip-failed: all records are processed or quarantined, except those that FILE has; the failure record \
+is kept
   halted      the run ended before all of its records were processed
   found       with --dry-run: its records can be delivered
   written     with --events: its records are in event files
@@ -129,6 +163,13 @@ records in its range or payload. They differ on an enhanced fan-out consumer, wh
 QUARANTINED (`quarantined`) is the number of user records in it that the function put into its quarantine in this run; \
 they count as processed: see kinesis-kit quarantine. It is - (null) if the function, unlike the kit's handler, does not \
 say.
+
+With --skip-failed, FILE gets a JSON line for each user record that failed in all attempts (for each of a Kinesis record, if the \
+function, unlike the kit's handler, does not say which), before anything that follows it is delivered. The rest of its \
+aggregated record is delivered in mode reprocess, as an aggregated record of its own. Records that follow it with the same key \
+are no longer processed in order relative to it. The failure record stays in its source: FILE is on one machine only. The next \
+run of the same command does not deliver what was skipped; without --skip-failed it delivers all of those failure records \
+again. `redrive --file FILE` redelivers the skipped records in mode reprocess, and leaves the file as it is.
 
 Anyone who may write to the queue or bucket could have any range of any stream redelivered. Therefore these failure \
 records are refused: those whose range holds more Kinesis records than they count (a mapping with filters or \
@@ -150,7 +191,7 @@ GetObject, DeleteObject, or dynamodb:Scan, Query, DeleteItem and kinesis:ListSha
 
 Exit codes:
   0    all done
-  1    some records are not processed, or a failure record was not deleted: they are listed
+  1    some records are not processed, were skipped, or a failure record was not deleted: they are listed
   2    wrong usage; a source, stream or function cannot be used
   130  interrupted
 

@@ -1,6 +1,6 @@
 use clap::builder::RangedU64ValueParser;
 
-use super::{DeliveryArgs, Format, PaceArgs, ProgressArgs, TargetArgs};
+use super::{DeliveryArgs, Format, PaceArgs, ProgressArgs, SkipArgs, TargetArgs};
 use crate::stream::{name::StreamName, point::StreamPoint};
 
 /// Delivers a range of a stream to a function again.
@@ -29,6 +29,8 @@ pub(crate) struct ReplayArgs {
     pub(crate) target: TargetArgs,
     #[command(flatten)]
     pub(crate) delivery: DeliveryArgs,
+    #[command(flatten)]
+    pub(crate) skip: SkipArgs,
     #[command(flatten)]
     pub(crate) pace: PaceArgs,
     /// Most shards that are replayed at once; each has one invocation under way
@@ -79,6 +81,12 @@ A shard whose whole range was delivered is `done`; with --dry-run it is `found`,
 QUARANTINED (`quarantined` in JSON) is the number of user records that the function quarantined nevertheless; \
 - (null) if the function, unlike the kit's handler, does not say.
 
+With --skip-failed, a shard does not end at a record that fails for good. FILE gets a JSON line for each user record that failed \
+in all attempts (for each of a Kinesis record, if the function, unlike the kit's handler, does not say which), before anything \
+that follows it is delivered; the rest of its aggregated record is delivered as an aggregated record of its own. Records that \
+follow it with the same key are no longer processed in order relative to it. The shard is then `skipped`. `redrive --file FILE` \
+delivers the skipped records again, and `put` puts them into a stream again.
+
 If a run is interrupted or killed, the same command resumes each shard, with the checkpoints that the first run read; at \
 most one batch of each shard is delivered twice.
 
@@ -87,7 +95,7 @@ for `checkpoint` dynamodb:Scan on the checkpoint table, lambda:ListEventSourceMa
 
 Exit codes:
   0    all of the range is processed
-  1    some shards ended before: they are listed
+  1    some shards ended before, or records were skipped: they are listed
   2    wrong usage; the stream, table or function cannot be used
   130  interrupted
 

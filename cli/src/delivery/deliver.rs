@@ -21,7 +21,6 @@ const ERROR_WIDTH: usize = 300;
 #[derive(Debug)]
 pub(crate) struct Delivery<'t> {
     pub(crate) target: &'t Target,
-    mode: EventMode,
     /// Number of times that a batch may fail without any progress.
     attempts: u32,
     /// Stops between two invocations.
@@ -38,6 +37,8 @@ pub(crate) enum Delivered {
     UpTo {
         failed: usize,
         failure: RecordFailure,
+        /// The records of the batch from that one on.
+        rest: Vec<KinesisRecord<'static>>,
     },
     /// Not all of them, because the run shall end.
     Halted,
@@ -81,10 +82,9 @@ impl RecordFailure {
 }
 
 impl<'t> Delivery<'t> {
-    pub(crate) fn new(target: &'t Target, mode: EventMode, attempts: u32, halt: &'t Halt) -> Self {
+    pub(crate) fn new(target: &'t Target, attempts: u32, halt: &'t Halt) -> Self {
         Delivery {
             target,
-            mode,
             attempts,
             halt,
             has_begun: Cell::new(false),
@@ -99,6 +99,7 @@ impl<'t> Delivery<'t> {
     /// that fails for good gets through. `on_progress` is called for each response that says something about the batch.
     pub(crate) async fn deliver(
         &self,
+        mode: EventMode,
         records: Vec<KinesisRecord<'static>>,
         mut on_progress: impl FnMut(DeliveryProgress),
     ) -> Result<Delivered, TargetError> {
@@ -113,7 +114,7 @@ impl<'t> Delivery<'t> {
             let mut furthest: Option<u64> = None;
             let mut backoff = Backoff::new();
             // Made anew only if there is another one.
-            let (mut event, mut id) = (self.event(&mut rest, length), request_id());
+            let (mut event, mut id) = (event_of(mode, &mut rest, length), request_id());
             let progress = loop {
                 let Some(_in_flight) = self.halt.enter() else { return Ok(Delivered::Halted) };
                 // Whether it is known which record fails: the first one.
@@ -159,10 +160,10 @@ impl<'t> Delivery<'t> {
                     continue;
                 }
                 if is_first {
-                    return Ok(Delivered::UpTo { failed: first, failure });
+                    return Ok(Delivered::UpTo { failed: first, failure, rest });
                 }
                 length /= 2;
-                (event, id) = (self.event(&mut rest, length), request_id());
+                (event, id) = (event_of(mode, &mut rest, length), request_id());
                 (attempt, backoff) = (0, Backoff::new());
             };
             rest.drain(..progress);
@@ -187,15 +188,15 @@ impl<'t> Delivery<'t> {
             () = self.halt.asked() => {}
         }
     }
+}
 
-    /// The event of the first records.
-    fn event(&self, records: &mut Vec<KinesisRecord<'static>>, length: usize) -> Bytes {
-        let rest = records.split_off(length);
-        let mut event = Event::new(std::mem::take(records));
-        event.mode = self.mode;
-        let json = event.to_json();
-        *records = event.records;
-        records.extend(rest);
-        json.into()
-    }
+/// Returns the event of the first records.
+fn event_of(mode: EventMode, records: &mut Vec<KinesisRecord<'static>>, length: usize) -> Bytes {
+    let rest = records.split_off(length);
+    let mut event = Event::new(std::mem::take(records));
+    event.mode = mode;
+    let json = event.to_json();
+    *records = event.records;
+    records.extend(rest);
+    json.into()
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod target;
 pub(crate) mod progress_file;
+pub(crate) mod skipped;
 mod batcher;
 mod response;
 mod deliver;

@@ -1,9 +1,9 @@
 use std::{
     collections::HashMap,
     env, fmt,
-    fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
+    fs::{self, DirBuilder, File, Permissions, TryLockError},
     io::{self, BufRead, BufReader, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -11,7 +11,7 @@ use kinesis_handler::{SequenceNumber, journal::ContentHash};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::output::cell;
+use crate::output::private_file::{self, AppendError};
 
 /// Longest line: a run that names thousands of shards.
 const MAX_LINE_BYTES: u64 = 1024 * 1024;
@@ -53,15 +53,6 @@ impl ProgressPoint {
     /// The whole Kinesis record.
     pub(crate) fn whole(sequence_number: SequenceNumber) -> Self {
         ProgressPoint { sequence_number, sub_sequence_number: None }
-    }
-
-    /// Returns it for people, the sequence number cut to its last digits.
-    pub(crate) fn short(&self) -> String {
-        let number = cell::short_number(&self.sequence_number);
-        match self.sub_sequence_number {
-            Some(sub) => format!("{number}:{sub}"),
-            None => number,
-        }
     }
 }
 
@@ -118,7 +109,11 @@ impl ProgressFile {
             None => default_path(run)?,
         };
         let failed = |source| ProgressError::Io { path: path.clone(), source };
-        let file = open_regular(&path)?;
+        let file = match private_file::open_to_append(&path) {
+            Ok(file) => file,
+            Err(AppendError::NotRegular) => return Err(ProgressError::NotRegular { path }),
+            Err(AppendError::Io(source)) => return Err(failed(source)),
+        };
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(ProgressError::InUse { path }),
@@ -246,27 +241,6 @@ fn make_private(folder: &Path) -> io::Result<()> {
         fs::set_permissions(folder, Permissions::from_mode(0o700))?;
     }
     Ok(())
-}
-
-/// Opens a regular file for its owner, or makes it. Devices are not opened at all, and links are not followed: the file
-/// will be written and deleted.
-fn open_regular(path: &Path) -> Result<File, ProgressError> {
-    let failed = |source| ProgressError::Io { path: path.to_owned(), source };
-    let not_regular = || ProgressError::NotRegular { path: path.to_owned() };
-    let mut options = OpenOptions::new();
-    options.read(true).append(true).mode(0o600);
-    match options.clone().create_new(true).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        opened => return opened.map_err(failed),
-    }
-    let named = fs::symlink_metadata(path).map_err(failed)?;
-    if !named.is_file() {
-        return Err(not_regular());
-    }
-    let file = options.open(path).map_err(failed)?;
-    let opened = file.metadata().map_err(failed)?;
-    // Something else may have got the name in the meantime.
-    if (opened.dev(), opened.ino()) == (named.dev(), named.ino()) { Ok(file) } else { Err(not_regular()) }
 }
 
 #[cfg(test)]

@@ -38,6 +38,12 @@ struct LineMembers<'a> {
     partition_key_bytes: Option<IgnoredAny>,
     explicit_hash_key_bytes: Option<IgnoredAny>,
 
+    // Those that `--skip-failed` adds.
+    #[serde(rename = "streamArn")]
+    _stream_arn: Option<IgnoredAny>,
+    #[serde(rename = "error")]
+    _error: Option<IgnoredAny>,
+
     #[serde(rename = "sequenceNumber")]
     _sequence_number: Option<IgnoredAny>,
     #[serde(rename = "subSequenceNumber")]
@@ -146,6 +152,14 @@ mod tests {
         );
     }
 
+    #[test]
+    fn what_skip_failed_writes_is_taken() {
+        check(
+            r#"{"streamArn":"arn","shardId":"s","sequenceNumber":"1","subSequenceNumber":0,"aggregated":true,"partitionKey":"k","explicitHashKey":"7","data":"","approximateArrivalTimestamp":1.5,"error":"no"}"#,
+            UserRecordInput { explicit_hash_key: Some("7"), ..UserRecordInput::new("k", "") },
+        );
+    }
+
     #[track_caller]
     fn check_refused(line: &str, expected: &str) {
         let result =
@@ -174,7 +188,7 @@ mod tests {
         check_refused(
             r#"{"sequenceNumber":"1","partitionKey":"k","invalid":"data is missing"}"#,
             "unknown field `invalid`, expected one of `partitionKey`, `explicitHashKey`, `data`, `text`, \
-             `partitionKeyBytes`, `explicitHashKeyBytes`, `sequenceNumber`, `subSequenceNumber`, `aggregated`, `shardId`, `approximateArrivalTimestamp` (column 50)",
+             `partitionKeyBytes`, `explicitHashKeyBytes`, `streamArn`, `error`, `sequenceNumber`, `subSequenceNumber`, `aggregated`, `shardId`, `approximateArrivalTimestamp` (column 50)",
         );
         check_refused(r#"{"partitionKey":"k"}"#, r#"expected either "data" or "text", found neither"#);
         check_refused(

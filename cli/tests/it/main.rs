@@ -32,3 +32,4 @@ mod redrive_queue;
 mod redrive_sources;
 mod redrive_killed;
 mod redrive_losses;
+mod skip_failed;

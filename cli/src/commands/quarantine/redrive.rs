@@ -26,7 +26,7 @@ pub(super) async fn redrive(args: &QuarantineRedriveArgs) -> Result<Completion, 
     let mut redrive = Redrive {
         args,
         table: &table,
-        delivery: Delivery::new(&target, EventMode::Reprocess, args.delivery.attempts, &halt),
+        delivery: Delivery::new(&target, args.delivery.attempts, &halt),
         deletes: !args.keep && target.processes(),
         rows: Rows::new(args.format, io::stdout().lock()),
         meter: Meter::new("redrive"),
@@ -135,14 +135,14 @@ impl Redrive<'_> {
                         done = progress.processed;
                         self.quarantined += progress.quarantined.map_or(0, |quarantined| quarantined.total());
                     };
-                    self.delivery.deliver(batch[first..].to_vec(), on_progress).await
+                    self.delivery.deliver(EventMode::Reprocess, batch[first..].to_vec(), on_progress).await
                 }
             };
             self.meter.add(done as u64);
             for record in &records[first..first + done] {
                 self.settle(shard, record).await?;
             }
-            if let Ok(Delivered::UpTo { failed, failure }) = &delivered {
+            if let Ok(Delivered::UpTo { failed, failure, .. }) = &delivered {
                 self.failed += 1;
                 self.report(shard, &records[first + failed], &format!("failed: {}", failure.error));
                 first += failed + 1;

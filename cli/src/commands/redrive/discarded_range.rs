@@ -5,7 +5,7 @@ use kinesis_esm::{
 use kinesis_handler::{Event, EventError, KinesisRecord, SequenceNumber, journal::ContentHash};
 use thiserror::Error;
 
-use crate::aws::AwsError;
+use crate::{aws::AwsError, delivery::skipped::SkippedRecord};
 
 /// Records of a shard that Lambda discarded: the part of a failure record that is needed to redeliver them.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub(crate) enum Owner {
     Function(String),
     /// A shard of an application, as the journal names it.
     Journal(String),
+    /// A user record that an earlier run passed over, by its number in its aggregated record.
+    Skipped { sub_sequence_number: Option<u64> },
 }
 
 /// Why a source has no range of discarded records in a place.
@@ -47,6 +49,8 @@ pub(crate) enum FoundError {
     Size { max_bytes: usize },
     #[error("an item of the journal that cannot be read: {reason}")]
     Item { reason: String },
+    #[error("a skipped record whose data is not base64")]
+    SkippedData,
     #[error("its source cannot return it")]
     Source(#[source] AwsError),
 }
@@ -65,6 +69,24 @@ impl TryFrom<FailureRecord> for DiscardedRange {
             last: batch.end_sequence_number,
             batch_size: batch.batch_size,
             payload: record.payload.map(String::into_bytes),
+        })
+    }
+}
+
+impl TryFrom<SkippedRecord<'_>> for DiscardedRange {
+    type Error = FoundError;
+
+    fn try_from(record: SkippedRecord<'_>) -> Result<Self, FoundError> {
+        let payload = record.event_json().ok_or(FoundError::SkippedData)?;
+        Ok(DiscardedRange {
+            owner: Owner::Skipped { sub_sequence_number: record.sub_sequence_number },
+            stream: record.stream_arn.parse().map_err(FoundError::StreamArn)?,
+            event_source_arn: record.stream_arn.into_owned(),
+            shard_id: record.shard_id.into_owned(),
+            first: record.sequence_number,
+            last: record.sequence_number,
+            batch_size: Some(1),
+            payload: Some(payload),
         })
     }
 }
@@ -128,7 +150,10 @@ impl DiscardedRange {
     /// message. Without a payload the whole range is delivered, so one of several is enough.
     pub(crate) fn key(&self, name: Option<&str>) -> String {
         let DiscardedRange { owner, stream, shard_id, first, last, payload, .. } = self;
-        let (Owner::Function(owner) | Owner::Journal(owner)) = owner;
+        let owner = match owner {
+            Owner::Function(owner) | Owner::Journal(owner) => owner.clone(),
+            Owner::Skipped { sub_sequence_number } => format!("skipped {sub_sequence_number:?}"),
+        };
         let mut range = format!("{owner} {} {shard_id} {first}-{last}", stream.as_str());
         if let Some(name) = name.filter(|_| payload.is_some()) {
             range = format!("{range} {name}");

@@ -2,22 +2,43 @@
 //! them over.
 
 use kinesis_esm::{FailureRecord, FailureRecordError};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::discarded_range::{DiscardedRange, FoundError};
-use crate::error::json_fault;
+use crate::{delivery::skipped::SkippedRecord, error::json_fault};
 
 type Result<T> = std::result::Result<T, FoundError>;
 
 /// Levels of envelopes: an event of SQS that carries a notification of SNS that carries a failure record has four.
 const MAX_DEPTH: usize = 8;
 
-/// Returns all failure records of a JSON value. What is not one is an error in its place.
+/// Returns all failure records of a JSON value in a file, or the skipped record that it is. What is neither is an error in its
+/// place.
 pub(super) fn failure_records(json: &RawValue) -> Vec<Result<DiscardedRange>> {
+    if is_skipped_record(json.get()) {
+        let record = parse::<SkippedRecord<'_>>(json.get());
+        return vec![record.and_then(TryInto::try_into)];
+    }
     let mut found = Vec::new();
     collect(json.get(), 0, &mut found);
     found
+}
+
+/// Returns whether it has the members of a line of `--skip-failed` that no failure record or envelope has. Queues and buckets
+/// have no such records: others may write to them, and it would be processed as it is.
+fn is_skipped_record(json: &str) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct SkippedMembers {
+        stream_arn: Option<IgnoredAny>,
+        sequence_number: Option<IgnoredAny>,
+    }
+
+    json.trim_ascii_start().starts_with('{')
+        && serde_json::from_str(json).is_ok_and(|members: SkippedMembers| {
+            members.stream_arn.is_some() && members.sequence_number.is_some()
+        })
 }
 
 /// Returns the only failure record of a message or object.

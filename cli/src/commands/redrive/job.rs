@@ -69,7 +69,16 @@ impl Job {
 
     /// Its outcome, once it is finished; `otherwise`, if there is no problem.
     pub(super) fn fate(&self, otherwise: RedriveFate) -> RedriveFate {
+        let otherwise = match self.counts.get().skipped {
+            0 => otherwise,
+            records => RedriveFate::Skipped { records },
+        };
         self.problem.borrow().clone().unwrap_or(otherwise)
+    }
+
+    /// Whether user records of it were passed over.
+    pub(super) fn has_skipped(&self) -> bool {
+        self.counts.get().skipped > 0
     }
 
     pub(super) fn counts(&self) -> Counts {
@@ -84,6 +93,13 @@ impl Job {
         let counts = self.counts.get();
         self.counts.set(Counts { delivered: counts.delivered + records, ..counts });
     }
+
+    /// Adds user records that were passed over.
+    pub(super) fn count_skipped(&self, records: u64) {
+        let counts = self.counts.get();
+        self.counts.set(Counts { skipped: counts.skipped + records, ..counts });
+    }
+
     /// Adds user records that the function put into its quarantine. It is called with 0 if the function says that there
     /// are none.
     pub(super) fn count_quarantined(&self, records: u64) {

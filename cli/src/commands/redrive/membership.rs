@@ -104,8 +104,10 @@ impl Mappings {
                 return Some(Objection::foreign(format!("it names the function {arn:?}, not {of}")));
             }
             Owner::Function(_) => self.is_event_source(source, Sources::One).await,
-            // The journal names the stream of a fan-out consumer.
-            Owner::Journal(_) => self.is_event_source(source, Sources::WithConsumers).await,
+            // These name the stream of a fan-out consumer.
+            Owner::Journal(_) | Owner::Skipped { .. } => {
+                self.is_event_source(source, Sources::WithConsumers).await
+            }
         };
         match is_of_function {
             Ok(true) => None,

@@ -19,7 +19,6 @@ use std::{
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use kinesis_esm::StreamArn;
-use kinesis_handler::EventMode;
 use tokio::time::{sleep, timeout};
 
 use crate::{
@@ -28,6 +27,7 @@ use crate::{
     delivery::{
         Delivery,
         progress_file::ProgressFile,
+        skipped::Skips,
         target::{Target, TargetOptions},
     },
     error::{Completion, Error, chain},
@@ -69,14 +69,16 @@ async fn redrive(args: &RedriveArgs) -> Result<Completion, Error> {
     // Events that are only written to files are not processed.
     let is_for_show = args.dry_run || !target.processes();
     let progress = if is_for_show { None } else { Some(open_progress(args)?) };
+    let skips = args.skip.open()?;
     let halt = Halt::default();
     let redrive = Redrive {
         args,
         source: &source,
         membership,
-        delivery: Delivery::new(&target, EventMode::Resume, args.delivery.attempts, &halt),
+        delivery: Delivery::new(&target, args.delivery.attempts, &halt),
         streams: RefCell::default(),
         paces: RefCell::default(),
+        skips,
         progress: RefCell::new(progress),
         report: RefCell::new(RedriveReport::new(args.format, io::stdout().lock())),
         jobs: RefCell::default(),
@@ -195,6 +197,7 @@ struct Redrive<'r> {
     streams: RefCell<HashMap<String, Weak<Api>>>,
     /// By stream and shard, as well.
     paces: RefCell<HashMap<String, Weak<ReadPace>>>,
+    skips: Option<Skips>,
     /// Progress file; absent if nothing is delivered to a function.
     progress: RefCell<Option<ProgressFile>>,
     report: RefCell<RedriveReport<StdoutLock<'static>>>,
@@ -288,6 +291,8 @@ impl Redrive<'_> {
             RedriveFate::Lost { .. } => self.args.delete_lost,
             _ => false,
         };
+        // What was passed over has only a copy in a file of this machine.
+        let is_over = is_over && !job.has_skipped();
         if !is_over || self.args.keep || self.progress.borrow().is_none() || !self.source.deletes() {
             return Ok(fate);
         }

@@ -25,6 +25,8 @@ pub(super) enum RedriveFate {
     Kept { error: String },
     /// From this record on nothing is processed.
     Failed { at: ProgressPoint, error: String },
+    /// Everything in it is processed, except user records that were passed over. Its source keeps it.
+    Skipped { records: u64 },
     /// Some records are gone; how many, if that is known. All others are processed.
     Lost { records: Option<u64>, why: String },
     /// Not delivered, because it may be forged.
@@ -42,10 +44,21 @@ pub(super) enum RedriveFate {
 }
 
 /// The names of the outcomes. Only the first and those from `FIRST_SHOWN` on are good.
-const NAMES: [&str; 10] =
-    ["done", "kept", "failed", "lost", "refused", "unknown", "unreadable", "halted", "found", "written"];
+const NAMES: [&str; 11] = [
+    "done",
+    "kept",
+    "failed",
+    "lost",
+    "refused",
+    "unknown",
+    "unreadable",
+    "halted",
+    "skipped",
+    "found",
+    "written",
+];
 
-const FIRST_SHOWN: usize = 8;
+const FIRST_SHOWN: usize = 9;
 
 impl RedriveFate {
     /// Position of the name.
@@ -59,8 +72,9 @@ impl RedriveFate {
             RedriveFate::Unknown { .. } => 5,
             RedriveFate::Unreadable { .. } => 6,
             RedriveFate::Halted => 7,
+            RedriveFate::Skipped { .. } => 8,
             RedriveFate::Found => FIRST_SHOWN,
-            RedriveFate::Written => 9,
+            RedriveFate::Written => 10,
         }
     }
 
@@ -76,7 +90,11 @@ impl RedriveFate {
             RedriveFate::Lost { why, .. } | RedriveFate::Refused { why } | RedriveFate::Unknown { why } => {
                 Some(why)
             }
-            RedriveFate::Done | RedriveFate::Halted | RedriveFate::Found | RedriveFate::Written => None,
+            RedriveFate::Done
+            | RedriveFate::Skipped { .. }
+            | RedriveFate::Halted
+            | RedriveFate::Found
+            | RedriveFate::Written => None,
         }
     }
 }
@@ -99,6 +117,8 @@ pub(super) struct Counts {
     pub(super) delivered: u64,
     /// User records that the function put into its quarantine in this run; `None` if it does not say.
     pub(super) quarantined: Option<u64>,
+    /// User records that were passed over, also in earlier runs, because they failed for good.
+    pub(super) skipped: u64,
 }
 
 /// A line for each failure record.
@@ -128,6 +148,8 @@ struct RedriveLine<'a> {
     delivered: u64,
     /// Number of user records that the function put into its quarantine in this run; null if it does not say.
     quarantined: Option<u64>,
+    /// Number of user records that were passed over, because they failed for good.
+    skipped: u64,
     /// The first record that is not processed.
     failed_sequence_number: Option<SequenceNumber>,
     /// Its user record at which the function has stopped, if it says so.
@@ -184,6 +206,7 @@ impl<W: Write> RedriveReport<W> {
             found: counts.found,
             delivered: counts.delivered,
             quarantined: counts.quarantined,
+            skipped: counts.skipped,
             failed_sequence_number: failed.map(|at| at.sequence_number),
             failed_sub_sequence_number: failed.and_then(|at| at.sub_sequence_number),
             lost: match fate {
@@ -236,7 +259,8 @@ fn row(found: &Found, counts: Counts, fate: &RedriveFate) -> Row {
     let number = |number: SequenceNumber| number.to_string();
     let outcome = match fate {
         RedriveFate::Kept { error } => format!("done, but not deleted: {error}"),
-        RedriveFate::Failed { at, error } => format!("failed from {} on: {error}", at.short()),
+        RedriveFate::Failed { at, error } => format!("failed from {at} on: {error}"),
+        RedriveFate::Skipped { records } => format!("processed, {records} skipped"),
         RedriveFate::Lost { why, .. } => format!("lost: {why}"),
         RedriveFate::Refused { why } => format!("refused: {why}"),
         RedriveFate::Unknown { why } => format!("unknown: {why}"),
@@ -283,6 +307,7 @@ mod tests {
             (RedriveFate::Unknown { why: text() }, "unknown"),
             (RedriveFate::Unreadable { error: text() }, "unreadable"),
             (RedriveFate::Halted, "halted"),
+            (RedriveFate::Skipped { records: 1 }, "skipped"),
             (RedriveFate::Found, "found"),
             (RedriveFate::Written, "written"),
         ];

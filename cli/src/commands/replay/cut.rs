@@ -9,11 +9,19 @@ use super::bounds::{End, ProgressPoint, ShardBounds};
 #[derive(Debug)]
 pub(super) enum Cut<'r> {
     /// All of it, or a part, is wanted.
-    Within { record: Cow<'r, StreamRecord>, user_records: u64 },
+    Within { record: Cow<'r, StreamRecord>, within: Within },
     /// Before all of the range.
     Before,
     /// Neither is anything of those that follow.
     Behind,
+}
+
+/// The user records of a Kinesis record that are in the range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Within {
+    pub(super) user_records: u64,
+    /// Number of the first of them in the record of the stream.
+    pub(super) first_sub: u64,
 }
 
 impl ShardBounds {
@@ -43,7 +51,10 @@ fn within<'r>(
     wanted: RangeInclusive<u64>,
     deaggregator: &mut Deaggregator,
 ) -> Cut<'r> {
-    let whole = |user_records| Cut::Within { record: Cow::Borrowed(record), user_records };
+    let whole = |user_records| Cut::Within {
+        record: Cow::Borrowed(record),
+        within: Within { user_records, first_sub: 0 },
+    };
     // What no function can read is for it to say.
     let Ok(user_records) = deaggregator.deaggregate(record.partition_key.as_bytes(), &record.data) else {
         return whole(1);
@@ -60,6 +71,7 @@ fn within<'r>(
         .filter(|record| wanted.contains(&record.sub_sequence_number))
         .collect();
     let count = inside.len() as u64;
+    let first_sub = inside.first().map_or(0, |record| record.sub_sequence_number);
     if count == all {
         return whole(count);
     }
@@ -67,7 +79,7 @@ fn within<'r>(
         None => Cut::Before,
         Some(data) => Cut::Within {
             record: Cow::Owned(StreamRecord { data: data.into(), ..record.clone() }),
-            user_records: count,
+            within: Within { user_records: count, first_sub },
         },
     }
 }
@@ -102,10 +114,14 @@ mod tests {
         match bounds.cut(record, &mut deaggregator) {
             Cut::Before => "before".to_owned(),
             Cut::Behind => "behind".to_owned(),
-            Cut::Within { record, user_records } => {
+            Cut::Within { record, within } => {
                 let read = deaggregator.deaggregate(b"a", &record.data).expect("a valid record");
                 let texts: Vec<_> = read.map(|record| String::from_utf8_lossy(record.data)).collect();
-                assert_eq!(texts.len() as u64, user_records);
+                assert_eq!(texts.len() as u64, within.user_records);
+                assert_eq!(
+                    within.first_sub,
+                    first.map_or(0, |(of, sub)| if of == record.sequence_number { sub } else { 0 })
+                );
                 texts.join(" ")
             }
         }

@@ -6,12 +6,13 @@ mod budget;
 mod lease_table;
 mod mapping;
 mod report;
+mod batch;
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
-use kinesis_esm::{MAX_EVENT_BYTES, Origin};
+use kinesis_esm::Origin;
 use kinesis_handler::{
-    Event, EventMode, KinesisRecord, SequenceNumber,
+    SequenceNumber,
     checkpoint::{Row, RowCheckpoint},
 };
 use kpl_deaggregation::Deaggregator;
@@ -19,8 +20,9 @@ use kpl_deaggregation::Deaggregator;
 use crate::{
     args::ReplayArgs,
     delivery::{
-        Batcher, Delivered, Delivery, DeliveryProgress, EventBatch, RecordFailure,
+        Batcher, Delivery,
         progress_file::{ProgressFile, ProgressPoint},
+        skipped::Skips,
         target::Target,
     },
     error::{Completion, Error, chain},
@@ -74,6 +76,7 @@ async fn replay(args: &ReplayArgs) -> Result<Completion, Error> {
         (false, false) => ReplayFate::Written,
         (false, true) => ReplayFate::Done,
     };
+    let skips = args.skip.open()?;
     let halt = Halt::default();
     let replay = Replay {
         args,
@@ -81,8 +84,9 @@ async fn replay(args: &ReplayArgs) -> Result<Completion, Error> {
         api,
         stream_arn,
         bounds: Bounds { from, to, checkpoints: Rc::new(checkpoints), passed },
-        delivery: Delivery::new(&target, EventMode::Reprocess, args.delivery.attempts, &halt),
+        delivery: Delivery::new(&target, args.delivery.attempts, &halt),
         budget: Budget::new(),
+        skips,
         progress: RefCell::new(progress),
         report: RefCell::new(ReplayReport::new(args.format, whole.clone())),
         whole,
@@ -216,6 +220,7 @@ struct Replay<'r> {
     bounds: Bounds,
     delivery: Delivery<'r>,
     budget: Budget,
+    skips: Option<Skips>,
     progress: RefCell<Option<ProgressFile>>,
     report: RefCell<ReplayReport>,
     /// The outcome of a shard whose whole range was read, and delivered if that was asked for.
@@ -251,6 +256,8 @@ impl Replay<'_> {
         };
         let visited = match &fate {
             ReplayFate::LeftOut { .. } => Visited::Whole,
+            // What follows a record that was passed over is processed.
+            ReplayFate::Skipped { .. } => Visited::Whole,
             fate if *fate == self.whole => Visited::Whole,
             _ => Visited::InPart,
         };
@@ -270,6 +277,9 @@ impl Replay<'_> {
         self.report.borrow_mut().tally(shard_id);
         let key = format!("shard {shard_id}");
         let done = self.progress.borrow().as_ref().and_then(|progress| progress.through(&key));
+        if let Some(skipped) = done.and_then(|done| done.sub_sequence_number) {
+            self.report.borrow_mut().tally(shard_id).skipped = skipped;
+        }
         let done = done.map(|done| done.sequence_number);
         let begin = done.map_or(bounds.begin, Position::At);
         // It shows whether what follows is still there.
@@ -307,8 +317,8 @@ impl Replay<'_> {
                 if done.is_some_and(|done| record.sequence_number <= done) {
                     continue;
                 }
-                let (record, user_records) = match bounds.cut(record, &mut deaggregator) {
-                    Cut::Within { record, user_records } => (record, user_records),
+                let (record, within) = match bounds.cut(record, &mut deaggregator) {
+                    Cut::Within { record, within } => (record, within),
                     Cut::Before => continue,
                     Cut::Behind => {
                         is_over = true;
@@ -316,7 +326,7 @@ impl Replay<'_> {
                     }
                 };
                 let record = record.in_event(&origin).into_owned();
-                if let Some(batch) = batcher.push(record, user_records)
+                if let Some(batch) = batcher.push(record, within)
                     && let Some(fate) = self.send(shard_id, &key, batch).await?
                 {
                     return Ok(fate);
@@ -335,61 +345,12 @@ impl Replay<'_> {
         if let Some(expected) = expected.take_if(|_| is_processed) {
             note_gap(shard_id, expected);
         }
-        // Nothing of it is left, or not the first of it.
-        Ok(if is_complete && expected.is_none() { self.whole.clone() } else { ReplayFate::Lost })
-    }
-
-    /// Returns why nothing more of the shard is delivered, if it is not.
-    async fn send(
-        &self,
-        shard_id: &str,
-        key: &str,
-        EventBatch { records: batch, known: user_records }: EventBatch<u64>,
-    ) -> Result<Option<ReplayFate>, Error> {
-        let event_bytes = too_many_bytes(&batch);
-        let numbers: Vec<_> = batch.iter().map(|record| record.sequence_number).collect();
-        let mut delivered = 0;
-        let mut noted = Ok(());
-        let mut done = |DeliveryProgress { processed: records, quarantined }: DeliveryProgress| {
-            let mut report = self.report.borrow_mut();
-            let tally = report.tally(shard_id);
-            if let Some(quarantined) = quarantined {
-                *tally.quarantined.get_or_insert_default() += quarantined.total();
-            }
-            if records == delivered {
-                return;
-            }
-            tally.first = tally.first.or(numbers.first().copied());
-            tally.last = Some(numbers[records - 1]);
-            tally.kinesis_records += (records - delivered) as u64;
-            let more: u64 = user_records[delivered..records].iter().sum();
-            tally.user_records += more;
-            self.meter.add(more);
-            delivered = records;
-            if let Some(progress) = self.progress.borrow_mut().as_mut()
-                && noted.is_ok()
-            {
-                noted = progress.note(key, ProgressPoint::whole(numbers[records - 1]));
-            }
-        };
-        if self.args.dry_run {
-            done(DeliveryProgress { processed: numbers.len(), quarantined: None });
-            return Ok(None);
-        }
-        let outcome = self.delivery.deliver(batch, done).await?;
-        noted?;
-        Ok(match outcome {
-            Delivered::All => None,
-            Delivered::UpTo { failed, failure } => {
-                let RecordFailure { sub_sequence_number, mut error } = failure;
-                if let Some(bytes) = event_bytes {
-                    error += &format!("; its event has {bytes} bytes, and Lambda takes {MAX_EVENT_BYTES}");
-                }
-                let sequence_number = numbers[failed];
-                let at = ProgressPoint { sequence_number, sub_sequence_number };
-                Some(ReplayFate::Failed { at, error })
-            }
-            Delivered::Halted => Some(ReplayFate::Halted),
+        let skipped = self.report.borrow_mut().tally(shard_id).skipped;
+        Ok(match is_complete && expected.is_none() {
+            // Nothing of it is left, or not the first of it.
+            false => ReplayFate::Lost,
+            true if skipped > 0 => ReplayFate::Skipped { records: skipped },
+            true => self.whole.clone(),
         })
     }
 }
@@ -401,11 +362,4 @@ fn note_gap(shard_id: &str, processed: SequenceNumber) {
         "warning: {shard_id}: record {processed} is processed and has left the stream; if unprocessed records followed it, \
          they may have left it, too"
     ));
-}
-
-/// The size of the event, if it is larger than what Lambda takes: then it has a single record.
-fn too_many_bytes(batch: &[KinesisRecord<'static>]) -> Option<usize> {
-    let [record] = batch else { return None };
-    let bytes = Event::new(vec![record.clone()]).to_json().len();
-    (bytes > MAX_EVENT_BYTES).then_some(bytes)
 }

@@ -31,6 +31,10 @@ pub(super) enum ReplayFate {
         at: ProgressPoint,
         error: String,
     },
+    /// All of it is processed, except user records that were passed over.
+    Skipped {
+        records: u64,
+    },
     /// The stream does not have the first of it any more.
     Lost,
     /// Kinesis refuses to read it from where it should begin, or from somewhere on.
@@ -54,6 +58,8 @@ pub(super) struct Tally {
     pub(super) user_records: u64,
     /// User records that the function put into its quarantine; `None` if it does not say.
     pub(super) quarantined: Option<u64>,
+    /// User records that were passed over, also in earlier runs, because they failed for good.
+    pub(super) skipped: u64,
     pub(super) first: Option<SequenceNumber>,
     pub(super) last: Option<SequenceNumber>,
 }
@@ -81,6 +87,7 @@ struct ReplayLine<'a> {
     kinesis_records: u64,
     user_records: u64,
     quarantined: Option<u64>,
+    skipped: u64,
     first_sequence_number: Option<SequenceNumber>,
     last_sequence_number: Option<SequenceNumber>,
     failed_sequence_number: Option<SequenceNumber>,
@@ -145,6 +152,7 @@ impl ReplayReport {
             };
             let outcome = match fate.as_ref().unwrap_or(&ReplayFate::Halted) {
                 ReplayFate::Failed { at, error } => format!("failed at {at}: {error}"),
+                ReplayFate::Skipped { records } => format!("processed, {records} skipped"),
                 ReplayFate::LeftOut { why } => format!("left out: {why}"),
                 ReplayFate::Unreadable { error } => format!("unreadable: {error}"),
                 fate => fate.name().to_owned(),
@@ -188,8 +196,12 @@ impl ReplayReport {
             0 => String::new(),
             records => format!(", {} quarantined", count(records, "user record")),
         };
+        let skipped = match sum(|tally| tally.skipped) {
+            0 => String::new(),
+            records => format!(", {} skipped", count(records, "user record")),
+        };
         format!(
-            "{} in {}, of {}, {} {}{quarantined}",
+            "{} in {}, of {}, {} {}{quarantined}{skipped}",
             count(sum(|tally| tally.user_records), "user record"),
             count(sum(|tally| tally.kinesis_records), "Kinesis record"),
             count(self.shards.len() as u64, "shard"),
@@ -206,6 +218,7 @@ impl ReplayFate {
             ReplayFate::Found => "found",
             ReplayFate::Written => "written",
             ReplayFate::Failed { .. } => "failed",
+            ReplayFate::Skipped { .. } => "skipped",
             ReplayFate::Lost => {
                 "lost: the stream has dropped the first records of the range; this is the rest"
             }
@@ -227,6 +240,7 @@ fn line<'a>(shard_id: &'a str, tally: &Tally, fate: &'a ReplayFate) -> ReplayLin
         outcome: match fate {
             ReplayFate::Done | ReplayFate::Found | ReplayFate::Written => fate.name(),
             ReplayFate::Failed { .. } => "failed",
+            ReplayFate::Skipped { .. } => "skipped",
             ReplayFate::Lost => "lost",
             ReplayFate::Unreadable { .. } => "unreadable",
             ReplayFate::LeftOut { .. } => "leftOut",
@@ -236,6 +250,7 @@ fn line<'a>(shard_id: &'a str, tally: &Tally, fate: &'a ReplayFate) -> ReplayLin
         kinesis_records: tally.kinesis_records,
         user_records: tally.user_records,
         quarantined: tally.quarantined,
+        skipped: tally.skipped,
         first_sequence_number: tally.first,
         last_sequence_number: tally.last,
         failed_sequence_number: failed.map(|at| at.sequence_number),

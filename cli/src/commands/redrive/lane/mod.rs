@@ -5,7 +5,7 @@ mod range;
 
 use std::{borrow::Cow, collections::VecDeque, rc::Rc};
 
-use kinesis_handler::{KinesisRecord, SequenceNumber};
+use kinesis_handler::{EventMode, KinesisRecord, SequenceNumber};
 
 use super::{
     Redrive,
@@ -44,6 +44,10 @@ struct Mark {
     job: Rc<Job>,
     /// Whether no other record of its failure record has the same sequence number and follows.
     is_last: bool,
+    /// The mode of its event.
+    mode: EventMode,
+    /// Number of its first user record in the record of the stream.
+    first_sub: u64,
 }
 
 /// Event source and shard, as a record names them.
@@ -90,6 +94,7 @@ impl<'l, 'r> LaneWork<'l, 'r> {
 
     async fn read(&mut self, job: &Rc<Job>, record: &DiscardedRange) -> Result<(), Error> {
         let done = self.through(job);
+        self.resume_skipped(job);
         if self.is_loss_noted(job) {
             let why = "some of them were gone when it was delivered before".to_owned();
             job.fail(RedriveFate::Lost { records: None, why });
@@ -119,10 +124,24 @@ impl<'l, 'r> LaneWork<'l, 'r> {
         }
     }
 
-    /// Returns the number up to which a failure record is processed.
+    /// Returns the number up to which a failure record is processed, or passed over. Without a file for them, records that an
+    /// earlier run passed over are delivered again.
     fn through(&self, job: &Job) -> Option<SequenceNumber> {
         let progress = self.run.progress.borrow();
-        Some(progress.as_ref()?.through(job.key()?)?.sequence_number)
+        let through = progress.as_ref()?.through(job.key()?)?;
+        let is_wanted = through.sub_sequence_number.is_none() || self.run.skips.is_some();
+        is_wanted.then_some(through.sequence_number)
+    }
+
+    /// Takes over the number of user records that an earlier run passed over.
+    fn resume_skipped(&self, job: &Job) {
+        let progress = self.run.progress.borrow();
+        let through = progress.as_ref().zip(job.key()).and_then(|(progress, key)| progress.through(key));
+        if let Some(skipped) = through.and_then(|through| through.sub_sequence_number)
+            && self.run.skips.is_some()
+        {
+            job.count_skipped(skipped);
+        }
     }
 
     /// Whether records were gone when others of the failure record were delivered, in this run or an earlier one.
@@ -147,13 +166,17 @@ impl<'l, 'r> LaneWork<'l, 'r> {
             && let Some(last) = self.batcher.last()
             // An event is of one shard, and in order. If records of two failure records had the same number, the response
             // could not tell them apart.
-            && (*last_origins != origins || (!Rc::ptr_eq(last_job, job) && record.sequence_number <= last))
+            && (*last_origins != origins
+                || last_job.found.mode() != job.found.mode()
+                || (!Rc::ptr_eq(last_job, job) && record.sequence_number <= last))
         {
             self.flush().await?;
         }
         self.last_pushed = Some((Rc::clone(job), origins));
         job.waiting.set(job.waiting.get() + 1);
-        match self.batcher.push(record, Mark { job: Rc::clone(job), is_last }) {
+        let (mode, first_sub) = (job.found.mode(), job.found.first_sub());
+        let mark = Mark { job: Rc::clone(job), is_last, mode, first_sub };
+        match self.batcher.push(record, mark) {
             Some(batch) => self.send(batch).await,
             None => Ok(()),
         }
@@ -166,7 +189,8 @@ impl<'l, 'r> LaneWork<'l, 'r> {
         }
     }
 
-    /// Delivers a batch. A record that fails ends its failure record; those of other failure records are delivered.
+    /// Delivers a batch. A record that fails is passed over, if it may be, or else ends its failure record; those of other
+    /// failure records are delivered.
     async fn send(&mut self, batch: EventBatch<Mark>) -> Result<(), Error> {
         let mut queue: VecDeque<Queued> = batch.records.into_iter().zip(batch.known).collect();
         loop {
@@ -184,11 +208,17 @@ impl<'l, 'r> LaneWork<'l, 'r> {
             let (delivered, outcome) = self.deliver(&queue, length).await?;
             queue.drain(..delivered).for_each(|(_, mark)| mark.leave());
             match (outcome, queue.front()) {
-                (Delivered::UpTo { failure, .. }, Some((record, mark))) => {
-                    let RecordFailure { sub_sequence_number, error } = failure;
-                    let at = ProgressPoint { sequence_number: record.sequence_number, sub_sequence_number };
-                    mark.job.fail(RedriveFate::Failed { at, error });
+                (Delivered::UpTo { failure, .. }, Some(_)) => {
                     self.max_jobs = SLOW_START;
+                    if !self.pass(&mut queue, &failure)?
+                        && let Some((record, mark)) = queue.front()
+                    {
+                        let RecordFailure { sub_sequence_number, error } = failure;
+                        let sub_sequence_number = sub_sequence_number.map(|sub| mark.first_sub + sub);
+                        let at =
+                            ProgressPoint { sequence_number: record.sequence_number, sub_sequence_number };
+                        mark.job.fail(RedriveFate::Failed { at, error });
+                    }
                 }
                 (Delivered::Halted, _) => {
                     queue.iter().for_each(|(_, mark)| mark.job.fail(RedriveFate::Halted))
@@ -198,16 +228,46 @@ impl<'l, 'r> LaneWork<'l, 'r> {
         }
     }
 
-    /// Returns the number of records in the next event: those of a few failure records only, after one has failed.
+    /// Passes over the user record that failed in the first of these records, which becomes what follows it, or is removed.
+    /// Returns `false` if it may not be passed over.
+    fn pass(&self, queue: &mut VecDeque<Queued>, failure: &RecordFailure) -> Result<bool, Error> {
+        let (Some(skips), Some((record, mark))) = (&self.run.skips, queue.front_mut()) else {
+            return Ok(false);
+        };
+        let Some(passed) = skips.pass(record, mark.first_sub, failure)? else { return Ok(false) };
+        mark.job.count_skipped(passed.skipped);
+        match passed.rest {
+            Some(rest) => {
+                *record = rest.record;
+                mark.first_sub = rest.first_sub;
+                // Its numbers are not those that the journal knows.
+                mark.mode = EventMode::Reprocess;
+            }
+            None => {
+                let mut noted = Ok(());
+                if mark.is_last {
+                    self.note(&mark.job, record.sequence_number, &mut noted);
+                }
+                mark.leave();
+                queue.pop_front();
+                noted?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Returns the number of records in the next event: those of a few failure records only, after one has failed, and of one
+    /// mode.
     fn event_length(&self, queue: &VecDeque<Queued>) -> usize {
         let mut jobs = 0;
         let mut last: Option<&Rc<Job>> = None;
-        for (position, (_, Mark { job, .. })) in queue.iter().enumerate() {
+        let first_mode = queue.front().map(|(_, mark)| mark.mode);
+        for (position, (_, Mark { job, mode, .. })) in queue.iter().enumerate() {
             if !last.is_some_and(|last| Rc::ptr_eq(last, job)) {
                 jobs += 1;
                 last = Some(job);
             }
-            if jobs > self.max_jobs {
+            if jobs > self.max_jobs || Some(*mode) != first_mode {
                 return position;
             }
         }
@@ -217,6 +277,7 @@ impl<'l, 'r> LaneWork<'l, 'r> {
     /// Delivers the first records, and notes the progress of their failure records. Returns how many are processed.
     async fn deliver(&self, queue: &VecDeque<Queued>, length: usize) -> Result<(usize, Delivered), Error> {
         let records = queue.iter().take(length).map(|(record, _)| record.clone()).collect();
+        let mode = queue.front().map_or(EventMode::Resume, |(_, mark)| mark.mode);
         let mut delivered = 0;
         let mut noted = Ok(());
         let done = |DeliveryProgress { processed: total, quarantined }: DeliveryProgress| {
@@ -246,7 +307,7 @@ impl<'l, 'r> LaneWork<'l, 'r> {
             self.run.meter.add((total - delivered) as u64);
             delivered = total;
         };
-        let outcome = self.run.delivery.deliver(records, done).await?;
+        let outcome = self.run.delivery.deliver(mode, records, done).await?;
         noted?;
         Ok((delivered, outcome))
     }
@@ -260,7 +321,10 @@ impl<'l, 'r> LaneWork<'l, 'r> {
         let loss = job.loss_key().filter(|key| job.has_lost() && progress.through(key).is_none());
         // First, because the next run reads only what follows.
         let loss = loss.map_or(Ok(()), |key| progress.note(&key, ProgressPoint::nowhere()));
-        *noted = loss.and_then(|()| progress.note(key, ProgressPoint::whole(through)));
+        let skipped = job.counts().skipped;
+        let sub_sequence_number = (skipped > 0).then_some(skipped);
+        let through = ProgressPoint { sequence_number: through, sub_sequence_number };
+        *noted = loss.and_then(|()| progress.note(key, through));
     }
 
     /// Reports the failure records that are finished, and deletes those that are processed.

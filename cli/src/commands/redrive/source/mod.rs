@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+use kinesis_handler::EventMode;
+
 use super::{
     discarded_range::{DiscardedRange, FoundError, Owner},
     document,
@@ -38,6 +40,25 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// Returns the mode of the events with its records.
+    pub(super) fn mode(&self) -> EventMode {
+        match &self.record {
+            // It may be one user record of its aggregate, which has another number in the journal.
+            Ok(DiscardedRange { owner: Owner::Skipped { .. }, .. }) => EventMode::Reprocess,
+            _ => EventMode::Resume,
+        }
+    }
+
+    /// Returns the number of the first user record of its payload in the record of the stream.
+    pub(super) fn first_sub(&self) -> u64 {
+        match &self.record {
+            Ok(DiscardedRange { owner: Owner::Skipped { sub_sequence_number }, .. }) => {
+                sub_sequence_number.unwrap_or(0)
+            }
+            _ => 0,
+        }
+    }
+
     /// Returns the text that identifies the failure record in the progress file.
     pub(super) fn key(&self) -> Option<String> {
         let copy = match &self.handle {
