@@ -50,7 +50,7 @@ pub enum Content {
 /// assert_eq!(user_records.map(|user_record| user_record.data).collect::<Vec<_>>(), [b"not aggregated"]);
 /// # Ok::<(), kpl_deaggregation::InvalidAggregate>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Deaggregator {
     policy: InvalidAggregatePolicy,
     max_key_bytes: u64,
@@ -185,7 +185,7 @@ impl ExactSizeIterator for UserRecords<'_, '_> {}
 /// assert_eq!(cursor.next(), None);
 /// # Ok::<(), kpl_deaggregation::InvalidAggregate>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct DeaggregationCursor<'a> {
     deaggregator: Deaggregator,
     rest: Rest<'a>,

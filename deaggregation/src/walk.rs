@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The positions of the keys of a frame. Kept between frames, so that a new frame needs no new allocation.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct KeyTables {
     partition_keys: Vec<KeySpan>,
     explicit_hash_keys: Vec<KeySpan>,

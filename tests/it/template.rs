@@ -119,6 +119,8 @@ fn every_parameter_reaches_its_property() {
             json!("7"),
         ),
         ("DeadlineMarginMs", "7", &[], "OrderFunction", function("DEADLINE_MARGIN_MS"), json!("7")),
+        ("Concurrency", "7", &[], "OrderFunction", function("CONCURRENCY"), json!("7")),
+        ("LookAhead", "7", &[], "OrderFunction", function("LOOK_AHEAD"), json!("7")),
         ("InvalidAggregate", "raw", &[], "OrderFunction", function("INVALID_AGGREGATE"), json!("raw")),
         ("MaxKeyBytes", "7", &[], "OrderFunction", function("MAX_KEY_BYTES"), json!("7")),
         ("VectorInstructions", "avx2", &[], "OrderFunction", function("VECTOR_INSTRUCTIONS"), json!("avx2")),

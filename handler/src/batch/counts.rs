@@ -48,6 +48,13 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Counts a user record that is done in this attempt.
+    #[inline]
+    pub(crate) fn include_done(&mut self, attempt: Option<u32>) {
+        self.user_records += 1;
+        self.retried += u64::from(attempt.is_some_and(|attempt| attempt > 1));
+    }
+
     pub(crate) fn include(&mut self, content: Content, user_records: u64) {
         match content {
             Content::Plain => {}

@@ -1,16 +1,23 @@
 //! The processing of one batch: its Kinesis records are decoded and deaggregated, and their user records processed in order,
 //! until the end, the first failure that is not quarantined, or the deadline.
 
+mod ahead;
+pub(crate) mod concurrent;
+mod contained;
 pub(crate) mod counts;
 pub(crate) mod cursor;
 pub(crate) mod failure_rules;
+pub(crate) mod one_by_one;
 pub(crate) mod payload_decoder;
 pub(crate) mod quarantine_queue;
 pub(crate) mod response;
+pub(crate) mod run;
+pub(crate) mod steps;
 pub(crate) mod stop;
+pub(crate) mod walk;
 pub(crate) mod workspace;
 
-use std::{future::Future, panic::AssertUnwindSafe};
+use std::{collections::BTreeMap, future::Future, panic::AssertUnwindSafe};
 
 use futures_util::FutureExt;
 use kpl_deaggregation::Deaggregator;
@@ -18,44 +25,30 @@ use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
 use crate::{
-    Counts, RecordProcessor,
+    Counts, SequenceNumber,
     batch::{
-        cursor::{BatchPosition, Cursor, Passed},
+        ahead::{Ahead, AheadRecord},
+        cursor::{Cursor, Passed},
         payload_decoder::PayloadDecoder,
         quarantine_queue::{Next, QuarantineQueue},
+        run::{Drive, Run},
+        steps::{Pause, Steps},
         stop::{Failure, Stop, StopReason, panic_text},
+        walk::BatchPosition,
         workspace::Workspace,
     },
     event::KinesisRecord,
     invocation::{Invocation, deadline::DeadlineCheck, stage_span},
-    journal::{Progress, batch_journal::BatchJournal, snapshot::JournalSnapshot},
+    journal::{DoneSet, Progress, UserRecordId, batch_journal::BatchJournal, snapshot::JournalSnapshot},
 };
 
-/// The reason why no further user record is processed for now.
-enum Pause {
-    /// The batch is at its end.
-    End,
-    /// The quarantine queue must be written before the current user record is processed.
-    WriteQueue,
-    /// The batch stops at the current user record, unless the quarantine takes it.
-    Stop(StopReason),
-}
-
-/// A decision about the current user record, before it is processed.
-enum Step {
-    /// An earlier invocation has processed it.
-    Skip,
-    Pause(Pause),
-    Process,
-}
-
-/// Processes the user records of a batch without a journal in order, and returns the position of the first one that is not
+/// Processes the user records of a batch without a journal one by one, and returns the position of the first one that is not
 /// processed with the reason.
 ///
 /// The data of a group of Kinesis records takes the place of the data of the group before, which is still in the processor's
 /// cache. So an event needs little memory besides its own.
-pub(crate) async fn process_in_groups<P: RecordProcessor>(
-    processor: &P,
+pub(crate) async fn process_in_groups(
+    driver: &impl Drive,
     records: &[KinesisRecord<'_>],
     mut deaggregator: Deaggregator,
     invocation: &Invocation<'_>,
@@ -68,7 +61,7 @@ pub(crate) async fn process_in_groups<P: RecordProcessor>(
         let first = passed.position.kinesis_record;
         let decoder = PayloadDecoder::of_group(records, first, workspace.decoder_memory());
         let mut cursor = Cursor::new(records, decoder, deaggregator, invocation, passed);
-        let processed = process_batch(processor, &mut cursor, &mut None, &mut deadline, counts).await;
+        let processed = process_batch(driver, &mut cursor, &mut None, &mut deadline, counts).await;
         let is_last = processed.is_err() || cursor.is_at_end();
         let decoder;
         (passed, decoder, deaggregator) = cursor.into_parts();
@@ -80,14 +73,27 @@ pub(crate) async fn process_in_groups<P: RecordProcessor>(
     }
 }
 
-/// Processes the user records of a cursor in order.
+/// Processes the user records of a cursor.
 ///
 /// # Errors
 ///
 /// The [`Stop`], if the batch ends before its last user record; the cursor is at the first one that is not processed.
-pub(crate) async fn process_batch<'b, P: RecordProcessor>(
-    processor: &P,
+pub(crate) async fn process_batch<'b>(
+    driver: &impl Drive,
     cursor: &mut Cursor<'b>,
+    journal: &mut Option<BatchJournal<'b>>,
+    deadline: &mut DeadlineCheck<'_>,
+    counts: &mut Counts,
+) -> Result<(), Stop> {
+    let mut ahead = Ahead::default();
+    let result = process_until_stop(driver, cursor, &mut ahead, journal, deadline, counts).await;
+    result.map_err(|stop| Stop { ahead: take_ahead(&mut ahead, cursor, counts), ..stop })
+}
+
+async fn process_until_stop<'b>(
+    driver: &impl Drive,
+    cursor: &mut Cursor<'b>,
+    ahead: &mut Ahead<'b>,
     journal: &mut Option<BatchJournal<'b>>,
     deadline: &mut DeadlineCheck<'_>,
     counts: &mut Counts,
@@ -97,51 +103,39 @@ pub(crate) async fn process_batch<'b, P: RecordProcessor>(
     let unread = JournalSnapshot::default();
     loop {
         let snapshot = journal.as_ref().map_or(&unread, BatchJournal::snapshot);
-        let records = async {
-            while let Some(kinesis_record) = cursor.kinesis_record(counts) {
-                let progress = snapshot.progress(kinesis_record.sequence_number);
-                while cursor.find_user_record() {
-                    match next_step(cursor, progress, &queue, deadline) {
-                        Step::Skip => counts.resumed += 1,
-                        Step::Pause(pause) => return pause,
-                        Step::Process => {
-                            let attempt = snapshot.attempt(progress, cursor.user_record());
-                            if let Err(error) = processor.process(cursor.begin(attempt)).await {
-                                return Pause::Stop(StopReason::Failed(error.into()));
-                            }
-                            counts.user_records += 1;
-                            counts.retried += u64::from(attempt.is_some_and(|attempt| attempt > 1));
-                        }
-                    }
-                    cursor.pass();
-                }
-                cursor.leave();
-            }
-            Pause::End
-        };
+        let steps = Steps { snapshot, queue: &queue, deadline };
+        let mut run = Run::new(cursor, ahead, steps, counts);
         // One panic guard and one timer around the records up to the next failure, because around each record they would cost
         // as much as a small record itself. The timer is inside of the guard, because a future may panic when it is cancelled.
-        let guarded = AssertUnwindSafe(until(invocation.stop_at, records)).catch_unwind();
-        let pause = match guarded.instrument(stage_span!(invocation, "process")).await {
-            Ok(Some(pause)) => pause,
-            Err(panic) => Pause::Stop(StopReason::Failed(Failure::Panic(panic_text(&*panic)))),
-            Ok(None) => {
-                // The check's alarm may come a moment after the timer.
-                deadline.renew();
-                Pause::Stop(StopReason::Deadline)
-            }
+        let guarded = AssertUnwindSafe(until(invocation.stop_at, driver.drive(&mut run))).catch_unwind();
+        let ended = guarded.instrument(stage_span!(invocation, "process")).await;
+        let failure = run.into_failure();
+        if !matches!(ended, Ok(Some(_))) {
+            // The check's alarm may come a moment after the timer.
+            deadline.renew();
+        }
+        let pause = match (failure, ended) {
+            (Some(failure), _) => Pause::Stop(StopReason::Failed(failure)),
+            (None, Ok(Some(pause))) => pause,
+            (None, Err(panic)) => Pause::Stop(StopReason::Failed(Failure::Panic(panic_text(&*panic)))),
+            (None, Ok(None)) => Pause::Stop(StopReason::Deadline),
         };
         let end = match pause {
             Pause::End => Some(Ok(())),
-            Pause::WriteQueue => None,
+            // What has failed is a stop by now.
+            Pause::WriteQueue | Pause::Failed => None,
+            Pause::Stop(StopReason::Deadline) if !cursor.has_begun_any() && queue.is_empty() => {
+                Some(Err(Stop::new(StopReason::DeadlineBeforeFirst, None)))
+            }
             Pause::Stop(reason) => match queue.fail(reason, cursor, snapshot) {
                 Next::Continue => continue,
                 Next::Stop(stop) => Some(Err(stop)),
                 Next::QuarantineRest(first) => {
                     // The write may find that another invocation has quarantined the same.
                     write_queue(&mut queue, cursor, journal, counts).await?;
+                    let done = take_done(ahead, cursor.position().kinesis_record, counts);
                     let snapshot = journal.as_ref().map_or(&unread, BatchJournal::snapshot);
-                    queue.push_rest(*first, cursor, snapshot);
+                    queue.push_rest(*first, cursor, snapshot, &done);
                     None
                 }
             },
@@ -153,31 +147,40 @@ pub(crate) async fn process_batch<'b, P: RecordProcessor>(
     }
 }
 
-/// Decides the next step with the current user record.
-#[inline]
-fn next_step<'b>(
-    cursor: &Cursor<'b>,
-    progress: Option<&Progress>,
-    queue: &QuarantineQueue<'b>,
-    deadline: &DeadlineCheck<'_>,
-) -> Step {
-    let record = cursor.user_record();
-    if progress.is_some_and(|progress| cursor.is_in(&progress.done)) || queue.has_alike(record) {
-        return Step::Skip;
+/// Takes what was processed ahead in the Kinesis record at this index, and returns what is done of it.
+fn take_done(ahead: &mut Ahead<'_>, kinesis_record: usize, counts: &mut Counts) -> DoneSet {
+    let mut done = DoneSet::default();
+    for AheadRecord { record, result } in ahead.take_all(kinesis_record..kinesis_record + 1) {
+        if result.is_ok() {
+            counts.include_done(record.attempt);
+            done.insert(UserRecordId::of(&record));
+        }
     }
-    let failure = cursor.failure();
-    if failure.is_none() && deadline.is_over() {
-        let has_progress = cursor.has_begun_any() || !queue.is_empty();
-        let reason = if has_progress { StopReason::Deadline } else { StopReason::DeadlineBeforeFirst };
-        return Step::Pause(Pause::Stop(reason));
+    done
+}
+
+/// Takes all that was processed ahead, and returns what the journal has to keep of it.
+fn take_ahead(
+    ahead: &mut Ahead<'_>,
+    cursor: &Cursor<'_>,
+    counts: &mut Counts,
+) -> BTreeMap<SequenceNumber, Progress> {
+    let mut changes = BTreeMap::<_, Progress>::new();
+    for AheadRecord { record, result } in ahead.take_all(0..usize::MAX) {
+        let progress = changes.entry(record.kinesis_record.sequence_number).or_default();
+        progress.arrival_ms = record.kinesis_record.approximate_arrival_ms;
+        let id = UserRecordId::of(&record);
+        match result {
+            Ok(()) => {
+                counts.include_done(record.attempt);
+                progress.done.insert(id);
+            }
+            Err(failure) => {
+                progress.fail(id, &failure.to_string(), cursor.invocation().clock.epoch_ms());
+            }
+        }
     }
-    if queue.is_due_before(record.partition_key) {
-        return Step::Pause(Pause::WriteQueue);
-    }
-    match failure {
-        Some(failure) => Step::Pause(Pause::Stop(StopReason::Failed(failure))),
-        None => Step::Process,
-    }
+    changes
 }
 
 /// Writes the queued user records to the quarantine, if there are any.

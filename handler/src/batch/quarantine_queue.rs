@@ -3,15 +3,16 @@ use std::{collections::HashSet, ops::RangeInclusive};
 use crate::{
     SequenceNumber,
     batch::{
-        cursor::{BatchPosition, Cursor},
+        cursor::Cursor,
         failure_rules::{Decision, FailureRules, units},
         stop::{Attempt, Failure, Stop, StopReason},
+        walk::BatchPosition,
     },
     event::KinesisRecord,
     invocation::Invocation,
     journal::{
-        MAX_WRITE_BYTES, Progress, QuarantineReason, QuarantinedContent, QuarantinedRecord, UserRecordId,
-        shorten, snapshot::JournalSnapshot,
+        DoneSet, MAX_WRITE_BYTES, Progress, QuarantineReason, QuarantinedContent, QuarantinedRecord,
+        UserRecordId, shorten, snapshot::JournalSnapshot,
     },
     record::BatchRecord,
 };
@@ -114,7 +115,7 @@ impl<'b> QuarantineQueue<'b> {
         snapshot: &JournalSnapshot,
     ) -> Next {
         let Some(record) = cursor.failed_record(&reason) else {
-            return Next::Stop(Stop { reason, attempt: None });
+            return Next::Stop(Stop::new(reason, None));
         };
         let kinesis_record = record.kinesis_record;
         let progress = snapshot.progress(kinesis_record.sequence_number);
@@ -131,7 +132,7 @@ impl<'b> QuarantineQueue<'b> {
         match decision {
             Decision::Stop | Decision::StopAtLimit => {
                 let attempt = Attempt { id: UserRecordId::of(&record), error: reason.text() };
-                Next::Stop(Stop { reason, attempt: Some(attempt) })
+                Next::Stop(Stop::new(reason, Some(attempt)))
             }
             Decision::Quarantine(why) => {
                 let queued = self.queued(reason, why, record, attempts, now_ms, cursor);
@@ -184,28 +185,31 @@ impl<'b> QuarantineQueue<'b> {
                 request_id: self.invocation.request_id.clone().into_owned(),
             },
             user_records: 1,
-            sub_sequence_numbers: cursor.sub_sequence_numbers(),
+            sub_sequence_numbers: cursor.walk().sub_sequence_numbers(),
             units: units(&record),
             reason,
             position: cursor.position(),
         }
     }
 
-    /// Queues the rest of an aggregate, from its user record `first` on, as one record, and moves past it. If another
-    /// invocation has quarantined that user record in the meantime, nothing is done.
+    /// Queues the rest of an aggregate, from its user record `first` on, as one record, and moves past it, but for what was
+    /// processed `ahead`. If another invocation has quarantined that user record in the meantime, nothing is done.
     pub(crate) fn push_rest(
         &mut self,
         first: QueuedRecord,
         cursor: &mut Cursor<'b>,
         snapshot: &JournalSnapshot,
+        ahead: &DoneSet,
     ) {
-        let done = snapshot.progress(first.record.sequence_number).map(|progress| &progress.done);
-        if done.is_some_and(|done| done.contains(&first.record.id)) {
+        let known = snapshot.progress(first.record.sequence_number).map(|progress| &progress.done);
+        if known.is_some_and(|known| known.contains(&first.record.id)) {
             return;
         }
-        let Some(kinesis_record) = cursor.current_kinesis_record() else { return };
+        let mut done = ahead.clone();
+        known.into_iter().for_each(|known| done.merge(known));
+        let Some(kinesis_record) = cursor.walk().current_kinesis_record() else { return };
         self.log_limit(kinesis_record);
-        let rest = cursor.take_rest(done);
+        let rest = cursor.take_rest(&done);
         self.push(QueuedRecord {
             record: QuarantinedRecord {
                 content: QuarantinedContent::RestOfAggregate,
@@ -261,6 +265,6 @@ impl QueuedRecord {
     pub(crate) fn into_stop(self, cursor: &mut Cursor<'_>) -> Stop {
         cursor.stop_at(self.position);
         let attempt = Attempt { id: self.record.id, error: self.record.error };
-        Stop { reason: self.reason, attempt: Some(attempt) }
+        Stop::new(self.reason, Some(attempt))
     }
 }

@@ -1,10 +1,12 @@
-use std::any::Any;
+use std::{any::Any, collections::BTreeMap};
 
 use kpl_deaggregation::InvalidAggregate;
 use thiserror::Error;
 
 use crate::{
-    BoxError, ProcessError, event::UnreadableRecord, journal::UserRecordId,
+    BoxError, ProcessError, SequenceNumber,
+    event::UnreadableRecord,
+    journal::{Progress, UserRecordId},
     processor::process_error::without_quoted_values,
 };
 
@@ -14,6 +16,8 @@ pub(crate) struct Stop {
     pub(crate) reason: StopReason,
     /// The failed attempt that the journal has to count, if there was one.
     pub(crate) attempt: Option<Attempt>,
+    /// What became of user records beyond it, by Kinesis record.
+    pub(crate) ahead: BTreeMap<SequenceNumber, Progress>,
 }
 
 /// The reason why a batch stops at a user record, unless the quarantine takes that record.
@@ -45,6 +49,13 @@ pub(crate) enum Failure {
     Unreadable(UnreadableRecord),
     #[error("aggregated record is invalid: {0}")]
     InvalidAggregate(InvalidAggregate),
+}
+
+impl Stop {
+    /// A stop at a user record, if no other one is known to be processed beyond it.
+    pub(crate) fn new(reason: StopReason, attempt: Option<Attempt>) -> Self {
+        Stop { reason, attempt, ahead: BTreeMap::new() }
+    }
 }
 
 impl StopReason {

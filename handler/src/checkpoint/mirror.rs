@@ -13,7 +13,7 @@ use tokio::time::timeout_at;
 
 use crate::{
     Counts, Options,
-    batch::{cursor::BatchPosition, stop::store_panic},
+    batch::{stop::store_panic, walk::BatchPosition},
     checkpoint::{Checkpoint, CheckpointError, CheckpointOutcome, CheckpointPosition, CheckpointStore},
     event::{Event, EventMode, KinesisRecord},
     invocation::Invocation,

@@ -12,10 +12,8 @@ use tokio::time::Instant;
 use crate::{
     Counts, SequenceNumber,
     batch::{
-        cursor::{BatchPosition, Cursor},
-        failure_rules::FailureRules,
-        quarantine_queue::QueuedRecord,
-        stop::Stop,
+        cursor::Cursor, failure_rules::FailureRules, quarantine_queue::QueuedRecord, stop::Stop,
+        walk::BatchPosition,
     },
     event::KinesisRecord,
     invocation::Invocation,
@@ -53,7 +51,7 @@ pub(crate) struct BatchJournal<'b> {
 }
 
 /// A call of the store, and what it is about.
-type Call<'c, K> = Pin<Box<dyn Future<Output = (K, Result<(), JournalError>)> + Send + 'c>>;
+type Call<'c, K, T = ()> = Pin<Box<dyn Future<Output = (K, Result<T, JournalError>)> + Send + 'c>>;
 
 impl<'b> BatchJournal<'b> {
     /// A journal of which nothing is read.
@@ -261,10 +259,8 @@ impl<'b> BatchJournal<'b> {
         counts: &mut Counts,
     ) {
         let by = self.invocation.store_by();
-        if let Some((kinesis_record, change)) = self.change(stop, failed, cursor.position()) {
-            let written = self.write(kinesis_record.sequence_number, &change, &[], by).await;
-            self.count(written, "journal not written", counts);
-        }
+        let changes = self.changes(stop, failed, cursor.position());
+        self.write_changes(changes, by, counts).await;
         let is_passed = |number: SequenceNumber| failed.is_none_or(|failed| number < failed);
         if !self.snapshot.is_read() {
             let numbers = self.records.iter().map(|record| record.sequence_number);
@@ -272,6 +268,28 @@ impl<'b> BatchJournal<'b> {
         }
         self.clear(is_passed, cursor, by, counts).await;
         self.move_discarded(by, counts).await;
+    }
+
+    /// Writes what this invocation adds to Kinesis records.
+    async fn write_changes(
+        &mut self,
+        changes: BTreeMap<SequenceNumber, Progress>,
+        by: Option<Instant>,
+        counts: &mut Counts,
+    ) {
+        let this = &*self;
+        let none = RecordSnapshot::default();
+        let mut calls: Vec<Call<'_, SequenceNumber, RecordState>> = Vec::new();
+        for (&number, change) in &changes {
+            let known = this.snapshot.get(number).unwrap_or(&none);
+            let add = |progress: &mut Progress| progress.merge(change);
+            let write = this.merge(this.kind, number, known, add, &[]);
+            calls.push(Box::pin(async move { (number, in_time(by, write).await) }));
+        }
+        for (_, written) in this.some_at_a_time(calls).await {
+            let written = written.map(|state| self.note_written(state));
+            self.count(written, "journal not written", counts);
+        }
     }
 
     /// Deletes the entries of all Kinesis records that are processed.
@@ -343,7 +361,7 @@ impl<'b> BatchJournal<'b> {
     }
 
     /// Makes calls, some of them at the same time, up to the first one that fails. Returns the results.
-    async fn some_at_a_time<K>(&self, calls: Vec<Call<'_, K>>) -> Vec<(K, Result<(), JournalError>)> {
+    async fn some_at_a_time<K, T>(&self, calls: Vec<Call<'_, K, T>>) -> Vec<(K, Result<T, JournalError>)> {
         let mut results = Vec::new();
         if self.has_failed {
             return results;
@@ -359,14 +377,25 @@ impl<'b> BatchJournal<'b> {
         results
     }
 
-    /// Returns what this invocation adds to the record that the response names. `None` if that is nothing.
-    fn change(
+    /// Returns what this invocation adds to the record that the response names, and to those beyond it of which something was
+    /// processed.
+    fn changes(
         &self,
         stop: Option<&Stop>,
         failed: Option<SequenceNumber>,
         at: BatchPosition,
-    ) -> Option<(&'b KinesisRecord<'b>, Progress)> {
-        failed?;
+    ) -> BTreeMap<SequenceNumber, Progress> {
+        let mut changes = stop.map(|stop| stop.ahead.clone()).unwrap_or_default();
+        if failed.is_some()
+            && let Some((kinesis_record, change)) = self.change(stop, at)
+        {
+            changes.entry(kinesis_record.sequence_number).or_default().merge(&change);
+        }
+        changes
+    }
+
+    /// Returns what this invocation adds to the record that the response names. `None` if that is nothing.
+    fn change(&self, stop: Option<&Stop>, at: BatchPosition) -> Option<(&'b KinesisRecord<'b>, Progress)> {
         let (kinesis_record, done_before) = match stop {
             Some(_) => (&self.records[at.kinesis_record], at.sub_sequence_number.unwrap_or(0)),
             // It is done, and named only because its checkpoint could not be written.

@@ -10,7 +10,9 @@ use tracing::Instrument;
 use crate::{
     BatchResponse, Counts, EventError, EventMode, Options, RawEvent, RecordProcessor, SequenceNumber,
     batch::{
+        concurrent::Concurrent,
         cursor::{Cursor, Passed},
+        one_by_one::OneByOne,
         payload_decoder::PayloadDecoder,
         process_batch, process_in_groups,
         response::{ResponseDetails, StoppedRecord},
@@ -208,25 +210,39 @@ impl<P: RecordProcessor> Handler<P> {
         });
         let mut counts = Counts::default();
         let mut journaled = None;
-        let (processed, position) = match journal {
-            Some(journal) => {
+        let (processed, position) = match (journal, options.concurrency()) {
+            (None, None) => {
+                let driver = OneByOne::new(processor);
+                process_in_groups(&driver, &event.records, deaggregator, invocation, workspace, &mut counts)
+                    .await
+            }
+            (journal, limits) => {
                 let mut decoder = PayloadDecoder::new(&event.records, workspace.decoder_memory());
-                let read = journal.read(event, invocation, &mut counts);
-                let decode = decoder.decode_all().instrument(stage_span!(invocation, "decode"));
-                let mut journal =
-                    join(read.instrument(stage_span!(invocation, "read journal")), decode).await.0;
+                let mut journal = match journal {
+                    Some(journal) => {
+                        let read = journal.read(event, invocation, &mut counts);
+                        let read = read.instrument(stage_span!(invocation, "read journal"));
+                        let decode = decoder.decode_all().instrument(stage_span!(invocation, "decode"));
+                        join(read, decode).await.0
+                    }
+                    None => None,
+                };
                 let mut deadline = DeadlineCheck::new(invocation);
                 let mut cursor =
                     Cursor::new(&event.records, decoder, deaggregator, invocation, Passed::default());
-                let processed =
-                    process_batch(processor, &mut cursor, &mut journal, &mut deadline, &mut counts).await;
+                let processed = match limits {
+                    None => {
+                        let driver = OneByOne::new(processor);
+                        process_batch(&driver, &mut cursor, &mut journal, &mut deadline, &mut counts).await
+                    }
+                    Some(limits) => {
+                        let driver = Concurrent::new(processor, limits);
+                        process_batch(&driver, &mut cursor, &mut journal, &mut deadline, &mut counts).await
+                    }
+                };
                 let position = cursor.position();
                 journaled = Some((cursor, journal));
                 (processed, position)
-            }
-            None => {
-                process_in_groups(processor, &event.records, deaggregator, invocation, workspace, &mut counts)
-                    .await
             }
         };
         let stop = processed.err();

@@ -8,6 +8,12 @@ use crate::{Clock, InvalidAggregatePolicy, VectorInstructions};
 /// Most batches of a shard that a mapping processes at once.
 const PARALLELIZATION_FACTORS: RangeInclusive<u32> = 1..=10;
 
+/// More futures at once than any dependency has connections.
+const CONCURRENCY: RangeInclusive<u32> = 1..=1_000;
+
+/// Bounds the memory for user records that wait.
+const LOOK_AHEAD: RangeInclusive<u32> = 1..=100_000;
+
 /// A Lambda function runs for at most 90 minutes, on Lambda Managed Instances.
 const MARGINS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(90 * 60);
 
@@ -35,11 +41,16 @@ pub struct OptionsBuilder {
     mirror: Option<MirrorOptions>,
     parallelization_factor: Option<u32>,
     max_key_bytes: Option<u64>,
+    concurrency: Option<u32>,
+    look_ahead: Option<u32>,
     /// Options whose values need no check but that of their range.
     rest: Options,
 }
 
 impl OptionsBuilder {
+    /// Default of [`look_ahead`](Self::look_ahead).
+    pub const DEFAULT_LOOK_AHEAD: NonZeroU32 = NonZeroU32::new(1_000).expect("not zero");
+
     /// Sets the name under which the stores keep the stream's state: any text without `#`. It must stay the same from
     /// deployment to deployment; two functions that share a table are told apart by it. Needed by journal and mirror.
     pub fn application(mut self, application: impl Into<String>) -> Self {
@@ -80,6 +91,25 @@ impl OptionsBuilder {
         self
     }
 
+    /// Sets the number of user records of a batch that are processed at once, 1 to 1000; by default one after the other.
+    ///
+    /// User records of one partition key are processed in stream order, one after the other; those of different keys
+    /// overlap, as far as the processor awaits: all run on one thread. After a failure nothing beyond the failed user record is
+    /// started, what precedes it is processed, what is in flight ends, and the first user record that is not processed is
+    /// reported. What was processed beyond it is processed again in the retry, unless there is a
+    /// [journal](Self::journal).
+    pub fn concurrency(mut self, user_records: u32) -> Self {
+        self.concurrency = Some(user_records);
+        self
+    }
+
+    /// Sets the largest number of user records, 1 to 100000, beyond the first unfinished one that are looked at to find some
+    /// that can be processed at once. By default 1000. A slow user record holds up the others only if so many follow it.
+    pub fn look_ahead(mut self, user_records: u32) -> Self {
+        self.look_ahead = Some(user_records);
+        self
+    }
+
     /// Sets the fate of an aggregated record with a valid checksum and malformed content. By default it fails.
     pub fn invalid_aggregate(mut self, policy: InvalidAggregatePolicy) -> Self {
         self.rest.invalid_aggregate = policy;
@@ -113,8 +143,16 @@ impl OptionsBuilder {
     /// - [`OptionsError::Needs`] for a journal or a mirror without an application
     /// - [`OptionsError::Excludes`] for a mirror together with concurrent batches
     pub fn build(self) -> Result<Options, OptionsError> {
-        let OptionsBuilder { application, journal, mirror, parallelization_factor, max_key_bytes, rest } =
-            self;
+        let OptionsBuilder {
+            application,
+            journal,
+            mirror,
+            parallelization_factor,
+            max_key_bytes,
+            concurrency,
+            look_ahead,
+            rest,
+        } = self;
         let mut options = rest;
         if let Some(application) = application {
             // The character that joins the parts of a key.
@@ -144,6 +182,12 @@ impl OptionsBuilder {
                 PARALLELIZATION_FACTORS,
                 "a number from 1 to 10",
             )?);
+        }
+        if let Some(number) = concurrency {
+            options.concurrency = in_range("concurrency", number, CONCURRENCY, "a number from 1 to 1000")?;
+        }
+        if let Some(number) = look_ahead {
+            options.look_ahead = in_range("look_ahead", number, LOOK_AHEAD, "a number from 1 to 100000")?;
         }
         for (option, is_set) in [("journal", journal.is_some()), ("mirror", mirror.is_some())] {
             if is_set && options.application.is_empty() {
@@ -246,6 +290,14 @@ mod tests {
             let expected =
                 format!("parallelization_factor: expected a number from 1 to 10, found \"{factor}\"");
             check_refused(Options::builder().parallelization_factor(factor), &expected);
+        }
+        for number in [0, 1_001] {
+            let expected = format!("concurrency: expected a number from 1 to 1000, found \"{number}\"");
+            check_refused(Options::builder().concurrency(number), &expected);
+        }
+        for number in [0, 100_001] {
+            let expected = format!("look_ahead: expected a number from 1 to 100000, found \"{number}\"");
+            check_refused(Options::builder().look_ahead(number), &expected);
         }
         for attempts in [0, 10_001] {
             let expected = format!("max_attempts: expected a number from 1 to 10000, found \"{attempts}\"");

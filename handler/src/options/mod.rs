@@ -13,8 +13,8 @@ use kpl_deaggregation::DEFAULT_MAX_KEY_BYTES;
 pub use stores::{JournalOptions, MirrorOptions, QuarantineOptions};
 
 use crate::{
-    Clock, InvalidAggregatePolicy, SystemClock, VectorInstructions, checkpoint::CheckpointStore,
-    journal::JournalStore,
+    Clock, InvalidAggregatePolicy, SystemClock, VectorInstructions, batch::concurrent::ConcurrencyLimits,
+    checkpoint::CheckpointStore, journal::JournalStore,
 };
 
 /// The options of a [`Handler`](crate::Handler): a valid combination.
@@ -35,6 +35,8 @@ pub struct Options {
     pub(crate) deadline_margin: Duration,
     pub(crate) invalid_aggregate: InvalidAggregatePolicy,
     pub(crate) max_key_bytes: u64,
+    pub(crate) concurrency: NonZeroU32,
+    pub(crate) look_ahead: NonZeroU32,
     pub(crate) vector_instructions: VectorInstructions,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -43,6 +45,14 @@ impl Options {
     /// Returns a builder, with defaults for everything.
     pub fn builder() -> OptionsBuilder {
         OptionsBuilder::default()
+    }
+
+    /// Returns the bounds of processing several user records at once; `None` if it is one after the other.
+    pub(crate) fn concurrency(&self) -> Option<ConcurrencyLimits> {
+        let limit = |number: NonZeroU32| usize::try_from(number.get()).unwrap_or(usize::MAX);
+        let limits =
+            ConcurrencyLimits { concurrency: limit(self.concurrency), look_ahead: limit(self.look_ahead) };
+        (limits.concurrency > 1).then_some(limits)
     }
 }
 
@@ -61,6 +71,8 @@ impl Default for Options {
             deadline_margin: Duration::from_secs(1),
             invalid_aggregate: InvalidAggregatePolicy::default(),
             max_key_bytes: DEFAULT_MAX_KEY_BYTES,
+            concurrency: NonZeroU32::MIN,
+            look_ahead: OptionsBuilder::DEFAULT_LOOK_AHEAD,
             vector_instructions: VectorInstructions::default(),
             clock: Arc::new(SystemClock),
         }

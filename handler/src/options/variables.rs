@@ -12,9 +12,11 @@ const FUNCTION_NAME: &str = "AWS_LAMBDA_FUNCTION_NAME";
 const APPLICATION: &str = "KINESIS_HANDLER_APPLICATION";
 const CHECKPOINT_STRICT: &str = "KINESIS_HANDLER_CHECKPOINT_STRICT";
 const CHECKPOINT_TABLE: &str = "KINESIS_HANDLER_CHECKPOINT_TABLE";
+const CONCURRENCY: &str = "KINESIS_HANDLER_CONCURRENCY";
 const DEADLINE_MARGIN_MS: &str = "KINESIS_HANDLER_DEADLINE_MARGIN_MS";
 const INVALID_AGGREGATE: &str = "KINESIS_HANDLER_INVALID_AGGREGATE";
 const JOURNAL_TABLE: &str = "KINESIS_HANDLER_JOURNAL_TABLE";
+const LOOK_AHEAD: &str = "KINESIS_HANDLER_LOOK_AHEAD";
 const MAX_AGE_SECONDS: &str = "KINESIS_HANDLER_MAX_AGE_SECONDS";
 const MAX_ATTEMPTS: &str = "KINESIS_HANDLER_MAX_ATTEMPTS";
 const MAX_KEY_BYTES: &str = "KINESIS_HANDLER_MAX_KEY_BYTES";
@@ -27,8 +29,10 @@ const VECTOR_INSTRUCTIONS: &str = "KINESIS_HANDLER_VECTOR_INSTRUCTIONS";
 fn variable(option: &'static str) -> &'static str {
     match option {
         "application" => APPLICATION,
+        "concurrency" => CONCURRENCY,
         "deadline_margin" => DEADLINE_MARGIN_MS,
         "journal" => JOURNAL_TABLE,
+        "look_ahead" => LOOK_AHEAD,
         "max_age" => MAX_AGE_SECONDS,
         "max_attempts" => MAX_ATTEMPTS,
         "max_key_bytes" => MAX_KEY_BYTES,
@@ -41,13 +45,15 @@ fn variable(option: &'static str) -> &'static str {
 
 impl Options {
     /// The environment variables that [`from_env`](Self::from_env) reads.
-    pub const VARIABLES: [&'static str; 13] = [
+    pub const VARIABLES: [&'static str; 15] = [
         APPLICATION,
         CHECKPOINT_STRICT,
         CHECKPOINT_TABLE,
+        CONCURRENCY,
         DEADLINE_MARGIN_MS,
         INVALID_AGGREGATE,
         JOURNAL_TABLE,
+        LOOK_AHEAD,
         MAX_AGE_SECONDS,
         MAX_ATTEMPTS,
         MAX_KEY_BYTES,
@@ -64,10 +70,12 @@ impl Options {
     /// - `KINESIS_HANDLER_CHECKPOINT_STRICT`: [`strict`](MirrorOptions::strict), `on` or `off`
     /// - `KINESIS_HANDLER_CHECKPOINT_TABLE`: [`mirror`](super::OptionsBuilder::mirror) in the DynamoDB table of this name. Needs
     ///   the feature `dynamodb`. Nothing connects before the first event.
+    /// - `KINESIS_HANDLER_CONCURRENCY`: [`concurrency`](super::OptionsBuilder::concurrency), 1 to 1000
     /// - `KINESIS_HANDLER_DEADLINE_MARGIN_MS`: [`deadline_margin`](super::OptionsBuilder::deadline_margin), 0 to 5400000 milliseconds
     /// - `KINESIS_HANDLER_INVALID_AGGREGATE`: [`invalid_aggregate`](super::OptionsBuilder::invalid_aggregate), `fail`, `raw` or `skip`
     /// - `KINESIS_HANDLER_JOURNAL_TABLE`: [`journal`](super::OptionsBuilder::journal) in the DynamoDB table of this name. Needs the feature
     ///   `dynamodb`. Nothing connects before the first event.
+    /// - `KINESIS_HANDLER_LOOK_AHEAD`: [`look_ahead`](super::OptionsBuilder::look_ahead), 1 to 100000
     /// - `KINESIS_HANDLER_MAX_AGE_SECONDS`: [`max_age`](QuarantineOptions::max_age), 1 to 31536000 seconds
     /// - `KINESIS_HANDLER_MAX_ATTEMPTS`: [`max_attempts`](QuarantineOptions::max_attempts), 1 to 10000
     /// - `KINESIS_HANDLER_MAX_KEY_BYTES`: [`max_key_bytes`](super::OptionsBuilder::max_key_bytes), 1 to 1073741824
@@ -107,6 +115,12 @@ impl Options {
                 APPLICATION => application = Some(value.into_owned()),
                 CHECKPOINT_STRICT => is_strict = switch(CHECKPOINT_STRICT, &value)?,
                 CHECKPOINT_TABLE => checkpoint_table = Some(table_name(CHECKPOINT_TABLE, &value)?),
+                CONCURRENCY => {
+                    builder = builder.concurrency(number(CONCURRENCY, &value, "a number from 1 to 1000")?);
+                }
+                LOOK_AHEAD => {
+                    builder = builder.look_ahead(number(LOOK_AHEAD, &value, "a number from 1 to 100000")?);
+                }
                 DEADLINE_MARGIN_MS => {
                     let milliseconds = number(DEADLINE_MARGIN_MS, &value, "0 to 5400000 milliseconds")?;
                     builder = builder.deadline_margin(Duration::from_millis(milliseconds));
@@ -257,6 +271,12 @@ mod tests {
             (options.deadline_margin, options.invalid_aggregate),
             (Duration::from_millis(250), InvalidAggregatePolicy::Raw)
         );
+        let limits = read(&[(CONCURRENCY, "16"), (LOOK_AHEAD, "99")]).map(|options| options.concurrency());
+        assert_eq!(
+            limits.expect("legal values").map(|limits| (limits.concurrency, limits.look_ahead)),
+            Some((16, 99))
+        );
+        assert!(options.concurrency().is_none());
         assert_eq!(
             read(&[(INVALID_AGGREGATE, "skip")]).map(|options| options.invalid_aggregate),
             Ok(InvalidAggregatePolicy::Skip)
@@ -327,6 +347,7 @@ mod tests {
         );
     }
 
+    #[cfg(feature = "dynamodb")]
     #[test]
     fn a_mirror_goes_with_one_lane_only() {
         let with = |factor| {
@@ -445,9 +466,9 @@ mod tests {
             "KINESIS_HANDLER_INVALID_AGGREGATES",
             "fail",
             "KINESIS_HANDLER_INVALID_AGGREGATES is not an option (options: KINESIS_HANDLER_APPLICATION, \
-             KINESIS_HANDLER_CHECKPOINT_STRICT, KINESIS_HANDLER_CHECKPOINT_TABLE, \
+             KINESIS_HANDLER_CHECKPOINT_STRICT, KINESIS_HANDLER_CHECKPOINT_TABLE, KINESIS_HANDLER_CONCURRENCY, \
              KINESIS_HANDLER_DEADLINE_MARGIN_MS, KINESIS_HANDLER_INVALID_AGGREGATE, KINESIS_HANDLER_JOURNAL_TABLE, \
-             KINESIS_HANDLER_MAX_AGE_SECONDS, KINESIS_HANDLER_MAX_ATTEMPTS, \
+             KINESIS_HANDLER_LOOK_AHEAD, KINESIS_HANDLER_MAX_AGE_SECONDS, KINESIS_HANDLER_MAX_ATTEMPTS, \
              KINESIS_HANDLER_MAX_KEY_BYTES, KINESIS_HANDLER_PARALLELIZATION_FACTOR, KINESIS_HANDLER_QUARANTINE, \
              KINESIS_HANDLER_QUARANTINE_LIMIT, KINESIS_HANDLER_VECTOR_INSTRUCTIONS)",
         );

@@ -22,6 +22,8 @@ pub(crate) struct TestOptions {
     pub(crate) deadline_margin: Option<Duration>,
     pub(crate) invalid_aggregate: InvalidAggregatePolicy,
     pub(crate) max_key_bytes: Option<u64>,
+    pub(crate) concurrency: Option<u32>,
+    pub(crate) look_ahead: Option<u32>,
     pub(crate) clock: Option<Arc<dyn Clock>>,
 }
 
@@ -57,6 +59,12 @@ impl TestOptions {
         }
         if let Some(bytes) = self.max_key_bytes {
             builder = builder.max_key_bytes(bytes);
+        }
+        if let Some(number) = self.concurrency {
+            builder = builder.concurrency(number);
+        }
+        if let Some(number) = self.look_ahead {
+            builder = builder.look_ahead(number);
         }
         if let Some(clock) = &self.clock {
             builder = builder.clock(Arc::clone(clock));

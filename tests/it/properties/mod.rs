@@ -166,6 +166,11 @@ fn a_journal_that_takes_two_applications_for_one_is_noticed() {
 }
 
 #[test]
+fn an_order_by_arrival_only_is_noticed() {
+    check_noticed(Safety::IgnoresKeys, "I2");
+}
+
+#[test]
 fn a_handler_without_a_deadline_guard_is_no_loss() {
     // Timeouts cost attempts, not records.
     for seed in 0..200 {

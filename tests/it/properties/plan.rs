@@ -23,6 +23,9 @@ pub(super) struct Plan {
     /// Only with one lane.
     pub(super) mirror: Option<MirrorPlan>,
     pub(super) journal: Option<JournalPlan>,
+    /// Most user records that are processed at once.
+    pub(super) concurrency: u32,
+    pub(super) look_ahead: u32,
     pub(super) seed: u64,
 }
 
@@ -204,7 +207,7 @@ pub(super) fn plan() -> impl Strategy<Value = Plan> {
         prop_oneof![1 => Just(Vec::new()), 2 => vec(fault(), 1..5)],
         prop_oneof![3 => Just(60_000), 1 => 3_000..10_000u64],
         (option::weighted(0.8, mirror()), option::weighted(0.7, journal())),
-        any::<u64>(),
+        (prop_oneof![2 => Just(1), 1 => 2..6u32], 1..20u32, any::<u64>()),
     )
         .prop_map(
             |(
@@ -215,7 +218,7 @@ pub(super) fn plan() -> impl Strategy<Value = Plan> {
                 faults,
                 timeout_ms,
                 (mirror, journal),
-                seed,
+                (concurrency, look_ahead, seed),
             )| {
                 if mapping.lanes > 1 && !mapping.enhanced_fan_out {
                     // Rule 8: all aggregates have one key, so lanes would break the order of the keys in them.
@@ -235,6 +238,8 @@ pub(super) fn plan() -> impl Strategy<Value = Plan> {
                     timeout_ms,
                     mirror,
                     journal,
+                    concurrency,
+                    look_ahead,
                     seed,
                 }
             },

@@ -144,9 +144,12 @@ pub(super) fn processor(
             _ => retryable("asked to"),
         };
         if safety == Safety::NoStop {
-            // The first failure is the lowest.
-            let request_id = record.request_id().to_owned();
-            failed.borrow_mut().entry(request_id).or_insert(record.position().sequence_number);
+            let (request_id, number) = (record.request_id().to_owned(), record.position().sequence_number);
+            failed
+                .borrow_mut()
+                .entry(request_id)
+                .and_modify(|first| *first = number.min(*first))
+                .or_insert(number);
             return Ok(());
         }
         Err(error)

@@ -26,7 +26,7 @@ pub(super) fn check(plan: &Plan, history: &History) -> Result<(), String> {
     if once::is_calm(plan, history) {
         // Beyond the limit, a fan-out consumer stops.
         let stops = plan.mapping.is_enhanced_fan_out() && journal.quarantine_limit.is_some();
-        if journal.quarantine && !stops {
+        if journal.quarantine && !stops && plan.concurrency == 1 {
             permanent_ones(history)?;
         }
         left_over(plan, history)?;
@@ -107,7 +107,8 @@ fn reasons(plan: &JournalPlan, history: &History) -> Result<(), String> {
     Ok(())
 }
 
-/// A record that fails permanently does so once.
+/// A record that fails permanently does so once, if user records are processed one after the other: otherwise it may fail beyond
+/// the one where its batch stops.
 fn permanent_ones(history: &History) -> Result<(), String> {
     let mut failed = HashSet::new();
     for Try { user_record, end, .. } in &history.tries.borrow().all {

@@ -122,12 +122,14 @@ fn not_ahead(
 /// - those that the mapping has given up on before they came to their write: they have crashed, or timed out, and may
 ///   still be at work beside their retries;
 /// - those whose write has failed, or has not arrived yet;
-/// - those that could not write a user record into the quarantine, and have returned to it from beyond.
+/// - those that could not write a user record into the quarantine, and have returned to it from beyond;
+/// - those that process several user records at once, and were beyond the one where their batch has stopped.
 ///
 /// An invocation that has answered, and whose write had no fault, has nothing beyond the row.
 fn take_over(plan: &Plan, history: &History) -> Result<(), String> {
     let Some(mirror) = &history.mirror else { return Ok(()) };
     let (steps, done, calls) = (history.steps.borrow(), history.done.borrow(), history.calls.borrow());
+    let may_be_ahead = plan.concurrency > 1;
     let returned: HashSet<usize> =
         history.journal.as_ref().map(|journal| journal.troubled().clone()).unwrap_or_default();
     let troubled: HashSet<usize> =
@@ -181,6 +183,7 @@ fn take_over(plan: &Plan, history: &History) -> Result<(), String> {
                 if let Some((place, invocation)) =
                     beyond.iter().find(|&&(_, invocation)| invocation == write.invocation)
                     && !returned.contains(invocation)
+                    && !may_be_ahead
                 {
                     return Err(format!(
                         "I5: {place} was done by invocation {invocation}, whose write is beside it: {write:?}"
@@ -193,7 +196,9 @@ fn take_over(plan: &Plan, history: &History) -> Result<(), String> {
             *given_up_on.entry(&step.shard_id).or_default() += 1;
         }
         let heard_of = |invocation: usize| {
-            calls[invocation].ended.is_some_and(|ended| ended <= taken) && !troubled.contains(&invocation)
+            calls[invocation].ended.is_some_and(|ended| ended <= taken)
+                && !troubled.contains(&invocation)
+                && !may_be_ahead
         };
         let mut beyond = beyond.get(&*step.shard_id).into_iter().flatten();
         if let Some((place, invocation)) = beyond.find(|&&(_, invocation)| heard_of(invocation)) {

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use kinesis_esm_simulator::{SCENARIO_START_MS, Simulation, Stream};
 use kinesis_handler::{
     Event, Handler, HandlerError, JournalOptions, LambdaEvent, MirrorOptions, Options, QuarantineOptions,
@@ -59,6 +60,8 @@ pub(super) enum Safety {
     QuarantinesNothing,
     /// Its journal keeps the items of all applications as if they were one.
     IgnoresApplication,
+    /// Takes the partition key of each Kinesis record for another one, so only the arrival orders them.
+    IgnoresKeys,
 }
 
 /// The plan of an application, and its history.
@@ -142,6 +145,7 @@ async fn application(
             options = options.parallelization_factor(plan.mapping.lanes);
         }
     }
+    options = options.concurrency(plan.concurrency).look_ahead(plan.look_ahead);
     let options = options.build().expect("plans are legal");
     let handler = Handler::with_options(processor, options);
     let (calls, progress) = (Rc::clone(&history.calls), Arc::clone(&history.progress));
@@ -186,6 +190,9 @@ impl<P: kinesis_handler::RecordProcessor + 'static> Service<LambdaEvent<RawEvent
         if safety == Safety::NoDeadline {
             event.context.deadline = 0;
         }
+        if safety == Safety::IgnoresKeys {
+            event.payload = with_unique_keys(&event.payload);
+        }
         let payload = event.payload.clone();
         let request_id = event.context.request_id.clone();
         let mut answer = self.handler.call(event);
@@ -212,7 +219,8 @@ impl<P: kinesis_handler::RecordProcessor + 'static> Service<LambdaEvent<RawEvent
                 | Safety::SaysDoneTooFar
                 | Safety::ForgetsDone
                 | Safety::QuarantinesNothing
-                | Safety::IgnoresApplication => return Ok(json!(response)),
+                | Safety::IgnoresApplication
+                | Safety::IgnoresKeys => return Ok(json!(response)),
                 Safety::NoStop => {
                     let failed = failed.borrow_mut().remove(&request_id);
                     reported.into_iter().chain(failed).min()
@@ -228,4 +236,14 @@ impl<P: kinesis_handler::RecordProcessor + 'static> Service<LambdaEvent<RawEvent
             Ok(json!({ "batchItemFailures": items }))
         })
     }
+}
+
+/// Returns the event with another partition key for each Kinesis record.
+fn with_unique_keys(event: &RawEvent) -> RawEvent {
+    let mut event: Value = serde_json::from_slice(event.as_ref()).expect("an event");
+    for record in event["Records"].as_array_mut().expect("records") {
+        let key = record["kinesis"]["sequenceNumber"].clone();
+        record["kinesis"]["partitionKey"] = key;
+    }
+    RawEvent::from(Bytes::from(event.to_string()))
 }

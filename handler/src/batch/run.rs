@@ -1,0 +1,160 @@
+use crate::{
+    Counts, Record,
+    batch::{
+        ahead::{Ahead, AheadRecord, Place, place},
+        cursor::Cursor,
+        steps::{Pause, Step, Steps},
+        stop::Failure,
+        walk::Walk,
+    },
+    journal::Progress,
+    record::BatchRecord,
+};
+
+/// A way to call a processor for the user records of a batch: one after the other, several at once, in chunks.
+pub(crate) trait Drive {
+    /// Processes user records until the end of the batch, or until the loop over the batch has to decide about the one at the
+    /// cursor: whatever precedes it is passed, and nothing is in flight. The future may be dropped at any time.
+    async fn drive(&self, run: &mut Run<'_, '_>) -> Pause;
+}
+
+/// A run over user records up to the next one about which the loop over the batch has to decide.
+pub(crate) struct Run<'r, 'b> {
+    cursor: &'r mut Cursor<'b>,
+    /// What was processed beyond the cursor.
+    pub(crate) ahead: &'r mut Ahead<'b>,
+    steps: Steps<'r, 'b>,
+    counts: &'r mut Counts,
+    /// What the journal knows of the Kinesis record at the cursor.
+    progress: Option<&'r Progress>,
+    /// The failure of the user record at the cursor. It is here because it must not get lost if the run is cancelled while others
+    /// in flight are waited for.
+    failure: Option<Failure>,
+}
+
+/// The next thing to do.
+pub(crate) enum Next {
+    /// The run is over, as soon as nothing is in flight.
+    Pause(Pause),
+    /// The user record at the cursor is to be processed: in this attempt, if the number is known.
+    Process(Option<u32>),
+}
+
+impl<'r, 'b> Run<'r, 'b> {
+    pub(crate) fn new(
+        cursor: &'r mut Cursor<'b>,
+        ahead: &'r mut Ahead<'b>,
+        steps: Steps<'r, 'b>,
+        counts: &'r mut Counts,
+    ) -> Self {
+        let entered = cursor.walk().current_kinesis_record();
+        let progress = entered.and_then(|entered| steps.snapshot.progress(entered.sequence_number));
+        Run { cursor, ahead, steps, counts, progress, failure: None }
+    }
+
+    /// Moves the cursor past what needs no processing. Returns what to do there.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Next {
+        loop {
+            while !self.cursor.find_user_record() {
+                if self.cursor.is_in_kinesis_record() {
+                    self.cursor.leave();
+                }
+                let Some(kinesis_record) = self.cursor.kinesis_record(self.counts) else {
+                    return Next::Pause(Pause::End);
+                };
+                self.progress = self.steps.snapshot.progress(kinesis_record.sequence_number);
+            }
+            if self.ahead.has_failed_at(self.cursor.position())
+                && self.steps.queue.is_due_before(self.cursor.walk().user_record().partition_key)
+            {
+                return Next::Pause(Pause::WriteQueue);
+            }
+            if let Some(AheadRecord { record, result }) = self.ahead.take(self.cursor.position()) {
+                self.cursor.begin(record.attempt);
+                match result {
+                    Ok(()) => self.pass(record.attempt),
+                    Err(failure) => return Next::Pause(self.fail(failure)),
+                }
+                continue;
+            }
+            match self.steps.step(self.cursor.walk(), self.progress) {
+                Step::Skip => {
+                    self.counts.resumed += 1;
+                    self.cursor.pass();
+                }
+                Step::Pause(pause) => return Next::Pause(pause),
+                Step::Process(attempt) => return Next::Process(attempt),
+            }
+        }
+    }
+
+    /// Notes that the processor is called with the user record at the cursor, and returns it.
+    #[inline]
+    pub(crate) fn begin(&mut self, attempt: Option<u32>) -> Record<'_> {
+        self.cursor.begin(attempt)
+    }
+
+    /// Moves past the user record at the cursor, which is done in this attempt.
+    #[inline]
+    pub(crate) fn pass(&mut self, attempt: Option<u32>) {
+        self.counts.include_done(attempt);
+        self.cursor.pass();
+    }
+
+    /// Notes that the user record at the cursor has failed.
+    pub(crate) fn fail(&mut self, failure: Failure) -> Pause {
+        self.failure = Some(failure);
+        Pause::Failed
+    }
+
+    /// Returns the failure of the user record at the cursor, if there is one.
+    pub(crate) fn into_failure(self) -> Option<Failure> {
+        self.failure
+    }
+
+    /// Returns the place of the user record at the cursor, after noting that the processor is called with it. `attempt` is the
+    /// number of the attempt, if it is known.
+    pub(crate) fn begin_here(&mut self, attempt: Option<u32>) -> Place {
+        if !self.cursor.is_in_flight() {
+            self.cursor.begin(attempt);
+        }
+        place(self.cursor.position())
+    }
+
+    /// Moves a walk that goes ahead of the cursor past the next user record that is to be processed, and returns that record
+    /// with the number of its attempt. `None` at the end of the batch, beyond a failure, and at a user record about which the
+    /// loop over the batch has to decide. A walk that is absent begins at the cursor.
+    pub(crate) fn look_ahead(&mut self, walk: &mut Option<Walk<'b>>) -> Option<(Place, BatchRecord<'b>)> {
+        let (cursor, payloads) = self.cursor.parts();
+        let walk = walk.get_or_insert_with(|| cursor.clone());
+        // The cursor may have passed it, where user records were processed ahead in an earlier run.
+        if place(walk.position()) < place(cursor.position()) {
+            *walk = cursor.clone();
+        }
+        loop {
+            if self.ahead.has_failed_before(place(walk.position())) {
+                return None;
+            }
+            walk.enter(payloads)?;
+            if !walk.find_user_record() {
+                walk.leave();
+                continue;
+            }
+            let place = place(walk.position());
+            let mut found = None;
+            if !self.ahead.contains(place) {
+                let sequence_number = walk.user_record().kinesis_record.sequence_number;
+                match self.steps.step(walk, self.steps.snapshot.progress(sequence_number)) {
+                    Step::Skip => {}
+                    Step::Pause(_) => return None,
+                    Step::Process(attempt) => found = Some((place, *walk.attempted_record(attempt))),
+                }
+            }
+            walk.pass();
+            if found.is_some() {
+                return found;
+            }
+        }
+    }
+}
