@@ -1,6 +1,5 @@
 use std::{
-    collections::BTreeMap,
-    fmt, mem,
+    fmt,
     sync::{
         Arc, Condvar, LazyLock, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
@@ -28,7 +27,7 @@ impl Alarm {
         let mut state = timer.lock();
         let key = (instant, state.next_number);
         state.next_number += 1;
-        state.pending.insert(key, Arc::clone(&is_due));
+        state.pending.push((key, Arc::clone(&is_due)));
         // Deadlines mostly become later, so the thread is seldom woken for nothing.
         if state.wakes_at.is_none_or(|wakes_at| instant < wakes_at) {
             timer.changed.notify_one();
@@ -46,7 +45,7 @@ impl Alarm {
 impl Drop for Alarm {
     fn drop(&mut self) {
         if let Some(timer) = &*TIMER {
-            timer.lock().pending.remove(&self.key);
+            timer.lock().pending.retain(|(key, _)| *key != self.key);
         }
     }
 }
@@ -73,7 +72,8 @@ struct Timer {
 
 #[derive(Default)]
 struct State {
-    pending: BTreeMap<Key, Arc<AtomicBool>>,
+    /// Alarms that have not come, in any order. There are as many as invocations at once, and the list keeps its memory.
+    pending: Vec<(Key, Arc<AtomicBool>)>,
     next_number: u64,
     /// The instant until which the thread sleeps. `None` if it waits for the next alarm.
     wakes_at: Option<Instant>,
@@ -88,11 +88,12 @@ impl Timer {
         let mut state = self.lock();
         loop {
             let now = Instant::now();
-            let later = state.pending.split_off(&(now, u64::MAX));
-            for is_due in mem::replace(&mut state.pending, later).into_values() {
-                is_due.store(true, Ordering::Relaxed);
-            }
-            state.wakes_at = state.pending.first_key_value().map(|(&(instant, _), _)| instant);
+            state.pending.retain(|((instant, _), is_due)| {
+                let is_later = *instant > now;
+                is_due.store(!is_later, Ordering::Relaxed);
+                is_later
+            });
+            state.wakes_at = state.pending.iter().map(|((instant, _), _)| *instant).min();
             let wait = match state.wakes_at {
                 Some(wakes_at) => self
                     .changed
@@ -141,6 +142,6 @@ mod tests {
     fn an_alarm_that_was_dropped_is_forgotten() {
         let key = Alarm::at(Instant::now() + Duration::from_secs(3_600)).expect("a thread").key;
         let timer = TIMER.as_ref().expect("a thread");
-        assert!(!timer.lock().pending.contains_key(&key));
+        assert!(timer.lock().pending.iter().all(|(pending, _)| *pending != key));
     }
 }

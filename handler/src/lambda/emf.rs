@@ -25,6 +25,9 @@ const MAX_IN_LINE: usize = 100;
 /// The most dimensions of a metric. Further labels are members of the line without being dimensions.
 const MAX_DIMENSIONS: usize = 30;
 
+/// Number of properties that an invocation usually has.
+const PROPERTIES: usize = 2;
+
 /// A recorder whose metrics are written as lines. A label is a dimension.
 ///
 /// Counters and histograms are kept for each invocation, so that invocations that run at once do not share lines. A gauge is
@@ -43,26 +46,24 @@ struct Registry {
     units: BTreeMap<KeyName, Unit>,
     /// Counters and histograms by their number.
     keys: Vec<Key>,
-    series: BTreeMap<(MetricKind, Key), Series>,
+    counters: BTreeMap<Key, Arc<Series>>,
+    histograms: BTreeMap<Key, Arc<Series>>,
     gauges: BTreeMap<Key, Arc<AtomicU64>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum MetricKind {
-    Counter,
-    Histogram,
 }
 
 /// The values of counters and histograms since the last line, by the number of the metric.
 pub(crate) type Values = BTreeMap<usize, Recorded>;
 
+/// Members of a line besides its labels and metrics.
+pub(crate) type Properties = Vec<(&'static str, String)>;
+
 /// The metric with a number. A processor may keep it, so each value goes to the invocation that is current by then.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Series {
     metrics: &'static EmbeddedMetrics,
     number: usize,
     /// Sum of all increments of a counter: an absolute value stands for the difference to it.
-    total: Arc<AtomicU64>,
+    total: AtomicU64,
 }
 
 impl Series {
@@ -122,7 +123,8 @@ impl Recorder for &'static EmbeddedMetrics {
     }
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        Counter::from_arc(Arc::new(self.series(MetricKind::Counter, key)))
+        let Registry { keys, counters, .. } = &mut *lock(&self.registry);
+        Counter::from_arc(self.series(keys, counters, key))
     }
 
     fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
@@ -130,7 +132,8 @@ impl Recorder for &'static EmbeddedMetrics {
     }
 
     fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
-        Histogram::from_arc(Arc::new(self.series(MetricKind::Histogram, key)))
+        let Registry { keys, histograms, .. } = &mut *lock(&self.registry);
+        Histogram::from_arc(self.series(keys, histograms, key))
     }
 }
 
@@ -144,14 +147,14 @@ thread_local! {
 struct Recording {
     metrics: &'static EmbeddedMetrics,
     values: Mutex<Values>,
-    properties: Mutex<Vec<(&'static str, String)>>,
+    properties: Mutex<Properties>,
 }
 
 /// An invocation whose metrics are being recorded. Its end writes them, also if the invocation is cancelled.
 #[derive(Debug)]
 pub(crate) struct RecordedInvocation {
     recording: Arc<Recording>,
-    write: fn(&'static EmbeddedMetrics, &[(&str, &str)], Values),
+    write: fn(&'static EmbeddedMetrics, Properties, Values),
 }
 
 impl RecordedInvocation {
@@ -159,10 +162,12 @@ impl RecordedInvocation {
     pub(crate) fn new(
         metrics: &'static EmbeddedMetrics,
         request_id: &str,
-        write: fn(&'static EmbeddedMetrics, &[(&str, &str)], Values),
+        write: fn(&'static EmbeddedMetrics, Properties, Values),
     ) -> Self {
-        let properties = Mutex::new(vec![("requestId", request_id.to_owned())]);
-        let recording = Arc::new(Recording { metrics, values: Mutex::default(), properties });
+        let mut properties = Vec::with_capacity(PROPERTIES);
+        properties.push(("requestId", request_id.to_owned()));
+        let (values, properties) = (Mutex::default(), Mutex::new(properties));
+        let recording = Arc::new(Recording { metrics, values, properties });
         RecordedInvocation { recording, write }
     }
 
@@ -185,8 +190,7 @@ impl RecordedInvocation {
 impl Drop for RecordedInvocation {
     fn drop(&mut self) {
         let properties = mem::take(&mut *lock(&self.recording.properties));
-        let properties: Vec<_> = properties.iter().map(|(name, value)| (*name, &**value)).collect();
-        (self.write)(self.recording.metrics, &properties, mem::take(&mut *lock(&self.recording.values)));
+        (self.write)(self.recording.metrics, properties, mem::take(&mut *lock(&self.recording.values)));
     }
 }
 
@@ -214,13 +218,20 @@ impl EmbeddedMetrics {
         }
     }
 
-    fn series(&'static self, kind: MetricKind, key: &Key) -> Series {
-        let Registry { keys, series, .. } = &mut *lock(&self.registry);
-        let series = series.entry((kind, key.clone())).or_insert_with(|| {
-            keys.push(key.clone());
-            Series { metrics: self, number: keys.len() - 1, total: Arc::default() }
-        });
-        series.clone()
+    /// Returns the metric of a kind, which gets the next number if it is new.
+    fn series(
+        &'static self,
+        keys: &mut Vec<Key>,
+        of_kind: &mut BTreeMap<Key, Arc<Series>>,
+        key: &Key,
+    ) -> Arc<Series> {
+        if let Some(series) = of_kind.get(key) {
+            return Arc::clone(series);
+        }
+        let series = Arc::new(Series { metrics: self, number: keys.len(), total: AtomicU64::new(0) });
+        keys.push(key.clone());
+        of_kind.insert(key.clone(), Arc::clone(&series));
+        series
     }
 
     /// Adds a value to the invocation that this thread is polling, or else to those outside of any.
@@ -243,7 +254,7 @@ impl EmbeddedMetrics {
     pub(crate) fn write(
         &self,
         timestamp_ms: u64,
-        properties: &[(&str, &str)],
+        properties: &[(&str, String)],
         values: Values,
         with_gauges: bool,
         mut output: impl Write,
@@ -253,16 +264,17 @@ impl EmbeddedMetrics {
         for (labels, metrics) in by_labels(&registry, values, with_gauges) {
             let rounds = metrics.iter().map(|(_, values)| values.rounds()).max().unwrap_or(0);
             for round in 0..rounds {
-                let in_round: Vec<_> = metrics
-                    .iter()
-                    .filter_map(|(key, values)| Some((key.name(), unit(key), values.round(round)?)))
-                    .collect();
+                let mut in_round = Vec::with_capacity(metrics.len());
+                in_round.extend(
+                    metrics
+                        .iter()
+                        .filter_map(|(key, values)| Some((key.name(), unit(key), values.round(round)?))),
+                );
                 for metrics in in_round.chunks(MAX_IN_LINE) {
                     let namespace = self.namespace;
-                    let line = MetricsLine { namespace, timestamp_ms, labels: &labels, properties, metrics };
-                    let mut json = serde_json::to_vec(&line)?;
-                    json.push(b'\n');
-                    output.write_all(&json)?;
+                    let line = MetricsLine { namespace, timestamp_ms, labels, properties, metrics };
+                    serde_json::to_writer(&mut output, &line)?;
+                    output.write_all(b"\n")?;
                 }
             }
         }
@@ -275,15 +287,17 @@ fn by_labels(
     registry: &Registry,
     values: Values,
     with_gauges: bool,
-) -> BTreeMap<Vec<Label>, Vec<(&Key, Recorded)>> {
-    let mut by_labels: BTreeMap<Vec<Label>, Vec<(&Key, Recorded)>> = BTreeMap::new();
+) -> BTreeMap<&[Label], Vec<(&Key, Recorded)>> {
+    let mut by_labels: BTreeMap<&[Label], Vec<(&Key, Recorded)>> = BTreeMap::new();
+    let count = values.len();
     let values = values.into_iter().map(|(number, recorded)| (&registry.keys[number], recorded));
     let gauges = registry.gauges.iter().filter(|_| with_gauges).map(|(key, gauge)| {
         let level = f64::from_bits(gauge.load(Ordering::Relaxed));
         (key, Recorded::Level(level))
     });
     for (key, recorded) in values.chain(gauges).filter(|(_, recorded)| recorded.has_value()) {
-        by_labels.entry(key.labels().cloned().collect()).or_default().push((key, recorded));
+        let metrics = by_labels.entry(key.labels().as_slice());
+        metrics.or_insert_with(|| Vec::with_capacity(count)).push((key, recorded));
     }
     by_labels
 }
@@ -336,7 +350,7 @@ struct MetricsLine<'a> {
     namespace: &'static str,
     timestamp_ms: u64,
     labels: &'a [Label],
-    properties: &'a [(&'a str, &'a str)],
+    properties: &'a [(&'a str, String)],
     metrics: &'a [(&'a str, Option<&'static str>, InLine<'a>)],
 }
 
@@ -421,7 +435,7 @@ mod tests {
     /// The lines of what was recorded outside of an invocation, which has no property but the one given here.
     fn lines(metrics: &EmbeddedMetrics) -> Vec<Value> {
         let mut output = Vec::new();
-        let properties = [("requestId", "r")];
+        let properties = [("requestId", "r".to_owned())];
         metrics.write(7, &properties, metrics.take_outside(), true, &mut output).expect("memory");
         let text = String::from_utf8(output).expect("JSON");
         text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
@@ -477,11 +491,11 @@ mod tests {
     /// Lines that `collect` was called with, by request ID.
     static COLLECTED: Mutex<BTreeMap<String, Vec<String>>> = Mutex::new(BTreeMap::new());
 
-    fn collect(metrics: &'static EmbeddedMetrics, properties: &[(&str, &str)], values: Values) {
+    fn collect(metrics: &'static EmbeddedMetrics, properties: Properties, values: Values) {
         let mut output = Vec::new();
-        metrics.write(7, properties, values, false, &mut output).expect("memory");
+        metrics.write(7, &properties, values, false, &mut output).expect("memory");
         let lines = String::from_utf8(output).expect("JSON").lines().map(str::to_owned).collect();
-        lock(&COLLECTED).insert(properties[0].1.to_owned(), lines);
+        lock(&COLLECTED).insert(properties[0].1.clone(), lines);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::{
     Clock, Counts, SystemClock,
     event::{Event, EventMode, KinesisRecord},
     invocation::Invocation,
-    lambda::emf::{self, EmbeddedMetrics, RecordedInvocation, Values},
+    lambda::emf::{self, EmbeddedMetrics, Properties, RecordedInvocation, Values},
 };
 
 /// Namespace of all metrics.
@@ -54,6 +54,9 @@ const COUNTERS: [Counter; 18] = [
 
 const AGGREGATION_RATIO: &str = "AggregationRatio";
 const BEHIND_LATEST: &str = "MillisBehindLatest";
+
+/// More bytes than the line of an invocation without metrics of the processor has.
+const LINE_BYTES: usize = 1024;
 
 /// The recorder of a process that has no other.
 static EMBEDDED: LazyLock<EmbeddedMetrics> = LazyLock::new(|| EmbeddedMetrics::new(NAMESPACE));
@@ -207,17 +210,19 @@ pub(crate) fn record(event: &Event<'_>, counts: &Counts, invocation: &Invocation
 }
 
 /// Writes the lines of an invocation, and of what was recorded outside of any, to standard output.
-fn write_to_stdout(metrics: &'static EmbeddedMetrics, properties: &[(&str, &str)], values: Values) {
+fn write_to_stdout(metrics: &'static EmbeddedMetrics, mut properties: Properties, values: Values) {
     let now_ms = SystemClock.epoch_ms();
-    let now = i64::try_from(now_ms).ok().and_then(DateTime::from_timestamp_millis).unwrap_or_default();
-    let timestamp = now.to_rfc3339();
+    let own = properties.len();
     // Lambda takes a line without both for one of the level INFO, and drops it.
-    let level: Vec<_> =
-        LEVEL.iter().flat_map(|&level| [("level", level), ("timestamp", &*timestamp)]).collect();
-    let mut lines = Vec::new();
+    if let Some(level) = *LEVEL {
+        let now = i64::try_from(now_ms).ok().and_then(DateTime::from_timestamp_millis).unwrap_or_default();
+        properties.extend([("level", level.to_owned()), ("timestamp", now.to_rfc3339())]);
+    }
+    let level = &properties[own..];
+    let mut lines = Vec::with_capacity(LINE_BYTES);
     let result = metrics
-        .write(now_ms, &[properties, &level].concat(), values, true, &mut lines)
-        .and_then(|()| metrics.write(now_ms, &level, metrics.take_outside(), false, &mut lines))
+        .write(now_ms, &properties, values, true, &mut lines)
+        .and_then(|()| metrics.write(now_ms, level, metrics.take_outside(), false, &mut lines))
         // At once, so that lines of other invocations do not come between.
         .and_then(|()| io::stdout().lock().write_all(&lines));
     if let Err(error) = result {
@@ -227,13 +232,15 @@ fn write_to_stdout(metrics: &'static EmbeddedMetrics, properties: &[(&str, &str)
 
 /// The dimensions. Events of an operator have one more, so that they move no metric of the mapping's, and no alarm on one.
 fn labels(record: &KinesisRecord<'_>, mode: EventMode) -> Vec<Label> {
+    // Both values are shared, because each metric has a copy.
     static FUNCTION: OnceLock<SharedString> = OnceLock::new();
     let function = FUNCTION.get_or_init(|| {
         let name = env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| "unknown".to_owned());
-        SharedString::from(name)
+        SharedString::from_shared(name.into())
     });
     let stream = record.stream_arn().and_then(|arn| arn.rsplit_once('/')).map_or("unknown", |(_, name)| name);
+    let stream = SharedString::from_shared(stream.into());
     let mode = mode.name().map(|mode| Label::new("mode", mode));
-    let labels = [Label::new("function", function.clone()), Label::new("stream", stream.to_owned())];
+    let labels = [Label::new("function", function.clone()), Label::new("stream", stream)];
     labels.into_iter().chain(mode).collect()
 }
