@@ -18,8 +18,6 @@ mod commands;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::{
     args::{Args, Command},
     commands::{
@@ -30,7 +28,7 @@ use crate::{
 };
 
 fn main() -> ExitCode {
-    let command = Args::parse().command;
+    let command = Args::read().command;
     let only_shows = command.only_shows();
     let outcome = match command {
         Command::Inspect(args) => match &args.stream {

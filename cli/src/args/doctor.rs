@@ -17,17 +17,30 @@ use super::Format;
 pub(crate) struct DoctorArgs {
     /// Template, plan, or folder of the CDK to check (- for standard input)
     pub(crate) template: Option<PathBuf>,
-    /// Value of a parameter, instead of its default: NAME=VALUE
-    #[arg(long = "parameter", value_name = "NAME=VALUE", requires = "template", value_parser = parameter)]
+    /// Values of parameters, instead of their defaults
+    #[arg(
+        long = "parameter",
+        value_name = "NAME=VALUE",
+        requires = "template",
+        num_args = 1..,
+        value_parser = parameter
+    )]
     pub(crate) parameters: Vec<(String, String)>,
+    /// Take the parameters that `sam deploy --config-env NAME` takes from samconfig.toml; --parameter goes before them
+    #[arg(long, value_name = "NAME", requires = "template")]
+    pub(crate) config_env: Option<String>,
+    /// Accept the findings of a rule, because they are a decision; may be given several times
+    #[arg(long, value_name = "RULE")]
+    pub(crate) accept: Vec<String>,
     /// Deployed template: reports changes that replace a mapping, which loses its position
     #[arg(long, value_name = "FILE", requires = "template")]
     pub(crate) baseline: Option<PathBuf>,
-    /// Value that a parameter of the deployed template has, instead of its default: NAME=VALUE
+    /// Values that parameters of the deployed template have, instead of their defaults
     #[arg(
         long = "baseline-parameter",
         value_name = "NAME=VALUE",
         requires = "baseline",
+        num_args = 1..,
         value_parser = parameter
     )]
     pub(crate) baseline_parameters: Vec<(String, String)>,
@@ -40,7 +53,9 @@ pub(crate) struct DoctorArgs {
 }
 
 fn parameter(text: &str) -> Result<(String, String), &'static str> {
-    text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())).ok_or("expected NAME=VALUE")
+    text.split_once('=')
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .ok_or("expected NAME=VALUE; the template goes before --parameter")
 }
 
 const AFTER_HELP: &str = "\
@@ -65,19 +80,24 @@ The kind of a file is found by its content. Resources are named as in their tool
 path of the CDK. Values that are known only after a plan has been applied, tokens and imports of other stacks are not \
 judged. Nested stacks of the CDK are read if their templates are in the same folder.
 
-JSON output is one line for each finding: severity (error, warning, not-judged), resource, setting, found, reason, fix.
+Each finding has a rule. --accept RULE accepts its findings, for a decision that was made: they are listed as accepted, and do \
+not count for the exit code. A rule that finds nothing must not be accepted, so that no acceptance outlives its reason.
+
+JSON output is one line for each finding: severity (error, warning, not-judged, accepted), resource, setting, found, reason, \
+fix, rule, and for a template file, line and parameters (those that the setting depends on).
 
 Permissions, with --function: lambda:ListEventSourceMappings, lambda:GetFunctionConfiguration, \
 kinesis:DescribeStreamSummary.
 
 Exit codes:
-  0  no findings, and everything was judged
+  0  no findings but accepted ones, and everything was judged
   1  errors, warnings, or something that was not judged
-  2  wrong usage; the template cannot be read, or has no mapping from Kinesis
+  2  wrong usage; an accepted rule is unknown or finds nothing; the template cannot be read, or has no mapping from Kinesis
 
 Examples:
   kinesis-kit doctor template.yaml
-  kinesis-kit doctor template.yaml --parameter ParallelizationFactor=4
+  kinesis-kit doctor template.yaml --parameter ParallelizationFactor=4 StreamMode=ON_DEMAND
+  kinesis-kit doctor template.yaml --config-env production --accept destination-without-data
   git show HEAD~1:template.yaml > old.yaml && kinesis-kit doctor template.yaml --baseline old.yaml
   terraform plan -out=plan && terraform show -json plan > plan.json && kinesis-kit doctor plan.json
   cdk synth && kinesis-kit doctor cdk.out

@@ -1,5 +1,6 @@
 mod doctor;
 mod invoke;
+mod key_field;
 mod look;
 mod journal;
 mod shards;
@@ -13,7 +14,11 @@ mod target;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum, builder::RangedU64ValueParser};
+use clap::{
+    Parser, Subcommand, ValueEnum,
+    builder::RangedU64ValueParser,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 use kinesis_esm::StreamArn;
 use kinesis_handler::SequenceNumber;
 use kpl_deaggregation::MAX_SIZE_LIMIT_BYTES;
@@ -23,6 +28,7 @@ pub(crate) use invoke::InvokeArgs;
 pub(crate) use journal::{
     ItemKeyArgs, JournalArgs, JournalClearArgs, JournalCommand, JournalListArgs, Kind, RetriesArgs,
 };
+pub(crate) use key_field::{KeyError, KeyField};
 pub(crate) use look::{DataStyle, LookArgs, TailArgs};
 pub(crate) use put::PutArgs;
 pub(crate) use quarantine::{
@@ -56,6 +62,29 @@ use crate::stream::{
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Args {
+    /// Reads the command line, or ends with its error.
+    pub(crate) fn read() -> Self {
+        Args::try_parse().unwrap_or_else(|mut error| {
+            if let Some(program) = program_without_dashes(&error) {
+                let tip = format!("a program and its arguments go after --: -- {program} …");
+                error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+            }
+            error.exit()
+        })
+    }
+}
+
+/// Returns the argument that may be a program to deliver events to.
+fn program_without_dashes(error: &clap::Error) -> Option<&str> {
+    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else { return None };
+    let Some(ContextValue::StyledStr(usage)) = error.get(ContextKind::Usage) else { return None };
+    let is_program = error.kind() == ErrorKind::UnknownArgument
+        && !argument.starts_with('-')
+        && usage.to_string().contains("COMMAND");
+    is_program.then_some(argument.as_str())
 }
 
 #[derive(Debug, Subcommand)]
@@ -208,6 +237,7 @@ Exit codes:
 
 Examples:
   echo '{\"partitionKey\":\"k\",\"text\":\"hello\"}' | kinesis-kit aggregate
+  kinesis-kit aggregate --key customerId payloads.jsonl > event.json
   kinesis-kit aggregate orders.jsonl --arrival \"$(date +%s)\" > event.json
   kinesis-kit aggregate orders.jsonl --output put-records > request.json
   aws kinesis put-records --stream-name orders --cli-input-json file://request.json
@@ -216,6 +246,10 @@ pub(crate) struct AggregateArgs {
     /// Input file; `-` is standard input
     #[arg(default_value = "-")]
     pub(crate) file: PathBuf,
+    /// Take each line as the JSON payload of a user record, with its partition key in this field: a name, or a JSON pointer
+    /// such as /customer/id
+    #[arg(long, value_name = "FIELD")]
+    pub(crate) key: Option<KeyField>,
     /// Kind of the output
     #[arg(long, value_enum, default_value_t)]
     pub(crate) output: Output,

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::builder::RangedU64ValueParser;
 use kpl_deaggregation::MAX_SIZE_LIMIT_BYTES;
 
-use super::{Format, GroupBy};
+use super::{Format, GroupBy, KeyField};
 use crate::stream::name::StreamName;
 
 /// Puts user records into a stream.
@@ -16,6 +16,10 @@ pub(crate) struct PutArgs {
     /// Input file; `-` is standard input
     #[arg(default_value = "-")]
     pub(crate) file: PathBuf,
+    /// Take each line as the JSON payload of a user record, with its partition key in this field: a name, or a JSON pointer
+    /// such as /customer/id
+    #[arg(long, value_name = "FIELD")]
+    pub(crate) key: Option<KeyField>,
     /// The stream, by its name or ARN
     #[arg(long, value_name = "NAME")]
     pub(crate) stream: StreamName,
@@ -68,4 +72,5 @@ Exit codes:
 Examples:
   echo '{\"partitionKey\":\"k\",\"text\":\"hello\"}' | kinesis-kit put --stream orders
   kinesis-kit put --stream orders --create 2 orders.jsonl
+  kinesis-kit put --stream orders --key customerId payloads.jsonl
   kinesis-kit inspect --format json event.json | kinesis-kit put --stream orders --plain";

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::{
+    args::{KeyError, KeyField},
     error::json_fault,
     input::{kinesis_record::InvalidRecord, text},
 };
@@ -56,6 +57,9 @@ struct LineMembers<'a> {
     _approximate_arrival_timestamp: Option<IgnoredAny>,
 }
 
+/// Advice about lines that lack the members of a user record.
+pub(crate) const PAYLOAD_ADVICE: &str = "if each line is the JSON payload of a user record, name the field that has its partition key: --key FIELD";
+
 /// An error in a line.
 #[derive(Debug, Error)]
 pub(crate) enum LineError {
@@ -72,10 +76,47 @@ pub(crate) enum LineError {
     #[error("data is not base64")]
     Base64(#[source] Base64Fault),
     #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
     Refused(#[from] AggregateError),
 }
 
+impl LineError {
+    /// Returns whether the line may be the payload of a user record, without the members that carry one.
+    pub(crate) fn may_be_payload(&self) -> bool {
+        match self {
+            LineError::Json { fault, .. } => fault.starts_with("unknown field"),
+            LineError::Member(InvalidRecord::Missing { .. }) => true,
+            _ => false,
+        }
+    }
+}
+
 impl<'a> UserRecordLine<'a> {
+    /// Reads a line: a user record, or its payload, if the field of the partition key is given.
+    pub(crate) fn read(line: &'a [u8], key: Option<&KeyField>) -> Result<Self, LineError> {
+        match key {
+            Some(key) => Self::of_payload(line, key),
+            None => Self::parse(line),
+        }
+    }
+
+    /// Takes a line of JSON as the payload, unchanged, with the partition key in one of its fields.
+    fn of_payload(line: &'a [u8], key: &KeyField) -> Result<Self, LineError> {
+        let json = |fault: String, column| LineError::Json { fault, column };
+        let line = line.trim_ascii();
+        let text =
+            str::from_utf8(line).map_err(|error| json("not UTF-8".to_owned(), error.valid_up_to() + 1))?;
+        let payload: serde_json::Value =
+            serde_json::from_str(text).map_err(|error| json(json_fault(&error), error.column()))?;
+        Ok(UserRecordLine {
+            partition_key: Cow::Owned(key.key(&payload)?.into_owned()),
+            explicit_hash_key: None,
+            data: None,
+            text: Some(Cow::Borrowed(text)),
+        })
+    }
+
     pub(crate) fn parse(line: &'a [u8]) -> Result<Self, LineError> {
         // The derived reader would take an array for an object with its members in order.
         if !line.trim_ascii_start().starts_with(b"{") {
@@ -165,6 +206,28 @@ mod tests {
         let result =
             UserRecordLine::parse(line.as_bytes()).and_then(|line| line.data().map(|data| data.into_owned()));
         assert_eq!(result.map_err(|error| crate::error::chain(&error)), Err(expected.to_owned()));
+    }
+
+    #[test]
+    fn a_line_may_be_a_payload_with_its_key_in_a_field() {
+        let read = |line: &str, field: &str| {
+            let field: KeyField = field.parse().expect("a field");
+            let line = UserRecordLine::read(line.as_bytes(), Some(&field));
+            let line = line.map_err(|error| crate::error::chain(&error))?;
+            let data = line.data().expect("a payload").into_owned();
+            Ok::<_, String>((line.partition_key.into_owned(), String::from_utf8(data).expect("text")))
+        };
+        let order = r#"{"id":"A-1","customer":{"id":7},"cents":5, "price":1.5}"#;
+        let of = |key: &str| Ok((key.to_owned(), order.to_owned()));
+        assert_eq!(read(order, "id"), of("A-1"));
+        assert_eq!(read(&format!("{order}\r"), "/customer/id"), of("7"));
+        let refused =
+            |line: &str, field: &str, expected: &str| assert_eq!(read(line, field), Err(expected.to_owned()));
+        refused(order, "name", r#"no field "name""#);
+        refused(order, "customer", r#"field "customer": expected text or an integer, found an object"#);
+        refused(order, "price", r#"field "price": expected text or an integer, found a fraction"#);
+        refused("7", "id", r#"no field "id""#);
+        refused("hello", "id", "expected value (column 1)");
     }
 
     #[test]

@@ -1,3 +1,5 @@
+use serde_json::Value;
+
 use crate::kit::{check, kit};
 
 const LINES: &str = r#"{"partitionKey":"k","text":"one"}
@@ -179,4 +181,27 @@ fn user_records_of_many_keys_are_closed_before_they_fill_the_memory() {
     let run = kit("aggregate --group-by partition-key --output put-records", lines);
     let packed = format!("kinesis-kit: packed {0} user records into {0} Kinesis records\n", keys + 1);
     assert_eq!((run.exit_code, run.stderr), (Some(0), packed));
+}
+
+#[test]
+fn plain_json_lines_are_payloads_with_their_key_in_a_field() {
+    let lines =
+        "{\"id\":\"A-1\",\"customer\":{\"id\":\"c-1\"}}\n\n{\"id\":\"A-2\",\"customer\":{\"id\":2}}\n";
+    let event = kit("aggregate --key /customer/id", lines);
+    assert_eq!(event.exit_code, Some(0), "{}", event.stderr);
+    let shown = kit("inspect --format json", &event.stdout).stdout;
+    let shown: Vec<Value> = shown.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let keys: Vec<_> = shown.iter().map(|line| line["partitionKey"].as_str().expect("text")).collect();
+    assert_eq!(keys, ["c-1", "2"]);
+    assert_eq!(shown[1]["data"], "eyJpZCI6IkEtMiIsImN1c3RvbWVyIjp7ImlkIjoyfX0=");
+
+    let run = kit("aggregate --key name", lines);
+    assert_eq!(run.exit_code, Some(1));
+    assert!(
+        run.stderr.starts_with("kinesis-kit: line 1: no field \"name\"\nkinesis-kit: line 3: no field"),
+        "{}",
+        run.stderr
+    );
+    let run = kit("aggregate", lines);
+    assert!(run.stderr.contains("name the field that has its partition key: --key FIELD"), "{}", run.stderr);
 }

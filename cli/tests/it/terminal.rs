@@ -48,3 +48,13 @@ fn colours_mark_what_is_wrong_and_are_off_where_nobody_wants_them() {
     assert_eq!(run(&[("CLICOLOR_FORCE", "1")]), (true, true));
     assert_eq!(run(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]), (false, false));
 }
+
+#[test]
+fn a_program_without_dashes_gets_advice() {
+    let run = kit_where(&[], ["replay", "--stream", "orders", "--from", "10m", "target/debug/function"], "");
+    assert_eq!(run.exit_code, Some(2));
+    let tip = "tip: a program and its arguments go after --: -- target/debug/function …";
+    assert!(run.stderr.contains(tip), "{}", run.stderr);
+    let run = kit_where(&[], ["inspect", "a", "b"], "");
+    assert!(!run.stderr.contains("program"), "{}", run.stderr);
+}

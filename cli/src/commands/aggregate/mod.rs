@@ -11,13 +11,13 @@ use tempfile::SpooledTempFile;
 pub(crate) use self::event::successor;
 use self::{event::EventWriter, put_records::RequestWriter};
 use crate::{
-    args::{AggregateArgs, GroupBy, Output},
+    args::{AggregateArgs, GroupBy, KeyField, Output},
     error::{self, Completion, Error},
     input::{
         Lines,
-        user_record_line::{LineError, UserRecordLine},
+        user_record_line::{LineError, PAYLOAD_ADVICE, UserRecordLine},
     },
-    output::note::{count, note},
+    output::note::{count, note, warning},
 };
 
 /// Number of wrong lines that are listed: beyond that, the input is probably something else altogether.
@@ -36,6 +36,7 @@ const OPEN_RECORD_BYTES: usize = 512;
 pub(crate) fn run(args: &AggregateArgs) -> Result<Completion, Error> {
     let mut packing = Packing::new(args);
     let (mut lines, mut wrong) = (0, 0);
+    let mut may_be_payloads = false;
     let mut input = Lines::open(&args.file)?;
     while let Some((number, line)) = input.next() {
         let line = line.map_err(|source| Error::Read { input: input.name.clone(), source })?;
@@ -45,14 +46,18 @@ pub(crate) fn run(args: &AggregateArgs) -> Result<Completion, Error> {
         lines += 1;
         if let Err(error) = packing.add(&line)? {
             wrong += 1;
+            may_be_payloads |= args.key.is_none() && error.may_be_payload();
             match wrong {
-                ..=LISTED_LINES => note(format_args!("line {number}: {}", error::chain(&error))),
+                ..=LISTED_LINES => warning(format_args!("line {number}: {}", error::chain(&error))),
                 _ if wrong == LISTED_LINES + 1 => note("there are more"),
                 _ => {}
             }
         }
     }
     // Nothing comes of an input that has a wrong line: what it lacks would go unnoticed.
+    if may_be_payloads && wrong == lines {
+        note(PAYLOAD_ADVICE);
+    }
     if wrong > 0 {
         return Err(Error::Lines { wrong, lines });
     }
@@ -70,6 +75,8 @@ pub(crate) fn run(args: &AggregateArgs) -> Result<Completion, Error> {
 /// Packs user records and writes the Kinesis records to a spool.
 struct Packing<'a> {
     aggregator: Aggregator,
+    /// Field of the partition key, if lines are payloads.
+    key: Option<&'a KeyField>,
     group_by: GroupBy,
     /// Number of bytes of the user records since all Kinesis records were closed, at least.
     open_bytes: usize,
@@ -100,6 +107,7 @@ impl<'a> Packing<'a> {
         Packing {
             aggregator: Aggregator::new(options)
                 .expect("the command line takes no size limit above the aggregator's"),
+            key: args.key.as_ref(),
             group_by: args.group_by,
             open_bytes: 0,
             writer: match args.output {
@@ -116,7 +124,7 @@ impl<'a> Packing<'a> {
 
     /// Adds a line. The inner result is about the line.
     fn add(&mut self, line: &[u8]) -> Result<Result<(), LineError>, Error> {
-        let closed = match pack(line, &mut self.aggregator) {
+        let closed = match pack(line, self.key, &mut self.aggregator) {
             Ok(closed) => closed,
             Err(error) => return Ok(Err(error)),
         };
@@ -156,8 +164,12 @@ impl<'a> Packing<'a> {
     }
 }
 
-fn pack(line: &[u8], aggregator: &mut Aggregator) -> Result<Option<PutEntry>, LineError> {
-    let line = UserRecordLine::parse(line)?;
+fn pack(
+    line: &[u8],
+    key: Option<&KeyField>,
+    aggregator: &mut Aggregator,
+) -> Result<Option<PutEntry>, LineError> {
+    let line = UserRecordLine::read(line, key)?;
     let data = line.data()?;
     Ok(aggregator.add(line.user_record(&data))?)
 }

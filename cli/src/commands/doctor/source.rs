@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{template, terraform};
+use super::{line_index::LineIndex, template, terraform};
 use crate::{error::Error, input::Input};
 
 /// A template, and the file that it was read from.
@@ -12,6 +12,8 @@ use crate::{error::Error, input::Input};
 pub(super) struct Source {
     pub(super) name: String,
     pub(super) document: Value,
+    /// Lines of the template's keys; none of a plan.
+    pub(super) lines: LineIndex,
 }
 
 impl Source {
@@ -70,15 +72,18 @@ fn add(path: &Path, depth: usize, sources: &mut Vec<Source>) -> Result<(), Error
 fn parse(path: &Path) -> Result<Source, Error> {
     let Input { name, bytes } = Input::read(path)?;
     let is_archive = bytes.starts_with(b"PK\x03\x04");
-    let document =
+    let (document, text) =
         String::from_utf8(bytes)
             .map_err(|error| format!("byte {} is not UTF-8", error.utf8_error().valid_up_to()))
-            .and_then(|text| document(&text))
+            .and_then(|text| Ok((document(&text)?, text)))
             .map_err(|reason| {
                 if is_archive { format!("it may be a saved plan of Terraform: {CONVERT}") } else { reason }
             })
             .map_err(|reason| Error::Usage(format!("{name} cannot be read as a template: {reason}")))?;
-    Ok(Source { name, document })
+    match terraform::template(&document) {
+        Some(document) => Ok(Source { name, document, lines: LineIndex::default() }),
+        None => Ok(Source { name, document, lines: LineIndex::read(&text) }),
+    }
 }
 
 /// Advice for files of Terraform that only Terraform can read.
@@ -93,7 +98,7 @@ fn document(text: &str) -> Result<Value, String> {
     if document.get("lineage").is_some() && document.get("terraform_version").is_some() {
         return Err(format!("it is a state file of Terraform: {CONVERT}"));
     }
-    Ok(terraform::template(&document).unwrap_or(document))
+    Ok(document)
 }
 
 /// Removes the nested stacks whose templates the CDK has written into the same folder, and returns the files of these.

@@ -16,10 +16,10 @@ use tokio::time::{sleep, timeout};
 use crate::{
     args::{GroupBy, PutArgs},
     error::{self, Completion, Error},
-    input::user_record_line::{LineError, UserRecordLine},
+    input::user_record_line::{LineError, PAYLOAD_ADVICE, UserRecordLine},
     output::{
         meter::Meter,
-        note::{count, note},
+        note::{count, note, warning},
     },
     run::{self, halt::Halt},
     stream::Api,
@@ -214,7 +214,10 @@ impl<'a> Producer<'a> {
             Ok(Some(record)) => self.push(record).await?,
             Err(error) => {
                 self.ledger.wrong_lines.update(|lines| lines + 1);
-                note(format_args!("line {number}: {}", error::chain(&error)));
+                warning(format_args!("line {number}: {}", error::chain(&error)));
+                if number == 1 && self.args.key.is_none() && error.may_be_payload() {
+                    note(PAYLOAD_ADVICE);
+                }
             }
         }
         self.gathered.0 += 1;
@@ -227,7 +230,7 @@ impl<'a> Producer<'a> {
 
     /// The Kinesis record that is complete with, or without, this user record.
     fn close(&mut self, line: &[u8]) -> Result<Option<PutEntry>, LineError> {
-        let line = UserRecordLine::parse(line)?;
+        let line = UserRecordLine::read(line, self.args.key.as_ref())?;
         let data = line.data()?;
         let user_record = line.user_record(&data);
         if let Some(aggregator) = &mut self.aggregator {

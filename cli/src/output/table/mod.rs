@@ -243,7 +243,7 @@ fn push_spaces(text: &mut String, number: usize) {
 
 /// Adds a cell that begins after so many columns, in lines that are broken between words. A word that is wider than a line
 /// is left whole, so that it can be copied.
-fn wrap(text: &mut String, last: &str, indent: usize, terminal_width: usize) {
+pub(crate) fn wrap(text: &mut String, last: &str, indent: usize, terminal_width: usize) {
     let mut taken = indent;
     for word in last.split_inclusive(' ') {
         let width = cell::width(word.trim_end_matches(' '));

@@ -1,6 +1,7 @@
 //! `doctor`: one weakness at a time, and none.
 
 mod alarms;
+mod decisions;
 mod deployed;
 mod evaluation;
 mod functions;
@@ -148,14 +149,21 @@ fn people_read_the_reason_and_the_fix() {
         template.replace("ParallelizationFactor: 1", "TumblingWindowInSeconds: !ImportValue \"a\\eb\"");
     fs::write(&path, template).expect("a writable folder");
     let run = kit(&format!("doctor {}", path.display()), "");
+    let file = path.display();
     assert_eq!(
         run.stdout,
-        "error: Mapping: BisectBatchOnFunctionError: false\n  \
-         why: when retries are exhausted, the whole batch is discarded, including valid records\n  \
-         fix: BisectBatchOnFunctionError: true\n\
-         not judged: Mapping: TumblingWindowInSeconds: {\"Fn::ImportValue\":\"a\\u001bb\"}\n  \
-         why: the value is not known here, so it may be one that loses records\n  \
-         fix: give its parameters values with --parameter, or check the deployed function with --function\n"
+        format!(
+            "error: Mapping: BisectBatchOnFunctionError: false\n  \
+             at:   {file}:29\n  \
+             why:  when retries are exhausted, the whole batch is discarded, including valid records\n  \
+             fix:  BisectBatchOnFunctionError: true\n  \
+             rule: bisect\n\
+             not judged: Mapping: TumblingWindowInSeconds: {{\"Fn::ImportValue\":\"a\\u001bb\"}}\n  \
+             at:   {file}:32\n  \
+             why:  the value is not known here, so it may be one that loses records\n  \
+             fix:  give its parameters values with --parameter, or check the deployed function with --function\n  \
+             rule: not-judged\n"
+        )
     );
     assert_eq!(run.stderr, "kinesis-kit: 1 error, 0 warnings, 1 not judged\n");
 }

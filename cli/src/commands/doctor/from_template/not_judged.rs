@@ -30,7 +30,9 @@ pub(super) fn findings(template: &Template) -> Vec<Finding> {
         .map(|fault| {
             let found = format!("{}={}", fault.parameter, fault.value);
             let reason = "CloudFormation refuses the value";
-            Finding::new(Severity::Error, fault.limit, found, reason, fault.allowed).of(&fault.parameter)
+            Finding::new(Severity::Error, fault.limit, found, reason, fault.allowed)
+                .of(&fault.parameter)
+                .by("parameter-limits")
         })
         .collect();
     for transform in template.transforms() {

@@ -1,6 +1,6 @@
 //! Rules about failed batches: retries, bisection, age and destination.
 
-use super::{Judged, error, warning};
+use super::{DATALESS, Judged, error, warning};
 use crate::commands::doctor::mapping::{Mapping, Service};
 
 const DAY_S: i64 = 24 * 60 * 60;
@@ -90,12 +90,13 @@ pub(super) fn destination(mapping: &Mapping) -> Judged {
         Some(Service::Sns) => "an SNS topic",
         Some(Service::S3 | Service::Other) | None => return Ok(None),
     };
-    Ok(Some(warning(
+    let finding = warning(
         SETTING,
         found,
         "failure records in it hold no data, only a position in the stream, where the records expire",
         "an S3 bucket",
-    )))
+    );
+    Ok(Some(finding.by(DATALESS)))
 }
 
 pub(super) fn destination_permission(mapping: &Mapping) -> Judged {

@@ -9,7 +9,7 @@ mod replacement;
 use std::collections::BTreeMap;
 
 use super::{
-    finding::{Finding, Severity},
+    finding::{Finding, NOT_JUDGED, Severity},
     mapping::{Mapping, Subject},
     setting::Unknown,
 };
@@ -19,32 +19,55 @@ pub(super) use replacement::replacements;
 /// The finding of a rule in a mapping, or the value that it misses.
 type Judged = Result<Option<Finding>, Unknown>;
 
-const RULES: &[fn(&Mapping) -> Judged] = &[
-    failures::response_types,
-    failures::bisect,
-    failures::retries,
-    failures::record_age,
-    failures::destination,
-    failures::destination_permission,
-    failures::destination_key,
-    reading::disabled,
-    reading::starting_position,
-    reading::starting_timestamp,
-    reading::filters,
-    reading::concurrent_batches,
-    reading::window_with_mirror,
-    reading::window_with_journal,
-    reading::window_with_concurrent_batches,
-    reading::window_with_filters,
-    reading::automatic_distribution,
-    function::variables,
-    function::concurrent_batches_variable,
-    function::max_attempts,
-    function::max_age,
-    function::reserved_concurrency,
-    function::timeout,
-    function::memory,
+/// A function that judges one mapping.
+type Rule = fn(&Mapping) -> Judged;
+
+/// The rules about one mapping, with their names.
+const RULES: &[(&str, Rule)] = &[
+    ("response-types", failures::response_types),
+    ("bisect", failures::bisect),
+    ("retries", failures::retries),
+    ("record-age", failures::record_age),
+    ("destination", failures::destination),
+    ("destination-permission", failures::destination_permission),
+    ("destination-key", failures::destination_key),
+    ("disabled", reading::disabled),
+    ("starting-position", reading::starting_position),
+    ("starting-timestamp", reading::starting_timestamp),
+    ("filters", reading::filters),
+    ("concurrent-batches", reading::concurrent_batches),
+    ("window-with-mirror", reading::window_with_mirror),
+    ("window-with-journal", reading::window_with_journal),
+    ("window-with-concurrent-batches", reading::window_with_concurrent_batches),
+    ("window-with-filters", reading::window_with_filters),
+    ("automatic-distribution", reading::automatic_distribution),
+    ("variables", function::variables),
+    ("concurrent-batches-variable", function::concurrent_batches_variable),
+    ("max-attempts", function::max_attempts),
+    ("max-age", function::max_age),
+    ("reserved-concurrency", function::reserved_concurrency),
+    ("timeout", function::timeout),
+    ("memory", function::memory),
 ];
+
+/// The names of rules about several mappings, alarms, and parameters.
+const OTHER_RULES: [&str; 7] = [
+    "alarm-dimensions",
+    DATALESS,
+    NOT_JUDGED,
+    "out-of-range",
+    "parameter-limits",
+    "replacement",
+    "shared-journal",
+];
+
+/// A destination without the data of records, which some users choose.
+const DATALESS: &str = "destination-without-data";
+
+/// Returns the names of all rules.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    RULES.iter().map(|(name, _)| *name).chain(OTHER_RULES)
+}
 
 /// Returns what is wrong with the mappings and alarms, and what could not be judged.
 pub(super) fn findings(subject: &Subject) -> Vec<Finding> {
@@ -55,10 +78,10 @@ pub(super) fn findings(subject: &Subject) -> Vec<Finding> {
     };
     for mapping in &subject.mappings {
         findings.extend(judge(mapping, fix));
-        findings.extend(reading::out_of_range(mapping));
+        findings.extend(named("out-of-range", reading::out_of_range(mapping)));
     }
-    findings.extend(function::shared_journals(&subject.mappings));
-    findings.extend(subject.metrics.iter().flat_map(metrics::dimensions));
+    findings.extend(named("shared-journal", function::shared_journals(&subject.mappings)));
+    findings.extend(named("alarm-dimensions", subject.metrics.iter().flat_map(metrics::dimensions)));
     // One function has the same fault for each of its mappings.
     findings.sort();
     findings.dedup();
@@ -69,10 +92,12 @@ pub(super) fn findings(subject: &Subject) -> Vec<Finding> {
 fn judge(mapping: &Mapping, fix: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut unknown: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for rule in RULES {
+    for (name, rule) in RULES {
         match rule(mapping) {
-            Ok(Some(finding)) if finding.resource.is_empty() => findings.push(finding.of(&mapping.id)),
-            Ok(finding) => findings.extend(finding),
+            Ok(Some(finding)) if finding.resource.is_empty() => {
+                findings.push(finding.of(&mapping.id).by(name))
+            }
+            Ok(finding) => findings.extend(named(name, finding)),
             Err(Unknown { setting, expression }) => {
                 let settings = unknown.entry(expression).or_default();
                 if !settings.contains(&setting) {
@@ -91,6 +116,10 @@ fn judge(mapping: &Mapping, fix: &str) -> Vec<Finding> {
         .of(&mapping.id)
     }));
     findings
+}
+
+fn named(rule: &'static str, findings: impl IntoIterator<Item = Finding>) -> impl Iterator<Item = Finding> {
+    findings.into_iter().map(move |finding| finding.by(rule))
 }
 
 fn error(setting: &str, found: impl Into<String>, reason: &str, fix: impl Into<String>) -> Finding {
