@@ -45,6 +45,11 @@ async fn anyhow_errors() {
 }
 
 #[tokio::test]
+async fn flaky_lookup() {
+    check(env!("CARGO_BIN_EXE_flaky-lookup"), "aggregated.json", &[success(), success()]).await;
+}
+
+#[tokio::test]
 async fn protobuf_payloads() {
     // The sample events are JSON, which is no such message.
     let first = sequence_numbers("plain.json").swap_remove(0);

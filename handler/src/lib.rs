@@ -22,6 +22,38 @@
 //! }
 //! ```
 //!
+//! A processor with a client is an async closure that owns it, or a struct. An error is retryable, unless it comes from the
+//! payload; [`Classify`] decides for errors of any type, `anyhow`'s included:
+//!
+//! ```no_run
+//! use kinesis_handler::{Classify, ProcessError, Record, RecordProcessor, run};
+//! # use serde::Deserialize;
+//!
+//! # #[derive(Deserialize)]
+//! # struct Order { item: String }
+//! # struct Prices;
+//! # impl Prices {
+//! #     async fn look_up(&self, _: &str) -> Result<Option<u64>, std::io::Error> { Ok(Some(850)) }
+//! # }
+//! struct Orders {
+//!     prices: Prices,
+//! }
+//!
+//! impl RecordProcessor for Orders {
+//!     async fn process(&self, record: Record<'_>) -> Result<(), ProcessError> {
+//!         let order: Order = record.json()?;
+//!         let price = self.prices.look_up(&order.item).await.retryable()?;
+//!         price.ok_or("unknown item").permanent()?;
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), kinesis_handler::Error> {
+//! run(Orders { prices: Prices }).await
+//! # }
+//! ```
+//!
 //! The crate deaggregates KPL records, calls the function in stream order, and returns a partial batch response, so that
 //! Lambda retries only what has not been processed. The event source mapping must have
 //! `FunctionResponseTypes: [ReportBatchItemFailures]`.

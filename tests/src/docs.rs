@@ -18,6 +18,7 @@ pages! {
     Errors: "docs/errors.md",
     Metrics: "docs/metrics.md",
     Migrating: "docs/migrating.md",
+    Processors: "docs/processors.md",
     Testing: "docs/testing.md",
     Tutorial: "docs/tutorial.md",
 }
