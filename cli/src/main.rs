@@ -21,7 +21,8 @@ use std::process::ExitCode;
 use crate::{
     args::{Args, Command},
     commands::{
-        aggregate, doctor, inspect, invoke, journal, look, put, quarantine, redrive, replay, shell, simulate,
+        aggregate, doctor, inspect, invoke, journal, look, new, put, quarantine, redrive, replay, shell,
+        simulate,
     },
     error::Completion,
     output::note,
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         },
         Command::Tail(args) => look::tail(&args),
         Command::Aggregate(args) => aggregate::run(&args),
+        Command::New(args) => new::run(&args),
         Command::Invoke(args) => invoke::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Put(args) => put::run(&args),

@@ -25,6 +25,7 @@ mod redrive;
 mod replay;
 mod scale;
 mod consumer;
+mod new_project;
 mod repository;
 mod docs;
 mod template;

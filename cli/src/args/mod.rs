@@ -3,6 +3,7 @@ mod invoke;
 mod key_field;
 mod look;
 mod journal;
+mod new;
 mod shards;
 mod put;
 mod quarantine;
@@ -30,6 +31,7 @@ pub(crate) use journal::{
 };
 pub(crate) use key_field::{KeyError, KeyField};
 pub(crate) use look::{DataStyle, LookArgs, TailArgs};
+pub(crate) use new::{KitArgs, NewArgs};
 pub(crate) use put::PutArgs;
 pub(crate) use quarantine::{
     QuarantineArgs, QuarantineCommand, QuarantineListArgs, QuarantinePurgeArgs, QuarantineRedriveArgs,
@@ -92,6 +94,7 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     Tail(TailArgs),
     Aggregate(AggregateArgs),
+    New(NewArgs),
     Invoke(InvokeArgs),
     Simulate(SimulateArgs),
     Put(PutArgs),
@@ -118,7 +121,7 @@ impl Command {
             }
             Command::Journal(args) => matches!(args.command, JournalCommand::List(_)),
             // Their exit code is a result, too.
-            Command::Doctor(_) | Command::Invoke(_) | Command::Simulate(_) => false,
+            Command::New(_) | Command::Doctor(_) | Command::Invoke(_) | Command::Simulate(_) => false,
             Command::Put(_) | Command::Redrive(_) | Command::Replay(_) => false,
         }
     }

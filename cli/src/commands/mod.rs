@@ -3,6 +3,7 @@
 pub(crate) mod inspect;
 pub(crate) mod look;
 pub(crate) mod aggregate;
+pub(crate) mod new;
 pub(crate) mod invoke;
 pub(crate) mod simulate;
 pub(crate) mod put;

@@ -12,6 +12,7 @@ mod simulate;
 mod simulate_command;
 mod function_start;
 mod invoke;
+mod new;
 mod scripted_kinesis;
 mod stream;
 mod terminal;
