@@ -3,9 +3,12 @@ EVENT ?= events/aggregated.json
 FUNCTION ?=
 SECONDS = 60
 # Through the environment, so that the paths may hold any character.
-export EVENT FUNCTION
+export EVENT FUNCTION JOURNAL_TABLE CHECKPOINT_TABLE
 
 PORT = 4566
+# Names of the tables that `make services` creates.
+JOURNAL_TABLE = journal
+CHECKPOINT_TABLE =
 
 .PHONY: help invoke demo services test advisories e2e sbom docs bench bench-cli instructions fuzz clean-tools
 
@@ -14,6 +17,7 @@ help:
 	@echo 'make invoke FUNCTION=PROGRAM       invoke a function of your own'
 	@echo 'make demo                          simulate retries, a resume and the quarantine, through the real function'
 	@echo 'make services [PORT=4566]          stand in for Kinesis, DynamoDB, SQS and S3, until Ctrl-C'
+	@echo '  [JOURNAL_TABLE=NAME] [CHECKPOINT_TABLE=NAME]  … with these tables'
 	@echo 'make test                          every check: lints, tests, template, packages'
 	@echo 'make e2e                           deploy the template to a stand-in for AWS, and use it (part of make test)'
 	@echo 'make advisories                    check the dependencies against the RustSec advisories (needs the network)'

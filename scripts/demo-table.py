@@ -1,4 +1,4 @@
-"""The journal's table in the demo. Usage: demo-table.py create|show"""
+"""The tables of the demo and of `make services`. Usage: demo-table.py create [JOURNAL [CHECKPOINTS]] | show"""
 
 import sys
 import time
@@ -20,14 +20,40 @@ def wait_for_server():
     sys.exit("the stand-in for DynamoDB did not start")
 
 
-def create(dynamodb):
+def create(dynamodb, journal=TABLE, checkpoints=None):
     wait_for_server()
-    keys = [("pk", "HASH"), ("sk", "RANGE")]
+    create_table(dynamodb, journal, {}, ["pk", "sk"])
+    dynamodb.update_time_to_live(
+        TableName=journal,
+        TimeToLiveSpecification={"AttributeName": "expiresAt", "Enabled": True},
+    )
+    if checkpoints:
+        index = {
+            "IndexName": "LeaseOwnerToLeaseKeyIndex",
+            "KeySchema": key_schema(["leaseOwner", "leaseKey"]),
+            "Projection": {"ProjectionType": "KEYS_ONLY"},
+        }
+        create_table(dynamodb, checkpoints, {"GlobalSecondaryIndexes": [index]}, ["leaseKey"], ["leaseOwner"])
+
+
+def key_schema(names):
+    return [{"AttributeName": name, "KeyType": kind} for name, kind in zip(names, ["HASH", "RANGE"])]
+
+
+def create_table(dynamodb, table, properties, keys, others=()):
+    """As the template does, and `kinesis-kit journal create` and `checkpoint create`."""
     dynamodb.create_table(
-        TableName=TABLE,
+        TableName=table,
         BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name, _ in keys],
-        KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in [*keys, *others]],
+        KeySchema=key_schema(keys),
+        SSESpecification={"Enabled": True, "SSEType": "KMS"},
+        DeletionProtectionEnabled=True,
+        **properties,
+    )
+    dynamodb.update_continuous_backups(
+        TableName=table,
+        PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True},
     )
 
 
@@ -39,4 +65,4 @@ def show(dynamodb):
             print(f"  {name}: {value.decode() if isinstance(value, bytes) else value}")
 
 
-{"create": create, "show": show}[sys.argv[1]](boto3.client("dynamodb"))
+{"create": create, "show": show}[sys.argv[1]](boto3.client("dynamodb"), *sys.argv[2:])

@@ -12,6 +12,7 @@ mod stream;
 mod run;
 mod delivery;
 mod journal_table;
+mod table;
 mod args;
 mod input;
 mod commands;
@@ -21,8 +22,8 @@ use std::process::ExitCode;
 use crate::{
     args::{Args, Command},
     commands::{
-        aggregate, doctor, inspect, invoke, journal, look, new, put, quarantine, redrive, replay, shell,
-        simulate,
+        aggregate, checkpoint, doctor, inspect, invoke, journal, look, new, put, quarantine, redrive, replay,
+        shell, simulate,
     },
     error::Completion,
     output::note,
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Quarantine(args) => quarantine::run(&args),
         Command::Journal(args) => journal::run(&args),
+        Command::Checkpoint(args) => checkpoint::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),

@@ -1,8 +1,8 @@
 use clap::{Subcommand, ValueEnum, builder::RangedU64ValueParser};
 
-use super::{Format, TableArgs};
+use super::{CreateTableArgs, Format, TableArgs};
 
-/// Lists and deletes entries of the retry journal: of Kinesis records that were processed in part, have failed, or were
+/// Creates the table of a retry journal, and lists and deletes its entries: of Kinesis records that were processed in part, have failed, or were
 /// discarded.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
@@ -42,6 +42,7 @@ pub(crate) struct JournalArgs {
 pub(crate) enum JournalCommand {
     List(JournalListArgs),
     Clear(JournalClearArgs),
+    Create(JournalCreateArgs),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -89,6 +90,31 @@ pub(crate) struct JournalClearArgs {
     /// Format of the output
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
+}
+
+/// Creates the table of a retry journal and its quarantine, as the template does.
+///
+/// The keys are pk and sk, and items expire at expiresAt. The table is billed on demand, encrypted with KMS, and has
+/// point-in-time recovery and deletion protection.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Waits until the table can be used. A table that exists and has all of this is left as it is, and the command succeeds; \
+otherwise the differences are listed and nothing is changed.
+
+Permissions: dynamodb:DescribeTable, CreateTable, TagResource, DescribeTimeToLive, UpdateTimeToLive, \
+DescribeContinuousBackups, UpdateContinuousBackups.
+
+Exit codes:
+  0  the table can be used
+  1  the table did not become active in five minutes
+  2  wrong usage; the table exists and differs; it cannot be created
+
+Examples:
+  kinesis-kit journal create --table orders-journal
+  kinesis-kit journal create --table orders-journal --tag team=orders")]
+pub(crate) struct JournalCreateArgs {
+    #[command(flatten)]
+    pub(crate) create: CreateTableArgs,
 }
 
 // No doc comment: it would become that of the command.

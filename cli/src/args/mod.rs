@@ -1,3 +1,5 @@
+mod checkpoint;
+mod create;
 mod doctor;
 mod invoke;
 mod key_field;
@@ -24,6 +26,8 @@ use kinesis_esm::StreamArn;
 use kinesis_handler::SequenceNumber;
 use kpl_deaggregation::MAX_SIZE_LIMIT_BYTES;
 
+pub(crate) use checkpoint::{CheckpointArgs, CheckpointCommand};
+pub(crate) use create::CreateTableArgs;
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use invoke::InvokeArgs;
 pub(crate) use journal::{
@@ -102,6 +106,7 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     Quarantine(QuarantineArgs),
     Journal(JournalArgs),
+    Checkpoint(CheckpointArgs),
     Doctor(DoctorArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
@@ -121,7 +126,11 @@ impl Command {
             }
             Command::Journal(args) => matches!(args.command, JournalCommand::List(_)),
             // Their exit code is a result, too.
-            Command::New(_) | Command::Doctor(_) | Command::Invoke(_) | Command::Simulate(_) => false,
+            Command::New(_)
+            | Command::Checkpoint(_)
+            | Command::Doctor(_)
+            | Command::Invoke(_)
+            | Command::Simulate(_) => false,
             Command::Put(_) | Command::Redrive(_) | Command::Replay(_) => false,
         }
     }

@@ -11,5 +11,6 @@ pub(crate) mod redrive;
 pub(crate) mod replay;
 pub(crate) mod quarantine;
 pub(crate) mod journal;
+pub(crate) mod checkpoint;
 pub(crate) mod doctor;
 pub(crate) mod shell;

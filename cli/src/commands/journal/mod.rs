@@ -17,13 +17,14 @@ use crate::{
         stranded::{Retries, Stranded, StrandedEntries},
     },
     output::note::{count, note},
-    run,
+    run, table,
 };
 use row::Rows;
 
 pub(crate) fn run(args: &JournalArgs) -> Result<Completion, Error> {
     match &args.command {
         JournalCommand::List(args) => run::block_on(list(args)),
+        JournalCommand::Create(args) => run::block_on(table::create(&table::JOURNAL, &args.create)),
         JournalCommand::Clear(args) => run::block_on(clear(args)).map_err(Error::of_work),
     }
 }
