@@ -16,4 +16,6 @@ pub use answer::{Answer, FunctionError};
 pub use fate::Fate;
 pub use function::{Function, InTurn, Invocation, ServiceFunction};
 pub use invoke_url::{UrlError, UrlFunction};
-pub use runtime_api::{BinaryFunction, BinaryOptions, Measurement, StartError, reported_error};
+pub use runtime_api::{
+    BinaryFunction, BinaryOptions, Measurement, OutputObserver, StartError, reported_error,
+};

@@ -8,6 +8,7 @@ use std::{
     collections::BTreeMap,
     fs,
     net::{Ipv4Addr, TcpStream},
+    os::unix::fs::symlink,
     path::PathBuf,
     process::{Child, Command, Output},
     time::{SystemTime, UNIX_EPOCH},
@@ -19,9 +20,10 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::{
-    emulator::{free_port, kinesis_kit, repository, wait_for},
+    emulator::{free_port, kinesis_kit, repository, target, wait_for},
     kinesis::{CREDENTIALS, Kinesis},
     moto,
+    new_project::{NAME, new_project},
 };
 
 const STACK: &str = "orders";
@@ -322,4 +324,45 @@ fn the_deployed_template_does_what_it_promises() {
         live.runtime.block_on(delete.send()).expect("an answer");
     }
     live.runtime.block_on(s3.delete_bucket().bucket(&bucket).send()).expect("it is empty");
+}
+
+#[test]
+#[ignore = "needs ministack, kinesis-local and the SAM CLI: make e2e"]
+fn a_new_project_is_built_and_deployed_without_an_edit() {
+    let live = Live::start();
+    let project = new_project(live.folder.path());
+    // What is built of the dependencies for the kit's template serves here, too.
+    symlink(target().canonicalize().expect("it is there"), project.join("target"))
+        .expect("a writable folder");
+    let sam = |args: &[&str]| {
+        let mut command = live.command("sam".into());
+        let output = command.args(args).current_dir(&project).env("CARGO_NET_OFFLINE", "true").output();
+        succeeded(&output.expect("sam runs"))
+    };
+    sam(&["build"]);
+    sam(&[
+        "deploy",
+        "--template-file",
+        ".aws-sam/build/template.yaml",
+        "--stack-name",
+        STACK,
+        "--no-confirm-changeset",
+        "--no-progressbar",
+        "--parameter-overrides",
+        "RetryJournal=quarantine MappingEnabled=false",
+    ]);
+    let outputs = live.outputs();
+    let (code, stdout, stderr) = live
+        .kit(&format!("invoke {NAME}/events/malformed-order.json --function {}", outputs["FunctionName"]));
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    assert!(stderr.ends_with("all 3 records are processed: the mapping continues after them\n"), "{stderr}");
+    // The malformed order is in the quarantine, whose table the stack has.
+    let table = outputs["QuarantineCommand"].split(' ').skip_while(|word| *word != "--table").nth(1);
+    let (_, listed, _) =
+        live.kit(&format!("quarantine list --table {} --format json", table.expect("the table's name")));
+    let quarantined: Value = serde_json::from_str(&listed).expect("one record");
+    assert_eq!(
+        (&quarantined["reason"], &quarantined["error"]),
+        (&json!("permanent"), &json!("quantity is zero"))
+    );
 }

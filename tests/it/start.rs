@@ -1,10 +1,13 @@
-//! The start of a function: one that Lambda does not start, and one that cannot start.
+//! The start of a function: one that Lambda does not start, one that cannot start, and one without its tables.
 
-use std::process::Command;
+use std::{fs, process::Command};
 
 use lambda_host::{BinaryFunction, BinaryOptions, Fate};
 
-use crate::emulator::misbehaving_function;
+use crate::{
+    emulator::{free_port, kinesis_kit, misbehaving_function},
+    kinesis::CREDENTIALS,
+};
 
 #[test]
 fn a_function_that_is_run_by_hand_says_how_it_is_meant_to_be_run() {
@@ -36,5 +39,31 @@ async fn a_function_that_cannot_start_says_why_once_and_as_text() {
         answer.expect_err("it has not started").to_string(),
         format!("the program could not start (exit status: 1 before the first invocation): {reason}")
     );
-    assert_eq!(std::fs::read_to_string(log).expect("text"), format!("{reason}\n"));
+    assert_eq!(fs::read_to_string(log).expect("text"), format!("{reason}\n"));
+}
+
+#[test]
+fn a_simulation_warns_of_tables_that_the_function_cannot_use() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let scenario = folder.path().join("scenario.json");
+    fs::write(&scenario, r#"{"records":[{"id":1,"text":"x"},{"id":2,"text":"y"}]}"#)
+        .expect("a writable folder");
+    let output = Command::new(kinesis_kit())
+        .args(["simulate", "--scenario", scenario.to_str().expect("a plain path"), "--"])
+        .arg(misbehaving_function())
+        .envs(CREDENTIALS)
+        .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", free_port()))
+        .env("KINESIS_HANDLER_APPLICATION", "orders")
+        .env("KINESIS_HANDLER_JOURNAL_TABLE", "missing")
+        .env("KINESIS_HANDLER_CHECKPOINT_TABLE", "missing")
+        .output()
+        .expect("the binary runs");
+    let stderr = String::from_utf8(output.stderr).expect("text");
+    assert!(output.status.success(), "the function works without them: {stderr}");
+    for warning in [
+        "kinesis-kit: warning: checkpoint not written (once, metric CheckpointWriteErrors): ",
+        "kinesis-kit: warning: journal not read (once, metric JournalReadErrors): ",
+    ] {
+        assert_eq!(stderr.matches(warning).count(), 1, "{stderr}");
+    }
 }

@@ -12,6 +12,7 @@
 //! [Runtime API]: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 //! [Extensions API]: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html
 
+mod output_observer;
 mod options;
 mod start_error;
 mod measurement;
@@ -30,6 +31,7 @@ mod function;
 pub use function::BinaryFunction;
 pub use measurement::Measurement;
 pub use options::BinaryOptions;
+pub use output_observer::OutputObserver;
 pub use start_error::StartError;
 
 pub use error_report::reported_error;

@@ -1,5 +1,7 @@
 use std::{env, ffi::OsString, net::SocketAddr, num::NonZeroUsize, time::Duration};
 
+use super::OutputObserver;
+
 /// The version of every simulated function.
 pub(super) const FUNCTION_VERSION: &str = "$LATEST";
 
@@ -34,6 +36,8 @@ pub struct BinaryOptions {
     /// Whether the function gets nothing of the caller's environment but `PATH` and `HOME`. By default it gets all of it,
     /// the caller's AWS credentials included.
     pub clean_environment: bool,
+    /// Sees what the processes print, besides the caller's standard error. Default none.
+    pub output_observer: Option<OutputObserver>,
     /// Further variables of the function's environment. They take precedence over Lambda's and the caller's.
     pub variables: Vec<(OsString, OsString)>,
 }
@@ -52,6 +56,7 @@ impl BinaryOptions {
                 .to_owned(),
             region: "us-east-1".to_owned(),
             clean_environment: false,
+            output_observer: None,
             variables: Vec::new(),
         }
     }

@@ -8,6 +8,8 @@ use std::{
 use rustix::io::{Errno, read};
 use tokio::{net::unix::pipe, task::JoinSet};
 
+use super::OutputObserver;
+
 /// Number of bytes of the output's end that are kept, for the line that says why a program could not start.
 const KEPT_BYTES: usize = 16 * 1024;
 
@@ -22,14 +24,15 @@ pub(super) struct Output {
 #[derive(Debug)]
 struct Pipe {
     receiver: pipe::Receiver,
+    observer: Option<OutputObserver>,
     kept: Mutex<VecDeque<u8>>,
 }
 
 impl Output {
     /// Opens a pipe. Returns its other end, for the process to write to.
-    pub(super) fn open() -> io::Result<(Self, OwnedFd)> {
+    pub(super) fn open(observer: Option<OutputObserver>) -> io::Result<(Self, OwnedFd)> {
         let (sender, receiver) = pipe::pipe()?;
-        let pipe = Arc::new(Pipe { receiver, kept: Mutex::default() });
+        let pipe = Arc::new(Pipe { receiver, observer, kept: Mutex::default() });
         let mut forwarding = JoinSet::new();
         forwarding.spawn({
             let pipe = Arc::clone(&pipe);
@@ -86,6 +89,9 @@ impl Pipe {
     fn pass_on(&self, bytes: &[u8]) {
         // The caller's standard output is for results. If standard error is closed, there is no better place.
         let _ = io::stderr().lock().write_all(bytes);
+        if let Some(observer) = &self.observer {
+            observer.observe(bytes);
+        }
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.extend(bytes);
         let excess = kept.len().saturating_sub(KEPT_BYTES);

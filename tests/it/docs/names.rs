@@ -88,7 +88,8 @@ impl Helps {
     /// Returns the help of the command that these words begin with.
     fn of(&mut self, words: &[&str]) -> &str {
         let is_name = |word: &&&str| word.chars().all(|c| c.is_ascii_lowercase());
-        let depth = if matches!(words.first(), Some(&("quarantine" | "journal"))) { 2 } else { 1 };
+        let depth =
+            if matches!(words.first(), Some(&("quarantine" | "journal" | "checkpoint"))) { 2 } else { 1 };
         let names: Vec<_> = words.iter().take(depth).take_while(is_name).copied().collect();
         self.by_command.entry(names.join(" ")).or_insert_with(|| {
             let output = Command::new(kinesis_kit()).args(&names).arg("--help").output().expect("it runs");
@@ -156,7 +157,7 @@ fn every_option_that_the_docs_name_exists() {
 }
 
 /// The commands that have options.
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 19] = [
     "inspect",
     "tail",
     "put",
@@ -170,6 +171,10 @@ const COMMANDS: [&str; 15] = [
     "quarantine purge",
     "journal list",
     "journal clear",
+    "journal create",
+    "checkpoint create",
+    "new",
+    "invoke",
     "doctor",
     "man",
 ];

@@ -7,6 +7,7 @@ mod outcome;
 mod timeline;
 mod totals;
 mod progress;
+mod store_errors;
 mod program;
 mod scenario;
 mod stream;

@@ -4,6 +4,7 @@ use kinesis_esm_simulator::{Scenario, Simulation};
 use kinesis_handler::BoxError;
 use lambda_host::{Answer, BinaryFunction, BinaryOptions, Function, InTurn, Invocation, Measurement};
 
+use super::store_errors::StoreErrors;
 use crate::{delivery::target::Environment, output::note::count};
 
 /// Returns the options with which the command is started as the function of this simulation.
@@ -11,8 +12,10 @@ pub(super) fn options(
     command: &[OsString],
     environment: Environment,
     simulation: &Simulation,
+    errors: &StoreErrors,
 ) -> BinaryOptions {
     let mut options = BinaryOptions::new(command);
+    options.output_observer = Some(errors.observer());
     environment.apply(&mut options);
     options.timeout = simulation.function_timeout;
     let arn = &simulation.mapping.function_arn;
@@ -32,8 +35,14 @@ pub(super) struct Program {
 
 impl Program {
     /// The command as the function of this scenario.
-    pub(super) fn new(command: &[OsString], environment: Environment, scenario: &Scenario) -> Self {
-        let function = BinaryFunction::new(options(command, environment, &scenario.simulation));
+    pub(super) fn new(
+        command: &[OsString],
+        environment: Environment,
+        scenario: &Scenario,
+        errors: &StoreErrors,
+    ) -> Self {
+        let options = options(command, environment, &scenario.simulation, errors);
+        let function = BinaryFunction::new(options);
         Program { function: InTurn::new(function, scenario.function.duration) }
     }
 

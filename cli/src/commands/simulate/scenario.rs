@@ -5,7 +5,7 @@ use kinesis_handler::BoxError;
 use lambda_host::Function;
 use tokio::{runtime, select, signal::unix};
 
-use super::{program::Program, progress::Progress};
+use super::{program::Program, progress::Progress, store_errors::StoreErrors};
 use crate::{args::SimulateArgs, error::Error, output::note::note, run};
 
 /// Runs a scenario to its end, in virtual time.
@@ -20,10 +20,12 @@ pub(super) fn run(scenario: Scenario, args: &SimulateArgs) -> Result<Report, Err
             let simulation = simulate(scenario, seed, None::<&Program>);
             return simulation.await.map_err(Error::Simulation);
         }
-        let program = Program::new(&args.command, environment, &scenario);
+        let errors = StoreErrors::default();
+        let program = Program::new(&args.command, environment, &scenario, &errors);
         let work = async {
             let report = simulate(scenario, seed, Some(&program)).await?;
             note(program.end().await);
+            errors.warnings().iter().for_each(note);
             Ok(report)
         };
         unless_interrupted(work).await?.map_err(Error::Simulation)

@@ -35,6 +35,7 @@ use self::{
     target::HaltingTarget,
 };
 use crate::{
+    commands::simulate::store_errors::StoreErrors,
     error::{Completion, Error},
     output::note::{count, note},
     run::{halt::Halt, interrupts::Interrupts},
@@ -48,7 +49,8 @@ pub(crate) async fn run(options: StreamOptions) -> Result<Completion, Error> {
     let api = Api::connect(options.stream).await.map_err(StreamError::from)?;
     let stream = api.describe().await.map_err(StreamError::from)?;
     let simulation = settings.of_stream(&stream.arn, failures.is_some());
-    let target = Rc::new(target::new(options.target, &simulation).await?);
+    let errors = StoreErrors::default();
+    let target = Rc::new(target::new(options.target, &simulation, &errors).await?);
     let mut interrupts = Interrupts::listen().map_err(StreamError::Signals)?;
     note(format_args!("polling {}, {}", stream.arn, start(simulation.mapping.starting_position)));
 
@@ -71,6 +73,7 @@ pub(crate) async fn run(options: StreamOptions) -> Result<Completion, Error> {
         Ok(ending) => note(format_args!("{ending}: {}", log.tally())),
         Err(_) => note(format_args!("up to now: {}", log.tally())),
     }
+    errors.warnings().iter().for_each(note);
     for (shard_id, number) in log.tally().blocking() {
         note(format_args!(
             "shard {shard_id} is blocked: record {number} is too large for any event, and not discarded yet"

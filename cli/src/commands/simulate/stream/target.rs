@@ -7,13 +7,17 @@ use lambda_host::{Answer, Function, Invocation};
 
 use super::{StreamError, StreamTarget};
 use crate::{
-    commands::simulate::program,
+    commands::simulate::{program, store_errors::StoreErrors},
     delivery::target::{Target, TargetError, TargetOptions},
     run::halt::Halt,
 };
 
 /// The function that the stream's records go to.
-pub(super) async fn new(options: StreamTarget, simulation: &Simulation) -> Result<Target, StreamError> {
+pub(super) async fn new(
+    options: StreamTarget,
+    simulation: &Simulation,
+    errors: &StoreErrors,
+) -> Result<Target, StreamError> {
     match options {
         StreamTarget::Function(name) => {
             let options = TargetOptions::Function(name);
@@ -22,7 +26,7 @@ pub(super) async fn new(options: StreamTarget, simulation: &Simulation) -> Resul
         StreamTarget::Url(url) => Ok(Target::url(&url, simulation.function_timeout)?),
         StreamTarget::Command(command, environment) => {
             let environment = environment.with_credentials().await.map_err(TargetError::from)?;
-            let mut options = program::options(&command, environment, simulation);
+            let mut options = program::options(&command, environment, simulation, errors);
             // What it calls is more likely beside the stream than where the function's default name is.
             if let Ok(stream) = simulation.mapping.event_source_arn.parse::<StreamArn>() {
                 options.region = stream.region().to_owned();
