@@ -104,7 +104,8 @@ pub use lambda::{
 };
 pub use options::{JournalOptions, MirrorOptions, Options, OptionsBuilder, OptionsError, QuarantineOptions};
 pub use processor::{
-    RecordProcessor,
+    Processor, RecordProcessor,
+    chunk::{ChunkOutcome, ChunkProcessor, Chunks},
     process_error::{BoxError, Classify, ProcessError, permanent, retryable},
 };
 pub use record::{

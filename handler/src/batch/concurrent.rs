@@ -11,7 +11,7 @@ use crate::{
     batch::{
         ahead::Place,
         contained::Contained,
-        run::{Drive, Next, Run},
+        run::{Next, Run},
         steps::Pause,
         stop::{Failure, panic_text},
         walk::Walk,
@@ -19,18 +19,7 @@ use crate::{
     record::BatchRecord,
 };
 
-/// Calls a processor for several user records at once. Those of one partition key are processed in order.
-///
-/// A copy of the cursor's walk goes ahead. A user record that it finds starts at once if a call is free and no earlier one of
-/// its key is unfinished, and otherwise waits. When a call ends, the first in the batch of those that are ready is next.
-///
-/// After a failure, nothing beyond it starts until the loop over the batch has decided about it.
-pub(crate) struct Concurrent<'p, P> {
-    processor: &'p P,
-    limits: ConcurrencyLimits,
-}
-
-/// The bounds of a [`Concurrent`] driver.
+/// The bounds of processing several user records at once.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConcurrencyLimits {
     /// Most user records that are in flight.
@@ -39,46 +28,47 @@ pub(crate) struct ConcurrencyLimits {
     pub(crate) look_ahead: usize,
 }
 
-impl<'p, P> Concurrent<'p, P> {
-    pub(crate) fn new(processor: &'p P, limits: ConcurrencyLimits) -> Self {
-        Concurrent { processor, limits }
-    }
-}
-
-impl<P: RecordProcessor> Drive for Concurrent<'_, P> {
-    async fn drive(&self, run: &mut Run<'_, '_>) -> Pause {
-        let mut schedule = Schedule::default();
-        let mut in_flight = FuturesUnordered::new();
-        let pause = loop {
-            let attempt = match run.next() {
-                Next::Process(attempt) => attempt,
-                Next::Pause(pause) => break pause,
-            };
-            let here = run.begin_here(attempt);
-            // Whatever has ended counts before the next one starts, and that one runs up to its first wait before yet another one
-            // does: nothing beyond a failure may start.
-            let ended = match poll_once(&mut in_flight).await {
-                Poll::Ready(ended @ Some(_)) => ended,
-                _ if in_flight.len() < self.limits.concurrency
-                    && let Some((place, record)) =
-                        schedule.next(run, in_flight.len(), self.limits.look_ahead) =>
-                {
-                    in_flight.push(process(self.processor, place, record));
-                    continue;
-                }
-                _ => in_flight.next().await,
-            };
-            // The first user record of all never waits for another one of its key, and starts before all others.
-            let (place, record, result) =
-                ended.unwrap_or_else(|| unreachable!("the user record at {here:?} is in flight"));
-            schedule.end(&record, result.is_ok());
-            run.ahead.insert(place, record, result);
+/// Calls a processor for several user records at once. Those of one partition key are processed in order.
+///
+/// A copy of the cursor's walk goes ahead. A user record that it finds starts at once if a call is free and no earlier one of
+/// its key is unfinished, and otherwise waits. When a call ends, the first in the batch of those that are ready is next.
+///
+/// After a failure, nothing beyond it starts until the loop over the batch has decided about it.
+pub(crate) async fn drive(
+    processor: &impl RecordProcessor,
+    limits: ConcurrencyLimits,
+    run: &mut Run<'_, '_>,
+) -> Pause {
+    let mut schedule = Schedule::default();
+    let mut in_flight = FuturesUnordered::new();
+    let pause = loop {
+        let attempt = match run.next() {
+            Next::Process(attempt) => attempt,
+            Next::Pause(pause) => break pause,
         };
-        while let Some((place, record, result)) = in_flight.next().await {
-            run.ahead.insert(place, record, result);
-        }
-        pause
+        let here = run.begin_here(attempt);
+        // Whatever has ended counts before the next one starts, and that one runs up to its first wait before yet another one
+        // does: nothing beyond a failure may start.
+        let ended = match poll_once(&mut in_flight).await {
+            Poll::Ready(ended @ Some(_)) => ended,
+            _ if in_flight.len() < limits.concurrency
+                && let Some((place, record)) = schedule.next(run, in_flight.len(), limits.look_ahead) =>
+            {
+                in_flight.push(process(processor, place, record));
+                continue;
+            }
+            _ => in_flight.next().await,
+        };
+        // The first user record of all never waits for another one of its key, and starts before all others.
+        let (place, record, result) =
+            ended.unwrap_or_else(|| unreachable!("the user record at {here:?} is in flight"));
+        schedule.end(&record, result.is_ok());
+        run.ahead.insert(place, record, result);
+    };
+    while let Some((place, record, result)) = in_flight.next().await {
+        run.ahead.insert(place, record, result);
     }
+    pause
 }
 
 /// Polls a stream without waiting for it.

@@ -2,12 +2,13 @@
 //! until the end, the first failure that is not quarantined, or the deadline.
 
 mod ahead;
+mod chunked;
 pub(crate) mod concurrent;
 mod contained;
 pub(crate) mod counts;
 pub(crate) mod cursor;
 pub(crate) mod failure_rules;
-pub(crate) mod one_by_one;
+mod one_by_one;
 pub(crate) mod payload_decoder;
 pub(crate) mod quarantine_queue;
 pub(crate) mod response;
@@ -25,7 +26,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
 use crate::{
-    Counts, SequenceNumber,
+    Counts, Options, SequenceNumber,
     batch::{
         ahead::{Ahead, AheadRecord},
         cursor::{Cursor, Passed},
@@ -48,7 +49,8 @@ use crate::{
 /// The data of a group of Kinesis records takes the place of the data of the group before, which is still in the processor's
 /// cache. So an event needs little memory besides its own.
 pub(crate) async fn process_in_groups(
-    driver: &impl Drive,
+    processor: &impl Drive,
+    options: &Options,
     records: &[KinesisRecord<'_>],
     mut deaggregator: Deaggregator,
     invocation: &Invocation<'_>,
@@ -61,7 +63,8 @@ pub(crate) async fn process_in_groups(
         let first = passed.position.kinesis_record;
         let decoder = PayloadDecoder::of_group(records, first, workspace.decoder_memory());
         let mut cursor = Cursor::new(records, decoder, deaggregator, invocation, passed);
-        let processed = process_batch(driver, &mut cursor, &mut None, &mut deadline, counts).await;
+        let processed =
+            process_batch(processor, options, &mut cursor, &mut None, &mut deadline, counts).await;
         let is_last = processed.is_err() || cursor.is_at_end();
         let decoder;
         (passed, decoder, deaggregator) = cursor.into_parts();
@@ -79,19 +82,21 @@ pub(crate) async fn process_in_groups(
 ///
 /// The [`Stop`], if the batch ends before its last user record; the cursor is at the first one that is not processed.
 pub(crate) async fn process_batch<'b>(
-    driver: &impl Drive,
+    processor: &impl Drive,
+    options: &Options,
     cursor: &mut Cursor<'b>,
     journal: &mut Option<BatchJournal<'b>>,
     deadline: &mut DeadlineCheck<'_>,
     counts: &mut Counts,
 ) -> Result<(), Stop> {
     let mut ahead = Ahead::default();
-    let result = process_until_stop(driver, cursor, &mut ahead, journal, deadline, counts).await;
+    let result = process_until_stop(processor, options, cursor, &mut ahead, journal, deadline, counts).await;
     result.map_err(|stop| Stop { ahead: take_ahead(&mut ahead, cursor, counts), ..stop })
 }
 
 async fn process_until_stop<'b>(
-    driver: &impl Drive,
+    processor: &impl Drive,
+    options: &Options,
     cursor: &mut Cursor<'b>,
     ahead: &mut Ahead<'b>,
     journal: &mut Option<BatchJournal<'b>>,
@@ -107,7 +112,8 @@ async fn process_until_stop<'b>(
         let mut run = Run::new(cursor, ahead, steps, counts);
         // One panic guard and one timer around the records up to the next failure, because around each record they would cost
         // as much as a small record itself. The timer is inside of the guard, because a future may panic when it is cancelled.
-        let guarded = AssertUnwindSafe(until(invocation.stop_at, driver.drive(&mut run))).catch_unwind();
+        let guarded =
+            AssertUnwindSafe(until(invocation.stop_at, processor.drive(options, &mut run))).catch_unwind();
         let ended = guarded.instrument(stage_span!(invocation, "process")).await;
         let failure = run.into_failure();
         if !matches!(ended, Ok(Some(_))) {

@@ -1,8 +1,12 @@
+use tokio::time::Instant;
+
 use crate::{
-    Counts, Record,
+    ChunkProcessor, Chunks, Counts, Options, Record, RecordProcessor,
     batch::{
         ahead::{Ahead, AheadRecord, Place, place},
+        chunked, concurrent,
         cursor::Cursor,
+        one_by_one,
         steps::{Pause, Step, Steps},
         stop::Failure,
         walk::Walk,
@@ -12,14 +16,41 @@ use crate::{
 };
 
 /// A way to call a processor for the user records of a batch: one after the other, several at once, in chunks.
-pub(crate) trait Drive {
+pub trait Drive {
+    /// Whether user records beyond the cursor are looked at, so that the data of all Kinesis records must be kept.
+    fn looks_ahead(&self, options: &Options) -> bool;
+
     /// Processes user records until the end of the batch, or until the loop over the batch has to decide about the one at the
     /// cursor: whatever precedes it is passed, and nothing is in flight. The future may be dropped at any time.
-    async fn drive(&self, run: &mut Run<'_, '_>) -> Pause;
+    #[expect(async_fn_in_trait, reason = "no other crate can name the trait")]
+    async fn drive(&self, options: &Options, run: &mut Run<'_, '_>) -> Pause;
+}
+
+impl<P: RecordProcessor> Drive for P {
+    fn looks_ahead(&self, options: &Options) -> bool {
+        options.concurrency().is_some()
+    }
+
+    async fn drive(&self, options: &Options, run: &mut Run<'_, '_>) -> Pause {
+        match options.concurrency() {
+            None => one_by_one::drive(self, run).await,
+            Some(limits) => concurrent::drive(self, limits, run).await,
+        }
+    }
+}
+
+impl<P: ChunkProcessor> Drive for Chunks<P> {
+    fn looks_ahead(&self, _: &Options) -> bool {
+        true
+    }
+
+    async fn drive(&self, _: &Options, run: &mut Run<'_, '_>) -> Pause {
+        chunked::drive(self, run).await
+    }
 }
 
 /// A run over user records up to the next one about which the loop over the batch has to decide.
-pub(crate) struct Run<'r, 'b> {
+pub struct Run<'r, 'b> {
     cursor: &'r mut Cursor<'b>,
     /// What was processed beyond the cursor.
     pub(crate) ahead: &'r mut Ahead<'b>,
@@ -111,6 +142,11 @@ impl<'r, 'b> Run<'r, 'b> {
     /// Returns the failure of the user record at the cursor, if there is one.
     pub(crate) fn into_failure(self) -> Option<Failure> {
         self.failure
+    }
+
+    /// Returns the time.
+    pub(crate) fn now(&self) -> Instant {
+        self.cursor.invocation().clock.instant()
     }
 
     /// Returns the place of the user record at the cursor, after noting that the processor is called with it. `attempt` is the

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The reason why no further user record is processed for now.
-pub(crate) enum Pause {
+pub enum Pause {
     /// The batch is at its end.
     End,
     /// The quarantine queue must be written before the current user record is processed.

@@ -22,7 +22,7 @@ pub(crate) struct Stop {
 
 /// The reason why a batch stops at a user record, unless the quarantine takes that record.
 #[derive(Debug)]
-pub(crate) enum StopReason {
+pub enum StopReason {
     /// The record failed.
     Failed(Failure),
     /// The deadline is near. The record was interrupted or not begun.
@@ -40,7 +40,7 @@ pub(crate) struct Attempt {
 
 /// The reason why a record failed.
 #[derive(Debug, Error)]
-pub(crate) enum Failure {
+pub enum Failure {
     #[error("{text}")]
     Process { is_permanent: bool, text: String },
     #[error("processor panicked: {}", without_quoted_values(.0))]

@@ -5,7 +5,7 @@ use thiserror::Error;
 use tower::Layer;
 
 use crate::{
-    EmbeddedMetricsLayer, Handler, Options, RawEventLayer, RecordProcessor,
+    EmbeddedMetricsLayer, Handler, Options, Processor, RawEventLayer,
     batch::stop::panic_text,
     init_logs,
     lambda::{memory::keep_freed_memory, thread_per_invocation::ThreadPerInvocation},
@@ -17,7 +17,7 @@ use crate::{
 /// # Errors
 ///
 /// As [`Function::run`].
-pub async fn run<P: RecordProcessor + Send + Sync + 'static>(processor: P) -> Result<(), Error> {
+pub async fn run<P: Processor + Send + Sync + 'static>(processor: P) -> Result<(), Error> {
     Function::new(processor).run().await
 }
 
@@ -51,7 +51,7 @@ type StartHook = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = Result<(), Erro
 /// Registers the hook. It is a function so that only programs with such a hook contain the extension that it needs.
 type ShutdownHook = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>>>;
 
-impl<P: RecordProcessor + Send + Sync + 'static> Function<P> {
+impl<P: Processor + Send + Sync + 'static> Function<P> {
     /// Returns a function without hooks, whose options come from the environment.
     pub fn new(processor: P) -> Self {
         Function { processor, options: None, on_start: None, on_shutdown: None }

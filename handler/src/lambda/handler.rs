@@ -8,11 +8,9 @@ use tower::{Service, service_fn};
 use tracing::Instrument;
 
 use crate::{
-    BatchResponse, Counts, EventError, EventMode, Options, RawEvent, RecordProcessor, SequenceNumber,
+    BatchResponse, Counts, EventError, EventMode, Options, Processor, RawEvent, SequenceNumber,
     batch::{
-        concurrent::Concurrent,
         cursor::{Cursor, Passed},
-        one_by_one::OneByOne,
         payload_decoder::PayloadDecoder,
         process_batch, process_in_groups,
         response::{ResponseDetails, StoppedRecord},
@@ -26,7 +24,7 @@ use crate::{
     lambda::metrics,
 };
 
-/// Makes a Lambda function's handler out of a [`RecordProcessor`].
+/// Makes a Lambda function's handler out of a [`Processor`].
 ///
 /// It is a [`tower::Service`] of [`LambdaEvent<RawEvent>`](RawEvent), to be composed with layers and given to
 /// [`lambda_runtime::Runtime`]; [`run`](crate::run) does that for the usual case. Clones share everything.
@@ -116,7 +114,7 @@ impl<P> Clone for Handler<P> {
     }
 }
 
-impl<P: RecordProcessor> Handler<P> {
+impl<P: Processor> Handler<P> {
     /// A handler with the default options.
     pub fn new(processor: P) -> Self {
         Self::with_options(processor, Options::default())
@@ -210,13 +208,21 @@ impl<P: RecordProcessor> Handler<P> {
         });
         let mut counts = Counts::default();
         let mut journaled = None;
-        let (processed, position) = match (journal, options.concurrency()) {
-            (None, None) => {
-                let driver = OneByOne::new(processor);
-                process_in_groups(&driver, &event.records, deaggregator, invocation, workspace, &mut counts)
-                    .await
+        let (processed, position) = match journal {
+            None if !processor.looks_ahead(options) => {
+                let records = &event.records;
+                process_in_groups(
+                    processor,
+                    options,
+                    records,
+                    deaggregator,
+                    invocation,
+                    workspace,
+                    &mut counts,
+                )
+                .await
             }
-            (journal, limits) => {
+            journal => {
                 let mut decoder = PayloadDecoder::new(&event.records, workspace.decoder_memory());
                 let mut journal = match journal {
                     Some(journal) => {
@@ -230,16 +236,9 @@ impl<P: RecordProcessor> Handler<P> {
                 let mut deadline = DeadlineCheck::new(invocation);
                 let mut cursor =
                     Cursor::new(&event.records, decoder, deaggregator, invocation, Passed::default());
-                let processed = match limits {
-                    None => {
-                        let driver = OneByOne::new(processor);
-                        process_batch(&driver, &mut cursor, &mut journal, &mut deadline, &mut counts).await
-                    }
-                    Some(limits) => {
-                        let driver = Concurrent::new(processor, limits);
-                        process_batch(&driver, &mut cursor, &mut journal, &mut deadline, &mut counts).await
-                    }
-                };
+                let processed =
+                    process_batch(processor, options, &mut cursor, &mut journal, &mut deadline, &mut counts);
+                let processed = processed.await;
                 let position = cursor.position();
                 journaled = Some((cursor, journal));
                 (processed, position)
@@ -394,7 +393,7 @@ fn log_batch(batch_size: usize, failed: Option<SequenceNumber>, counts: &Counts)
     }
 }
 
-impl<P: RecordProcessor + 'static> Service<LambdaEvent<RawEvent>> for Handler<P> {
+impl<P: Processor + 'static> Service<LambdaEvent<RawEvent>> for Handler<P> {
     type Response = BatchResponse;
     type Error = HandlerError;
     type Future = Pin<Box<dyn Future<Output = Result<BatchResponse, HandlerError>>>>;

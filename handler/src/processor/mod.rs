@@ -1,8 +1,15 @@
 //! The user's part: a processor of user records, and its errors.
 
+pub(crate) mod chunk;
 pub(crate) mod process_error;
 
-use crate::{ProcessError, Record};
+use crate::{ProcessError, Record, batch::run::Drive};
+
+/// A processor that a [`Handler`](crate::Handler), a [`Function`](crate::Function) and [`run`](crate::run) take: a
+/// [`RecordProcessor`], or a [`ChunkProcessor`](crate::ChunkProcessor) in [`Chunks`](crate::Chunks). Nothing else implements it.
+pub trait Processor: Drive {}
+
+impl<P: Drive> Processor for P {}
 
 /// A processor of one user record. Async functions and async closures of the right shape are processors.
 ///

@@ -7,6 +7,7 @@ mod batch;
 mod rules;
 mod deadline;
 mod cancellation;
+mod chunks;
 mod concurrency;
 mod service;
 mod mirror;

@@ -1,0 +1,178 @@
+//! Chunks of user records: their bounds, and how an outcome maps to positions.
+
+use std::sync::{Arc, Mutex};
+
+use kinesis_handler::{
+    ChunkOutcome, ChunkProcessor, Chunks, Context, Event, Handler, KinesisRecord, ProcessError, Record,
+    journal::MemoryJournal, permanent, retryable,
+};
+use proptest::{collection::vec, prelude::*};
+
+use crate::batch::{SUCCESS, aggregate, failure, invalid_aggregate, json, plain};
+use crate::options::TestOptions;
+
+/// What a chunk processor does, and the chunks that it gets: each as the texts of its user records.
+struct World {
+    outcome: fn(&[&str]) -> Result<ChunkOutcome, ProcessError>,
+    chunks: Mutex<Vec<Vec<String>>>,
+}
+
+impl World {
+    fn new(outcome: fn(&[&str]) -> Result<ChunkOutcome, ProcessError>) -> Self {
+        World { outcome, chunks: Mutex::default() }
+    }
+
+    fn take_chunks(&self) -> Vec<String> {
+        let chunks = std::mem::take(&mut *self.chunks.lock().expect("no panic while locked"));
+        chunks.into_iter().map(|chunk| chunk.join(" ")).collect()
+    }
+}
+
+impl ChunkProcessor for &World {
+    async fn process(&self, chunk: &[Record<'_>]) -> Result<ChunkOutcome, ProcessError> {
+        let texts = chunk.iter().map(Record::text).collect::<Result<Vec<_>, _>>()?;
+        let owned = texts.iter().map(|&text| text.to_owned()).collect();
+        self.chunks.lock().expect("no panic while locked").push(owned);
+        tokio::task::yield_now().await;
+        (self.outcome)(&texts)
+    }
+}
+
+async fn response(chunks: Chunks<&World>, records: &[KinesisRecord<'_>], options: &TestOptions) -> String {
+    let handler = Handler::with_options(chunks, options.build());
+    let event = Event::new(records.to_vec()).to_json();
+    json(&handler.handle(&event, &Context::default()).await.expect("a Kinesis event"))
+}
+
+fn with_quarantine() -> TestOptions {
+    TestOptions {
+        application: Some("orders".to_owned()),
+        journal: Some(Arc::new(MemoryJournal::default())),
+        quarantine: true,
+        ..TestOptions::default()
+    }
+}
+
+/// Says of each user record what its text says.
+fn each(texts: &[&str]) -> Result<ChunkOutcome, ProcessError> {
+    let outcome = |text: &&str| match &text[..1] {
+        "b" => Err(permanent("bad")),
+        "f" => Err(retryable("asked to")),
+        _ => Ok(()),
+    };
+    Ok(ChunkOutcome::Each(texts.iter().map(outcome).collect()))
+}
+
+#[tokio::test]
+async fn chunks_are_in_order_across_kinesis_records_and_end_at_their_bounds() {
+    let records = [plain(1, "a"), aggregate(2, &["bb", "c", "d"]), plain(3, "eeee"), plain(4, "f")];
+    let all = World::new(|_| Ok(ChunkOutcome::Processed));
+    let chunks = || Chunks::new(&all);
+    for (chunks, expected) in [
+        (chunks(), vec!["a bb c d eeee f"]),
+        (chunks().max_records(4), vec!["a bb c d", "eeee f"]),
+        (chunks().max_records(1), vec!["a", "bb", "c", "d", "eeee", "f"]),
+        (chunks().max_bytes(3), vec!["a bb", "c d", "eeee", "f"]),
+        (chunks().max_collecting_time(std::time::Duration::ZERO), vec!["a", "bb", "c", "d", "eeee", "f"]),
+    ] {
+        assert_eq!(response(chunks, &records, &TestOptions::default()).await, SUCCESS);
+        assert_eq!(all.take_chunks(), expected);
+    }
+}
+
+#[tokio::test]
+async fn the_first_user_record_that_is_not_processed_is_reported() {
+    let records = [plain(1, "a"), aggregate(2, &["b", "c", "d"]), plain(3, "e")];
+    let up_to_two = World::new(|_| Ok(ChunkOutcome::ProcessedUpTo { records: 2, error: retryable("busy") }));
+    assert_eq!(response(Chunks::new(&up_to_two), &records, &TestOptions::default()).await, failure(2));
+    assert_eq!(up_to_two.take_chunks(), ["a b c d e"], "no further chunk after a failure");
+    let none = World::new(|_| Err(retryable("busy")));
+    assert_eq!(response(Chunks::new(&none), &records, &TestOptions::default()).await, failure(1));
+    let panics = World::new(|_| panic!("asked to"));
+    assert_eq!(response(Chunks::new(&panics), &records, &TestOptions::default()).await, failure(1));
+    // A Kinesis record that is a failure as a whole ends the chunk before it.
+    let records = [plain(1, "a"), invalid_aggregate(2), plain(3, "c")];
+    let all = World::new(|_| Ok(ChunkOutcome::Processed));
+    assert_eq!(response(Chunks::new(&all), &records, &TestOptions::default()).await, failure(2));
+    assert_eq!(all.take_chunks(), ["a"]);
+}
+
+#[tokio::test]
+async fn what_is_processed_beyond_a_failure_is_not_processed_again() {
+    let options = with_quarantine();
+    let records = [aggregate(1, &["a", "f", "c"]), plain(2, "d"), plain(3, "fe"), plain(4, "g")];
+    let world = World::new(each);
+    assert_eq!(response(Chunks::new(&world).max_records(4), &records, &options).await, failure(1));
+    assert_eq!(world.take_chunks(), ["a f c d"]);
+    // What has failed is alone, so that it is found if it makes a whole chunk fail.
+    let all = World::new(|_| Ok(ChunkOutcome::Processed));
+    assert_eq!(response(Chunks::new(&all).max_records(4), &records, &options).await, SUCCESS);
+    assert_eq!(all.take_chunks(), ["f", "fe g"]);
+}
+
+#[tokio::test]
+async fn user_records_with_permanent_errors_are_quarantined_and_the_others_processed() {
+    let records = [aggregate(1, &["a", "b", "c"]), plain(2, "b"), plain(3, "d")];
+    let world = World::new(each);
+    assert_eq!(response(Chunks::new(&world), &records, &with_quarantine()).await, SUCCESS);
+    assert_eq!(world.take_chunks(), ["a b c b d"]);
+    // An error of the whole chunk is that of its first user record.
+    let world = World::new(|texts| if texts[0] == "b" { Err(permanent("bad")) } else { each(texts) });
+    assert_eq!(response(Chunks::new(&world).max_records(2), &records, &with_quarantine()).await, SUCCESS);
+    assert_eq!(world.take_chunks(), ["a b", "c b", "d"]);
+}
+
+proptest! {
+    /// In each retry all before the reported user record is processed, and with the journal nothing is processed twice.
+    #[test]
+    fn each_user_record_is_processed_once(
+        texts in vec(vec("[abf][a-z]", 1..5), 1..6), max_records in 1..6usize, max_bytes in 1..20usize,
+    ) {
+        // Whether it fails depends on the attempt, too: retryable ones fail once.
+        struct Flaky(Mutex<std::collections::HashMap<String, u32>>, Mutex<Vec<String>>);
+        impl ChunkProcessor for &Flaky {
+            async fn process(&self, chunk: &[Record<'_>]) -> Result<ChunkOutcome, ProcessError> {
+                let results = chunk.iter().map(|record| {
+                    let id = format!("{}", record.position());
+                    let mut attempts = self.0.lock().expect("no panic while locked");
+                    let attempt = attempts.entry(id.clone()).or_default();
+                    *attempt += 1;
+                    match record.data()[0] {
+                        b'b' => Err(permanent("bad")),
+                        b'f' if *attempt == 1 => Err(retryable("asked to")),
+                        _ => {
+                            self.1.lock().expect("no panic while locked").push(id);
+                            Ok(())
+                        }
+                    }
+                });
+                Ok(ChunkOutcome::Each(results.collect()))
+            }
+        }
+        let records: Vec<_> = (1..).zip(&texts).map(|(number, texts)| {
+            let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+            if texts.len() == 1 { plain(number, texts[0]) } else { aggregate(number, &texts) }
+        }).collect();
+        let world = Flaky(Mutex::default(), Mutex::default());
+        let chunks = Chunks::new(&world).max_records(max_records).max_bytes(max_bytes);
+        let handler = Handler::with_options(chunks, with_quarantine().build());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let mut from = 0;
+        for _ in 0..100 {
+            let event = Event::new(records[from..].to_vec()).to_json();
+            let response = runtime.block_on(handler.handle(&event, &Context::default())).expect("an event");
+            let Some(reported) = response.batch_item_failure() else {
+                let mut done = world.1.lock().expect("no panic while locked").clone();
+                let count = done.len();
+                done.sort();
+                done.dedup();
+                prop_assert_eq!(done.len(), count, "none is processed twice");
+                let good = texts.iter().flatten().filter(|text| !text.starts_with('b')).count();
+                prop_assert_eq!(count, good);
+                return Ok(());
+            };
+            from = reported.to_string().parse::<usize>().expect("a small number") - 1;
+        }
+        prop_assert!(false, "a record was retried 100 times");
+    }
+}
