@@ -1,23 +1,36 @@
 //! Every example, run as Lambda runs it.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use lambda_host::{Answer, BinaryFunction, BinaryOptions, Fate};
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
 
 /// Invokes a function with a sample event once for each expected response.
 async fn check(program: &str, event: &str, expected: &[Value]) {
+    check_with(BinaryOptions::new([program]), event, expected).await;
+}
+
+/// As [`check`], with options.
+async fn check_with(options: BinaryOptions, event: &str, expected: &[Value]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events").join(event);
     let event = fs::read(path).expect("a sample event");
-    let function = BinaryFunction::new(BinaryOptions::new([program]));
+    let function = BinaryFunction::new(options);
     for (number, expected) in expected.iter().enumerate() {
         let request_id = format!("request-{number}");
         let answer = function.invoke(event.clone().into(), &request_id, Fate::Normal).await;
         let Answer::Response(response) = answer.expect("the program starts") else {
-            panic!("{program} failed");
+            panic!("the function failed");
         };
         let response: Value = serde_json::from_slice(&response).expect("JSON");
-        assert_eq!(response, *expected, "{program}, invocation {number}");
+        assert_eq!(response, *expected, "invocation {number}");
     }
     function.shutdown().await;
 }
@@ -64,6 +77,69 @@ async fn custom_journal() {
     let failed = |number: &Value| json!({ "batchItemFailures": [{ "itemIdentifier": number }] });
     let expected: Vec<_> = sequence_numbers("aggregated.json").iter().take(2).map(failed).collect();
     check(env!("CARGO_BIN_EXE_custom-journal"), "aggregated.json", &expected).await;
+}
+
+/// A DynamoDB that answers one `BatchWriteItem` after the other: it does not process the first item of the first one.
+async fn stingy_dynamodb(listener: TcpListener, sizes: Arc<Mutex<Vec<usize>>>) {
+    loop {
+        let (mut connection, _) = listener.accept().await.expect("a connection");
+        while let Some(body) = read_body(&mut connection).await {
+            let body: Value = serde_json::from_slice(&body).expect("JSON");
+            let items = body["RequestItems"]["orders"].as_array().expect("items");
+            let is_first = {
+                let mut sizes = sizes.lock().expect("no panic while locked");
+                sizes.push(items.len());
+                sizes.len() == 1
+            };
+            let unprocessed = if is_first { json!({ "orders": items[..1] }) } else { json!({}) };
+            let body = json!({ "UnprocessedItems": unprocessed }).to_string();
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: ";
+            let response = format!("{head}{}\r\n\r\n{body}", body.len());
+            connection.write_all(response.as_bytes()).await.expect("the client reads");
+        }
+    }
+}
+
+/// Reads an HTTP request and returns its body; `None` at the end of the connection.
+async fn read_body(connection: &mut TcpStream) -> Option<Vec<u8>> {
+    let (mut request, mut part) = (Vec::new(), [0; 65_536]);
+    loop {
+        let read = connection.read(&mut part).await.ok().filter(|&read| read > 0)?;
+        request.extend_from_slice(&part[..read]);
+        let Some(end) = request.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
+        let head = String::from_utf8_lossy(&request[..end]).to_lowercase();
+        let (_, length) = head.split_once("content-length: ").expect("a length");
+        let length: usize = length.lines().next().and_then(|line| line.parse().ok()).expect("a number");
+        if request.len() == end + 4 + length {
+            return Some(request.split_off(end + 4));
+        }
+    }
+}
+
+#[tokio::test]
+async fn bulk_writes() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+    let sizes = Arc::<Mutex<Vec<usize>>>::default();
+    let server = tokio::spawn(stingy_dynamodb(listener, Arc::clone(&sizes)));
+    let mut options = BinaryOptions::new([env!("CARGO_BIN_EXE_bulk-writes")]);
+    options.clean_environment = true;
+    options.variables = [
+        ("ORDER_TABLE", "orders"),
+        ("AWS_ENDPOINT_URL", &endpoint),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+    ]
+    .map(|(name, value)| (name.into(), value.into()))
+    .into();
+    // The item of the first user record was not processed, so its Kinesis record is reported; then all are.
+    let first = sequence_numbers("aggregated.json").swap_remove(0);
+    let failed = json!({ "batchItemFailures": [{ "itemIdentifier": first }] });
+    check_with(options, "aggregated.json", &[failed, success()]).await;
+    server.abort();
+    let sizes = sizes.lock().expect("no panic while locked").clone();
+    assert!(sizes.len() >= 2 && sizes[0] > 1 && sizes.iter().all(|&size| size <= 25), "{sizes:?}");
 }
 
 #[tokio::test]

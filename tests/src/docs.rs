@@ -14,6 +14,7 @@ macro_rules! pages {
 
 pages! {
     Readme: "README.md",
+    Chunks: "docs/chunks.md",
     Configuration: "docs/configuration.md",
     Errors: "docs/errors.md",
     Metrics: "docs/metrics.md",

@@ -7,8 +7,8 @@ use std::sync::{
 
 use bytes::Bytes;
 use kinesis_handler::{
-    BatchResponse, Context, Event, Handler, LambdaEvent, OwnedRecord, ProcessError, RawEvent, RawEventLayer,
-    Record, RecordProcessor, permanent,
+    BatchResponse, ChunkOutcome, Chunks, Context, Event, Handler, LambdaEvent, OwnedRecord, ProcessError,
+    RawEvent, RawEventLayer, Record, RecordProcessor, permanent,
 };
 use lambda_runtime::{Diagnostic, Runtime};
 use tower::{Service, ServiceBuilder, ServiceExt, buffer::Buffer, util::BoxCloneService};
@@ -102,6 +102,12 @@ async fn every_form_of_a_processor_makes_a_service_that_can_be_sent() {
     check_spawned(Handler::new(Waiting(Arc::clone(&bytes))).into_send_service()).await;
     assert_eq!(bytes.load(Ordering::Relaxed), 2 * "texttextother".len() as u64);
     check_spawned(Handler::new(waiting).into_send_service()).await;
+    let chunks = Chunks::new(async |chunk: &[Record<'_>]| -> Result<ChunkOutcome, ProcessError> {
+        tokio::task::yield_now().await;
+        chunk.iter().try_for_each(|record| record.text().map(drop))?;
+        Ok(ChunkOutcome::Processed)
+    });
+    check_spawned(Handler::new(chunks).into_send_service()).await;
     let shared = Arc::clone(&bytes);
     let closure = async move |record: Record<'_>| {
         tokio::task::yield_now().await;
