@@ -230,7 +230,7 @@ fn the_deployed_template_does_what_it_promises() {
     let first =
         live.kinesis.put_aggregate(STREAM, None, &[order("A-1", 0), order("A-2", 3), order("A-3", 0)]);
     let said = live.mapping(&function, 5, UNIX_EPOCH);
-    assert!(said.contains("1 record done, 0 discarded"), "{said}");
+    assert!(said.contains("1 record processed, 0 discarded"), "{said}");
     assert_eq!(["A-1", "A-2", "A-3"].map(|order| live.reserved(order)), [1, 0, 1], "{said}");
     let list = format!("quarantine list --table {journal} --format json");
     let (_, listed, _) = live.kit(&list);

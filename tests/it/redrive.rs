@@ -71,7 +71,7 @@ fn a_queue_is_emptied_of_what_is_processed() {
     let mut outcomes: Vec<_> = run.lines().iter().map(|line| line["outcome"].clone()).collect();
     outcomes.sort_by_key(Value::to_string);
     // Both are of the same records: the second one knows that they are done.
-    assert_eq!(outcomes, ["done", "done", "unreadable"], "{}", run.stdout);
+    assert_eq!(outcomes, ["processed", "processed", "unreadable"], "{}", run.stdout);
     assert_eq!(processed_since(&operator, before_mended), ["before", "permanent", "behind"]);
 
     let left = operator.kit_mended("redrive --queue failures --format json");
@@ -117,7 +117,7 @@ fn objects_are_deleted_when_their_records_are_processed() {
     let run = operator.kit_mended("redrive --s3 s3://failures/aws/lambda/");
     assert_eq!(run.exit_code, Some(0), "{}", run.stderr);
     assert!(
-        run.stderr.ends_with("2 failure records: 2 done, 2 Kinesis records delivered\n"),
+        run.stderr.ends_with("2 failure records: 2 processed, 2 Kinesis records delivered\n"),
         "{}",
         run.stderr
     );
@@ -143,7 +143,7 @@ fn a_discarded_record_in_the_journal_resumes_inside_its_aggregate() {
     let list = format!("journal list --table {JOURNAL} --format json");
     let states = operator.kit(&list, &[]).lines();
     assert_eq!(states.len(), 1, "{states:?}");
-    assert_eq!((&states[0]["kind"], &states[0]["done"]), (&json!("discarded"), &json!([[0, 0]])));
+    assert_eq!((&states[0]["kind"], &states[0]["processed"]), (&json!("discarded"), &json!([[0, 0]])));
     assert_eq!(states[0]["lastError"], "asked to");
 
     let before = operator.processed().len();
@@ -225,7 +225,7 @@ fn a_cleared_journal_forgets_what_is_done() {
     mapping.interrupt();
     let list = format!("journal list --table {JOURNAL} --format json");
     let states = operator.kit(&list, &[]).lines();
-    assert_eq!((&states[0]["kind"], &states[0]["done"]), (&json!("retry"), &json!([[0, 0]])));
+    assert_eq!((&states[0]["kind"], &states[0]["processed"]), (&json!("retry"), &json!([[0, 0]])));
 
     let clear = format!("journal clear --table {JOURNAL} --application {APPLICATION} --stream {STREAM}");
     assert_eq!(operator.kit(&clear, &[]).exit_code, Some(1));

@@ -76,7 +76,7 @@ fn records_are_delivered_in_order_and_what_fails_for_good_is_kept() {
     let payload = kept[0]["payload"].as_str().expect("the event as text");
     let payload: Value = serde_json::from_str(payload).expect("JSON");
     assert_eq!(payload["Records"][0]["kinesis"]["sequenceNumber"], json!(bad));
-    assert!(polling.log().contains("3 records done, 1 discarded, 0 lost, 1 failure record written"));
+    assert!(polling.log().contains("3 records processed, 1 discarded, 0 lost, 1 failure record written"));
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn an_interrupt_waits_for_the_invocation_and_leaves_no_process() {
     fs::write(polling.pid_file().with_extension("go"), "").expect("a writable folder");
     assert_eq!(polling.wait().code(), Some(0));
     assert!(polling.log().contains("\nhandled "), "{}", polling.log());
-    assert!(polling.log().contains("1 invocation (1 success), 1 record done, 0 discarded, 0 lost"));
+    assert!(polling.log().contains("1 invocation (1 ok), 1 record processed, 0 discarded, 0 lost"));
     assert!(!is_running(&process));
 }
 
@@ -180,7 +180,7 @@ fn a_second_signal_kills_what_is_running() {
     wait_for("the note", || polling.log().contains("waiting for 1 invocation"));
     polling.signal("TERM");
     assert_eq!(polling.wait().code(), Some(1));
-    let killed = "ended by SIGTERM, 1 invocation killed: 0 invocations, 0 records done";
+    let killed = "ended by SIGTERM, 1 invocation killed: 0 invocations, 0 records processed";
     assert!(polling.log().contains(killed), "{}", polling.log());
     assert!(!is_running(&process));
 }
@@ -218,7 +218,7 @@ fn time_ends_a_run_and_a_stream_that_is_not_there_begins_none() {
     let arn = format!("arn:aws:kinesis:us-east-1:000000000000:stream/{STREAM}");
     let (exit_code, stdout, stderr) = simulate(&arn);
     assert_eq!((exit_code, stdout.as_str()), (Some(0), ""));
-    let summary = "time is up: 0 invocations, 0 records done, 0 discarded, 0 lost";
+    let summary = "time is up: 0 invocations, 0 records processed, 0 discarded, 0 lost";
     assert_eq!(
         stderr,
         format!("kinesis-kit: polling {arn}, from its oldest record on\nkinesis-kit: {summary}\n")

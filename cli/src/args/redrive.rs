@@ -145,8 +145,10 @@ batchItemFailures as a list or null, {}, null, or an empty body. Any other respo
 because what was delivered is deleted.
 
 OUTCOME (`outcome` in JSON):
-  done        all records are processed or quarantined; the failure record is deleted, unless --keep
-  kept        as done, but the failure record was not deleted; the next run only deletes it
+  processed   all records are processed; the failure record is deleted, unless --keep
+  quarantined the same, but the function has put user records of them into its quarantine in this run; the table shows how \
+many: see kinesis-kit quarantine
+  kept        as processed, but the failure record was not deleted; the next run only deletes it
   failed      records from this one on are not processed; the next run resumes there
   lost        neither the stream nor the payload has some records; all others are processed or quarantined
   refused     it may be forged, and nothing was delivered: see below
@@ -160,9 +162,8 @@ is kept
   written     with --events: its records are in event files
 RECORDS (`batchSize`) is the number of records that the failure record counts, FOUND (`found`) that of the Kinesis \
 records in its range or payload. They differ on an enhanced fan-out consumer, which counts user records. \
-QUARANTINED (`quarantined`) is the number of user records in it that the function put into its quarantine in this run; \
-they count as processed: see kinesis-kit quarantine. It is - (null) if the function, unlike the kit's handler, does not \
-say.
+`quarantined` in JSON is null if the function, unlike the kit's handler, does not say how many user records it quarantined. \
+ERROR (`error`) of a record that failed is its own error, and before it its position.
 
 With --skip-failed, FILE gets a JSON line for each user record that failed in all attempts (for each of a Kinesis record, if the \
 function, unlike the kit's handler, does not say which), before anything that follows it is delivered. The rest of its \
@@ -190,7 +191,7 @@ sqs:GetQueueUrl, GetQueueAttributes, ReceiveMessage, ChangeMessageVisibility, De
 GetObject, DeleteObject, or dynamodb:Scan, Query, DeleteItem and kinesis:ListShards, ListStreamConsumers.
 
 Exit codes:
-  0    all done
+  0    all are processed
   1    some records are not processed, were skipped, or a failure record was not deleted: they are listed
   2    wrong usage; a source, stream or function cannot be used
   130  interrupted

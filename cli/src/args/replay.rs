@@ -77,9 +77,10 @@ processed, according to the checkpoint or an earlier run, there is only a warnin
 refuses to read it, for example from a checkpoint that is no longer valid. A live function may process the same records at \
 the same time: with --to checkpoint, disable the mapping first, or it may deliver records before the checkpoint again.
 
-A shard whose whole range was delivered is `done`; with --dry-run it is `found`, and with --events `written`. \
-QUARANTINED (`quarantined` in JSON) is the number of user records that the function quarantined nevertheless; \
-- (null) if the function, unlike the kit's handler, does not say.
+A shard whose whole range was delivered is `processed`, or `quarantined`, with their number in the table, if the function has \
+quarantined user records nevertheless; with --dry-run it is `found`, and with --events `written`. `quarantined` in JSON is their \
+number, null if the function, unlike the kit's handler, does not say. ERROR of a record that failed is its own error, and before \
+it its position.
 
 With --skip-failed, a shard does not end at a record that fails for good. FILE gets a JSON line for each user record that failed \
 in all attempts (for each of a Kinesis record, if the function, unlike the kit's handler, does not say which), before anything \

@@ -93,8 +93,13 @@ of a batch: new; retry (with the same request ID); remainder (the records after 
 half of a batch that failed); duplicate (delivered again although it was answered); reread (after a restart of the \
 poller); window-close (the end of a tumbling window). TRY counts the invocations with that request ID; of many in a row \
 with the same outcome only the first ten are shown, and then the 20th, 50th, 100th, 200th and so on. \
-RECORDS shows IDs as ranges in the order of the scenario. SHARD, if there are several shards or lanes, is the \
+OUTCOME is ok, partial with the records that the response reports as failed, failed (also if the response reports the first \
+record of the batch: then nothing is processed), or throttled. RECORDS shows IDs as ranges in the order of the scenario. SHARD, if there are several shards or lanes, is the \
 end of the shard's ID and, after a slash, the lane.
+
+FATE is what has become of each record: processed; discarded, with a failure record; dropped, which is discarded without one, \
+as the metric DroppedEventCount counts it; filtered out; expired, because the stream does not keep it longer; out of range, with \
+a hash key of another shard; unread.
 
 JSON is one object: invocations, discarded, destination (the failure records that it got), dropped, \
 completed, unread, metrics.

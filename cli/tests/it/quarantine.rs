@@ -62,8 +62,9 @@ fn processes_all(_: usize, _: &Value) -> Answer {
 fn outcomes(run: &Run) -> Vec<String> {
     let outcome = |line: &str| {
         let line: Value = serde_json::from_str(line).expect("JSON lines");
+        let error = line["outcomeError"].as_str().map_or(String::new(), |error| format!(": {error}"));
         format!(
-            "{} {}",
+            "{} {}{error}",
             line["sequenceNumber"].as_str().expect("digits"),
             line["outcome"].as_str().expect("text")
         )
@@ -109,7 +110,7 @@ fn a_response_about_the_batch_takes_out_what_it_confirms() {
         let answer = response.clone();
         let world = World::new([quarantined(7, None, "a")], move |_, _| (200, answer.clone()));
         let run = world.redrive("--attempts 1");
-        assert_eq!((run.exit_code, outcomes(&run)), (Some(0), vec!["7 done".to_owned()]), "{response}");
+        assert_eq!((run.exit_code, outcomes(&run)), (Some(0), vec!["7 processed".to_owned()]), "{response}");
         assert_eq!(world.events(), [["7 a"]], "{response}");
         assert!(world.table.sort_keys().is_empty(), "{response}");
     }
@@ -123,7 +124,10 @@ fn records_that_are_quarantined_again_are_counted() {
         (200, json!({ "batchItemFailures": [], "kinesisKit": member }))
     });
     let run = world.redrive("");
-    assert_eq!((run.exit_code, outcomes(&run)), (Some(0), vec!["7 done".to_owned(), "8 done".to_owned()]));
+    assert_eq!(
+        (run.exit_code, outcomes(&run)),
+        (Some(0), vec!["7 processed".to_owned(), "8 processed".to_owned()])
+    );
     assert!(run.stderr.ends_with("out of the quarantine, 1 quarantined again, 0 failed\n"), "{}", run.stderr);
 }
 
@@ -154,7 +158,11 @@ fn user_records_of_one_kinesis_record_go_into_events_of_their_own() {
     let run = world.redrive("--attempts 1");
     assert_eq!(
         outcomes(&run),
-        ["7 done", "7 failed: the function reported it in batchItemFailures, without a reason", "8 done"]
+        [
+            "7 processed",
+            "7 failed: the function reported it in batchItemFailures, without a reason",
+            "8 processed"
+        ]
     );
     assert_eq!(world.table.sort_keys(), ["Q#017#011"]);
     let sizes: Vec<usize> = world.events().iter().map(Vec::len).collect();
@@ -180,7 +188,7 @@ fn a_record_that_fails_does_not_keep_others_back() {
         run.stderr
     );
     assert!(
-        run.stderr.ends_with("2 records delivered, and out of the quarantine, 1 failed\n"),
+        run.stderr.ends_with("2 records processed, and out of the quarantine, 1 failed\n"),
         "{}",
         run.stderr
     );
@@ -195,7 +203,7 @@ fn each_half_of_a_batch_has_all_attempts() {
             _ => (200, json!({ "batchItemFailures": [] })),
         });
     let run = world.redrive("--attempts 2");
-    assert_eq!(outcomes(&run), ["7 done", "8 done"], "{}", run.stderr);
+    assert_eq!(outcomes(&run), ["7 processed", "8 processed"], "{}", run.stderr);
     assert_eq!(
         world.events(),
         [vec!["7 a", "8 b"], vec!["7 a", "8 b"], vec!["7 a"], vec!["7 a"], vec!["8 b"]]
@@ -221,8 +229,8 @@ fn a_deletion_that_fails_is_the_outcome_of_its_record() {
     let run = kit_where(&variables(&url), args.split_whitespace(), "");
     assert_eq!(run.exit_code, Some(1), "{}", run.stderr);
     let expected = [
-        "7 done; not deleted: table journal cannot be used: the journal's store failed: AccessDeniedException: asked to",
-        "8 done",
+        "7 kept: processed, but not deleted: table journal cannot be used: the journal's store failed: AccessDeniedException: asked to",
+        "8 processed",
     ];
     assert_eq!(outcomes(&run), expected);
 
@@ -247,7 +255,7 @@ fn a_shard_that_cannot_be_read_does_not_keep_others_back() {
     let url = server.url();
     let args = format!("quarantine redrive --table journal --format json --url {url}");
     let run = kit_where(&variables(&url), args.split_whitespace(), "");
-    assert_eq!((run.exit_code, outcomes(&run)), (Some(1), vec!["9 done".to_owned()]), "{}", run.stderr);
+    assert_eq!((run.exit_code, outcomes(&run)), (Some(1), vec!["9 processed".to_owned()]), "{}", run.stderr);
     assert!(run.stderr.contains("shardId-000000000000: table journal cannot be used: "), "{}", run.stderr);
     // Without any shard, there is nothing to go on with.
     let server = ScriptedKinesis::start(|_, _, _| error(400, "AccessDeniedException"));
@@ -375,7 +383,7 @@ fn a_program_gets_the_whole_environment_or_only_what_is_named() {
         let mut variables = variables(&url);
         variables.extend([("PASSED", "on"), ("KEPT_BACK", "x")]);
         let run = kit_where(&variables, start.iter().chain(args).chain(&command).copied(), "");
-        assert_eq!(run.exit_code, Some(1), "{}", run.stderr);
+        assert_eq!(run.exit_code, Some(2), "{}", run.stderr);
         fs::read_to_string(path).expect("the program has run")
     };
     let whole = variables_of(&[]);
@@ -429,7 +437,7 @@ fn a_program_gets_the_credentials_of_a_role_instead_of_the_operators() {
     variables.push(("AWS_ENDPOINT_URL_STS", &sts_url));
     let args = ["quarantine", "redrive", "--table", "journal", "--attempts", "1", "--assume-role", role];
     let run = kit_where(&variables, args.into_iter().chain(["--", "sh", "-c", &script]), "");
-    assert_eq!(run.exit_code, Some(1), "{}", run.stderr);
+    assert_eq!(run.exit_code, Some(2), "{}", run.stderr);
     let asked = requests.recv().expect("STS was asked");
     assert!(asked.contains("RoleArn=arn%3Aaws%3Aiam%3A%3A123456789012%3Arole%2Forders"), "{asked}");
     let environment = fs::read_to_string(path).expect("the program has run");

@@ -98,7 +98,7 @@ fn a_range_is_read_again_through_empty_pages_and_delivered_in_batches() {
     let run = world.redrive(&format!("{} --batch-size 3", world.file(&[failure(11, 15, 5)])));
     assert_eq!(
         (run.exit_code, outcomes(&run)),
-        (Some(0), vec![json!(["done", 5, null, null])]),
+        (Some(0), vec![json!(["processed", 5, null, null])]),
         "{}",
         run.stderr
     );
@@ -119,7 +119,7 @@ fn a_consumer_is_no_event_source_because_its_records_are_aggregated_again() {
     let mut failure = failure(10, 11, 40);
     failure["KinesisBatchInfo"]["streamArn"] = json!(format!("{ARN}/consumer/c:1"));
     let run = world.redrive(&world.file(&[failure]));
-    assert_eq!(outcomes(&run), [json!(["done", 2, null, null])], "{}", run.stderr);
+    assert_eq!(outcomes(&run), [json!(["processed", 2, null, null])], "{}", run.stderr);
     assert_eq!(world.kinesis.requests("Invoke")[0]["Records"][0]["eventSourceARN"], ARN);
 }
 
@@ -134,7 +134,7 @@ fn what_passes_is_waited_for() {
         _ => stream.answer(operation, request),
     });
     let run = world.redrive(&format!("{} --attempts 1", world.file(&[failure(10, 13, 4)])));
-    assert_eq!(outcomes(&run), [json!(["done", 4, null, null])], "{}", run.stderr);
+    assert_eq!(outcomes(&run), [json!(["processed", 4, null, null])], "{}", run.stderr);
     assert_eq!(world.events()[1..], [vec!["10 a", "11 b", "12 c", "13 d"]]);
 }
 
@@ -147,7 +147,7 @@ fn the_rest_behind_what_is_done_is_tried_again_and_then_listed() {
     });
     let args = world.file(&[failure(10, 13, 4), failure(14, 15, 2)]);
     let run = world.redrive(&format!("{args} --attempts 2"));
-    let expected = [json!(["failed", 2, "12", null]), json!(["done", 2, null, null])];
+    let expected = [json!(["failed", 2, "12", null]), json!(["processed", 2, null, null])];
     assert_eq!((run.exit_code, outcomes(&run)), (Some(1), expected.to_vec()), "{}", run.stderr);
     // Failure records of a shard that follow each other share events.
     let rest = vec!["12 c", "13 d", "14 e", "15 f"];
@@ -156,7 +156,7 @@ fn the_rest_behind_what_is_done_is_tried_again_and_then_listed() {
 
     // The next run goes on at the one that has failed, and knows that the other is done.
     let again = world.redrive(&format!("{args} --attempts 1"));
-    assert_eq!(outcomes(&again), [json!(["failed", 0, "12", null]), json!(["done", 0, null, null])]);
+    assert_eq!(outcomes(&again), [json!(["failed", 0, "12", null]), json!(["processed", 0, null, null])]);
     assert_eq!(world.events().len(), 5);
     assert_eq!(world.events()[4], rest[..2]);
     // Unless it shall begin anew.
@@ -185,7 +185,7 @@ fn a_function_that_names_no_record_is_asked_with_halves() {
 #[test]
 fn what_the_stream_has_dropped_is_said_and_the_rest_delivered() {
     for (trimmed, first, last, expected, exit_code) in [
-        (0, 10, 12, json!(["done", 3, null, null]), 0),
+        (0, 10, 12, json!(["processed", 3, null, null]), 0),
         (1, 10, 12, json!(["lost", 2, null, 1]), 1),
         (7, 10, 12, json!(["lost", 0, null, 3]), 1),
         (0, 15, 17, json!(["lost", 2, null, 1]), 1),
@@ -260,7 +260,7 @@ fn a_payload_takes_the_place_of_records_that_are_gone() {
     let mut failure = failure(10, 12, 3);
     failure["payload"] = json!(payload(&[10, 11, 12]).to_string());
     let run = world.redrive(&world.file(&[failure]));
-    assert_eq!(outcomes(&run), [json!(["done", 3, null, null])], "{}", run.stderr);
+    assert_eq!(outcomes(&run), [json!(["processed", 3, null, null])], "{}", run.stderr);
     assert_eq!(world.events(), [vec!["10 kept", "11 kept", "12 kept"]]);
     assert_eq!(world.kinesis.requests("Invoke")[0]["kinesisKit"]["mode"], "resume");
 }
@@ -308,7 +308,7 @@ fn an_aggregate_that_spans_batches_is_done_with_its_last_one() {
     let args = format!("{} --attempts 1 --batch-size 2", world.file(&[failure]));
     assert_eq!(outcomes(&world.redrive(&args)), [json!(["failed", 2, "10", null])]);
     // All of it again: where it was, cannot be told.
-    assert_eq!(outcomes(&world.redrive(&args)), [json!(["done", 3, null, null])]);
+    assert_eq!(outcomes(&world.redrive(&args)), [json!(["processed", 3, null, null])]);
 }
 
 #[test]
@@ -321,7 +321,7 @@ fn a_payload_tells_which_records_of_a_range_were_discarded() {
     let mut complete = failure(10, 13, 2);
     complete["payload"] = payload(&[10, 13]);
     let run = world.redrive(&world.file(&[complete]));
-    assert_eq!(outcomes(&run), [json!(["done", 2, null, null])], "{}", run.stderr);
+    assert_eq!(outcomes(&run), [json!(["processed", 2, null, null])], "{}", run.stderr);
     assert_eq!(world.events(), [vec!["10 kept", "13 kept"]]);
 
     // One that is not complete does not.
@@ -346,7 +346,7 @@ fn a_range_with_more_records_than_were_discarded_is_delivered_only_if_that_is_co
         let run = world.redrive(&args);
         assert_eq!(
             (run.exit_code, outcomes(&run)),
-            (Some(1), vec![json!(["done", 2, null, null]), json!(["refused", 0, null, null])]),
+            (Some(1), vec![json!(["processed", 2, null, null]), json!(["refused", 0, null, null])]),
             "{}",
             run.stderr
         );
@@ -368,7 +368,7 @@ fn a_range_with_more_records_than_were_discarded_is_delivered_only_if_that_is_co
         assert_eq!((&dry["outcome"], &dry["found"]), (&json!("refused"), &json!(7)));
 
         let run = world.redrive(&format!("{args} --all-in-range --restart"));
-        let done = vec![json!(["done", 2, null, null]), json!(["done", 7, null, null])];
+        let done = vec![json!(["processed", 2, null, null]), json!(["processed", 7, null, null])];
         assert_eq!((run.exit_code, outcomes(&run)), (Some(0), done), "{}", run.stderr);
     }
 }
@@ -414,7 +414,7 @@ fn what_is_no_failure_record_is_listed_and_the_others_are_redriven() {
     let world = World::new(processes_all(ScriptedStream::of(&RECORDS)));
     let args = world.file(&[json!({ "hello": 1 }), failure(10, 10, 1)]);
     let run = world.redrive(&args);
-    let expected = vec![json!(["unreadable", 0, null, null]), json!(["done", 1, null, null])];
+    let expected = vec![json!(["unreadable", 0, null, null]), json!(["processed", 1, null, null])];
     assert_eq!((run.exit_code, outcomes(&run)), (Some(1), expected), "{}", run.stderr);
     assert!(run.stdout.contains("expected the member \\\"KinesisBatchInfo\\\""), "{}", run.stdout);
 }
@@ -462,8 +462,11 @@ fn messages_come_in_stream_order_and_are_deleted_only_when_all_of_them_is_done()
     let world = World::new(queue(messages, ScriptedStream::of(&RECORDS)));
     let run = world.redrive("--queue failures --attempts 1");
     assert_eq!(run.exit_code, Some(1), "{}", run.stderr);
-    let expected =
-        [json!(["done", 2, null, null]), json!(["failed", 0, "12", null]), json!(["done", 2, null, null])];
+    let expected = [
+        json!(["processed", 2, null, null]),
+        json!(["failed", 0, "12", null]),
+        json!(["processed", 2, null, null]),
+    ];
     assert_eq!(outcomes(&run), expected);
     let all = vec!["10 a", "11 b", "12 c", "13 d", "14 e", "15 f"];
     assert_eq!(world.events(), [all.clone(), all[2..].to_vec(), all[4..].to_vec()]);
@@ -524,7 +527,10 @@ fn records_that_the_function_quarantines_are_counted_for_their_failure_record() 
         .map(|line| serde_json::from_str::<Value>(line).expect("JSON lines"))
         .map(|line| json!([line["outcome"], line["delivered"], line["quarantined"]]))
         .collect();
-    assert_eq!(counts, [json!(["done", 2, 1]), json!(["done", 2, 9]), json!(["done", 2, 0])]);
+    assert_eq!(
+        counts,
+        [json!(["quarantined", 2, 1]), json!(["quarantined", 2, 9]), json!(["processed", 2, 0])]
+    );
     assert!(
         run.stderr.contains("6 Kinesis records delivered, 10 user records quarantined"),
         "{}",
@@ -544,7 +550,7 @@ fn a_function_that_says_nothing_of_a_quarantine_has_no_count() {
     let table = String::from_utf8(table).expect("text");
     assert_eq!(
         table,
-        "SHARDFIRSTLASTRECORDSFOUNDDELIVEREDQUARANTINEDOUTCOME\nshardId-0000000000001011222-done\n"
+        "SHARDFIRSTLASTRECORDSFOUNDDELIVEREDOUTCOMEERROR\nshardId-0000000000001011222processed-\n"
     );
 }
 

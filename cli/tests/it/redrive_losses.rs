@@ -164,7 +164,7 @@ fn check_delivered(numbers: &[u64], trimmed: usize, outcome: Value, expected: &[
 
 #[test]
 fn the_stream_has_what_a_payload_lacks() {
-    let done = json!(["done", 5, null, null]);
+    let done = json!(["processed", 5, null, null]);
     check_delivered(&[10, 11, 12], 0, done.clone(), &["10 a", "11 b", "12 c", "13 d", "14 e"]);
     check_delivered(&[10, 11, 12], 3, done, &["10 kept", "11 kept", "12 kept", "13 d", "14 e"]);
     check_delivered(&[10, 12], 3, json!(["lost", 4, null, 1]), &["10 kept", "12 kept", "13 d", "14 e"]);
@@ -186,7 +186,7 @@ fn objects_with_equal_payloads_are_two() {
     let bucket = bucket(&[half.clone(), half]);
     let world = with_bucket(&bucket, |operation, _| panic!("{operation} is not expected"));
     let run = world.redrive(&format!("--s3 s3://{BUCKET}"));
-    let done = json!(["done", 1, null, null]);
+    let done = json!(["processed", 1, null, null]);
     assert_eq!((run.exit_code, outcomes(&run)), (Some(0), vec![done.clone(), done]), "{}", run.stderr);
     assert_eq!(world.events(), [["10 kept"], ["10 kept"]]);
     assert!(bucket.keys().is_empty());

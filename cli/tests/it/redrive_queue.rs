@@ -74,7 +74,7 @@ fn messages_are_hidden_from_others_for_as_long_as_the_run_takes() {
     // Six extensions take longer than the visibility timeout.
     let world = World::new(slow_queue(6, |request| extended(request, |_| true)));
     let run = world.redrive("--queue failures --visibility-timeout 4 --attempts 1");
-    let expected = [json!(["done", 1, null, null]), json!(["done", 1, null, null])];
+    let expected = [json!(["processed", 1, null, null]), json!(["processed", 1, null, null])];
     assert_eq!((run.exit_code, outcomes(&run)), (Some(0), expected.to_vec()), "{}", run.stderr);
     let extensions = world.kinesis.requests("ChangeMessageVisibilityBatch");
     let receipts = extensions[0]["Entries"].as_array().expect("entries").len();
@@ -87,7 +87,7 @@ fn a_message_that_another_run_may_have_received_is_not_deleted() {
     let world = World::new(slow_queue(6, |request| extended(request, |receipt| receipt != "r1")));
     let run = world.redrive("--queue failures --visibility-timeout 4 --attempts 1");
     // It was in the event already, so its record is processed.
-    let expected = [json!(["done", 1, null, null]), json!(["kept", 1, null, null])];
+    let expected = [json!(["processed", 1, null, null]), json!(["kept", 1, null, null])];
     assert_eq!((run.exit_code, outcomes(&run)), (Some(1), expected.to_vec()), "{}", run.stderr);
     assert!(run.stdout.contains("its visibility timeout ran out"), "{}", run.stdout);
     let deleted = world.kinesis.requests("DeleteMessage");
@@ -99,7 +99,7 @@ fn a_message_that_another_run_may_have_received_is_not_delivered() {
     // Events of one record: the second message waits for the first one's.
     let world = World::new(slow_queue(6, |request| extended(request, |receipt| receipt != "r1")));
     let run = world.redrive("--queue failures --visibility-timeout 4 --attempts 1 --batch-size 1");
-    let expected = [json!(["done", 1, null, null]), json!(["unknown", 0, null, null])];
+    let expected = [json!(["processed", 1, null, null]), json!(["unknown", 0, null, null])];
     assert_eq!((run.exit_code, outcomes(&run)), (Some(1), expected.to_vec()), "{}", run.stderr);
     assert_eq!(world.events(), [["10 a"]]);
     assert_eq!(world.kinesis.requests("DeleteMessage").len(), 1);
@@ -110,7 +110,7 @@ fn extensions_that_fail_end_neither_the_run_nor_each_other() {
     // The server does not answer the first two requests in time for the next round, and refuses the others.
     let world = World::new(slow_queue(2, |_| error(400, "AWS.SimpleQueueService.NonExistentQueue")));
     let run = world.redrive("--queue failures --attempts 1 --visibility-timeout 12");
-    let expected = [json!(["done", 1, null, null]), json!(["done", 1, null, null])];
+    let expected = [json!(["processed", 1, null, null]), json!(["processed", 1, null, null])];
     assert_eq!((run.exit_code, outcomes(&run)), (Some(0), expected.to_vec()), "{}", run.stderr);
     assert_eq!(run.stderr.matches("visibility timeouts cannot be extended").count(), 1, "{}", run.stderr);
 }
@@ -127,6 +127,6 @@ fn a_message_that_cannot_be_deleted_is_kept_and_known_to_the_next_run() {
     let run = world.redrive("--queue failures");
     assert_eq!((run.exit_code, outcomes(&run)), (Some(1), vec![json!(["kept", 1, null, null])]));
     let run = world.redrive("--queue failures");
-    assert_eq!((run.exit_code, outcomes(&run)), (Some(0), vec![json!(["done", 0, null, null])]));
+    assert_eq!((run.exit_code, outcomes(&run)), (Some(0), vec![json!(["processed", 0, null, null])]));
     assert_eq!((world.events().len(), world.kinesis.requests("DeleteMessage").len()), (1, 2));
 }

@@ -54,9 +54,9 @@ fn a_stream_that_must_not_be_read_is_the_outcome_of_its_failure_records() {
         let mut rows = outcomes(&run);
         rows.sort_by_key(Value::to_string);
         let expected = [
-            json!(["done", 2, null, null]),
             json!(["failed", 0, "10", null]),
             json!(["failed", 0, "14", null]),
+            json!(["processed", 2, null, null]),
         ];
         assert_eq!((run.exit_code, rows), (Some(1), expected.to_vec()), "{}", run.stderr);
         assert!(run.stdout.contains(code), "{}", run.stdout);
@@ -71,7 +71,7 @@ fn a_region_that_no_request_can_reach_does_not_end_the_run() {
     let run = world.redrive(&args);
     let mut rows = outcomes(&run);
     rows.sort_by_key(Value::to_string);
-    let expected = [json!(["done", 2, null, null]), json!(["failed", 0, "10", null])];
+    let expected = [json!(["failed", 0, "10", null]), json!(["processed", 2, null, null])];
     assert_eq!((run.exit_code, rows), (Some(1), expected.to_vec()), "{}{}", run.stdout, run.stderr);
 }
 
@@ -157,7 +157,7 @@ fn anything_else_in_a_file_is_counted_and_not_printed() {
     std::fs::write(&path, format!("\u{feff}{}", lines.join("\n"))).expect("a writable folder");
     let run = world.redrive(&format!("--file {}", path.display()));
     let names: Vec<_> = outcomes(&run).iter().map(|row| row[0].clone()).collect();
-    assert_eq!(names, ["unreadable", "unreadable", "unreadable", "unreadable", "done"]);
+    assert_eq!(names, ["unreadable", "unreadable", "unreadable", "unreadable", "processed"]);
     assert!(
         run.stdout.contains("key must be a string (line 2, column 2); 2 lines skipped"),
         "{}",
@@ -217,7 +217,7 @@ fn an_object_that_cannot_be_read_or_deleted_does_not_end_the_run() {
         .map(|line| (line["source"].as_str().expect("text").to_owned(), line["outcome"].clone()))
         .collect();
     rows.sort_by(|a, b| a.0.cmp(&b.0));
-    let expected = ["done", "done", "unreadable", "unreadable", "kept"];
+    let expected = ["processed", "processed", "unreadable", "unreadable", "kept"];
     let expected: Vec<_> =
         keys.into_iter().map(str::to_owned).zip(expected.map(|outcome| json!(outcome))).collect();
     assert_eq!((run.exit_code, rows), (Some(1), expected), "{}", run.stderr);
@@ -295,7 +295,7 @@ fn a_shard_that_fails_for_a_while_is_read_again() {
     let failures: Vec<Value> = (10..14).map(|number| failure(number, number, 1)).collect();
     let run = world.redrive(&world.file(&failures));
     let names: Vec<_> = outcomes(&run).iter().map(|row| row[0].clone()).collect();
-    assert_eq!(names, ["failed", "failed", "done", "done"], "{}", run.stderr);
+    assert_eq!(names, ["failed", "failed", "processed", "processed"], "{}", run.stderr);
 
     // After three, the others are not asked for.
     let world = World::new(denies_the_other_stream("AccessDeniedException"));
@@ -362,12 +362,12 @@ fn failure_records_of_other_streams_and_functions_are_refused() {
     let denied = |_: usize, _: &Value| error(403, "AccessDeniedException");
     let of_stream = |_: usize, request: &Value| listed(&[(ARN, FUNCTION)], request);
     let (run, rows) = redrive_to("--function orders", &failures, of_stream);
-    assert_eq!(rows, ["done", "refused", "refused", "refused", "refused"], "{}", run.stderr);
+    assert_eq!(rows, ["processed", "refused", "refused", "refused", "refused"], "{}", run.stderr);
     assert!(run.stdout.contains("confirm with --any-stream"), "{}", run.stdout);
     let (run, rows) = redrive_to("--function orders --any-stream", &failures, denied);
-    assert_eq!(rows, ["done"; 5], "{}", run.stderr);
+    assert_eq!(rows, ["processed"; 5], "{}", run.stderr);
     let (run, rows) = redrive_to("--function orders --stream orders", &failures, denied);
-    assert_eq!(rows, ["done", "refused", "done", "done", "done"], "{}", run.stderr);
+    assert_eq!(rows, ["processed", "refused", "processed", "processed", "processed"], "{}", run.stderr);
     // Whether they belong to the function cannot be told.
     let (run, rows) = redrive_to("--function orders", &failures, denied);
     assert_eq!((run.exit_code, rows.len()), (Some(2), 0), "{}", run.stderr);
@@ -387,7 +387,7 @@ fn mappings_of_aliases_and_consumers_are_mappings_of_the_function() {
     let (run, rows) = redrive_to("--function orders", &failures, move |_, request| {
         listed(&[(ARN, &live), (CONSUMER, &format!("{FUNCTION}:7")), (OTHER, "billing")], request)
     });
-    assert_eq!(rows, ["done", "done", "done", "refused"], "{}{}", run.stdout, run.stderr);
+    assert_eq!(rows, ["processed", "processed", "processed", "refused"], "{}{}", run.stdout, run.stderr);
 }
 
 #[test]
@@ -410,7 +410,7 @@ fn a_throttled_list_of_mappings_is_no_refusal() {
         1..5 => error(429, "TooManyRequestsException"),
         _ => listed(&[(ARN, FUNCTION)], request),
     });
-    assert_eq!(rows, ["done"; 2], "{}{}", run.stdout, run.stderr);
+    assert_eq!(rows, ["processed"; 2], "{}{}", run.stdout, run.stderr);
 
     // It is asked for within a bound, and once for all of them.
     let requests = Arc::new(AtomicUsize::new(0));
@@ -454,7 +454,7 @@ fn records_that_are_discarded_again_are_redriven_again() {
     let events = world.events().len();
     is_second.store(true, Ordering::SeqCst);
     let run = world.redrive("--queue failures --attempts 1");
-    assert_eq!(outcomes(&run), [json!(["done", 2, null, null])], "{}", run.stderr);
+    assert_eq!(outcomes(&run), [json!(["processed", 2, null, null])], "{}", run.stderr);
     assert_eq!(world.events()[events..], [["10 a", "11 b"]]);
 }
 

@@ -81,14 +81,17 @@ fn a_whole_stream_is_replayed_parents_first() {
     let world = World::of(two_shards());
     let run = world.replay("--from trim-horizon");
     assert_eq!(run.exit_code, Some(0), "{}", run.stderr);
-    assert_eq!(outcomes(&run), [json!([SHARD, "done", 3, 3, null]), json!([CHILD, "done", 2, 2, null])]);
+    assert_eq!(
+        outcomes(&run),
+        [json!([SHARD, "processed", 3, 3, null]), json!([CHILD, "processed", 2, 2, null])]
+    );
     // A read at a time, as the mapping does without a batching window.
     assert_eq!(world.events(), [vec!["7 a", "8 b"], vec!["9 c"], vec!["20 x", "21 y"]]);
     let event = &world.kinesis.requests("Invoke")[0];
     assert_eq!(event["kinesisKit"], json!({ "mode": "reprocess" }));
     assert_eq!(event["Records"][0]["eventSourceARN"], ARN);
     assert!(
-        run.stderr.ends_with("5 user records in 5 Kinesis records, of 2 shards, 2 done\n"),
+        run.stderr.ends_with("5 user records in 5 Kinesis records, of 2 shards, 2 processed\n"),
         "{}",
         run.stderr
     );
@@ -99,7 +102,10 @@ fn times_are_bounds() {
     let world = World::of(two_shards());
     // Records arrive at 1, 2 and 3 seconds past the beginning of 1970.
     let run = world.replay("--from @2 --to 1970-01-01T00:00:03Z");
-    assert_eq!(outcomes(&run), [json!([SHARD, "done", 1, 1, null]), json!([CHILD, "done", 1, 1, null])]);
+    assert_eq!(
+        outcomes(&run),
+        [json!([SHARD, "processed", 1, 1, null]), json!([CHILD, "processed", 1, 1, null])]
+    );
     assert_eq!(world.events(), [vec!["8 b"], vec!["21 y"]]);
 }
 
@@ -108,7 +114,7 @@ fn aggregates_are_cut_at_both_bounds() {
     let (first, last) = (aggregate(&["a", "b", "c"]), aggregate(&["d", "e", "f"]));
     let world = World::of(ScriptedStream::of(&[(7, &first), (8, b"between"), (9, &last), (10, b"behind")]));
     let run = world.replay(&format!("--shard {SHARD} --from 7:1 --to 9:0"));
-    assert_eq!(outcomes(&run), [json!([SHARD, "done", 3, 4, null])], "{}", run.stderr);
+    assert_eq!(outcomes(&run), [json!([SHARD, "processed", 3, 4, null])], "{}", run.stderr);
     let mut user_records = Vec::new();
     for event in world.kinesis.requests("Invoke") {
         for record in kinesis_handler::Event::parse(event.to_string().as_bytes()).expect("an event").records {
@@ -205,7 +211,7 @@ fn a_shard_that_never_rests_has_a_tip_all_the_same() {
     let run = world.replay("--from trim-horizon");
     assert_eq!(
         (run.exit_code, outcomes(&run)),
-        (Some(0), vec![json!([SHARD, "done", 1, 1, null])]),
+        (Some(0), vec![json!([SHARD, "processed", 1, 1, null])]),
         "{}",
         run.stderr
     );
@@ -259,7 +265,7 @@ fn the_mirror_is_a_bound_on_either_side() {
     let stream = || ScriptedStream::of(&[(7, b"a"), (8, b"b"), (9, b"c")]);
     let to = mirrored(row("8", "0"), stream());
     let run = to.replay("--from trim-horizon --to checkpoint --checkpoint-table leases");
-    assert_eq!(outcomes(&run), [json!([SHARD, "done", 2, 2, null])], "{}", run.stderr);
+    assert_eq!(outcomes(&run), [json!([SHARD, "processed", 2, 2, null])], "{}", run.stderr);
     assert_eq!(to.events(), [["7 a", "8 b"]]);
     assert!(
         run.stderr.contains("warning: whether an event source mapping reads this stream"),
@@ -302,7 +308,7 @@ fn a_run_that_goes_on_keeps_to_the_checkpoint_that_it_has_begun_with() {
     let run = world.replay(args);
     assert_eq!(
         (run.exit_code, outcomes(&run)),
-        (Some(0), vec![json!([SHARD, "done", 1, 1, null])]),
+        (Some(0), vec![json!([SHARD, "processed", 1, 1, null])]),
         "{}",
         run.stderr
     );
@@ -334,7 +340,7 @@ fn a_processed_record_that_has_left_the_stream_is_no_loss_and_children_begin() {
     // An idle shard.
     let idle = ScriptedStream::of(&[(7, b"a")]).trimmed(1);
     let run = mirrored(row("7", "0"), idle).replay(FROM_CHECKPOINT);
-    assert_eq!((run.exit_code, outcomes(&run)), (Some(0), vec![json!([SHARD, "done", 0, 0, null])]));
+    assert_eq!((run.exit_code, outcomes(&run)), (Some(0), vec![json!([SHARD, "processed", 0, 0, null])]));
     assert!(run.stderr.contains("record 7 is processed and has left the stream"), "{}", run.stderr);
 
     // One that has received more since then.
@@ -352,7 +358,10 @@ fn a_processed_record_that_has_left_the_stream_is_no_loss_and_children_begin() {
     let world = mirrored(row("8", "0"), drained);
     let run = world.replay(FROM_CHECKPOINT);
     assert_eq!(run.exit_code, Some(0), "{}", run.stderr);
-    assert_eq!(outcomes(&run), [json!([SHARD, "done", 0, 0, null]), json!([CHILD, "done", 1, 1, null])]);
+    assert_eq!(
+        outcomes(&run),
+        [json!([SHARD, "processed", 0, 0, null]), json!([CHILD, "processed", 1, 1, null])]
+    );
     assert_eq!(world.events(), [["20 x"]]);
 }
 
@@ -368,7 +377,7 @@ fn a_run_is_resumed_although_its_last_record_has_left_the_stream() {
     let lines = [json!({ "run": head }), json!({ "of": format!("shard {SHARD}"), "through": "8" })];
     fs::write(&path, format!("{}\n{}\n", lines[0], lines[1])).expect("a writable folder");
     let run = world.replay(&format!("--from trim-horizon --progress {}", path.display()));
-    assert_eq!((run.exit_code, outcomes(&run)), (Some(0), vec![json!([SHARD, "done", 0, 0, null])]));
+    assert_eq!((run.exit_code, outcomes(&run)), (Some(0), vec![json!([SHARD, "processed", 0, 0, null])]));
     assert!(!path.exists());
 }
 
@@ -459,7 +468,7 @@ fn a_checkpoint_that_kinesis_refuses_is_the_outcome_of_its_shard() {
     assert_eq!((run.exit_code, world.events()), (Some(1), vec![vec!["21 y".to_owned()]]), "{}", run.stderr);
     let mut outcomes = outcomes(&run);
     outcomes.sort_by_key(|outcome| outcome[0].to_string());
-    assert_eq!(outcomes, [json!([SHARD, "unreadable", 0, 0, null]), json!([CHILD, "done", 1, 1, null])]);
+    assert_eq!(outcomes, [json!([SHARD, "unreadable", 0, 0, null]), json!([CHILD, "processed", 1, 1, null])]);
     assert!(run.stdout.contains("InvalidArgumentException: asked to"), "{}", run.stdout);
 }
 
@@ -474,12 +483,16 @@ fn a_run_that_ends_early_reports_what_was_delivered() {
     });
     let run = world.replay("--from trim-horizon");
     assert_eq!((run.exit_code, outcomes(&run)), (Some(1), vec![json!([SHARD, "unreadable", 2, 2, null])]));
-    assert!(run.stderr.contains("2 user records in 2 Kinesis records, of 1 shard, 0 done"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("2 user records in 2 Kinesis records, of 1 shard, 0 processed"),
+        "{}",
+        run.stderr
+    );
     assert!(run.stderr.contains("the same command resumes from here: "), "{}", run.stderr);
 
     // It does.
     let run = world.replay("--from trim-horizon");
-    assert_eq!((run.exit_code, outcomes(&run)), (Some(0), vec![json!([SHARD, "done", 1, 1, null])]));
+    assert_eq!((run.exit_code, outcomes(&run)), (Some(0), vec![json!([SHARD, "processed", 1, 1, null])]));
     assert_eq!(world.events().last(), Some(&vec!["9 c".to_owned()]));
 }
 
@@ -571,7 +584,7 @@ fn user_records_that_the_function_quarantines_are_counted() {
     let run = world.replay("--from trim-horizon");
     assert_eq!(run.exit_code, Some(0), "{}", run.stderr);
     assert!(run.stdout.contains(r#""userRecords":3,"quarantined":5"#), "{}", run.stdout);
-    assert!(run.stderr.contains("1 done, 5 user records quarantined"), "{}", run.stderr);
+    assert!(run.stderr.contains("1 processed, 5 user records quarantined"), "{}", run.stderr);
     let silent = World::of(two_shards()).replay("--from trim-horizon");
     assert!(silent.stdout.contains(r#""quarantined":null"#), "{}", silent.stdout);
     assert!(!silent.stderr.contains("quarantined"), "{}", silent.stderr);
@@ -593,7 +606,7 @@ fn an_emulator_that_returns_a_record_again_delivers_it_once() {
         _ => stream.answer(operation, request),
     });
     let run = world.replay("--from trim-horizon");
-    assert_eq!((run.exit_code, outcomes(&run)), (Some(0), vec![json!([SHARD, "done", 3, 3, null])]));
+    assert_eq!((run.exit_code, outcomes(&run)), (Some(0), vec![json!([SHARD, "processed", 3, 3, null])]));
     assert_eq!(world.events(), [vec!["7 a", "8 b"], vec!["9 c"]]);
 }
 

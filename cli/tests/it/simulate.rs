@@ -14,17 +14,17 @@ const POISON: &str = r#"{
 #[test]
 fn the_table_tells_what_was_retried_bisected_and_discarded() {
     let table = "\
-\x20       TIME  BATCH      REQUEST                               TRY  OUTCOME        RECORDS
-00:00:00.000  new        7746a55f-bad8-4037-b585-f767a79a3b6c    1  partial: 2, 4  1-4
-00:00:00.035  remainder  8cae14cb-947e-40bd-a10d-666732024679    1  partial: 2, 4  2-4
-00:00:00.082  bisected   277fa208-e6b3-4e08-8dc4-a23a7e88e660    1  partial: 2     2
-00:00:00.305  retry      277fa208-e6b3-4e08-8dc4-a23a7e88e660    2  partial: 2     2
+\x20       TIME  BATCH      REQUEST                               TRY  OUTCOME                       RECORDS
+00:00:00.000  new        7746a55f-bad8-4037-b585-f767a79a3b6c    1  partial: records 2, 4 failed  1-4
+00:00:00.035  remainder  8cae14cb-947e-40bd-a10d-666732024679    1  failed: records 2, 4          2-4
+00:00:00.082  bisected   277fa208-e6b3-4e08-8dc4-a23a7e88e660    1  failed: record 2              2
+00:00:00.305  retry      277fa208-e6b3-4e08-8dc4-a23a7e88e660    2  failed: record 2              2
 00:00:00.310  DISCARDED 1 record: 2; RetryAttemptsExhausted, approximateInvokeCount 2, sent to SQS queue failures
-00:00:00.310  bisected   c54302f2-eb1e-4f69-a176-53a37f1bcc44    1  partial: 4     3-4
-00:00:00.352  remainder  d5c77190-958d-498b-a360-c6e191a93619    1  ok             4
+00:00:00.310  bisected   c54302f2-eb1e-4f69-a176-53a37f1bcc44    1  partial: record 4 failed      3-4
+00:00:00.352  remainder  d5c77190-958d-498b-a360-c6e191a93619    1  ok                            4
 
 FATE       COUNT  RECORDS
-completed      3  1, 3-4
+processed      3  1, 3-4
 discarded      1  2
 dropped        0  -
 unread         0  -
@@ -101,22 +101,23 @@ fn a_timeline_shows_faults_shards_lanes_and_drops() {
     }"#;
     let table = "\
 \x20          TIME  SHARD  BATCH      REQUEST   TRY  OUTCOME                                   RECORDS
-   00:00:00.000  0/0    DROPPED 1 record: a-4; no filter admits them, no failure record
-   00:00:00.000  0/0    new        14d03022    1  throttled                                 a-1..a-2
-   00:00:00.218  0/0    retry      14d03022    2  ok                                        a-1..a-2
-   00:00:00.318  0/0    duplicate  14d03022    3  ok (ignored)                              a-1..a-2
+   00:00:00.000  0/0    FILTERED OUT 1 record: a-4; no filter admits them
+   00:00:00.000  0/0    new        14d03022    1  throttled                                 a-1 to a-2
+   00:00:00.218  0/0    retry      14d03022    2  ok                                        a-1 to a-2
+   00:00:00.318  0/0    duplicate  14d03022    3  ok (ignored)                              a-1 to a-2
    00:00:00.418  0/0    new        344e34fa    1  failed: Scripted: as scripted             a-3
    00:00:00.735  0/0    retry      344e34fa    2  failed: Scripted: as scripted             a-3
    00:00:01.292  0/0    retry      344e34fa    3  failed: Scripted: as scripted             a-3
-   00:01:01.500  0/0    DISCARDED 1 record: a-3; RecordAgeExceeded, approximateInvokeCount 1, no destination
+   00:01:01.500  0/0    DISCARDED 1 record: a-3; RecordAgeExceeded, approximateInvokeCount 1, dropped: no destination
 1d 01:00:00.500  12/1   new        18647875    1  failed: timed out (fault, keeps running)  late
 1d 01:00:03.713  12/1   retry      18647875    2  ok                                        late
 
-FATE       COUNT  RECORDS
-completed      3  a-1..a-2, late
-discarded      1  a-3
-dropped        1  a-4
-unread         0  -
+FATE          COUNT  RECORDS
+processed         3  a-1 to a-2, late
+discarded         0  -
+dropped           1  a-3
+filtered out      1  a-4
+unread            0  -
 
 METRIC                                   VALUE
 PolledEventCount                         5
@@ -147,11 +148,11 @@ fn a_timeline_tells_what_is_read_again_and_what_closes_a_window() {
             "faults": [{"kind": "restart", "atMs": 20}]
         }"#,
         "\
-\x20       TIME  BATCH      REQUEST   TRY  OUTCOME       RECORDS
-00:00:00.000  new        7746a55f    1  partial: 2    1-2
-00:00:00.035  remainder  8cae14cb    1  ok (ignored)  2
-00:00:01.040  reread     cdc4a23a    1  ok            2-3
-00:00:01.045  new        c54302f2    1  ok            4",
+\x20       TIME  BATCH      REQUEST   TRY  OUTCOME                   RECORDS
+00:00:00.000  new        7746a55f    1  partial: record 2 failed  1-2
+00:00:00.035  remainder  8cae14cb    1  ok (ignored)              2
+00:00:01.040  reread     cdc4a23a    1  ok                        2-3
+00:00:01.045  new        c54302f2    1  ok                        4",
     );
     check_timeline(
         r#"{
@@ -167,7 +168,7 @@ fn a_timeline_tells_what_is_read_again_and_what_closes_a_window() {
 00:00:12.005  window-close  d438539d    1  ok                            -
 00:00:12.010  new           e10d6667    1  failed: crashed: as scripted  2
 00:00:12.015  DISCARDED 1 record: 2; RetryAttemptsExhausted,
-\x20             approximateInvokeCount 1, not sent: the destination failed
+\x20             approximateInvokeCount 1, dropped: the destination failed
 00:00:12.015  window-close  e17653a3    1  ok                            -",
     );
 }
@@ -186,7 +187,7 @@ fn a_record_that_blocks_its_shard_does_not_fill_the_timeline() {
         tries,
         ["2", "3", "4", "5", "6", "7", "8", "9", "10", "20", "50", "100", "200", "500", "1000"]
     );
-    assert!(run.stdout.contains("DROPPED 1 record: 1; older than the stream's retention"), "{}", run.stdout);
+    assert!(run.stdout.contains("EXPIRED 1 record: 1; older than the stream's retention"), "{}", run.stdout);
 }
 
 #[test]

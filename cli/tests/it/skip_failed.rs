@@ -151,7 +151,7 @@ fn a_replay_passes_over_the_user_records_that_fail_and_nothing_else() {
     let world = World::of(stream());
     let run = world.run("replay --stream orders --from trim-horizon");
     assert_eq!(run.exit_code, Some(1), "{}", run.stderr);
-    assert_eq!(outcomes(&run), [json!(["skipped", 5, 4]), json!(["done", 1, 0])], "{}", run.stderr);
+    assert_eq!(outcomes(&run), [json!(["skipped", 5, 4]), json!(["processed", 1, 0])], "{}", run.stderr);
     assert_eq!(world.skipped(), ALL_SKIPPED);
     assert_eq!(world.processed(), ["a", "b", "c", "x", "y", "z"]);
     assert!(run.stderr.contains("4 user records skipped"), "{}", run.stderr);
@@ -160,7 +160,7 @@ fn a_replay_passes_over_the_user_records_that_fail_and_nothing_else() {
     let before = world.kinesis.requests("Invoke").len();
     let again = world.run("replay --stream orders --from trim-horizon");
     assert_eq!(again.exit_code, Some(1), "{}", again.stderr);
-    assert_eq!(outcomes(&again), [json!(["skipped", 0, 4]), json!(["done", 0, 0])]);
+    assert_eq!(outcomes(&again), [json!(["skipped", 0, 4]), json!(["processed", 0, 0])]);
     assert_eq!(
         (world.skipped(), world.kinesis.requests("Invoke").len()),
         (ALL_SKIPPED.map(String::from).to_vec(), before)
@@ -210,7 +210,7 @@ fn a_function_that_names_no_user_record_has_all_of_the_kinesis_record_passed_ove
     let folder = tempfile::tempdir().expect("a temporary folder");
     let world = World { kinesis, processed: Processed::default(), folder };
     let run = world.run("replay --stream orders --from trim-horizon");
-    assert_eq!(outcomes(&run), [json!(["skipped", 3, 6]), json!(["done", 1, 0])], "{}", run.stderr);
+    assert_eq!(outcomes(&run), [json!(["skipped", 3, 6]), json!(["processed", 1, 0])], "{}", run.stderr);
     let error = "the function reported it in batchItemFailures, without a reason";
     let expected = ["a", "bad1", "b", "bad2", "bad3", "c"].into_iter().enumerate();
     let expected: Vec<_> = expected.map(|(sub, text)| format!("8:{sub} inner {text} {error}")).collect();
@@ -225,7 +225,12 @@ fn a_message_with_a_skipped_record_stays_in_its_queue() {
     let world = World::new(queue(failures, ScriptedStream::of(&records)));
     let run = world.run("redrive --queue failures");
     assert_eq!(run.exit_code, Some(1), "{}", run.stderr);
-    assert_eq!(outcomes(&run), [json!(["skipped", null, 1]), json!(["done", null, 0])], "{}", run.stdout);
+    assert_eq!(
+        outcomes(&run),
+        [json!(["skipped", null, 1]), json!(["processed", null, 0])],
+        "{}",
+        run.stdout
+    );
     assert_eq!(world.skipped(), ["8:1 inner bad1 refused bad1"]);
     assert_eq!(world.processed(), ["a", "b", "x", "y"]);
     let deleted = world.kinesis.requests("DeleteMessage");
@@ -253,7 +258,7 @@ fn what_was_skipped_is_redriven_from_the_file_and_put() {
     let args = format!("redrive --format json --file {} --url {url}", path.display());
     let run = kit_where(&variables, args.split_whitespace(), "");
     assert_eq!(run.exit_code, Some(0), "{}", run.stderr);
-    assert_eq!(outcomes(&run), vec![json!(["done", null, 0]); 4], "{}", run.stderr);
+    assert_eq!(outcomes(&run), vec![json!(["processed", null, 0]); 4], "{}", run.stderr);
     let events = mended.requests("Invoke");
     let mut texts = Vec::new();
     for event in &events {

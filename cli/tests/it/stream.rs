@@ -73,7 +73,7 @@ fn shards_are_listed_by_pages_and_children_wait_for_their_parents() {
     let run = simulate(&kinesis, "--format json");
     assert_eq!(run.exit_code, Some(0), "{}", run.stderr);
     assert!(
-        run.stderr.contains("all shards have ended: 2 invocations (2 success), 2 records done"),
+        run.stderr.contains("all shards have ended: 2 invocations (2 ok), 2 records processed"),
         "{}",
         run.stderr
     );
@@ -152,7 +152,7 @@ fn what_will_not_pass_ends_the_run() {
         "{}",
         run.stderr
     );
-    assert!(run.stderr.contains("up to now: 1 invocation (1 success)"), "{}", run.stderr);
+    assert!(run.stderr.contains("up to now: 1 invocation (1 ok)"), "{}", run.stderr);
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn without_a_file_discarded_records_are_lost() {
     let (kinesis, run) = refusing("--format json");
     assert_eq!(run.exit_code, Some(1));
     assert!(run.stderr.contains("discarded records are lost: --failures FILE would have kept them"));
-    assert!(run.stderr.contains("0 records done, 1 discarded, 1 lost"), "{}", run.stderr);
+    assert!(run.stderr.contains("0 records processed, 1 discarded, 1 lost"), "{}", run.stderr);
     let discarded = &steps(&run, "discarded")[0];
     assert_eq!(discarded["failureRecord"], "notWritten");
     assert_eq!(discarded["condition"], "RetryAttemptsExhausted");
@@ -247,7 +247,11 @@ fn failure_records_are_appended_with_their_data() {
     let (kinesis, run) = refusing(&format!("--failures {}", file.display()));
     assert_eq!(run.exit_code, Some(0), "{}", run.stderr);
     assert!(run.stderr.contains("1 discarded, 0 lost, 1 failure record written"), "{}", run.stderr);
-    assert!(run.stdout.contains("discarded: retries are spent (failure record written)"), "{}", run.stdout);
+    assert!(
+        run.stdout.contains("discarded: retries are exhausted (failure record written)"),
+        "{}",
+        run.stdout
+    );
     let written = std::fs::read_to_string(&file).expect("the file");
     let lines: Vec<Value> =
         written.lines().map(|line| serde_json::from_str(line).expect("JSON lines")).collect();
@@ -272,7 +276,7 @@ fn a_file_that_cannot_be_written_is_no_reason_to_stop() {
         "{}",
         run.stderr
     );
-    assert!(run.stdout.contains("(lost: failure record not written)"), "{}", run.stdout);
+    assert!(run.stdout.contains("(dropped: failure record not written)"), "{}", run.stdout);
     assert!(run.stderr.contains("all shards have ended"), "{}", run.stderr);
 }
 

@@ -208,7 +208,11 @@ fn the_first_signal_ends_every_retry_loop() {
         for answer in answers {
             for (args, waits_for, says) in [
                 ("put --stream orders", "PutRecords", "put the input again from line 1 on"),
-                (replay.as_str(), "GetRecords", "0 user records in 0 Kinesis records, of 1 shard, 0 done"),
+                (
+                    replay.as_str(),
+                    "GetRecords",
+                    "0 user records in 0 Kinesis records, of 1 shard, 0 processed",
+                ),
                 ("redrive --file - --url http://127.0.0.1:1/", "GetRecords", "interrupted"),
                 ("inspect --stream orders", "GetRecords", "interrupted"),
             ] {

@@ -62,7 +62,7 @@ const COLUMNS: [Column; 7] = [
     Column::text("APPLICATION").cut(16),
     Column::text("STREAM").cut(16),
     Column::text("KIND"),
-    Column::text("DONE"),
+    Column::text("PROCESSED"),
     Column::text("FAILED"),
     Column::text("UPDATED (UTC)"),
 ];

@@ -17,7 +17,7 @@ use crate::{
     run,
     stream::record_position::RecordPosition,
 };
-use row::Rows;
+use row::{Outcome, Rows};
 
 pub(crate) fn run(args: &QuarantineArgs) -> Result<Completion, Error> {
     match &args.command {
@@ -94,7 +94,9 @@ fn note_unreadable(items: u64) {
 
 async fn purge(args: &QuarantinePurgeArgs) -> Result<Completion, Error> {
     let table = open(&args.table).await?;
-    let mut rows = Rows::new(args.format, io::stdout().lock());
+    let output = io::stdout().lock();
+    let mut rows =
+        if args.yes { Rows::with_outcomes(args.format, output) } else { Rows::new(args.format, output) };
     let before_ms = args.before.map(|before| before.epoch_milliseconds());
     let (mut deleted, mut left) = (0, 0);
     let mut unreadable = 0;
@@ -116,17 +118,19 @@ async fn purge(args: &QuarantinePurgeArgs) -> Result<Completion, Error> {
             left += 1;
             return Ok(rows.add(shard, &record, None)?);
         }
-        let outcome = match table.delete_quarantined(shard, &record).await? {
+        let (name, error) = match table.delete_quarantined(shard, &record).await? {
             Deletion::Deleted => {
                 deleted += 1;
-                return Ok(rows.add(shard, &record, None)?);
+                let outcome = Outcome { name: "deleted", error: None };
+                return Ok(rows.add(shard, &record, Some(outcome))?);
             }
             // Whoever says yes has not seen that one.
-            Deletion::Changed => "kept, because it was put there again meanwhile".to_owned(),
-            Deletion::Failed(error) => format!("failed: {error}"),
+            Deletion::Changed => ("kept", "it was quarantined again meanwhile".to_owned()),
+            Deletion::Failed(error) => ("failed", error),
         };
         left += 1;
-        Ok(rows.add(shard, &record, Some(&outcome))?)
+        let outcome = Outcome { name, error: Some(&error) };
+        Ok(rows.add(shard, &record, Some(outcome))?)
     })
     .await;
     let finished = rows.finish();

@@ -6,7 +6,11 @@ use kinesis_handler::{
     journal::{JournalShard, QuarantinedRecord},
 };
 
-use super::{event::kinesis_record, is_one_of, open, row::Rows};
+use super::{
+    event::kinesis_record,
+    is_one_of, open,
+    row::{Outcome, Rows},
+};
 use crate::{
     args::QuarantineRedriveArgs,
     delivery::{Batcher, Delivered, Delivery, DeliveryProgress, EventBatch, target::Target},
@@ -28,7 +32,7 @@ pub(super) async fn redrive(args: &QuarantineRedriveArgs) -> Result<Completion, 
         table: &table,
         delivery: Delivery::new(&target, args.delivery.attempts, &halt),
         deletes: !args.keep && target.processes(),
-        rows: Rows::new(args.format, io::stdout().lock()),
+        rows: Rows::with_outcomes(args.format, io::stdout().lock()),
         meter: Meter::new("redrive"),
         output: Ok(()),
         done: 0,
@@ -43,8 +47,9 @@ pub(super) async fn redrive(args: &QuarantineRedriveArgs) -> Result<Completion, 
     let finished = rows.finish();
     let what = match (args.dry_run, deletes) {
         (true, _) => "would be delivered",
-        (false, true) => "delivered, and out of the quarantine",
-        (false, false) => "delivered, and still in the quarantine",
+        (false, true) => "processed, and out of the quarantine",
+        (false, false) if target.processes() => "processed, and still in the quarantine",
+        (false, false) => "written",
     };
     let again = match quarantined {
         0 => String::new(),
@@ -144,7 +149,8 @@ impl Redrive<'_> {
             }
             if let Ok(Delivered::UpTo { failed, failure, .. }) = &delivered {
                 self.failed += 1;
-                self.report(shard, &records[first + failed], &format!("failed: {}", failure.error));
+                let outcome = Outcome { name: "failed", error: Some(&failure.error) };
+                self.report(shard, &records[first + failed], outcome);
                 first += failed + 1;
             }
             std::mem::replace(&mut self.output, Ok(()))?;
@@ -157,29 +163,32 @@ impl Redrive<'_> {
 
     /// Takes a record out of the quarantine, because the function has processed it.
     async fn settle(&mut self, shard: JournalShard<'_>, record: &QuarantinedRecord) -> Result<(), Error> {
-        let outcome = if self.args.dry_run {
-            "found"
+        let (name, error) = if self.args.dry_run {
+            ("found", None)
         } else if self.deletes {
             match self.table.delete_quarantined(shard, record).await? {
-                Deletion::Deleted => "done",
-                Deletion::Changed => "done; kept, because it was put there again meanwhile",
+                Deletion::Deleted => ("processed", None),
+                Deletion::Changed => {
+                    ("kept", Some("processed, but it was quarantined again meanwhile".to_owned()))
+                }
                 Deletion::Failed(error) => {
                     self.failed += 1;
-                    self.report(shard, record, &format!("done; not deleted: {error}"));
+                    let error = format!("processed, but not deleted: {error}");
+                    self.report(shard, record, Outcome { name: "kept", error: Some(&error) });
                     return Ok(());
                 }
             }
         } else if self.delivery.target.processes() {
-            "done; kept"
+            ("processed", None)
         } else {
-            "written"
+            ("written", None)
         };
         self.done += 1;
-        self.report(shard, record, outcome);
+        self.report(shard, record, Outcome { name, error: error.as_deref() });
         Ok(())
     }
 
-    fn report(&mut self, shard: JournalShard<'_>, record: &QuarantinedRecord, outcome: &str) {
+    fn report(&mut self, shard: JournalShard<'_>, record: &QuarantinedRecord, outcome: Outcome<'_>) {
         if self.output.is_ok() {
             self.output = self.rows.add(shard, record, Some(outcome));
         }

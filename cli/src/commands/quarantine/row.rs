@@ -54,9 +54,18 @@ pub(super) struct QuarantineLine<'a> {
     /// Payload in base64.
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<String>,
-    /// Outcome of the shard.
     #[serde(skip_serializing_if = "Option::is_none")]
-    outcome: Option<&'a str>,
+    outcome: Option<&'static str>,
+    /// Reason for the outcome, unlike `error`, for which the record was quarantined.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome_error: Option<&'a str>,
+}
+
+/// The outcome of a record that was redelivered or deleted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outcome<'a> {
+    pub(super) name: &'static str,
+    pub(super) error: Option<&'a str>,
 }
 
 impl<'a> QuarantineLine<'a> {
@@ -86,6 +95,7 @@ impl<'a> QuarantineLine<'a> {
             request_id: &record.request_id,
             data: None,
             outcome: None,
+            outcome_error: None,
         }
     }
 
@@ -126,35 +136,46 @@ impl<W: Write> Rows<W> {
         Rows { format, table: Table::new(output, Screen::of_stdout(), COLUMNS, LAST), records: 0 }
     }
 
+    /// Returns rows that have an outcome each.
+    pub(super) fn with_outcomes(format: Format, output: W) -> Self {
+        let columns: Vec<Column> = COLUMNS.into_iter().chain([Column::text("OUTCOME")]).collect();
+        Rows { format, table: Table::new(output, Screen::of_stdout(), columns, LAST), records: 0 }
+    }
+
     /// With what has become of it, if something has.
     pub(super) fn add(
         &mut self,
         shard: JournalShard<'_>,
         record: &QuarantinedRecord,
-        outcome: Option<&str>,
+        outcome: Option<Outcome<'_>>,
     ) -> io::Result<()> {
         self.records += 1;
         if self.format == Format::Json {
-            return QuarantineLine { outcome, ..QuarantineLine::new(shard, record) }
-                .write(self.table.output());
+            let line = QuarantineLine::new(shard, record);
+            let (outcome, outcome_error) =
+                (outcome.map(|outcome| outcome.name), outcome.and_then(|outcome| outcome.error));
+            return QuarantineLine { outcome, outcome_error, ..line }.write(self.table.output());
         }
         let name = shard.stream_arn.rsplit_once('/').map_or(shard.stream_arn, |(_, name)| name);
         let position = RecordPosition::of_quarantined(shard.shard_id, record);
-        let row = Row::new(
-            vec![
-                position.to_string(),
-                shard.application.to_owned(),
-                name.to_owned(),
-                cell::text(&String::from_utf8_lossy(&record.partition_key), KEY_WIDTH),
-                record.data.len().to_string(),
-                cell::time(record.quarantined_ms),
-                record.reason.to_string(),
-                record.attempts.to_string(),
-            ],
-            LastCell::Whole(cell::text(outcome.unwrap_or(&record.error), OUTCOME_WIDTH)),
-        );
+        let mut columns = vec![
+            position.to_string(),
+            shard.application.to_owned(),
+            name.to_owned(),
+            cell::text(&String::from_utf8_lossy(&record.partition_key), KEY_WIDTH),
+            record.data.len().to_string(),
+            cell::time(record.quarantined_ms),
+            record.reason.to_string(),
+            record.attempts.to_string(),
+        ];
+        columns.extend(outcome.map(|outcome| outcome.name.to_owned()));
+        let error = match outcome {
+            Some(Outcome { error, .. }) => error.unwrap_or("-"),
+            None => &record.error,
+        };
+        let row = Row::new(columns, LastCell::Whole(cell::text(error, OUTCOME_WIDTH)));
         self.table.push(row.with_tone(match outcome {
-            Some(outcome) if outcome.starts_with("failed") => Tone::Error,
+            Some(Outcome { name: "failed", .. }) => Tone::Error,
             _ => Tone::Plain,
         }))
     }

@@ -287,7 +287,7 @@ impl Redrive<'_> {
     async fn delete(&self, job: &Job) -> Result<RedriveFate, Error> {
         let fate = job.fate(self.outcome());
         let is_over = match fate {
-            RedriveFate::Done => true,
+            RedriveFate::Processed => true,
             RedriveFate::Lost { .. } => self.args.delete_lost,
             _ => false,
         };
@@ -327,7 +327,7 @@ impl Redrive<'_> {
     /// The outcome of a failure record with which nothing is wrong.
     fn outcome(&self) -> RedriveFate {
         match self.progress.borrow().as_ref() {
-            Some(_) => RedriveFate::Done,
+            Some(_) => RedriveFate::Processed,
             None if self.args.dry_run => RedriveFate::Found,
             None => RedriveFate::Written,
         }

@@ -20,8 +20,8 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum RedriveFate {
     /// Everything in it is processed or in the function's quarantine.
-    Done,
-    /// The same as done, but its source does not delete it.
+    Processed,
+    /// The same as processed, but its source does not delete it.
     Kept { error: String },
     /// From this record on nothing is processed.
     Failed { at: ProgressPoint, error: String },
@@ -43,9 +43,9 @@ pub(super) enum RedriveFate {
     Written,
 }
 
-/// The names of the outcomes. Only the first and those from `FIRST_SHOWN` on are good.
-const NAMES: [&str; 11] = [
-    "done",
+/// The names of the outcomes. Only the first and those from `FIRST_GOOD` on are good.
+const NAMES: [&str; 12] = [
+    "processed",
     "kept",
     "failed",
     "lost",
@@ -56,15 +56,17 @@ const NAMES: [&str; 11] = [
     "skipped",
     "found",
     "written",
+    "quarantined",
 ];
 
-const FIRST_SHOWN: usize = 9;
+const FIRST_GOOD: usize = 9;
 
 impl RedriveFate {
-    /// Position of the name.
-    fn index(&self) -> usize {
+    /// Returns the position of the name. A failure record of which user records were quarantined is not called processed.
+    fn index(&self, counts: Counts) -> usize {
         match self {
-            RedriveFate::Done => 0,
+            RedriveFate::Processed if counts.quarantined > Some(0) => 11,
+            RedriveFate::Processed => 0,
             RedriveFate::Kept { .. } => 1,
             RedriveFate::Failed { .. } => 2,
             RedriveFate::Lost { .. } => 3,
@@ -73,13 +75,13 @@ impl RedriveFate {
             RedriveFate::Unreadable { .. } => 6,
             RedriveFate::Halted => 7,
             RedriveFate::Skipped { .. } => 8,
-            RedriveFate::Found => FIRST_SHOWN,
+            RedriveFate::Found => FIRST_GOOD,
             RedriveFate::Written => 10,
         }
     }
 
-    fn name(&self) -> &'static str {
-        NAMES[self.index()]
+    fn name(&self, counts: Counts) -> &'static str {
+        NAMES[self.index(counts)]
     }
 
     fn error(&self) -> Option<&str> {
@@ -90,7 +92,7 @@ impl RedriveFate {
             RedriveFate::Lost { why, .. } | RedriveFate::Refused { why } | RedriveFate::Unknown { why } => {
                 Some(why)
             }
-            RedriveFate::Done
+            RedriveFate::Processed
             | RedriveFate::Skipped { .. }
             | RedriveFate::Halted
             | RedriveFate::Found
@@ -165,24 +167,24 @@ const COLUMNS: [Column; 7] = [
     Column::number("RECORDS"),
     Column::number("FOUND"),
     Column::number("DELIVERED"),
-    Column::number("QUARANTINED"),
+    Column::text("OUTCOME"),
 ];
 
 /// Digits of a sequence number in a terminal that has no room for all.
 const SHOWN_DIGITS: usize = 12;
 
-const OUTCOME: LastColumn = LastColumn { heading: "OUTCOME", min_width: 21 };
+const ERROR: LastColumn = LastColumn { heading: "ERROR", min_width: 21 };
 
 impl<W: Write> RedriveReport<W> {
     pub(super) fn new(format: Format, output: W) -> Self {
-        let table = Table::new(output, Screen::of_stdout(), COLUMNS, OUTCOME);
+        let table = Table::new(output, Screen::of_stdout(), COLUMNS, ERROR);
         RedriveReport { format, table, fates: [0; NAMES.len()], delivered: 0, quarantined: 0 }
     }
 
     pub(super) fn add(&mut self, found: &Found, counts: Counts, fate: &RedriveFate) -> io::Result<()> {
         self.delivered += counts.delivered;
         self.quarantined += counts.quarantined.unwrap_or_default();
-        self.fates[fate.index()] += 1;
+        self.fates[fate.index(counts)] += 1;
         match self.format {
             Format::Json => self.write(found, counts, fate),
             Format::Table => self.table.push(row(found, counts, fate)),
@@ -197,7 +199,7 @@ impl<W: Write> RedriveReport<W> {
         };
         let line = RedriveLine {
             source: &found.name,
-            outcome: fate.name(),
+            outcome: fate.name(counts),
             stream_arn: record.map(|record| record.stream.as_str()),
             shard_id: record.map(|record| record.shard_id.as_str()),
             start_sequence_number: record.map(|record| record.first),
@@ -233,7 +235,7 @@ impl<W: Write> RedriveReport<W> {
     }
 
     pub(super) fn is_all_good(&self) -> bool {
-        self.fates[1..FIRST_SHOWN].iter().all(|&number| number == 0)
+        self.fates[1..FIRST_GOOD].iter().all(|&number| number == 0)
     }
 
     /// Returns one line for people.
@@ -257,17 +259,19 @@ fn row(found: &Found, counts: Counts, fate: &RedriveFate) -> Row {
     let record: Option<&DiscardedRange> = found.record.as_ref().ok();
     let cell = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let number = |number: SequenceNumber| number.to_string();
+    let name = fate.name(counts);
     let outcome = match fate {
-        RedriveFate::Kept { error } => format!("done, but not deleted: {error}"),
-        RedriveFate::Failed { at, error } => format!("failed from {at} on: {error}"),
-        RedriveFate::Skipped { records } => format!("processed, {records} skipped"),
-        RedriveFate::Lost { why, .. } => format!("lost: {why}"),
-        RedriveFate::Refused { why } => format!("refused: {why}"),
-        RedriveFate::Unknown { why } => format!("unknown: {why}"),
-        RedriveFate::Unreadable { error } => format!("unreadable: {}: {error}", found.name),
-        RedriveFate::Done | RedriveFate::Halted | RedriveFate::Found | RedriveFate::Written => {
-            fate.name().to_owned()
+        RedriveFate::Processed if counts.quarantined > Some(0) => {
+            format!("{name} ({})", counts.quarantined.unwrap_or_default())
         }
+        RedriveFate::Skipped { records } => format!("{name} ({records})"),
+        _ => name.to_owned(),
+    };
+    let error = match fate {
+        RedriveFate::Kept { error } => format!("processed, but not deleted: {error}"),
+        RedriveFate::Failed { at, error } => format!("{at}: {error}"),
+        RedriveFate::Unreadable { error } => format!("{}: {error}", found.name),
+        _ => fate.error().unwrap_or("-").to_owned(),
     };
     let columns = vec![
         cell(record.map(|record| cell::text(&record.shard_id, 40))),
@@ -276,13 +280,13 @@ fn row(found: &Found, counts: Counts, fate: &RedriveFate) -> Row {
         cell(record.and_then(|record| record.batch_size).map(|size| size.to_string())),
         cell(counts.found.map(|found| found.to_string())),
         counts.delivered.to_string(),
-        cell(counts.quarantined.map(|records| records.to_string())),
+        outcome,
     ];
-    let tone = match fate.index() {
-        0 | FIRST_SHOWN.. => Tone::Plain,
+    let tone = match fate.index(counts) {
+        0 | FIRST_GOOD.. => Tone::Plain,
         _ => Tone::Error,
     };
-    Row::new(columns, LastCell::Whole(cell::text(&outcome, 1_000))).with_tone(tone)
+    Row::new(columns, LastCell::Whole(cell::text(&error, 1_000))).with_tone(tone)
 }
 
 #[cfg(test)]
@@ -293,7 +297,7 @@ mod tests {
     fn each_outcome_has_a_name_of_its_own() {
         let text = String::new;
         let fates = [
-            (RedriveFate::Done, "done"),
+            (RedriveFate::Processed, "processed"),
             (RedriveFate::Kept { error: text() }, "kept"),
             (
                 RedriveFate::Failed {
@@ -312,7 +316,9 @@ mod tests {
             (RedriveFate::Written, "written"),
         ];
         for (fate, name) in fates {
-            assert_eq!(fate.name(), name);
+            assert_eq!(fate.name(Counts::default()), name);
         }
+        let counts = Counts { quarantined: Some(4), ..Counts::default() };
+        assert_eq!(RedriveFate::Processed.name(counts), "quarantined");
     }
 }

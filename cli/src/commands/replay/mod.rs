@@ -74,7 +74,7 @@ async fn replay(args: &ReplayArgs) -> Result<Completion, Error> {
     let whole = match (args.dry_run, target.processes()) {
         (true, _) => ReplayFate::Found,
         (false, false) => ReplayFate::Written,
-        (false, true) => ReplayFate::Done,
+        (false, true) => ReplayFate::Processed,
     };
     let skips = args.skip.open()?;
     let halt = Halt::default();

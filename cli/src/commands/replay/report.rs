@@ -21,7 +21,7 @@ use crate::{
 /// The end of a shard's replay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ReplayFate {
-    Done,
+    Processed,
     /// Its records can be delivered: nothing was.
     Found,
     /// Its records are in event files, and nobody has processed them.
@@ -100,15 +100,15 @@ const COLUMNS: [Column; 6] = [
     Column::text("SHARD"),
     Column::number("KINESIS RECORDS"),
     Column::number("USER RECORDS"),
-    Column::number("QUARANTINED"),
     Column::text("FIRST").end(SHOWN_DIGITS),
     Column::text("LAST").end(SHOWN_DIGITS),
+    Column::text("OUTCOME"),
 ];
 
 /// Digits of a sequence number in a terminal that has no room for all.
 const SHOWN_DIGITS: usize = 12;
 
-const OUTCOME: LastColumn = LastColumn { heading: "OUTCOME", min_width: 21 };
+const ERROR: LastColumn = LastColumn { heading: "ERROR", min_width: 21 };
 
 impl ReplayReport {
     pub(super) fn new(format: Format, whole: ReplayFate) -> Self {
@@ -145,18 +145,12 @@ impl ReplayReport {
         if self.format == Format::Json {
             return Ok(());
         }
-        let mut table = Table::new(io::stdout().lock(), Screen::of_stdout(), COLUMNS, OUTCOME);
+        let mut table = Table::new(io::stdout().lock(), Screen::of_stdout(), COLUMNS, ERROR);
         for (shard_id, ShardEntry { tally, fate }) in &self.shards {
             let number = |number: Option<SequenceNumber>| {
                 number.map_or_else(|| "-".to_owned(), |number| number.to_string())
             };
-            let outcome = match fate.as_ref().unwrap_or(&ReplayFate::Halted) {
-                ReplayFate::Failed { at, error } => format!("failed at {at}: {error}"),
-                ReplayFate::Skipped { records } => format!("processed, {records} skipped"),
-                ReplayFate::LeftOut { why } => format!("left out: {why}"),
-                ReplayFate::Unreadable { error } => format!("unreadable: {error}"),
-                fate => fate.name().to_owned(),
-            };
+            let (outcome, error) = cells(fate.as_ref().unwrap_or(&ReplayFate::Halted), tally);
             let tone = match fate {
                 Some(ReplayFate::Failed { .. } | ReplayFate::Lost | ReplayFate::Unreadable { .. }) => {
                     Tone::Error
@@ -169,11 +163,11 @@ impl ReplayReport {
                     cell::text(shard_id, 40),
                     tally.kinesis_records.to_string(),
                     tally.user_records.to_string(),
-                    tally.quarantined.map_or_else(|| "-".to_owned(), |records| records.to_string()),
                     number(tally.first),
                     number(tally.last),
+                    outcome,
                 ],
-                LastCell::Whole(cell::text(&outcome, 1_000)),
+                LastCell::Whole(cell::text(&error, 1_000)),
             );
             table.push(row.with_tone(tone))?;
         }
@@ -214,20 +208,39 @@ impl ReplayReport {
 impl ReplayFate {
     fn name(&self) -> &'static str {
         match self {
-            ReplayFate::Done => "done",
+            ReplayFate::Processed => "processed",
             ReplayFate::Found => "found",
             ReplayFate::Written => "written",
             ReplayFate::Failed { .. } => "failed",
             ReplayFate::Skipped { .. } => "skipped",
-            ReplayFate::Lost => {
-                "lost: the stream has dropped the first records of the range; this is the rest"
-            }
+            ReplayFate::Lost => "lost",
             ReplayFate::LeftOut { .. } => "left out",
             ReplayFate::Unreadable { .. } => "unreadable",
-            ReplayFate::NotBegun => "not begun: its parent has not come to its end",
+            ReplayFate::NotBegun => "not begun",
             ReplayFate::Halted => "halted",
         }
     }
+}
+
+/// Returns the outcome of a shard, and its error.
+fn cells(fate: &ReplayFate, tally: &Tally) -> (String, String) {
+    let name = fate.name();
+    let outcome = match (fate, tally.quarantined) {
+        (ReplayFate::Processed, Some(records @ 1..)) => format!("quarantined ({records})"),
+        (ReplayFate::Skipped { records }, _) => format!("{name} ({records})"),
+        _ => name.to_owned(),
+    };
+    let error = match fate {
+        ReplayFate::Failed { at, error } => format!("{at}: {error}"),
+        ReplayFate::Lost => {
+            "the stream has dropped the first records of the range; this is the rest".to_owned()
+        }
+        ReplayFate::LeftOut { why } => (*why).to_owned(),
+        ReplayFate::Unreadable { error } => error.clone(),
+        ReplayFate::NotBegun => "its parent has not come to its end".to_owned(),
+        _ => "-".to_owned(),
+    };
+    (outcome, error)
 }
 
 fn line<'a>(shard_id: &'a str, tally: &Tally, fate: &'a ReplayFate) -> ReplayLine<'a> {
@@ -238,7 +251,8 @@ fn line<'a>(shard_id: &'a str, tally: &Tally, fate: &'a ReplayFate) -> ReplayLin
     ReplayLine {
         shard_id,
         outcome: match fate {
-            ReplayFate::Done | ReplayFate::Found | ReplayFate::Written => fate.name(),
+            ReplayFate::Processed if tally.quarantined > Some(0) => "quarantined",
+            ReplayFate::Processed | ReplayFate::Found | ReplayFate::Written => fate.name(),
             ReplayFate::Failed { .. } => "failed",
             ReplayFate::Skipped { .. } => "skipped",
             ReplayFate::Lost => "lost",

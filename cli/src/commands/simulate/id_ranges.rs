@@ -3,7 +3,7 @@ use kinesis_esm_simulator::Ids;
 
 use crate::output::cell;
 
-/// Records by their IDs, those that the scenario lists one after the other as a range: `1-4`, `2, 5-7`.
+/// Records by their IDs, those that the scenario lists one after the other as a range: `1-4`, `2, 5-7`, `a to c`.
 ///
 /// The order is kept. Members of one aggregate are one. What is far beyond the width is left out. None are `-`.
 pub(super) fn of_records(ids: &Ids, records: &[SharedRecord], width: usize) -> String {
@@ -21,9 +21,11 @@ pub(super) fn of_positions(ids: &Ids, positions: impl Iterator<Item = usize>, wi
         }
         shown.push_str(&ids.all()[first]);
         if first < last {
-            let separator = if ids.all()[first].contains('-') { ".." } else { "-" };
-            shown.push_str(separator);
-            shown.push_str(&ids.all()[last]);
+            let (first, last) = (&ids.all()[first], &ids.all()[last]);
+            let is_number = |id: &str| id.bytes().all(|byte| byte.is_ascii_digit());
+            // `order-1-order-3`, or `a..b`, could be one ID.
+            shown.push_str(if is_number(first) && is_number(last) { "-" } else { " to " });
+            shown.push_str(last);
         }
         shown_width += cell::width(&shown[from..]);
         shown_width <= width
@@ -73,7 +75,7 @@ mod tests {
         check(&ten, &[1, 4, 5, 6], "2, 5-7");
         check(&ten, &[1, 1, 2], "2-3");
         check(&ten, &[9, 8, 0, 1], "10, 9, 1-2");
-        check(r#"{"id":"a-1","text":""},{"id":"a-2","text":""}"#, &[0, 1], "a-1..a-2");
+        check(r#"{"id":"a-1","text":""},{"id":"a-2","text":""}"#, &[0, 1], "a-1 to a-2");
     }
 
     #[test]

@@ -17,7 +17,12 @@ pub(super) fn of_invocation(invoked: &Invoked, ids: &Ids) -> String {
         (Outcome::Success, _) => "ok".to_owned(),
         (Outcome::Partial, _) => {
             let positions = invoked.reported.iter().filter_map(|&number| ids.position(number));
-            format!("partial: {}", id_ranges::of_positions(ids, positions, REPORTED_WIDTH))
+            let records = id_ranges::of_positions(ids, positions, REPORTED_WIDTH);
+            let noun = if invoked.reported.len() == 1 { "record" } else { "records" };
+            match has_progress(invoked) {
+                true => format!("partial: {noun} {records} failed"),
+                false => format!("failed: {noun} {records}"),
+            }
         }
         (Outcome::Failure, Some(error)) => format!("failed: {error}"),
         (Outcome::Failure, None) => "failed: invalid response".to_owned(),
@@ -32,6 +37,12 @@ pub(super) fn of_invocation(invoked: &Invoked, ids: &Ids) -> String {
         text.push_str(" (ignored)");
     }
     text
+}
+
+/// Whether a partial response says that records before the first one that failed are processed.
+pub(super) fn has_progress(invoked: &Invoked) -> bool {
+    let first = invoked.records.first().map(|record| record.sequence_number);
+    invoked.outcome == Outcome::Partial && first.is_some_and(|first| !invoked.reported.contains(&first))
 }
 
 /// Names a record that no event can hold.
@@ -50,8 +61,8 @@ pub(super) fn of_discard(discarded: &Discarded, destination: Option<&Destination
     let sent = match (&discarded.delivery, destination) {
         (Delivery::Delivered { .. }, Some(destination)) => format!("sent to {}", short(destination)),
         (Delivery::Delivered { .. }, None) => "sent to the destination".to_owned(),
-        (Delivery::NoDestination, _) => "no destination".to_owned(),
-        (Delivery::Failed, _) => "not sent: the destination failed".to_owned(),
+        (Delivery::NoDestination, _) => "dropped: no destination".to_owned(),
+        (Delivery::Failed, _) => "dropped: the destination failed".to_owned(),
     };
     format!("DISCARDED {records}; {condition:?}, approximateInvokeCount {invocations}, {sent}")
 }
@@ -59,11 +70,21 @@ pub(super) fn of_discard(discarded: &Discarded, destination: Option<&Destination
 /// Describes the records that were passed over, and the reason.
 pub(super) fn of_drop(records: &[SharedRecord], reason: DropReason, ids: &Ids) -> String {
     let why = match reason {
-        DropReason::Trimmed => "older than the stream's retention",
+        DropReason::Trimmed => "older than the stream's retention, no failure record",
         DropReason::Filtered => "no filter admits them",
-        DropReason::OutOfRange => "not of this shard's hash keys",
+        DropReason::OutOfRange => "not of this shard's hash keys, no failure record",
     };
-    format!("DROPPED {}; {why}, no failure record", counted(records, ids))
+    format!("{} {}; {why}", drop_name(reason).to_uppercase(), counted(records, ids))
+}
+
+/// Returns the fate of records that were passed over. None of them is a dropped record for the metric DroppedEventCount, which
+/// counts discarded records without a failure record.
+pub(super) fn drop_name(reason: DropReason) -> &'static str {
+    match reason {
+        DropReason::Trimmed => "expired",
+        DropReason::Filtered => "filtered out",
+        DropReason::OutOfRange => "out of range",
+    }
 }
 
 /// The IDs come first, where a terminal shows them before it breaks the line.

@@ -98,6 +98,7 @@ fn row(step: &Step, ids: &Ids, view: &View, lineage: &mut Lineage, width: usize)
             columns.push(cell::text(&outcome::of_invocation(invoked, ids), OUTCOME_WIDTH));
             let tone = match invoked.outcome {
                 Outcome::Success => Tone::Plain,
+                Outcome::Partial if !outcome::has_progress(invoked) => Tone::Error,
                 Outcome::Partial | Outcome::Throttled => Tone::Warning,
                 Outcome::Failure => Tone::Error,
             };

@@ -1,11 +1,11 @@
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Write},
 };
 
-use kinesis_esm_simulator::{Fates, Metrics, Report, StepKind};
+use kinesis_esm_simulator::{Delivery, Fates, Metrics, Report, StepKind};
 
-use super::id_ranges;
+use super::{id_ranges, outcome::drop_name};
 use crate::output::{
     screen::Screen,
     table::{Column, LastCell, LastColumn, Row, Table},
@@ -14,6 +14,12 @@ use crate::output::{
 
 const FATES: [Column; 2] = [Column::text("FATE"), Column::number("COUNT")];
 const RECORDS: LastColumn = LastColumn { heading: "RECORDS", min_width: 21 };
+
+/// The fate of records that were discarded with a failure record.
+const DISCARDED: &str = "discarded";
+
+/// The fate of records that were discarded without a failure record, as the metric DroppedEventCount counts them.
+const DROPPED: &str = "dropped";
 
 const METRICS: [Column; 1] = [Column::text("METRIC")];
 const VALUE: LastColumn = LastColumn { heading: "VALUE", min_width: 20 };
@@ -26,8 +32,8 @@ pub(super) fn show<W: Write>(mut output: W, screen: Screen, report: &Report) -> 
         let records = id_ranges::of_positions(report.ids(), positions.iter().copied(), table.last_width(0));
         let columns = vec![name.to_owned(), positions.len().to_string()];
         let tone = match name {
-            "discarded" if !positions.is_empty() => Tone::Error,
-            "dropped" if !positions.is_empty() => Tone::Warning,
+            DISCARDED | DROPPED if !positions.is_empty() => Tone::Error,
+            "expired" | "out of range" => Tone::Error,
             _ => Tone::Plain,
         };
         table.push(Row::new(columns, LastCell::Cut(records)).with_tone(tone))?;
@@ -41,24 +47,30 @@ pub(super) fn show<W: Write>(mut output: W, screen: Screen, report: &Report) -> 
     table.finish()
 }
 
-/// Positions in the scenario. Those of the completed records stand in the order in which they were completed.
-fn fates(report: &Report) -> [(&'static str, Vec<usize>); 4] {
-    let (mut discarded, mut dropped) = (BTreeSet::new(), BTreeSet::new());
+/// Positions in the scenario by fate, those that are rare only if there are any. Those of the processed records are in the
+/// order in which they were processed.
+fn fates(report: &Report) -> Vec<(&'static str, Vec<usize>)> {
+    let mut positions: BTreeMap<&'static str, BTreeSet<usize>> = BTreeMap::new();
     report.for_each(|step| {
         let (fate, records) = match &step.kind {
-            StepKind::Discarded(step) => (&mut discarded, &step.records),
-            StepKind::Dropped(records, _) => (&mut dropped, records),
+            StepKind::Discarded(step) => match step.delivery {
+                Delivery::Delivered { .. } => (DISCARDED, &step.records),
+                Delivery::NoDestination | Delivery::Failed => (DROPPED, &step.records),
+            },
+            StepKind::Dropped(records, reason) => (drop_name(*reason), records),
             _ => return,
         };
-        fate.extend(records.iter().filter_map(|record| report.ids().position(record.sequence_number)));
+        let records = records.iter().filter_map(|record| report.ids().position(record.sequence_number));
+        positions.entry(fate).or_default().extend(records);
     });
+    let mut of = |fate| positions.remove(fate).map(Vec::from_iter).unwrap_or_default();
+    let settled = [(DISCARDED, of(DISCARDED)), (DROPPED, of(DROPPED))];
     let Fates { completed, unread } = report.fates();
-    [
-        ("completed", completed),
-        ("discarded", discarded.into_iter().collect()),
-        ("dropped", dropped.into_iter().collect()),
-        ("unread", unread),
-    ]
+    let mut fates = vec![("processed", completed)];
+    fates.extend(settled);
+    fates.extend(positions.into_iter().map(|(fate, records)| (fate, Vec::from_iter(records))));
+    fates.push(("unread", unread));
+    fates
 }
 
 fn metrics(metrics: Metrics) -> [(&'static str, u64); 7] {

@@ -2,7 +2,7 @@ use chrono::DateTime;
 use kinesis_esm::{Condition, SharedRecord};
 use kinesis_esm_simulator::{Delivery, Discarded, DropReason, Invoked, Outcome, Step, StepKind};
 
-use super::step_line::age_ms;
+use super::{super::outcome::has_progress, step_line::age_ms};
 use crate::output::{
     cell,
     table::{Column, LastCell, LastColumn, Row},
@@ -70,12 +70,13 @@ pub(super) fn row(step: &Step) -> Option<Row> {
 
 fn outcome(invoked: &Invoked) -> String {
     let mut text = match invoked.outcome {
-        Outcome::Success => "success".to_owned(),
+        Outcome::Success => "ok".to_owned(),
         Outcome::Partial => match &invoked.reported[..] {
-            [first, ..] => format!("partial: {first} failed"),
+            [first, ..] if has_progress(invoked) => format!("partial: record {first} failed"),
+            [first, ..] => format!("failed: record {first}"),
             [] => "partial".to_owned(),
         },
-        Outcome::Failure => "failure".to_owned(),
+        Outcome::Failure => "failed".to_owned(),
         Outcome::Throttled => "throttled: the function was not reached".to_owned(),
     };
     match &invoked.error {
@@ -93,13 +94,13 @@ fn outcome(invoked: &Invoked) -> String {
 
 fn fate(discarded: &Discarded) -> String {
     let why = match discarded.condition {
-        Condition::RetryAttemptsExhausted => "retries are spent",
+        Condition::RetryAttemptsExhausted => "retries are exhausted",
         Condition::RecordAgeExceeded => "too old",
     };
     let kept = match discarded.delivery {
         Delivery::Delivered { .. } => "failure record written",
-        Delivery::Failed => "lost: failure record not written",
-        Delivery::NoDestination => "lost",
+        Delivery::Failed => "dropped: failure record not written",
+        Delivery::NoDestination => "dropped: no destination",
     };
     format!("discarded: {why} ({kept})")
 }
@@ -113,9 +114,9 @@ fn request_id(discarded: &Discarded) -> Option<&str> {
 
 fn dropped(reason: DropReason) -> &'static str {
     match reason {
-        DropReason::Trimmed => "dropped: older than the stream keeps records",
-        DropReason::Filtered => "dropped: no filter admits it",
-        DropReason::OutOfRange => "dropped: hash key of another shard",
+        DropReason::Trimmed => "expired: older than the stream keeps records",
+        DropReason::Filtered => "filtered out: no filter admits it",
+        DropReason::OutOfRange => "out of range: hash key of another shard",
     }
 }
 
@@ -205,7 +206,7 @@ mod tests {
     fn steps_are_shown_for_people_and_for_programs() {
         check(
             invoked(Outcome::Partial, None),
-            "00:00:00.042 shardId-000000000003 3 49590338271490256608559692538361571095921575989136588898 8 0f1e2d3c-0000-4000-8000-000000000000 42 ms partial: 7 failed",
+            "00:00:00.042 shardId-000000000003 3 49590338271490256608559692538361571095921575989136588898 8 0f1e2d3c-0000-4000-8000-000000000000 42 ms partial: record 7 failed",
             concat!(
                 r#"{"step":"invoked","atMs":1767225600042,"shardId":"shardId-000000000003","lane":0,"records":3,"#,
                 r#""firstSequenceNumber":"49590338271490256608559692538361571095921575989136588898","#,
@@ -214,6 +215,14 @@ mod tests {
                 r#""error":null,"lastRecordAgeMs":42}"#
             ),
         );
+        // The first record of the batch failed: nothing was processed.
+        let mut complete_failure = step(invoked(Outcome::Partial, None));
+        if let StepKind::Invoked(invoked) = &mut complete_failure.kind {
+            invoked.reported = vec![invoked.records[0].sequence_number];
+        }
+        let row = row(&complete_failure).expect("a row");
+        let expected = "failed: record 49590338271490256608559692538361571095921575989136588898";
+        assert!(matches!(row.last, LastCell::Whole(outcome) if outcome == expected));
         check(
             StepKind::Read(3),
             "",
@@ -234,7 +243,7 @@ mod tests {
                 approximate_invoke_count: 1,
                 delivery: Delivery::Failed,
             }),
-            "00:00:00.042 shardId-000000000003 1 5 5 - 42 ms discarded: too old (lost: failure record not written)",
+            "00:00:00.042 shardId-000000000003 1 5 5 - 42 ms discarded: too old (dropped: failure record not written)",
             concat!(
                 r#"{"step":"discarded","atMs":1767225600042,"shardId":"shardId-000000000003","lane":0,"#,
                 r#""records":1,"firstSequenceNumber":"5","lastSequenceNumber":"5","#,
@@ -252,7 +261,7 @@ mod tests {
         );
         check(
             StepKind::Dropped(records(&["5"]), DropReason::OutOfRange),
-            "00:00:00.042 shardId-000000000003 1 5 5 - 42 ms dropped: hash key of another shard",
+            "00:00:00.042 shardId-000000000003 1 5 5 - 42 ms out of range: hash key of another shard",
             concat!(
                 r#"{"step":"dropped","atMs":1767225600042,"shardId":"shardId-000000000003","lane":0,"#,
                 r#""records":1,"firstSequenceNumber":"5","lastSequenceNumber":"5","reason":"outOfRange"}"#
@@ -268,12 +277,12 @@ mod tests {
 
     #[test]
     fn outcomes_are_told_in_words() {
-        check_outcome(Outcome::Success, None, "success");
-        check_outcome(Outcome::Failure, None, "failure: the response is not valid");
-        check_outcome(Outcome::Failure, Some(FunctionError::Timeout), "failure: timed out");
+        check_outcome(Outcome::Success, None, "ok");
+        check_outcome(Outcome::Failure, None, "failed: the response is not valid");
+        check_outcome(Outcome::Failure, Some(FunctionError::Timeout), "failed: timed out");
         let (error_type, message) = ("E".to_owned(), "one\ntwo".to_owned());
         let thrown = FunctionError::Thrown { error_type, message };
-        check_outcome(Outcome::Failure, Some(thrown), r"failure: E: one\ntwo");
+        check_outcome(Outcome::Failure, Some(thrown), r"failed: E: one\ntwo");
         check_outcome(Outcome::Throttled, None, "throttled: the function was not reached");
     }
 

@@ -3,16 +3,16 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use kinesis_esm_simulator::{Delivery, DropReason, Metrics, Outcome, Step, StepKind};
 use kinesis_handler::SequenceNumber;
 
-use super::step_row::duration;
+use super::{super::outcome::has_progress, step_row::duration};
 use crate::output::note::count;
 
 /// The totals of a run.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     metrics: Metrics,
-    success: u64,
+    ok: u64,
     partial: u64,
-    failure: u64,
+    failed: u64,
     throttled: u64,
     done_records: u64,
     discarded_records: u64,
@@ -30,9 +30,11 @@ impl Tally {
         self.settle(step);
         match &step.kind {
             StepKind::Invoked(invoked) => match invoked.outcome {
-                Outcome::Success => self.success += 1,
+                Outcome::Success => self.ok += 1,
+                // Nothing before the record that failed was processed.
+                Outcome::Partial if !has_progress(invoked) => self.failed += 1,
                 Outcome::Partial => self.partial += 1,
-                Outcome::Failure => self.failure += 1,
+                Outcome::Failure => self.failed += 1,
                 Outcome::Throttled => self.throttled += 1,
             },
             StepKind::Acknowledged(records) => self.done_records += records.len() as u64,
@@ -79,12 +81,12 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let invocations = self.success + self.partial + self.failure + self.throttled;
+        let invocations = self.ok + self.partial + self.failed + self.throttled;
         write!(f, "{}", count(invocations, "invocation"))?;
         let kinds = [
-            (self.success, "success"),
+            (self.ok, "ok"),
             (self.partial, "partial"),
-            (self.failure, "failure"),
+            (self.failed, "failed"),
             (self.throttled, "throttled"),
         ];
         let kinds = kinds.iter().filter(|(number, _)| *number > 0);
@@ -92,7 +94,12 @@ impl fmt::Display for Tally {
         if !kinds.is_empty() {
             write!(f, " ({})", kinds.join(", "))?;
         }
-        write!(f, ", {} done, {} discarded", count(self.done_records, "record"), self.discarded_records)?;
+        write!(
+            f,
+            ", {} processed, {} discarded",
+            count(self.done_records, "record"),
+            self.discarded_records
+        )?;
         if self.filtered_records > 0 {
             write!(f, ", {} filtered out", self.filtered_records)?;
         }
