@@ -105,7 +105,7 @@ impl World {
         kit_where(&variables, args.split_whitespace(), "")
     }
 
-    /// What the file has: positions, payloads and errors.
+    /// Returns positions, payloads and errors of the lines in the file.
     fn skipped(&self) -> Vec<String> {
         let text = fs::read_to_string(self.path()).expect("the file is there");
         text.lines().map(shown).collect()
