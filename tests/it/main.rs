@@ -27,6 +27,7 @@ mod scale;
 mod consumer;
 mod new_project;
 mod repository;
+mod deployed_binary;
 mod docs;
 mod template;
 mod random_sam;
