@@ -27,7 +27,14 @@ class Server:
         while True:
             client, _ = self.listener.accept()
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=self.serve, args=[client], daemon=True).start()
+            threading.Thread(target=self.connection, args=[client], daemon=True).start()
+
+    def connection(self, client):
+        try:
+            self.serve(client)
+        except ConnectionError:
+            # A program that has what it wanted closes its connections, whatever is on the way.
+            pass
 
     def serve(self, client):
         rest = b""

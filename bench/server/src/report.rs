@@ -60,6 +60,7 @@ pub(crate) fn text(events: &[Event], figures: &[Figures], goals: &[Goal]) -> Res
         }
     }
     writeln!(out)?;
+    money(&mut out, events, figures)?;
     let (measured, others): (Vec<_>, Vec<_>) = goals.iter().partition(|goal| goal.is_measured());
     for goal in measured {
         writeln!(out, "{goal}")?;
@@ -68,4 +69,28 @@ pub(crate) fn text(events: &[Event], figures: &[Figures], goals: &[Goal]) -> Res
         writeln!(out, "{} goals are not measured: a contestant or AVX-512 is missing", others.len())?;
     }
     Ok(out)
+}
+
+/// Price of a second of a function with 1,769 MB, which is one processor core, in USD (x86, us-east-1):
+/// <https://aws.amazon.com/lambda/pricing/>
+const USD_PER_SECOND: f64 = 0.000_016_666_7 * 1.769;
+
+const TERABYTE: f64 = 1e12;
+
+/// Writes what the CPU time for a terabyte of stream data costs.
+fn money(out: &mut String, events: &[Event], figures: &[Figures]) -> Result<(), Error> {
+    let width = figures.iter().map(|figures| figures.title.chars().count()).max().unwrap_or_default();
+    let events = &events[..events.len().min(3)];
+    let names: String = events.iter().map(|event| format!("{:>8}", event.name)).collect();
+    writeln!(out, "USD for the CPU time of a terabyte of stream data, at 1,769 MB\n\n{:width$}{names}", "")?;
+    for contestant in figures.iter().filter(|figures| !figures.name.ends_with("-json")) {
+        write!(out, "{:width$}", contestant.title)?;
+        for event in events {
+            let Some(own) = contestant.on(event.name) else { continue };
+            let invocations = TERABYTE / event.data_bytes as f64;
+            write!(out, "{:8.3}", invocations * own.cpu_ms.median / 1e3 * USD_PER_SECOND)?;
+        }
+        writeln!(out)?;
+    }
+    writeln!(out)
 }
