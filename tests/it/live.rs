@@ -342,8 +342,6 @@ fn a_new_project_is_built_and_deployed_without_an_edit() {
     sam(&["build"]);
     sam(&[
         "deploy",
-        "--template-file",
-        ".aws-sam/build/template.yaml",
         "--stack-name",
         STACK,
         "--no-confirm-changeset",
