@@ -25,7 +25,7 @@ use crate::{
         aggregate, checkpoint, doctor, inspect, invoke, journal, look, new, put, quarantine, redrive, replay,
         shell, simulate,
     },
-    error::Completion,
+    error::{Completion, Error},
     output::note,
 };
 
@@ -57,6 +57,8 @@ fn main() -> ExitCode {
         Ok(Completion::SomeFailed) => ExitCode::from(1),
         // `| head` has seen enough. Of work with an effect, the rest has not been done.
         Err(error) if error.is_broken_pipe() && only_shows => ExitCode::SUCCESS,
+        // A note has said so when the signal came.
+        Err(error @ Error::Interrupted) => ExitCode::from(error.exit_code()),
         Err(error) => {
             note::error(error::chain(&error));
             ExitCode::from(error.exit_code())

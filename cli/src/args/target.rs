@@ -2,7 +2,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, builder::RangedU64ValueParser};
 
-use crate::delivery::target::{Environment, TargetOptions};
+use crate::delivery::target::{Environment, ProgramLog, TargetOptions};
 
 // No doc comment: it would become that of the command.
 #[derive(Debug, clap::Args)]
@@ -65,12 +65,33 @@ pub(crate) struct EnvironmentArgs {
     /// missing permissions show. They last for an hour; some SDKs prefer AWS_PROFILE, which --clean-env leaves out
     #[arg(long, value_name = "ROLE_ARN", requires = "command", value_parser = role_arn, help_heading = "Where events go")]
     assume_role: Option<String>,
+    /// Append what COMMAND prints to this file, instead of standard error
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "command",
+        conflicts_with = "quiet",
+        help_heading = "Where events go"
+    )]
+    log: Option<PathBuf>,
+    /// Show nothing of what COMMAND prints
+    #[arg(long, requires = "command", help_heading = "Where events go")]
+    quiet: bool,
 }
 
 impl EnvironmentArgs {
     pub(crate) fn environment(&self) -> Environment {
-        let EnvironmentArgs { clean_env, env, assume_role } = self;
-        Environment { is_clean: *clean_env, variables: env.clone(), role_arn: assume_role.clone() }
+        let EnvironmentArgs { clean_env, env, assume_role, log, quiet } = self;
+        Environment {
+            is_clean: *clean_env,
+            variables: env.clone(),
+            role_arn: assume_role.clone(),
+            log: match log {
+                Some(path) => ProgramLog::File(path.clone()),
+                None if *quiet => ProgramLog::Quiet,
+                None => ProgramLog::StandardError,
+            },
+        }
     }
 }
 

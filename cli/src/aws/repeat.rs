@@ -8,7 +8,7 @@ use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use tokio::time::{sleep, timeout};
 
 use super::{ApiFailure, AwsError, Backoff};
-use crate::output::note::note;
+use crate::output::{meter, note::note};
 
 /// Number of times that a request is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +100,7 @@ impl Repeater {
     {
         let mut backoff = Backoff::new();
         let mut attempt = 1;
+        let mut _waiting = None;
         loop {
             let answer = match time {
                 None => request().await,
@@ -122,6 +123,8 @@ impl Repeater {
                 note(format_args!("{operation}: {failure}; retrying (further retries are not reported)"));
             }
             attempt += 1;
+            let since = _waiting.take();
+            _waiting = since.or_else(|| Some(meter::wait(format!("{operation}: {failure}"))));
             sleep(backoff.next_delay()).await;
         }
     }

@@ -9,7 +9,7 @@ use super::response::{Quarantined, StatedFailure, Statement, statement};
 use crate::{
     aws::Backoff,
     delivery::target::{Target, TargetError, request_id},
-    output::{cell, note::note},
+    output::{cell, meter, note::note},
     run::halt::Halt,
 };
 
@@ -126,6 +126,7 @@ impl<'t> Delivery<'t> {
                                 "the function throttles, or cannot be reached; retrying (further retries are not reported)",
                             );
                         }
+                        let _waiting = meter::wait("the function, which throttles or cannot be reached");
                         self.pause(&mut backoff).await;
                         continue;
                     }
@@ -156,6 +157,9 @@ impl<'t> Delivery<'t> {
                 };
                 attempt += 1;
                 if attempt < self.attempts {
+                    let next = attempt + 1;
+                    let _waiting =
+                        meter::wait(format!("attempt {next} of {}: {}", self.attempts, failure.error));
                     self.pause(&mut backoff).await;
                     continue;
                 }
@@ -178,6 +182,7 @@ impl<'t> Delivery<'t> {
         if !self.has_begun.replace(true) {
             self.target.check().await?;
         }
+        let _waiting = meter::wait("the function");
         self.target.invoke(event, id, shard_id).await
     }
 

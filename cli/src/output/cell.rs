@@ -53,6 +53,17 @@ pub(crate) fn short_shard(shard_id: &str) -> &str {
     if short.is_empty() { "0" } else { short }
 }
 
+/// A length of time for people: two or three digits and a unit.
+pub(crate) fn duration(milliseconds: u64) -> String {
+    match milliseconds {
+        0..1_000 => format!("{milliseconds} ms"),
+        1_000..10_000 => format!("{:.1} s", milliseconds as f64 / 1e3),
+        10_000..120_000 => format!("{} s", milliseconds / 1_000),
+        120_000..7_200_000 => format!("{} min", milliseconds / 60_000),
+        _ => format!("{} h", milliseconds / 3_600_000),
+    }
+}
+
 /// Returns the number of terminal columns that such text takes.
 pub(crate) fn width(text: &str) -> usize {
     if text.is_ascii() {
@@ -189,5 +200,11 @@ mod tests {
         check(format!("{}\n", "x".repeat(20)), "xxxxxxxxxxxxxxxxxxxx…");
         // No more than the shown part decides.
         check(format!("{}\0", "x".repeat(100_000)), "xxxxxxxxxxxxxxxxxxxx…");
+    }
+
+    #[test]
+    fn times_are_short() {
+        let shown = [999, 1_000, 9_999, 119_999, 120_000, 7_199_999, 90_000_000].map(duration);
+        assert_eq!(shown, ["999 ms", "1.0 s", "10.0 s", "119 s", "2 min", "119 min", "25 h"]);
     }
 }

@@ -1,6 +1,6 @@
 use std::{fmt, io::Write};
 
-use crate::output::{cell, tone::Tone};
+use crate::output::{cell, meter, tone::Tone};
 
 /// Writes a line for the person at the terminal to standard error.
 ///
@@ -23,7 +23,7 @@ fn write(tone: Tone, message: impl fmt::Display) {
     let message = cell::escape(&message.to_string());
     let style = tone.style();
     // Standard error may be closed; there is no better place to say so. The stream removes the style if it is no terminal.
-    let _ = writeln!(anstream::stderr().lock(), "{style}kinesis-kit: {message}{style:#}");
+    let _ = meter::beside(|| writeln!(anstream::stderr().lock(), "{style}kinesis-kit: {message}{style:#}"));
 }
 
 /// A number and its noun: `1 line`, `2 lines`.

@@ -49,9 +49,9 @@ pub(crate) async fn until_interrupted<T>(
     };
     halt.ask();
     match halt.in_flight() {
-        0 => note(format_args!("received {signal}: ending")),
+        0 => note(format_args!("interrupted by {signal}: ending")),
         _ => note(format_args!(
-            "received {signal}: waiting up to a minute for what is in flight; send it again to exit now"
+            "interrupted by {signal}: waiting up to a minute for what is in flight; send it again to exit now"
         )),
     }
     let wind_down = async {

@@ -10,6 +10,7 @@ use tokio::time::sleep;
 use super::{Position, Shard, record::shard, shard::parents_first};
 use crate::{
     aws::{self, Attempts, AwsError, Repeater},
+    output::meter,
     stream::name::StreamName,
 };
 
@@ -189,6 +190,7 @@ impl Api {
     /// Waits until the stream takes records.
     pub(crate) async fn wait_until_active(&self) -> Result<(), AwsError> {
         let operation = "DescribeStreamSummary";
+        let _waiting = meter::wait(format!("{} to become active", self.resource));
         loop {
             let request = || {
                 let request = self.client.describe_stream_summary();

@@ -7,7 +7,7 @@ use super::{
     api::Fetched,
     record::{now_ms, stream_record},
 };
-use crate::aws::AwsError;
+use crate::{aws::AwsError, output::meter};
 
 /// Reads a shard, page by page.
 #[derive(Debug)]
@@ -81,6 +81,9 @@ impl ShardReader {
                 }
             };
             self.iterator = answer.next_shard_iterator;
+            if let Some(behind) = answer.millis_behind_latest {
+                meter::set_lag(&self.shard_id, behind.try_into().unwrap_or(0));
+            }
             let is_behind = answer.millis_behind_latest.is_some_and(|behind| behind > 0);
             let records = answer.records.into_iter().map(|record| Ok(Arc::new(stream_record(record)?)));
             let mut records: Vec<SharedRecord> = records.collect::<Result<_, AwsError>>()?;

@@ -34,4 +34,5 @@ mod redrive_queue;
 mod redrive_sources;
 mod redrive_killed;
 mod redrive_losses;
+mod progress;
 mod skip_failed;

@@ -181,6 +181,6 @@ fn an_interruption_leaves_no_process_behind() {
     assert_eq!((output.status.code(), &*output.stdout), (Some(130), &b""[..]));
     let mut message = String::new();
     stderr.read_line(&mut message).expect("text");
-    assert_eq!(message, "kinesis-kit: interrupted\n");
+    assert_eq!(message, "kinesis-kit: interrupted by SIGINT\n");
     assert!(!signal("-0", function.trim()));
 }

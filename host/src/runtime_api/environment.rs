@@ -62,7 +62,8 @@ impl Environment {
         let no_port = |source| StartError::RuntimeApi { source };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(no_port)?;
         let address = listener.local_addr().map_err(no_port)?;
-        let (output, writer) = Output::open(options.output_observer.clone()).map_err(no_port)?;
+        let (output, writer) =
+            Output::open(options.log.clone(), options.output_observer.clone()).map_err(no_port)?;
         let process = Process::start(&options, address, number, writer)?;
         let state = Arc::new(State::default());
         let mut server = JoinSet::new();

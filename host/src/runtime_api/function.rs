@@ -16,7 +16,7 @@ use crate::{Answer, Fate, Function, Invocation};
 ///
 /// Each process is an execution environment, which has one invocation at a time, or up to
 /// [`concurrency`](BinaryOptions::concurrency). An invocation uses an environment with a free place, or else starts one
-/// more. What they print goes to the caller's standard error, before the
+/// more. What they print goes to the [`log`](BinaryOptions::log), before the
 /// answer to the invocation in which they printed it is returned. No process, nor one that it has started and
 /// that is still in its process group, outlives this value; if the caller itself is killed, the connections to
 /// the Runtime API break, which ends usual runtimes.

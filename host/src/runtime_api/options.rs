@@ -36,7 +36,9 @@ pub struct BinaryOptions {
     /// Whether the function gets nothing of the caller's environment but `PATH` and `HOME`. By default it gets all of it,
     /// the caller's AWS credentials included.
     pub clean_environment: bool,
-    /// Sees what the processes print, besides the caller's standard error. Default none.
+    /// Gets what the processes print, instead of the caller's standard error. Default none.
+    pub log: Option<OutputObserver>,
+    /// Sees what the processes print, besides the log. Default none.
     pub output_observer: Option<OutputObserver>,
     /// Further variables of the function's environment. They take precedence over Lambda's and the caller's.
     pub variables: Vec<(OsString, OsString)>,
@@ -56,6 +58,7 @@ impl BinaryOptions {
                 .to_owned(),
             region: "us-east-1".to_owned(),
             clean_environment: false,
+            log: None,
             output_observer: None,
             variables: Vec::new(),
         }

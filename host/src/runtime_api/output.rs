@@ -13,7 +13,7 @@ use super::OutputObserver;
 /// Number of bytes of the output's end that are kept, for the line that says why a program could not start.
 const KEPT_BYTES: usize = 16 * 1024;
 
-/// The output of a process: passed on to the caller's standard error as it comes, and its end is kept.
+/// The output of a process: passed on as it comes, and its end is kept.
 #[derive(Debug)]
 pub(super) struct Output {
     pipe: Arc<Pipe>,
@@ -24,15 +24,19 @@ pub(super) struct Output {
 #[derive(Debug)]
 struct Pipe {
     receiver: pipe::Receiver,
+    log: Option<OutputObserver>,
     observer: Option<OutputObserver>,
     kept: Mutex<VecDeque<u8>>,
 }
 
 impl Output {
     /// Opens a pipe. Returns its other end, for the process to write to.
-    pub(super) fn open(observer: Option<OutputObserver>) -> io::Result<(Self, OwnedFd)> {
+    pub(super) fn open(
+        log: Option<OutputObserver>,
+        observer: Option<OutputObserver>,
+    ) -> io::Result<(Self, OwnedFd)> {
         let (sender, receiver) = pipe::pipe()?;
-        let pipe = Arc::new(Pipe { receiver, observer, kept: Mutex::default() });
+        let pipe = Arc::new(Pipe { receiver, log, observer, kept: Mutex::default() });
         let mut forwarding = JoinSet::new();
         forwarding.spawn({
             let pipe = Arc::clone(&pipe);
@@ -87,8 +91,11 @@ impl Pipe {
     }
 
     fn pass_on(&self, bytes: &[u8]) {
-        // The caller's standard output is for results. If standard error is closed, there is no better place.
-        let _ = io::stderr().lock().write_all(bytes);
+        match &self.log {
+            Some(log) => log.observe(bytes),
+            // The caller's standard output is for results. If standard error is closed, there is no better place.
+            None => drop(io::stderr().lock().write_all(bytes)),
+        }
         if let Some(observer) = &self.observer {
             observer.observe(bytes);
         }

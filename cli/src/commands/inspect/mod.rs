@@ -21,6 +21,7 @@ use crate::{
         kinesis_record::{InvalidRecord, KinesisRecord},
     },
     output::{
+        meter::Stdout,
         note::{count, note, warning},
         screen::Screen,
     },
@@ -174,7 +175,7 @@ pub(crate) struct Inspection {
 
 impl Inspection {
     pub(crate) fn of_stream(
-        output: io::StdoutLock<'static>,
+        output: Stdout,
         format: Format,
         data: DataStyle,
         keys: Keys,

@@ -2,7 +2,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    io,
     rc::Rc,
     time::Duration,
 };
@@ -13,7 +12,10 @@ use crate::{
     args::{DataStyle, Format, InspectArgs, LookArgs, TailArgs},
     commands::inspect::{self, Inspection, Keys, Selection},
     error::{Completion, Error},
-    output::note::note,
+    output::{
+        meter::{Meter, Stdout},
+        note::note,
+    },
     run::{self, halt::Halt},
     stream::{
         Api, Position, ReadPace, ShardReader, Visit, Visited, Walk,
@@ -68,7 +70,7 @@ fn look(look: &Look<'_>) -> Result<Completion, Error> {
         // A stream that is not there shows now.
         api.describe().await?;
         let inspection = Inspection::of_stream(
-            io::stdout().lock(),
+            Stdout::new(),
             look.format,
             look.data,
             look.keys,
@@ -76,7 +78,8 @@ fn look(look: &Look<'_>) -> Result<Completion, Error> {
             selection,
         );
         let (inspection, is_full) = (RefCell::new(inspection), Cell::new(false));
-        let looking = Looking { look, shard_ids, api, begin, halt: &halt, inspection, is_full };
+        let meter = Meter::new(if look.follows { "tail" } else { "inspect" });
+        let looking = Looking { look, meter, shard_ids, api, begin, halt: &halt, inspection, is_full };
         let work = async {
             tokio::select! {
                 biased;
@@ -86,7 +89,8 @@ fn look(look: &Look<'_>) -> Result<Completion, Error> {
             }
         };
         let ended = run::until_interrupted(work, &halt).await;
-        let Looking { inspection, is_full, .. } = looking;
+        let Looking { inspection, is_full, meter, .. } = looking;
+        drop(meter);
         let summary = inspection.into_inner().finish()?;
         ended?;
         let outcome = match look.at {
@@ -149,6 +153,7 @@ struct Looking<'l> {
     begin: Position,
     halt: &'l Halt,
     inspection: RefCell<Inspection>,
+    meter: Meter,
     /// Whether as many user records were shown as were asked for.
     is_full: Cell<bool>,
 }
@@ -177,6 +182,7 @@ impl Looking<'_> {
         let mut reader = ShardReader::begin(Rc::clone(&self.api), pace, &shard.id, begin).await?;
         while let Some(page) = reader.page().await? {
             let is_full = self.inspection.borrow_mut().add(&shard.id, &page.records)?;
+            self.meter.add(page.records.len() as u64);
             if is_full {
                 self.is_full.set(true);
                 self.halt.ask();

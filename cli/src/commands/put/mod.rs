@@ -6,7 +6,6 @@ mod receipts;
 
 use std::{
     cell::{Cell, RefCell},
-    io,
     time::Duration,
 };
 
@@ -18,7 +17,7 @@ use crate::{
     error::{self, Completion, Error},
     input::user_record_line::{LineError, PAYLOAD_ADVICE, UserRecordLine},
     output::{
-        meter::Meter,
+        meter::{Meter, Stdout},
         note::{count, note, warning},
     },
     run::{self, halt::Halt},
@@ -42,7 +41,7 @@ const MAX_GATHERED_BYTES: usize = 64 * 1024 * 1024;
 
 /// The counts of the input, kept outside of the work, which may be dropped at any time.
 struct Ledger {
-    receipts: RefCell<Receipts<io::StdoutLock<'static>>>,
+    receipts: RefCell<Receipts<Stdout>>,
     wrong_lines: Cell<u64>,
     /// Number of the last line that was read.
     read: Cell<u64>,
@@ -54,7 +53,7 @@ pub(crate) fn run(args: &PutArgs) -> Result<Completion, Error> {
     run::block_on(async {
         let halt = Halt::default();
         let ledger = Ledger {
-            receipts: RefCell::new(Receipts::new(args.format, io::stdout().lock())),
+            receipts: RefCell::new(Receipts::new(args.format, Stdout::new())),
             wrong_lines: Cell::new(0),
             read: Cell::new(0),
             settled: Cell::new(0),
@@ -100,13 +99,14 @@ fn with_hint(error: Error, args: &PutArgs) -> Error {
 async fn put(args: &PutArgs, halt: &Halt, ledger: &Ledger) -> Result<(), Error> {
     let lines = Lines::read(&args.file)?;
     let api = Api::connect(args.stream.clone()).await?;
+    let meter = Meter::new("put");
     if let Some(shards) = args.create {
         if api.create(shards).await? {
             note(format_args!("making stream {} with {}", args.stream, count(shards as u64, "shard")));
         }
         api.wait_until_active().await?;
     }
-    let producer = Producer::new(args, api, ledger).await?;
+    let producer = Producer::new(args, api, ledger, meter).await?;
     let Some(_in_flight) = halt.enter() else { return Ok(()) };
     let time_is_up = async {
         halt.asked().await;
@@ -168,7 +168,7 @@ struct Producer<'a> {
 }
 
 impl<'a> Producer<'a> {
-    async fn new(args: &'a PutArgs, api: Api, ledger: &'a Ledger) -> Result<Self, Error> {
+    async fn new(args: &'a PutArgs, api: Api, ledger: &'a Ledger, meter: Meter) -> Result<Self, Error> {
         let mut producer = Producer {
             args,
             api,
@@ -177,7 +177,7 @@ impl<'a> Producer<'a> {
             request: Request::default(),
             ledger,
             gathered: (0, 0),
-            meter: Meter::new("put"),
+            meter,
         };
         if !args.plain {
             producer.aggregate().await?;

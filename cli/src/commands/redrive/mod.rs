@@ -12,7 +12,6 @@ mod lane;
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, HashMap},
-    io::{self, StdoutLock},
     rc::{Rc, Weak},
     time::Duration,
 };
@@ -33,7 +32,7 @@ use crate::{
     error::{Completion, Error, chain},
     journal_table::{JournalTable, stranded::Retries},
     output::{
-        meter::Meter,
+        meter::{Meter, Stdout},
         note::{count, note},
     },
     run::{self, halt::Halt},
@@ -80,7 +79,7 @@ async fn redrive(args: &RedriveArgs) -> Result<Completion, Error> {
         paces: RefCell::default(),
         skips,
         progress: RefCell::new(progress),
-        report: RefCell::new(RedriveReport::new(args.format, io::stdout().lock())),
+        report: RefCell::new(RedriveReport::new(args.format, Stdout::new())),
         jobs: RefCell::default(),
         next_job: Cell::new(0),
         has_read: Cell::new(false),
@@ -200,7 +199,7 @@ struct Redrive<'r> {
     skips: Option<Skips>,
     /// Progress file; absent if nothing is delivered to a function.
     progress: RefCell<Option<ProgressFile>>,
-    report: RefCell<RedriveReport<StdoutLock<'static>>>,
+    report: RefCell<RedriveReport<Stdout>>,
     /// Failure records in work, in the order in which they were begun.
     jobs: RefCell<BTreeMap<u64, Rc<Job>>>,
     next_job: Cell<u64>,

@@ -5,7 +5,10 @@ use kinesis_handler::BoxError;
 use lambda_host::{Answer, BinaryFunction, BinaryOptions, Function, InTurn, Invocation, Measurement};
 
 use super::store_errors::StoreErrors;
-use crate::{delivery::target::Environment, output::note::count};
+use crate::{
+    delivery::target::{Environment, TargetError},
+    output::note::count,
+};
 
 /// Returns the options with which the command is started as the function of this simulation.
 pub(super) fn options(
@@ -13,10 +16,10 @@ pub(super) fn options(
     environment: Environment,
     simulation: &Simulation,
     errors: &StoreErrors,
-) -> BinaryOptions {
+) -> Result<BinaryOptions, TargetError> {
     let mut options = BinaryOptions::new(command);
     options.output_observer = Some(errors.observer());
-    environment.apply(&mut options);
+    environment.apply(&mut options)?;
     options.timeout = simulation.function_timeout;
     let arn = &simulation.mapping.function_arn;
     // arn:PARTITION:lambda:REGION:ACCOUNT:function:NAME
@@ -25,7 +28,7 @@ pub(super) fn options(
         (options.region, options.function_name) = (region.to_owned(), name.to_owned());
     }
     options.invoked_function_arn = arn.clone();
-    options
+    Ok(options)
 }
 
 /// A command that is the function.
@@ -40,10 +43,10 @@ impl Program {
         environment: Environment,
         scenario: &Scenario,
         errors: &StoreErrors,
-    ) -> Self {
-        let options = options(command, environment, &scenario.simulation, errors);
+    ) -> Result<Self, TargetError> {
+        let options = options(command, environment, &scenario.simulation, errors)?;
         let function = BinaryFunction::new(options);
-        Program { function: InTurn::new(function, scenario.function.duration) }
+        Ok(Program { function: InTurn::new(function, scenario.function.duration) })
     }
 
     /// Ends its processes.

@@ -21,7 +21,7 @@ pub(super) fn run(scenario: Scenario, args: &SimulateArgs) -> Result<Report, Err
             return simulation.await.map_err(Error::Simulation);
         }
         let errors = StoreErrors::default();
-        let program = Program::new(&args.command, environment, &scenario, &errors);
+        let program = Program::new(&args.command, environment, &scenario, &errors)?;
         let work = async {
             let report = simulate(scenario, seed, Some(&program)).await?;
             note(program.end().await);
@@ -56,7 +56,12 @@ async fn unless_interrupted<T>(work: impl Future<Output = T>) -> Result<T, Error
     let mut terminated = unix::signal(unix::SignalKind::terminate()).map_err(Error::Start)?;
     select! {
         result = work => Ok(result),
-        _ = interrupted.recv() => Err(Error::Interrupted),
-        _ = terminated.recv() => Err(Error::Interrupted),
+        _ = interrupted.recv() => Err(interrupted_by("SIGINT")),
+        _ = terminated.recv() => Err(interrupted_by("SIGTERM")),
     }
+}
+
+fn interrupted_by(signal: &str) -> Error {
+    note(format_args!("interrupted by {signal}"));
+    Error::Interrupted
 }

@@ -18,6 +18,8 @@ pub(crate) enum TargetError {
     Aws(#[from] AwsError),
     #[error("cannot write events to {}", path.display())]
     Directory { path: PathBuf, source: io::Error },
+    #[error("cannot write the log to {}", path.display())]
+    Log { path: PathBuf, source: io::Error },
 }
 
 impl TargetError {
@@ -27,7 +29,8 @@ impl TargetError {
             TargetError::Url(_)
             | TargetError::Unreachable(_)
             | TargetError::Start(_)
-            | TargetError::Directory { .. } => 2,
+            | TargetError::Directory { .. }
+            | TargetError::Log { .. } => 2,
         }
     }
 }

@@ -3,6 +3,7 @@
 mod error;
 mod lambda;
 mod directory;
+mod program_log;
 
 use std::{ffi::OsString, fmt, path::PathBuf, time::Duration};
 
@@ -12,6 +13,8 @@ use kinesis_handler::journal::ContentHash;
 use lambda_host::{Answer, BinaryFunction, BinaryOptions, Fate, UrlFunction};
 
 pub(crate) use error::TargetError;
+
+pub(crate) use program_log::ProgramLog;
 
 use self::{directory::EventDirectory, lambda::LambdaFunction};
 use crate::aws::{self, AwsError};
@@ -37,6 +40,7 @@ pub(crate) struct Environment {
     pub(crate) variables: Vec<(OsString, OsString)>,
     /// ARN of the IAM role whose credentials it gets.
     pub(crate) role_arn: Option<String>,
+    pub(crate) log: ProgramLog,
 }
 
 impl Environment {
@@ -56,9 +60,11 @@ impl Environment {
     }
 
     /// Sets it for a program.
-    pub(crate) fn apply(self, options: &mut BinaryOptions) {
+    pub(crate) fn apply(self, options: &mut BinaryOptions) -> Result<(), TargetError> {
         options.clean_environment = self.is_clean;
         options.variables.extend(self.variables);
+        options.log = Some(self.log.open()?);
+        Ok(())
     }
 }
 
@@ -104,7 +110,7 @@ impl Target {
             TargetOptions::Url(url) => Self::url(&url, timeout),
             TargetOptions::Command(command, environment) => {
                 let mut options = BinaryOptions::new(command);
-                environment.with_credentials().await?.apply(&mut options);
+                environment.with_credentials().await?.apply(&mut options)?;
                 options.timeout = timeout;
                 if let Some(region) = region {
                     options.region = region.to_owned();

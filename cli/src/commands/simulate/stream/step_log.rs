@@ -9,6 +9,7 @@ use super::{failure_file::FailureFile, step_line::StepLine, step_row, tally::Tal
 use crate::{
     args::Format,
     output::{
+        meter::{Meter, Stdout},
         note::{error, warning},
         screen::Screen,
         table::Table,
@@ -23,7 +24,8 @@ pub(super) struct StepLog {
     failures: Option<FailureFile>,
     halt: Rc<Halt>,
     tally: Tally,
-    table: Table<io::Stdout>,
+    meter: Meter,
+    table: Table<Stdout>,
     has_noted_loss: bool,
     /// Why no more can be shown. The run halts then.
     error: Option<io::Error>,
@@ -36,7 +38,8 @@ impl StepLog {
             failures,
             halt,
             tally: Tally::default(),
-            table: Table::new(io::stdout(), Screen::of_stdout(), step_row::COLUMNS, step_row::OUTCOME),
+            meter: Meter::new("simulate"),
+            table: Table::new(Stdout::new(), Screen::of_stdout(), step_row::COLUMNS, step_row::OUTCOME),
             has_noted_loss: false,
             error: None,
         }
@@ -47,6 +50,11 @@ impl StepLog {
             discarded.delivery = self.deliver(&discarded.delivery, discarded.records.len());
         }
         self.tally.add(&step);
+        match &step.kind {
+            StepKind::Read(records) => self.meter.add(*records as u64),
+            StepKind::Invoked(_) => self.meter.say(self.tally.invocations()),
+            _ => {}
+        }
         if self.error.is_none()
             && let Err(error) = self.show(&step)
         {
@@ -96,7 +104,7 @@ impl StepLog {
                 let Some(line) = StepLine::of(step) else { return Ok(()) };
                 let mut line = serde_json::to_vec(&line)?;
                 line.push(b'\n');
-                io::stdout().lock().write_all(&line)
+                self.table.output().write_all(&line)
             }
         }
     }

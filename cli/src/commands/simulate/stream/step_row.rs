@@ -63,7 +63,7 @@ pub(super) fn row(step: &Step) -> Option<Row> {
         number(records.first()),
         number(records.last()),
         request.unwrap_or("-").to_owned(),
-        age_ms(step, records).map_or("-".to_owned(), duration),
+        age_ms(step, records).map_or("-".to_owned(), cell::duration),
     ];
     Some(Row::new(columns, LastCell::Whole(outcome)).with_tone(tone))
 }
@@ -123,17 +123,6 @@ fn dropped(reason: DropReason) -> &'static str {
 fn time_of_day(epoch_ms: u64) -> String {
     let time = i64::try_from(epoch_ms).ok().and_then(DateTime::from_timestamp_millis);
     time.unwrap_or_default().format("%H:%M:%S%.3f").to_string()
-}
-
-/// Two or three digits and a unit.
-pub(super) fn duration(milliseconds: u64) -> String {
-    match milliseconds {
-        0..1_000 => format!("{milliseconds} ms"),
-        1_000..10_000 => format!("{:.1} s", milliseconds as f64 / 1e3),
-        10_000..120_000 => format!("{} s", milliseconds / 1_000),
-        120_000..7_200_000 => format!("{} min", milliseconds / 60_000),
-        _ => format!("{} h", milliseconds / 3_600_000),
-    }
 }
 
 #[cfg(test)]
@@ -284,11 +273,5 @@ mod tests {
         let thrown = FunctionError::Thrown { error_type, message };
         check_outcome(Outcome::Failure, Some(thrown), r"failed: E: one\ntwo");
         check_outcome(Outcome::Throttled, None, "throttled: the function was not reached");
-    }
-
-    #[test]
-    fn ages_are_short() {
-        let shown = [999, 1_000, 9_999, 119_999, 120_000, 7_199_999, 90_000_000].map(duration);
-        assert_eq!(shown, ["999 ms", "1.0 s", "10.0 s", "119 s", "2 min", "119 min", "25 h"]);
     }
 }

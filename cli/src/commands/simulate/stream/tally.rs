@@ -3,8 +3,8 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use kinesis_esm_simulator::{Delivery, DropReason, Metrics, Outcome, Step, StepKind};
 use kinesis_handler::SequenceNumber;
 
-use super::{super::outcome::has_progress, step_row::duration};
-use crate::output::note::count;
+use super::super::outcome::has_progress;
+use crate::output::{cell::duration, note::count};
 
 /// The totals of a run.
 #[derive(Debug, Default)]
@@ -74,15 +74,10 @@ impl Tally {
         self.blocking.iter().map(|((shard_id, _), number)| (&**shard_id, *number))
     }
 
-    pub(super) fn lost_records(&self) -> u64 {
-        self.lost_records
-    }
-}
-
-impl fmt::Display for Tally {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Returns the numbers of invocations, for people.
+    pub(super) fn invocations(&self) -> String {
         let invocations = self.ok + self.partial + self.failed + self.throttled;
-        write!(f, "{}", count(invocations, "invocation"))?;
+        let mut text = count(invocations, "invocation");
         let kinds = [
             (self.ok, "ok"),
             (self.partial, "partial"),
@@ -92,8 +87,20 @@ impl fmt::Display for Tally {
         let kinds = kinds.iter().filter(|(number, _)| *number > 0);
         let kinds: Vec<_> = kinds.map(|(number, kind)| format!("{number} {kind}")).collect();
         if !kinds.is_empty() {
-            write!(f, " ({})", kinds.join(", "))?;
+            text.push_str(&format!(" ({})", kinds.join(", ")));
         }
+        text
+    }
+
+    pub(super) fn lost_records(&self) -> u64 {
+        self.lost_records
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let invocations = self.ok + self.partial + self.failed + self.throttled;
+        f.write_str(&self.invocations())?;
         write!(
             f,
             ", {} processed, {} discarded",

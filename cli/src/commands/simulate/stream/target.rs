@@ -26,7 +26,7 @@ pub(super) async fn new(
         StreamTarget::Url(url) => Ok(Target::url(&url, simulation.function_timeout)?),
         StreamTarget::Command(command, environment) => {
             let environment = environment.with_credentials().await.map_err(TargetError::from)?;
-            let mut options = program::options(&command, environment, simulation, errors);
+            let mut options = program::options(&command, environment, simulation, errors)?;
             // What it calls is more likely beside the stream than where the function's default name is.
             if let Ok(stream) = simulation.mapping.event_source_arn.parse::<StreamArn>() {
                 options.region = stream.region().to_owned();
