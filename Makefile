@@ -26,7 +26,7 @@ help:
 	@echo 'make bench [FLAGS=--quick]         measure a function next to what people use without the kit: see bench/README.md'
 	@echo 'make instructions                  count the instructions of the hot paths (part of make test, needs valgrind)'
 	@echo 'make bench-cli                     measure put, tail, replay and redrive of kinesis-kit, without AWS'
-	@echo 'make fuzz [SECONDS=60]             fuzz the deaggregation'
+	@echo 'make fuzz [SECONDS=60]             fuzz the deaggregation and the checksums'
 	@echo 'make clean-tools                   remove the tools that these commands installed into .tools'
 
 invoke:
