@@ -70,6 +70,11 @@ impl ChecksumVerifier {
         ChecksumVerifier { digester: Md5Lanes::with_instructions(instructions), checksums: Vec::new() }
     }
 
+    /// Returns the number of records whose checksums are computed at once, if so many are given.
+    pub fn lanes(&self) -> usize {
+        self.digester.lanes()
+    }
+
     /// Verifies the data of each Kinesis record, and returns the results in the order of the records.
     pub fn verify(&mut self, records: &[&[u8]]) -> &[Checksum] {
         self.checksums.clear();

@@ -100,11 +100,14 @@ pub(crate) fn check(
     let mut user_records = 0;
     let mut needed = NeededKeys::default();
     let mut rest = Span { bytes: message, offset: MESSAGE_OFFSET };
-    while !rest.is_empty() {
+    loop {
         if let Some(record) = usual_record(&mut rest) {
             needed.include(&record);
             user_records += 1;
             continue;
+        }
+        if rest.is_empty() {
+            break;
         }
         let field = rest.take_field()?;
         match (field.number, field.value) {
@@ -292,16 +295,18 @@ impl<'a> IndexedRecords<'a> {
     /// Errors end the iteration: in a checked message there are none.
     #[inline]
     fn next(&mut self) -> Option<IndexedRecord<'a>> {
-        while !self.rest.is_empty() {
+        loop {
             if let Some(record) = usual_record(&mut self.rest) {
                 return Some(record);
+            }
+            if self.rest.is_empty() {
+                return None;
             }
             let field = self.rest.take_field().ok()?;
             if let (3, Value::Bytes(record)) = (field.number, field.value) {
                 return indexed_record(record, 0).ok();
             }
         }
-        None
     }
 
     /// Returns the next user record with its keys. `tables` must be those that [`check`] filled from this message.

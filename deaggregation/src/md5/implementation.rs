@@ -70,6 +70,20 @@ impl Implementation {
         }
     }
 
+    /// Returns the number of messages whose digests are computed at once.
+    pub(super) fn lanes(self) -> usize {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Implementation::Avx512 => avx512::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Implementation::Avx2 => avx2::LANES,
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Implementation::Neon => neon::LANES,
+            Implementation::Portable => portable::LANES,
+            Implementation::Scalar => 1,
+        }
+    }
+
     /// Computes the digests of messages. Each is passed to `digested` with the position of its message.
     ///
     /// An implementation that this processor cannot run is replaced by the portable one.

@@ -54,6 +54,10 @@ impl Md5Lanes {
         Md5Lanes { implementation, queue: Vec::new() }
     }
 
+    pub(crate) fn lanes(&self) -> usize {
+        self.implementation.lanes()
+    }
+
     /// Computes the digests of the messages at positions below `end`. `message` returns `None` if a position has no message.
     ///
     /// Each digest is passed to `digested` with the position of its message, in any order.

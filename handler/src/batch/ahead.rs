@@ -36,6 +36,11 @@ impl<'b> Ahead<'b> {
         self.outcomes.len()
     }
 
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.outcomes.is_empty()
+    }
+
     pub(crate) fn contains(&self, place: Place) -> bool {
         self.outcomes.contains_key(&place)
     }
@@ -46,7 +51,6 @@ impl<'b> Ahead<'b> {
     }
 
     /// Whether the user record at this position is the first of those that failed.
-    #[inline]
     pub(crate) fn has_failed_at(&self, position: BatchPosition) -> bool {
         self.first_failed.is_some_and(|failed| failed == place(position))
     }
@@ -59,11 +63,7 @@ impl<'b> Ahead<'b> {
     }
 
     /// Returns the outcome of the user record at this place, if it has one, and forgets it.
-    #[inline]
     pub(crate) fn take(&mut self, position: BatchPosition) -> Option<AheadRecord<'b>> {
-        if self.outcomes.is_empty() {
-            return None;
-        }
         let taken = self.outcomes.remove(&place(position))?;
         if taken.result.is_err() {
             self.find_first_failed();

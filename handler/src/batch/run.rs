@@ -71,6 +71,13 @@ pub(crate) enum Next {
     Process(Option<u32>),
 }
 
+/// The outcome of looking for a user record among those that were processed ahead.
+enum Taken {
+    Nothing,
+    Passed,
+    Pause(Pause),
+}
+
 impl<'r, 'b> Run<'r, 'b> {
     pub(crate) fn new(
         cursor: &'r mut Cursor<'b>,
@@ -88,26 +95,16 @@ impl<'r, 'b> Run<'r, 'b> {
     pub(crate) fn next(&mut self) -> Next {
         loop {
             while !self.cursor.find_user_record() {
-                if self.cursor.is_in_kinesis_record() {
-                    self.cursor.leave();
-                }
-                let Some(kinesis_record) = self.cursor.kinesis_record(self.counts) else {
+                if !self.enter_next() {
                     return Next::Pause(Pause::End);
-                };
-                self.progress = self.steps.snapshot.progress(kinesis_record.sequence_number);
-            }
-            if self.ahead.has_failed_at(self.cursor.position())
-                && self.steps.queue.is_due_before(self.cursor.walk().user_record().partition_key)
-            {
-                return Next::Pause(Pause::WriteQueue);
-            }
-            if let Some(AheadRecord { record, result }) = self.ahead.take(self.cursor.position()) {
-                self.cursor.begin(record.attempt);
-                match result {
-                    Ok(()) => self.pass(record.attempt),
-                    Err(failure) => return Next::Pause(self.fail(failure)),
                 }
-                continue;
+            }
+            if !self.ahead.is_empty() {
+                match self.take_ahead() {
+                    Taken::Nothing => {}
+                    Taken::Passed => continue,
+                    Taken::Pause(pause) => return Next::Pause(pause),
+                }
             }
             match self.steps.step(self.cursor.walk(), self.progress) {
                 Step::Skip => {
@@ -117,6 +114,38 @@ impl<'r, 'b> Run<'r, 'b> {
                 Step::Pause(pause) => return Next::Pause(pause),
                 Step::Process(attempt) => return Next::Process(attempt),
             }
+        }
+    }
+
+    /// Moves the cursor to the next Kinesis record. Returns whether there is one.
+    #[inline(never)]
+    fn enter_next(&mut self) -> bool {
+        if self.cursor.is_in_kinesis_record() {
+            self.cursor.leave();
+        }
+        let Some(kinesis_record) = self.cursor.kinesis_record(self.counts) else { return false };
+        self.progress = self.steps.snapshot.progress(kinesis_record.sequence_number);
+        true
+    }
+
+    /// Moves the cursor past the user record there if it was processed ahead.
+    #[inline(never)]
+    fn take_ahead(&mut self) -> Taken {
+        if self.ahead.has_failed_at(self.cursor.position())
+            && self.steps.queue.is_due_before(self.cursor.walk().user_record().partition_key)
+        {
+            return Taken::Pause(Pause::WriteQueue);
+        }
+        let Some(AheadRecord { record, result }) = self.ahead.take(self.cursor.position()) else {
+            return Taken::Nothing;
+        };
+        self.cursor.begin(record.attempt);
+        match result {
+            Ok(()) => {
+                self.pass(record.attempt);
+                Taken::Passed
+            }
+            Err(failure) => Taken::Pause(self.fail(failure)),
         }
     }
 

@@ -29,11 +29,10 @@ impl<'a> DeadlineCheck<'a> {
 
     #[inline]
     pub(crate) fn is_over(&self) -> bool {
-        let Some(stop_at) = self.stop_at else { return false };
         if self.alarm.as_ref().is_some_and(|alarm| !alarm.is_due()) {
             return false;
         }
         // The clock decides: tokio's time may be paused, so that it lies behind the system's.
-        self.invocation.clock.instant() >= stop_at
+        self.stop_at.is_some_and(|stop_at| self.invocation.clock.instant() >= stop_at)
     }
 }
