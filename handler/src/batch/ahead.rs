@@ -71,10 +71,11 @@ impl<'b> Ahead<'b> {
         Some(taken)
     }
 
-    /// Returns the outcomes of the user records of these Kinesis records, in the order of the batch, and forgets them.
-    pub(crate) fn take_all(&mut self, kinesis_records: Range<usize>) -> Vec<AheadRecord<'b>> {
+    /// Returns the outcomes of the user records of these Kinesis records with their places, in the order of the batch, and
+    /// forgets them.
+    pub(crate) fn take_all(&mut self, kinesis_records: Range<usize>) -> Vec<(Place, AheadRecord<'b>)> {
         let places = (kinesis_records.start, 0)..(kinesis_records.end, 0);
-        let taken = self.outcomes.extract_if(places, |_, _| true).map(|(_, record)| record).collect();
+        let taken = self.outcomes.extract_if(places, |_, _| true).collect();
         self.find_first_failed();
         taken
     }

@@ -1,9 +1,9 @@
-use std::ops::RangeInclusive;
+use std::{collections::HashSet, ops::RangeInclusive};
 
 use kpl_deaggregation::{Deaggregator, UserRecord, encode};
 
 use crate::{
-    Counts, Record,
+    Counts, Record, SequenceNumber,
     batch::{
         payload_decoder::PayloadDecoder,
         stop::{Failure, StopReason},
@@ -11,7 +11,7 @@ use crate::{
     },
     event::{KinesisRecord, UnreadableRecord},
     invocation::Invocation,
-    journal::DoneSet,
+    journal::{ContentHash, DoneSet, UserRecordId},
     record::BatchRecord,
 };
 
@@ -177,6 +177,25 @@ impl<'b> Cursor<'b> {
         self.leave();
         let through = self.position().user_records_before.saturating_sub(1);
         RestOfAggregate { data, user_records, sub_sequence_numbers: from..=through }
+    }
+
+    /// Returns the user records of an enhanced fan-out consumer from the position on, except those of these Kinesis records.
+    pub(crate) fn members_but(
+        &mut self,
+        kinesis_records: &HashSet<usize>,
+    ) -> HashSet<(SequenceNumber, UserRecordId)> {
+        let mut members = HashSet::new();
+        let first = self.position().kinesis_record;
+        for (index, record) in self.walk.records().iter().enumerate().skip(first) {
+            if record.is_enhanced_fan_out()
+                && !kinesis_records.contains(&index)
+                && let Ok(data) = self.payload(index)
+            {
+                let hash = ContentHash::new(record.partition_key.as_bytes(), data);
+                members.insert((record.sequence_number, UserRecordId::Content(hash)));
+            }
+        }
+        members
     }
 
     /// Returns to an earlier position, where the batch stops: that of a user record which could not be quarantined.

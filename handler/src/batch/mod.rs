@@ -18,7 +18,11 @@ pub(crate) mod stop;
 pub(crate) mod walk;
 pub(crate) mod workspace;
 
-use std::{collections::BTreeMap, future::Future, panic::AssertUnwindSafe};
+use std::{
+    collections::{BTreeMap, HashSet},
+    future::Future,
+    panic::AssertUnwindSafe,
+};
 
 use futures_util::FutureExt;
 use kpl_deaggregation::Deaggregator;
@@ -28,7 +32,7 @@ use tracing::Instrument;
 use crate::{
     Counts, Options, SequenceNumber,
     batch::{
-        ahead::{Ahead, AheadRecord},
+        ahead::{Ahead, AheadRecord, Place},
         cursor::{Cursor, Passed},
         payload_decoder::PayloadDecoder,
         quarantine_queue::{Next, QuarantineQueue},
@@ -126,6 +130,12 @@ async fn process_until_stop<'b>(
             (None, Err(panic)) => Pause::Stop(StopReason::Failed(Failure::Panic(panic_text(&*panic)))),
             (None, Ok(None)) => Pause::Stop(StopReason::Deadline),
         };
+        let pause = match pause {
+            Pause::Stop(StopReason::Deadline) => {
+                pass_ahead(Run::new(cursor, ahead, Steps { snapshot, queue: &queue, deadline }, counts))
+            }
+            pause => pause,
+        };
         let end = match pause {
             Pause::End => Some(Ok(())),
             // What has failed is a stop by now.
@@ -139,8 +149,11 @@ async fn process_until_stop<'b>(
                 Next::QuarantineRest(first) => {
                     // The write may find that another invocation has quarantined the same.
                     write_queue(&mut queue, cursor, journal, counts).await?;
-                    let done = take_done(ahead, cursor.position().kinesis_record, counts);
                     let snapshot = journal.as_ref().map_or(&unread, BatchJournal::snapshot);
+                    if first.is_done(snapshot) {
+                        continue;
+                    }
+                    let done = take_done(ahead, cursor.position().kinesis_record, counts);
                     queue.push_rest(*first, cursor, snapshot, &done);
                     None
                 }
@@ -153,10 +166,23 @@ async fn process_until_stop<'b>(
     }
 }
 
+/// Moves the cursor past what was processed ahead of it when the deadline came, because among several user records in flight the
+/// one at the cursor may have ended as well. Returns what to do there.
+fn pass_ahead(mut run: Run<'_, '_>) -> Pause {
+    let pause = match run.next() {
+        run::Next::Pause(pause) => pause,
+        run::Next::Process(_) => Pause::Stop(StopReason::Deadline),
+    };
+    match run.into_failure() {
+        Some(failure) => Pause::Stop(StopReason::Failed(failure)),
+        None => pause,
+    }
+}
+
 /// Takes what was processed ahead in the Kinesis record at this index, and returns what is done of it.
 fn take_done(ahead: &mut Ahead<'_>, kinesis_record: usize, counts: &mut Counts) -> DoneSet {
     let mut done = DoneSet::default();
-    for AheadRecord { record, result } in ahead.take_all(kinesis_record..kinesis_record + 1) {
+    for (_, AheadRecord { record, result }) in ahead.take_all(kinesis_record..kinesis_record + 1) {
         if result.is_ok() {
             counts.include_done(record.attempt);
             done.insert(UserRecordId::of(&record));
@@ -168,18 +194,27 @@ fn take_done(ahead: &mut Ahead<'_>, kinesis_record: usize, counts: &mut Counts) 
 /// Takes all that was processed ahead, and returns what the journal has to keep of it.
 fn take_ahead(
     ahead: &mut Ahead<'_>,
-    cursor: &Cursor<'_>,
+    cursor: &mut Cursor<'_>,
     counts: &mut Counts,
 ) -> BTreeMap<SequenceNumber, Progress> {
     let mut changes = BTreeMap::<_, Progress>::new();
-    for AheadRecord { record, result } in ahead.take_all(0..usize::MAX) {
+    let taken = ahead.take_all(0..usize::MAX);
+    let is_done = |(place, ahead): &(Place, AheadRecord<'_>)| ahead.result.is_ok().then_some(place.0);
+    let unfinished = match taken.iter().any(|(_, ahead)| ahead.record.kinesis_record.is_enhanced_fan_out()) {
+        true => cursor.members_but(&taken.iter().filter_map(is_done).collect()),
+        false => HashSet::new(),
+    };
+    for (_, AheadRecord { record, result }) in taken {
         let progress = changes.entry(record.kinesis_record.sequence_number).or_default();
         progress.arrival_ms = record.kinesis_record.approximate_arrival_ms;
         let id = UserRecordId::of(&record);
         match result {
             Ok(()) => {
                 counts.include_done(record.attempt);
-                progress.done.insert(id);
+                // If another one with the same content is not done, the journal could not tell it from this one.
+                if !unfinished.contains(&(record.kinesis_record.sequence_number, id)) {
+                    progress.done.insert(id);
+                }
             }
             Err(failure) => {
                 progress.fail(id, &failure.to_string(), cursor.invocation().clock.epoch_ms());

@@ -193,7 +193,7 @@ impl<'b> QuarantineQueue<'b> {
     }
 
     /// Queues the rest of an aggregate, from its user record `first` on, as one record, and moves past it, but for what was
-    /// processed `ahead`. If another invocation has quarantined that user record in the meantime, nothing is done.
+    /// processed `ahead`.
     pub(crate) fn push_rest(
         &mut self,
         first: QueuedRecord,
@@ -202,9 +202,6 @@ impl<'b> QuarantineQueue<'b> {
         ahead: &DoneSet,
     ) {
         let known = snapshot.progress(first.record.sequence_number).map(|progress| &progress.done);
-        if known.is_some_and(|known| known.contains(&first.record.id)) {
-            return;
-        }
         let mut done = ahead.clone();
         known.into_iter().for_each(|known| done.merge(known));
         let Some(kinesis_record) = cursor.walk().current_kinesis_record() else { return };
@@ -261,6 +258,12 @@ impl<'b> QuarantineQueue<'b> {
 }
 
 impl QueuedRecord {
+    /// Whether it is done, because another invocation has quarantined it in the meantime.
+    pub(crate) fn is_done(&self, snapshot: &JournalSnapshot) -> bool {
+        let known = snapshot.progress(self.record.sequence_number);
+        known.is_some_and(|known| known.done.contains(&self.record.id))
+    }
+
     /// Makes the user record, which could not be written, the one at which the batch stops.
     pub(crate) fn into_stop(self, cursor: &mut Cursor<'_>) -> Stop {
         cursor.stop_at(self.position);

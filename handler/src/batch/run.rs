@@ -191,6 +191,9 @@ impl<'r, 'b> Run<'r, 'b> {
     /// with the number of its attempt. `None` at the end of the batch, beyond a failure, and at a user record about which the
     /// loop over the batch has to decide. A walk that is absent begins at the cursor.
     pub(crate) fn look_ahead(&mut self, walk: &mut Option<Walk<'b>>) -> Option<(Place, BatchRecord<'b>)> {
+        // About that one it is decided already, and the deadline may come in between.
+        let here = self.cursor.is_in_flight().then(|| place(self.cursor.position()));
+        let attempt_here = self.cursor.walk().current().and_then(|record| record.attempt);
         let (cursor, payloads) = self.cursor.parts();
         let walk = walk.get_or_insert_with(|| cursor.clone());
         // The cursor may have passed it, where user records were processed ahead in an earlier run.
@@ -208,7 +211,9 @@ impl<'r, 'b> Run<'r, 'b> {
             }
             let place = place(walk.position());
             let mut found = None;
-            if !self.ahead.contains(place) {
+            if here == Some(place) {
+                found = Some((place, *walk.attempted_record(attempt_here)));
+            } else if !self.ahead.contains(place) {
                 let sequence_number = walk.user_record().kinesis_record.sequence_number;
                 match self.steps.step(walk, self.steps.snapshot.progress(sequence_number)) {
                     Step::Skip => {}

@@ -87,6 +87,11 @@ impl<'b> Walk<'b> {
         self.user_records.into_deaggregator()
     }
 
+    /// Returns the Kinesis records of the batch.
+    pub(crate) fn records(&self) -> &'b [KinesisRecord<'b>] {
+        self.records
+    }
+
     /// Whether all Kinesis records of the batch are passed.
     pub(crate) fn is_at_end(&self) -> bool {
         self.position.kinesis_record == self.records.len()

@@ -15,7 +15,7 @@ use kpl_deaggregation::{UserRecord, encode};
 use proptest::{collection::vec, prelude::*};
 use tokio::time::sleep;
 
-use crate::batch::{json, raw};
+use crate::batch::{STREAM_ARN, SUCCESS, failure, json, plain, raw};
 use crate::options::TestOptions;
 
 /// What a user record does when it is processed.
@@ -329,6 +329,48 @@ async fn run_to_the_end_or_quarantine(
         from = reported.to_string().parse::<usize>().expect("a small number") - 1;
     }
     Err(TestCaseError::fail("a record was retried 100 times"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn handler_rule_7_members_that_are_alike_are_done_one_by_one() {
+    let member = |key: &'static str, data| {
+        let mut record = plain(9, data);
+        record.partition_key = key.into();
+        record.event_source_arn = Some(format!("{STREAM_ARN}/consumer/orders:1").into());
+        record
+    };
+    let event = Event::new(vec![member("k", "slow"), member("l", "twin"), member("l", "twin")]).to_json();
+    let (calls, done) = (Mutex::new(0), Mutex::new(Vec::new()));
+    let processor = async |record: Record<'_>| -> Result<(), ProcessError> {
+        let text = record.text()?.to_owned();
+        let call = {
+            let mut calls = calls.lock().expect("no panic while locked");
+            *calls += 1;
+            *calls
+        };
+        if text == "slow" {
+            sleep(Duration::from_secs(1)).await;
+        }
+        // The slow one and the second twin fail in the first invocation.
+        if [1, 3].contains(&call) {
+            return Err(retryable("asked to"));
+        }
+        done.lock().expect("no panic while locked").push(text);
+        Ok(())
+    };
+    let options = TestOptions {
+        application: Some("orders".to_owned()),
+        journal: Some(Arc::new(MemoryJournal::default())),
+        concurrency: Some(2),
+        ..TestOptions::default()
+    };
+    let handler = Handler::with_options(&processor, options.build());
+    let first = handler.handle(&event, &Context::default()).await.expect("a Kinesis event");
+    assert_eq!((json(&first), *calls.lock().expect("no panic while locked")), (failure(9), 3));
+    let second = handler.handle(&event, &Context::default()).await.expect("a Kinesis event");
+    assert_eq!(json(&second), SUCCESS);
+    let done = done.lock().expect("no panic while locked").join(" ");
+    assert_eq!(done, "twin twin twin slow", "the first twin twice, and the second one once");
 }
 
 /// The check of the properties notices a handler that starts user records as they arrive.

@@ -11,13 +11,17 @@ use std::{
 };
 
 use kinesis_handler::{
-    Alarm, Clock, Context, Event, Handler, ProcessError, Record, SequenceNumber, SystemClock,
+    Alarm, ChunkOutcome, Chunks, Clock, Context, Event, Handler, ProcessError, Record, SequenceNumber,
+    SystemClock,
     journal::{
         JournalEntries, JournalFuture, JournalShard, JournalStore, JournalWrite, MemoryJournal, StateKind,
         StateRange, WriteOutcome,
     },
 };
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
 
 use crate::batch::{STREAM_ARN, SUCCESS, aggregate, failure, invalid_aggregate, json, plain};
 use crate::options::TestOptions;
@@ -330,4 +334,81 @@ async fn records_that_go_to_the_quarantine_are_progress() {
     // The time is over before the only write.
     let expected = (failure(999), 20);
     assert_eq!(handle_after_quarantine(TestClock::new(500), 20, &[]).await, expected);
+}
+
+/// A record `late` makes the clock pass the deadline and lets `waiting` records end, `stuck` ones never end.
+async fn handle_together(data: &[&str]) -> (String, Vec<String>) {
+    let clock = TestClock::new(0);
+    let (done, go_on) = (Mutex::new(Vec::new()), Notify::new());
+    let processor = async |record: Record<'_>| -> Result<(), ProcessError> {
+        let text = record.text()?;
+        match text {
+            "late" => {
+                clock.read_ms.store(10_000, Ordering::Relaxed);
+                go_on.notify_waiters();
+            }
+            "waiting" => go_on.notified().await,
+            _ => std::future::pending().await,
+        }
+        done.lock().expect("no panic").push(text.to_owned());
+        Ok(())
+    };
+    let options = TestOptions {
+        application: Some("orders".to_owned()),
+        journal: Some(Arc::new(MemoryJournal::default())),
+        quarantine: true,
+        max_attempts: NonZeroU32::new(1),
+        concurrency: Some(3),
+        ..options(Arc::clone(&clock), Duration::ZERO)
+    };
+    let records = (1..).zip(data).map(|(number, data)| {
+        let mut record = plain(number, data);
+        record.partition_key = number.to_string().into();
+        record
+    });
+    let event = Event::new(records.collect()).to_json();
+    let handler = Handler::with_options(&processor, options.build());
+    let response = handler.handle(&event, &due_in(1_000)).await.expect("a Kinesis event");
+    assert_eq!(response.counts().quarantined, 0, "what is done is not given up");
+    drop(handler);
+    (json(&response), done.into_inner().expect("no panic"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_ends_in_flight_when_the_deadline_comes_is_done() {
+    let (response, done) = handle_together(&["waiting", "late"]).await;
+    assert_eq!((response.as_str(), done.join(" ").as_str()), (SUCCESS, "late waiting"));
+    let (response, done) = handle_together(&["waiting", "late", "stuck"]).await;
+    assert_eq!((response, done.join(" ").as_str()), (failure(3), "late waiting"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_may_come_between_any_two_reads_of_the_clock() {
+    let records = || vec![plain(1, "a"), aggregate(2, &["b", "c"]), plain(3, "d")];
+    let one = async |_: Record<'_>| -> Result<(), ProcessError> { Ok(()) };
+    let chunk = async |chunk: &[Record<'_>]| -> Result<ChunkOutcome, ProcessError> {
+        assert!(!chunk.is_empty(), "a chunk has at least one user record");
+        Ok(ChunkOutcome::Processed)
+    };
+    let mut stops = 0;
+    for milliseconds in 1..60 {
+        let options = || {
+            let concurrency = TestOptions { concurrency: Some(2), ..TestOptions::default() };
+            TestOptions {
+                clock: Some(TestClock::new(1)),
+                deadline_margin: Some(Duration::ZERO),
+                ..concurrency
+            }
+        };
+        let event = Event::new(records()).to_json();
+        let context = due_in(milliseconds);
+        let one = Handler::with_options(&one, options().build()).handle(&event, &context).await;
+        let chunks = Chunks::new(&chunk).max_records(2);
+        let chunks = Handler::with_options(chunks, options().build()).handle(&event, &context).await;
+        for response in [one, chunks].into_iter().flatten() {
+            assert_eq!(response.counts().failed, 0, "due in {milliseconds} ms");
+            stops += response.counts().deadline_stops;
+        }
+    }
+    assert!(stops > 0);
 }
