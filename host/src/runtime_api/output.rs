@@ -6,12 +6,19 @@ use std::{
 };
 
 use rustix::io::{Errno, read};
-use tokio::{net::unix::pipe, task::JoinSet};
+use tokio::{
+    net::unix::pipe,
+    task::{JoinSet, yield_now},
+};
 
 use super::OutputObserver;
 
 /// Number of bytes of the output's end that are kept, for the line that says why a program could not start.
 const KEPT_BYTES: usize = 16 * 1024;
+
+/// Most bytes that are passed on at once: what a pipe can hold. A process that never stops writing must not keep everything else
+/// from being done.
+const FORWARDED_BYTES: usize = 64 * 1024;
 
 /// The output of a process: passed on as it comes, and its end is kept.
 #[derive(Debug)]
@@ -40,7 +47,11 @@ impl Output {
         let mut forwarding = JoinSet::new();
         forwarding.spawn({
             let pipe = Arc::clone(&pipe);
-            async move { while pipe.receiver.readable().await.is_ok() && pipe.forward() {} }
+            async move {
+                while pipe.receiver.readable().await.is_ok() && pipe.forward() {
+                    yield_now().await;
+                }
+            }
         });
         Ok((Output { pipe, _forwarding: forwarding }, sender.into_blocking_fd()?))
     }
@@ -67,27 +78,35 @@ impl Drop for Output {
 }
 
 impl Pipe {
-    /// Passes on what is there. `false` if nothing will follow.
+    /// Passes on what is there, and not what is written meanwhile. `false` if nothing will follow.
     fn forward(&self) -> bool {
         let mut buffer = [0; 16 * 1024];
-        loop {
+        let mut forwarded = 0;
+        while forwarded < FORWARDED_BYTES {
             // Not through tokio, which knows of new bytes only after it has polled the system.
             match read(&self.receiver, &mut buffer) {
                 Ok(0) => return false,
-                Ok(length) => self.pass_on(&buffer[..length]),
+                Ok(length) => {
+                    self.pass_on(&buffer[..length]);
+                    forwarded += length;
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
                     // Clears tokio's notion that there is something.
                     let is_empty = self.receiver.try_read(&mut buffer);
                     match is_empty {
                         Ok(0) => return false,
-                        Ok(length) => self.pass_on(&buffer[..length]),
+                        Ok(length) => {
+                            self.pass_on(&buffer[..length]);
+                            forwarded += length;
+                        }
                         Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
                     }
                 }
                 Err(_) => return false,
             }
         }
+        true
     }
 
     fn pass_on(&self, bytes: &[u8]) {
@@ -117,7 +136,37 @@ fn last_line(output: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        fs::File,
+        sync::atomic::{AtomicBool, Ordering},
+        thread,
+    };
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_process_that_never_stops_writing_holds_up_nothing() {
+        const ENOUGH_BYTES: usize = 8 * 1024 * 1024;
+        let (output, writer) = Output::open(None).expect("a pipe");
+        let (is_over, mut written) = (Arc::new(AtomicBool::new(false)), 0);
+        let stop = Arc::clone(&is_over);
+        let process = thread::spawn(move || {
+            let mut writer = File::from(writer);
+            while !stop.load(Ordering::Relaxed) && written < ENOUGH_BYTES {
+                written += writer.write(&[b'\n'; 1024]).expect("somebody reads");
+            }
+            written
+        });
+        output.flush();
+        yield_now().await;
+        is_over.store(true, Ordering::Relaxed);
+        let closing = thread::spawn(move || process.join().expect("no panic"));
+        while !closing.is_finished() {
+            output.flush();
+        }
+        let written = closing.join().expect("no panic");
+        assert!(written < ENOUGH_BYTES, "only the end of the output was waited for");
+    }
 
     #[track_caller]
     fn check(output: &str, expected: Option<&str>) {
