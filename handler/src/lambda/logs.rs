@@ -47,7 +47,7 @@ fn filter<'r>(lambda_level: Option<&str>, rust_log: Option<&'r str>) -> (Targets
     let (valid, invalid): (Vec<_>, Vec<_>) = of_modules.partition(is_valid);
     // Of two directives for one target, the later counts. A level that is set in the console takes precedence.
     let directives = match (level, rust_log) {
-        (None, Some(_)) => format!("{CREDENTIAL_TARGETS},{}", valid.join(",")),
+        (None, Some(_)) if !valid.is_empty() => format!("{CREDENTIAL_TARGETS},{}", valid.join(",")),
         // Then these targets have that level, too.
         (Some(level), _) if level < LevelFilter::INFO => level.to_string(),
         (level, _) => format!("{CREDENTIAL_TARGETS},{}", level.unwrap_or(LevelFilter::INFO)),
@@ -104,7 +104,8 @@ mod tests {
             &[("orders", ERROR), ("orders::store::table", DEBUG)],
         );
         check(None, Some("orders"), &[("orders", TRACE)]);
-        check(None, Some(""), &[("orders", OFF)]);
+        // Without a level that can be read, errors must be seen all the same.
+        check(None, Some(""), &[("orders", INFO)]);
     }
 
     #[test]
@@ -114,5 +115,7 @@ mod tests {
         assert_eq!(invalid, ["orders=loud", "[batch]=debug", "orders[{id}]=debug", "a=b=c"]);
         let expected = format!("{CREDENTIAL_TARGETS},info,h2=warn").parse::<Targets>().expect("a filter");
         assert_eq!(filter, expected);
+        let (filter, invalid) = super::filter(None, Some("orders=loud"));
+        assert_eq!((filter.default_level(), invalid), (Some(INFO), vec!["orders=loud"]));
     }
 }
