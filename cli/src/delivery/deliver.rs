@@ -138,8 +138,11 @@ impl<'t> Delivery<'t> {
                                 if processed > 0 {
                                     break processed;
                                 }
-                                is_first = true;
                                 let failure = RecordFailure::stated(failure);
+                                // Of user records that share their number, because Lambda has deaggregated them, it may be any.
+                                is_first = is_first
+                                    || failure.sub_sequence_number.is_some()
+                                    || rest[1].sequence_number != rest[0].sequence_number;
                                 // Getting further in an aggregated record is progress: a user record that has failed once
                                 // has not used up the attempts.
                                 if furthest < failure.sub_sequence_number {

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 use crate::{
     kit::{Run, kit_where, start},
-    redrive::{failure, queue},
+    redrive::{failure, payload, queue},
     scripted_kinesis::{Answer, ScriptedKinesis, variables},
     scripted_stream::{ARN, SHARD, ScriptedStream},
 };
@@ -239,6 +239,55 @@ fn a_message_with_a_skipped_record_stays_in_its_queue() {
     let modes: Vec<_> =
         world.kinesis.requests("Invoke").iter().map(|event| event["kinesisKit"]["mode"].clone()).collect();
     assert_eq!(modes, ["resume", "reprocess", "resume"]);
+}
+
+/// Redrives a failure record with a payload with a function that fails for `bad` data, and returns what was skipped.
+#[track_caller]
+fn skipped_of(payload: Value, bad: &[u8]) -> Vec<String> {
+    let bad = json!(BASE64_STANDARD.encode(bad));
+    let kinesis = ScriptedKinesis::start(move |operation, _, request| {
+        assert_eq!(operation, "Invoke");
+        let records = request["Records"].as_array().expect("an event");
+        let is_bad = records.iter().any(|record| record["kinesis"]["data"] == bad);
+        let failed: &[Value] = if is_bad { &[json!({ "itemIdentifier": "11" })] } else { &[] };
+        (200, json!({ "batchItemFailures": failed }))
+    });
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let world = World { kinesis, processed: Processed::default(), folder };
+    let mut failure = failure(11, 11, payload["Records"].as_array().expect("records").len() as u64);
+    failure["KinesisBatchInfo"]["streamArn"] = payload["Records"][0]["eventSourceARN"].clone();
+    failure["payload"] = json!(payload.to_string());
+    let path = world.folder.path().join("failures.jsonl");
+    fs::write(&path, failure.to_string()).expect("a writable folder");
+    let run = world.run(&format!("redrive --file {}", path.display()));
+    assert_eq!(run.exit_code, Some(1), "{}", run.stderr);
+    assert_eq!(outcomes(&run), [json!(["skipped", null, 1])], "{}", run.stderr);
+    world.skipped()
+}
+
+#[test]
+fn of_user_records_that_share_their_number_the_one_that_fails_is_skipped() {
+    let mut payload = payload(&[11, 11, 11, 11]);
+    for (record, data) in
+        payload["Records"].as_array_mut().expect("records").iter_mut().zip(["a", "b", "bad", "c"])
+    {
+        record["eventSourceARN"] = json!(format!("{ARN}/consumer/c:1"));
+        record["kinesis"]["data"] = json!(BASE64_STANDARD.encode(data));
+    }
+    let error = "the function reported it in batchItemFailures, without a reason";
+    assert_eq!(skipped_of(payload, b"bad"), [format!("11 k bad {error}")]);
+}
+
+#[test]
+fn an_aggregate_without_user_records_is_skipped_as_a_whole() {
+    // Magic number, a message with an empty partition key and nothing else, and its MD5 digest.
+    const DATA: [u8; 22] = [
+        0xf3, 0x89, 0x9a, 0xc2, 0x0a, 0x00, 0x9d, 0xd9, 0x4c, 0x5a, 0x4b, 0x02, 0x91, 0x4a, 0xf4, 0x2e, 0x8e,
+        0x63, 0x72, 0xe0, 0xb7, 0x09,
+    ];
+    let mut payload = payload(&[11]);
+    payload["Records"][0]["kinesis"]["data"] = json!(BASE64_STANDARD.encode(DATA));
+    assert_eq!(skipped_of(payload, &DATA).len(), 1);
 }
 
 #[test]

@@ -180,6 +180,17 @@ mod tests {
     }
 
     #[test]
+    fn user_records_at_one_position_are_told_apart_by_their_keys() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("skipped.jsonl");
+        let mut file = SkippedFile::open(&path, 10).expect("a new file");
+        let mut other_key = record("7", None);
+        other_key.partition_key = "l".into();
+        assert!(file.append(&[record("7", None), other_key]).expect("a writable file"));
+        assert_eq!(fs::read_to_string(&path).expect("text").lines().count(), 2);
+    }
+
+    #[test]
     fn a_file_gets_no_more_than_it_may() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("skipped.jsonl");

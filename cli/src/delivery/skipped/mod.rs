@@ -7,7 +7,7 @@ use std::cell::RefCell;
 
 use kinesis_esm::stream_arn::stream_of;
 use kinesis_handler::{KinesisRecord, event::RecordData};
-use kpl_deaggregation::{Content, Deaggregator, UserRecord, encode};
+use kpl_deaggregation::{Content, Deaggregator, UserRecord, UserRecords, encode};
 
 use super::RecordFailure;
 pub(crate) use file::{SkippedFile, SkippedFileError};
@@ -79,7 +79,10 @@ impl Skips {
         };
         let mut deaggregator = Deaggregator::default();
         let user_records = deaggregator.deaggregate(record.partition_key.as_bytes(), &data);
-        let user_records = user_records.ok().filter(|records| records.content() == Content::Aggregated);
+        // An aggregate that holds none is kept as it is: the function has failed with it.
+        let is_aggregate =
+            |records: &UserRecords<'_, '_>| records.content() == Content::Aggregated && records.len() > 0;
+        let user_records = user_records.ok().filter(is_aggregate);
         let Some(user_records) = user_records else {
             let lines = [template.with_data(&data)];
             let is_kept = self.file.borrow_mut().append(&lines)?;

@@ -46,9 +46,12 @@ impl SkippedRecord<'_> {
     /// Returns the hash by which a file knows that it has the record, whatever its error was.
     pub(super) fn identity(&self) -> ContentHash {
         let SkippedRecord { stream_arn, shard_id, sequence_number, sub_sequence_number, .. } = self;
-        let position = format!("{stream_arn} {shard_id} {sequence_number} {sub_sequence_number:?}");
+        let SkippedRecord { partition_key, explicit_hash_key, .. } = self;
         // User records that Lambda has deaggregated share their position.
-        ContentHash::new(position.as_bytes(), self.data.as_bytes())
+        let keys = format!(
+            "{stream_arn} {shard_id} {sequence_number} {sub_sequence_number:?} {partition_key:?} {explicit_hash_key:?}"
+        );
+        ContentHash::new(keys.as_bytes(), self.data.as_bytes())
     }
 
     /// Returns the JSON of an event with this record alone. A user record of an aggregate is in an aggregate of its own, so
