@@ -26,7 +26,7 @@ const TICK: Duration = Duration::from_millis(200);
 /// the terminal has to know of it.
 static LINE: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
-/// What is waited for, and since when, in the order in which that began.
+/// The things that are waited for, and since when, in the order in which that began.
 static WAITS: Mutex<BTreeMap<u64, (String, Instant)>> = Mutex::new(BTreeMap::new());
 
 static NEXT_WAIT: AtomicU64 = AtomicU64::new(0);

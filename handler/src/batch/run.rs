@@ -52,11 +52,11 @@ impl<P: ChunkProcessor> Drive for Chunks<P> {
 /// A run over user records up to the next one about which the loop over the batch has to decide.
 pub struct Run<'r, 'b> {
     cursor: &'r mut Cursor<'b>,
-    /// What was processed beyond the cursor.
+    /// Outcomes of the user records that were processed beyond the cursor.
     pub(crate) ahead: &'r mut Ahead<'b>,
     steps: Steps<'r, 'b>,
     counts: &'r mut Counts,
-    /// What the journal knows of the Kinesis record at the cursor.
+    /// Progress of the Kinesis record at the cursor, as the journal knows it.
     progress: Option<&'r Progress>,
     /// The failure of the user record at the cursor. It is here because it must not get lost if the run is cancelled while others
     /// in flight are waited for.

@@ -16,7 +16,7 @@ pub(crate) struct Stop {
     pub(crate) reason: StopReason,
     /// The failed attempt that the journal has to count, if there was one.
     pub(crate) attempt: Option<Attempt>,
-    /// What became of user records beyond it, by Kinesis record.
+    /// Outcomes of user records beyond it, by Kinesis record.
     pub(crate) ahead: BTreeMap<SequenceNumber, Progress>,
 }
 

@@ -11,7 +11,7 @@ use proptest::{collection::vec, prelude::*};
 use crate::batch::{SUCCESS, aggregate, failure, invalid_aggregate, json, plain};
 use crate::options::TestOptions;
 
-/// What a chunk processor does, and the chunks that it gets: each as the texts of its user records.
+/// A chunk processor, and the chunks that it gets: each as the texts of its user records.
 struct World {
     outcome: fn(&[&str]) -> Result<ChunkOutcome, ProcessError>,
     chunks: Mutex<Vec<Vec<String>>>,

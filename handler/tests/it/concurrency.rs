@@ -18,7 +18,7 @@ use tokio::time::sleep;
 use crate::batch::{STREAM_ARN, SUCCESS, failure, json, plain, raw};
 use crate::options::TestOptions;
 
-/// What a user record does when it is processed.
+/// The behaviour of a user record when it is processed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Behaviour {
     Succeeds,
