@@ -147,7 +147,7 @@ mod tests {
     #[tokio::test]
     async fn a_process_that_never_stops_writing_holds_up_nothing() {
         const ENOUGH_BYTES: usize = 8 * 1024 * 1024;
-        let (output, writer) = Output::open(None).expect("a pipe");
+        let (output, writer) = Output::open(Some(OutputObserver::new(|_| {})), None).expect("a pipe");
         let (is_over, mut written) = (Arc::new(AtomicBool::new(false)), 0);
         let stop = Arc::clone(&is_over);
         let process = thread::spawn(move || {
