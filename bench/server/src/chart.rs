@@ -33,10 +33,14 @@ pub(crate) const STYLE: &str = "<style>\n\
     }\n\
     </style>\n";
 
-/// Draws one group of bars for each event. Each group has a scale of its own. Those with a processor that takes its own time
-/// are left out.
+/// Events that are drawn: the usual ones, which the goals are set for.
+const EVENTS: usize = 3;
+
+/// Draws one group of bars for each of the first events. Each group has a scale of its own. Functions whose processor takes
+/// time of its own are left out.
 pub(crate) fn svg(events: &[Event], figures: &[Figures]) -> Result<String, Error> {
     let figures: Vec<_> = figures.iter().filter(|figures| !figures.name.ends_with("-json")).collect();
+    let events = &events[..events.len().min(EVENTS)];
     let height = MARGIN + HEADING + events.len() * (HEADING + figures.len() * ROW) + MARGIN;
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader},
-    process::{Child, Command},
+    process::{Child, ChildStdin, Command},
     sync::{mpsc, oneshot},
     task::JoinHandle,
     time::timeout,
@@ -105,6 +105,7 @@ pub(crate) struct Session {
     api: RuntimeApi,
     /// The requests for the next event, as many as there may be invocations at once. There are none while those run.
     waiting: Vec<oneshot::Sender<Bytes>>,
+    input: ChildStdin,
     output: JoinHandle<String>,
     /// Lines of standard error.
     errors: mpsc::UnboundedReceiver<String>,
@@ -149,6 +150,8 @@ impl Session {
         let pid = child.id().context("the process has already ended")?;
         let output = read_to_end(child.stdout.take());
         let mut errors = read_lines(child.stderr.take());
+        // Waiting for the end of the program closes the standard input that it still has.
+        let input = child.stdin.take().context("standard input is closed")?;
         let first_call = tokio::select! {
             call = timeout(TIMEOUT, api.call()) => call.context("did not ask for an event in time")??,
             status = child.wait() => bail!("ended ({}): {}", status?, last_lines(&mut errors).await),
@@ -160,6 +163,7 @@ impl Session {
             pid,
             api,
             waiting: Vec::new(),
+            input,
             output,
             errors,
             cold_start,
@@ -228,8 +232,7 @@ impl Session {
 
     /// Returns the number of allocations that a program has made so far, if it has been built to count them.
     pub(crate) async fn allocations(&mut self) -> Result<u64> {
-        let input = self.child.stdin.as_mut().context("standard input is closed")?;
-        input.write_all(b"?").await?;
+        self.input.write_all(b"?").await?;
         loop {
             let line = timeout(TIMEOUT, self.errors.recv()).await.context("does not count allocations")?;
             let line = line.with_context(|| format!("{} has ended", self.name))?;

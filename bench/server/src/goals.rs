@@ -109,7 +109,7 @@ pub(crate) fn goals(figures: &[Figures], in_process: Option<&InProcess>, machine
     for (curve, records) in
         [("user_records", "750,000 user records"), ("kinesis_records", "10,000 Kinesis records")]
     {
-        let found = in_process.and_then(|in_process| in_process.steepness(curve));
+        let found = in_process.and_then(|in_process| in_process.growth(curve));
         let what = format!("growth of the cost of a record in events of up to {records}");
         goals.push(Goal::new(what, Bound::AtMost(MAX_GROWTH), found));
     }

@@ -26,9 +26,9 @@ impl InProcess {
         stages.iter().find(|stages| stages["event"] == event)?["whole_to_stages"].as_f64()
     }
 
-    /// Returns the largest cost of a record divided by the smallest.
-    pub(crate) fn steepness(&self, curve: &str) -> Option<f64> {
-        self.0[curve]["steepness"].as_f64()
+    /// Returns the cost of a record in the largest event, divided by the smallest.
+    pub(crate) fn growth(&self, curve: &str) -> Option<f64> {
+        self.0[curve]["growth"].as_f64()
     }
 
     /// Returns numbers of records with the cost of each beyond the first in nanoseconds.
