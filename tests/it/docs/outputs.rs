@@ -240,7 +240,8 @@ fn make_writes_what_the_docs_show() {
         };
         let arguments = words.map(|word| word.strip_prefix("EVENT=").expect("an event"));
         let output =
-            Command::new(script).args(arguments).current_dir(repository()).output().expect("it runs");
+            Command::new(script).args(arguments).current_dir(repository()).env("COLUMNS", "80").output();
+        let output = output.expect("it runs");
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
         let (stdout, stderr) = (text(output.stdout), text(output.stderr));
         assert!(output.status.success(), "{stdout}{stderr}");
