@@ -259,8 +259,13 @@ impl<'b> BatchJournal<'b> {
         counts: &mut Counts,
     ) {
         let by = self.invocation.store_by();
-        let changes = self.changes(stop, failed, cursor.position());
-        self.write_changes(changes, by, counts).await;
+        let mut changes = self.changes(stop, failed, cursor.position());
+        // Before the others, because the failed attempt must be kept even if one of these cannot be written.
+        if let Some((number, change)) = changes.pop_first() {
+            let written = self.write(number, &change, &[], by).await;
+            self.count(written, "journal not written", counts);
+        }
+        self.write_ahead(changes, by, counts).await;
         let is_passed = |number: SequenceNumber| failed.is_none_or(|failed| number < failed);
         if !self.snapshot.is_read() {
             let numbers = self.records.iter().map(|record| record.sequence_number);
@@ -270,8 +275,8 @@ impl<'b> BatchJournal<'b> {
         self.move_discarded(by, counts).await;
     }
 
-    /// Writes what this invocation adds to Kinesis records.
-    async fn write_changes(
+    /// Writes what this invocation adds to Kinesis records beyond the one where the batch stops.
+    async fn write_ahead(
         &mut self,
         changes: BTreeMap<SequenceNumber, Progress>,
         by: Option<Instant>,
@@ -377,8 +382,8 @@ impl<'b> BatchJournal<'b> {
         results
     }
 
-    /// Returns what this invocation adds to the record that the response names, and to those beyond it of which something was
-    /// processed.
+    /// Returns what this invocation adds to the record that the response names, if that is anything, and to those beyond it of
+    /// which something was processed.
     fn changes(
         &self,
         stop: Option<&Stop>,

@@ -9,7 +9,11 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use kinesis_handler::{
     Context, Event, Handler, KinesisRecord, ProcessError, Record, RecordProcessor, SequenceNumber,
-    journal::MemoryJournal, permanent, retryable,
+    journal::{
+        JournalEntries, JournalError, JournalFuture, JournalShard, JournalStore, JournalWrite, MemoryJournal,
+        StateKind, StateRange, UserRecordId, WriteOutcome,
+    },
+    permanent, retryable,
 };
 use kpl_deaggregation::{UserRecord, encode};
 use proptest::{collection::vec, prelude::*};
@@ -387,4 +391,57 @@ fn an_order_by_arrival_only_is_noticed() {
         world.check(&trace, &BTreeSet::new(), 3, 10),
         Err("(1, 2) was begun before (1, 0), which has the same key, was done".to_owned())
     );
+}
+
+/// A journal whose write for the Kinesis record 1 takes its time, and whose other writes fail at once.
+#[derive(Debug, Default)]
+struct FailingAhead(MemoryJournal);
+
+impl JournalStore for FailingAhead {
+    fn read<'a>(&'a self, shard: JournalShard<'a>, range: StateRange) -> JournalFuture<'a, JournalEntries> {
+        self.0.read(shard, range)
+    }
+
+    fn write<'a>(&'a self, writes: &'a [JournalWrite<'a>]) -> JournalFuture<'a, WriteOutcome> {
+        Box::pin(async move {
+            if writes.iter().any(|write| write.state.sequence_number.to_string() != "1") {
+                return Err(JournalError::Store { source: "asked to".into() });
+            }
+            sleep(Duration::from_millis(1)).await;
+            self.0.write(writes).await
+        })
+    }
+
+    fn delete<'a>(
+        &'a self,
+        shard: JournalShard<'a>,
+        kind: StateKind,
+        sequence_number: SequenceNumber,
+    ) -> JournalFuture<'a, ()> {
+        self.0.delete(shard, kind, sequence_number)
+    }
+}
+
+#[test]
+fn the_failed_attempt_is_kept_although_what_was_processed_beyond_it_cannot_be() {
+    let planned = |key, milliseconds, behaviour| vec![Planned { key, milliseconds, behaviour }];
+    let plan = vec![planned(1, 5, Behaviour::Fails(9)), planned(2, 1, Behaviour::Succeeds)];
+    let journal = Arc::new(FailingAhead::default());
+    let options = TestOptions {
+        application: Some("orders".to_owned()),
+        journal: Some(journal.clone()),
+        concurrency: Some(2),
+        ..TestOptions::default()
+    };
+    let records: Vec<_> =
+        (1..).zip(&plan).map(|(number, user_records)| kinesis_record(number, user_records)).collect();
+    let world = World::new(plan);
+    let handler = Handler::with_options(&world, options.build());
+    let event = Event::new(records).to_json();
+    let response = runtime().block_on(handler.handle(&event, &Context::default())).expect("a Kinesis event");
+    assert_eq!(response.counts().journal_write_errors, 1);
+    let shard =
+        JournalShard { application: "orders", stream_arn: STREAM_ARN, shard_id: "shardId-000000000000" };
+    let attempts: Vec<_> = journal.0.states(shard).into_iter().map(|state| state.progress.attempts).collect();
+    assert_eq!(attempts, [BTreeMap::from([(UserRecordId::Sub(0), 1)])]);
 }
