@@ -138,7 +138,7 @@ fn a_new_project_is_tested_invoked_simulated_and_checked_without_an_edit() {
         "{stderr}"
     );
     let stdout = succeeded(&project.make(&["simulate"]));
-    assert!(stdout.contains("completed      2  1, 3"), "{stdout}");
+    assert!(stdout.contains("processed      2  1, 3"), "{stdout}");
     let stdout = succeeded(&project.make(&["check"]));
     assert!(stdout.contains("is a valid SAM Template"), "{stdout}");
 }
