@@ -143,7 +143,7 @@ fn a_discarded_record_in_the_journal_resumes_inside_its_aggregate() {
     let list = format!("journal list --table {JOURNAL} --format json");
     let states = operator.kit(&list, &[]).lines();
     assert_eq!(states.len(), 1, "{states:?}");
-    assert_eq!((&states[0]["kind"], &states[0]["processed"]), (&json!("discarded"), &json!([[0, 0]])));
+    assert_eq!((&states[0]["kind"], &states[0]["done"]), (&json!("discarded"), &json!([[0, 0]])));
     assert_eq!(states[0]["lastError"], "asked to");
 
     let before = operator.processed().len();
@@ -193,7 +193,7 @@ fn the_quarantine_is_listed_shown_redriven_and_purged() {
     let failed = operator.kit(&format!("{redrive} --attempts 1 -- {}", function.display()), &switches);
     assert_eq!(failed.exit_code, Some(1), "{}", failed.stderr);
     assert!(
-        failed.stderr.contains("0 records delivered, and out of the quarantine, 3 failed"),
+        failed.stderr.contains("0 records processed, and out of the quarantine, 3 failed"),
         "{}",
         failed.stderr
     );
@@ -225,7 +225,7 @@ fn a_cleared_journal_forgets_what_is_done() {
     mapping.interrupt();
     let list = format!("journal list --table {JOURNAL} --format json");
     let states = operator.kit(&list, &[]).lines();
-    assert_eq!((&states[0]["kind"], &states[0]["processed"]), (&json!("retry"), &json!([[0, 0]])));
+    assert_eq!((&states[0]["kind"], &states[0]["done"]), (&json!("retry"), &json!([[0, 0]])));
 
     let clear = format!("journal clear --table {JOURNAL} --application {APPLICATION} --stream {STREAM}");
     assert_eq!(operator.kit(&clear, &[]).exit_code, Some(1));
