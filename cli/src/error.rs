@@ -177,14 +177,42 @@ pub(crate) fn chain(error: &dyn error::Error) -> String {
     let mut next = error.source();
     while let Some(cause) = next {
         text.push_str(": ");
-        text.push_str(&cause.to_string());
+        text.push_str(&one_line(&cause.to_string()));
         next = cause.source();
     }
     text
+}
+
+/// Joins the lines of an error of a library, which would be escaped otherwise.
+fn one_line(text: &str) -> String {
+    let mut joined = String::with_capacity(text.len());
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        match joined.chars().next_back() {
+            None => {}
+            Some(':') => joined.push(' '),
+            Some(_) => joined.push_str("; "),
+        }
+        joined.push_str(line);
+    }
+    joined
 }
 
 /// Describes an error in JSON without the place: for a part of an input, whose own lines count from one.
 pub(crate) fn json_fault(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.rsplit_once(" at line ").map_or(text.as_str(), |(fault, _)| fault).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_of_a_cause_become_one() {
+        let cause: BoxError = "none found. Attempted:\n  Environment: not set\n  Profile: none\n".into();
+        assert_eq!(
+            chain(&Error::Simulation(cause)),
+            "the simulation cannot continue: none found. Attempted: Environment: not set; Profile: none"
+        );
+    }
 }

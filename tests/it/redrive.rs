@@ -231,7 +231,7 @@ fn a_cleared_journal_forgets_what_is_done() {
     assert_eq!(operator.kit(&clear, &[]).exit_code, Some(1));
     assert_eq!(operator.kit(&list, &[]).lines().len(), 1);
     let other = operator.kit(&format!("journal clear --table {JOURNAL} --application billing --yes"), &[]);
-    assert!(other.stderr.contains("0 states deleted"), "{}", other.stderr);
+    assert!(other.stderr.contains("0 entries deleted"), "{}", other.stderr);
     let cleared = operator.kit(&format!("{clear} --yes"), &[]);
     assert_eq!(cleared.exit_code, Some(0), "{}", cleared.stderr);
     assert!(operator.kit(&list, &[]).lines().is_empty());

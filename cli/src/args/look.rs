@@ -24,6 +24,19 @@ pub(crate) struct LookArgs {
     pub(crate) seconds: Option<u64>,
 }
 
+impl LookArgs {
+    /// Returns an option that was given, if any was.
+    pub(crate) fn first_given(&self) -> Option<&'static str> {
+        let given = [
+            ("--shard", !self.shards.is_empty()),
+            ("--from", self.from.is_some()),
+            ("--count", self.count.is_some()),
+            ("--for", self.seconds.is_some()),
+        ];
+        given.into_iter().find_map(|(option, is_given)| is_given.then_some(option))
+    }
+}
+
 /// The format of payloads for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum DataStyle {

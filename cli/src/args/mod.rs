@@ -77,6 +77,9 @@ impl Args {
             if let Some(program) = program_without_dashes(&error) {
                 let tip = format!("a program and its arguments go after --: -- {program} …");
                 error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+            } else if lacks_target(&error) {
+                let tip = "a program that is the function goes after --: -- target/debug/function";
+                error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
             }
             error.exit()
         })
@@ -91,6 +94,13 @@ fn program_without_dashes(error: &clap::Error) -> Option<&str> {
         && !argument.starts_with('-')
         && usage.to_string().contains("COMMAND");
     is_program.then_some(argument.as_str())
+}
+
+/// Returns whether it was not said where events go, such as by a program that was taken for an input.
+fn lacks_target(error: &clap::Error) -> bool {
+    let is_target = |argument: &String| argument.contains("COMMAND");
+    error.kind() == ErrorKind::MissingRequiredArgument
+        && matches!(error.get(ContextKind::InvalidArg), Some(ContextValue::Strings(missing)) if missing.iter().any(is_target))
 }
 
 #[derive(Debug, Subcommand)]

@@ -76,6 +76,14 @@ fn of_all_data<'a>(data: Vec<Vec<u8>>) -> Vec<KinesisRecord<'a>> {
     data.into_iter().map(KinesisRecord::of_data).collect()
 }
 
+/// Returns whether the text has several lines, each of which is a JSON object.
+fn has_payload_lines(text: &[u8]) -> bool {
+    let mut lines = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    let is_object =
+        |line: &[u8]| line.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(line).is_ok();
+    lines.clone().nth(1).is_some() && lines.all(is_object)
+}
+
 /// Reads the input as the first kind that fits, and names that kind.
 ///
 /// # Errors
@@ -108,5 +116,9 @@ fn recognise<'a>(bytes: &'a [u8], text: &'a [u8]) -> Result<(Vec<KinesisRecord<'
     let is_json =
         !matches!(no_document, Mismatch::Json(_)) || start.is_some_and(|byte| b"{[\"".contains(byte));
     let reason = error::chain(if is_json { &no_document } else { &no_base64 });
-    Ok((of_data(bytes), format!("{RAW} ({reason})")))
+    let lines = match has_payload_lines(text) {
+        true => "; if each line is a payload, pack them first: kinesis-kit aggregate --key FIELD",
+        false => "",
+    };
+    Ok((of_data(bytes), format!("{RAW} ({reason}){lines}")))
 }

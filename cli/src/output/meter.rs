@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::output::cell;
 
@@ -44,11 +44,17 @@ pub(crate) struct Meter {
 
 impl Meter {
     pub(crate) fn new(what: &str) -> Self {
-        let style = ProgressStyle::with_template(
-            "{spinner} {prefix}: {human_pos} records, {per_sec}, {elapsed}{lag}{wait} {msg}",
-        );
+        let style =
+            ProgressStyle::with_template("{spinner} {prefix}: {records}, {rate}, {elapsed}{lag}{wait} {msg}");
         let style = style
             .expect("the template is legal")
+            .with_key("records", |state: &ProgressState, text: &mut dyn std::fmt::Write| {
+                let plural = if state.pos() == 1 { "" } else { "s" };
+                let _ = write!(text, "{} record{plural}", HumanCount(state.pos()));
+            })
+            .with_key("rate", |state: &ProgressState, text: &mut dyn std::fmt::Write| {
+                let _ = text.write_str(&rate(state.per_sec()));
+            })
             .with_key("lag", |_: &ProgressState, text: &mut dyn std::fmt::Write| {
                 let _ = text.write_str(&lag());
             })
@@ -143,6 +149,14 @@ impl Write for Stdout {
     }
 }
 
+/// Returns a number of records per second, with one digit after the point if it is small.
+fn rate(per_second: f64) -> String {
+    match per_second {
+        0.05..9.95 => format!("{per_second:.1}/s"),
+        _ => format!("{per_second:.0}/s"),
+    }
+}
+
 /// Returns how far the slowest shard is behind, if that is known.
 fn lag() -> String {
     match lock(&LAGS).values().max() {
@@ -181,6 +195,12 @@ mod tests {
         assert_eq!(waited_for(), ", waiting for GetRecords: throttled (12 s)");
         drop(first);
         assert_eq!(waited_for(), ", waiting for the function (12 s)");
+    }
+
+    #[test]
+    fn a_rate_has_no_digits_that_say_nothing() {
+        let rates: Vec<_> = [0.0, 0.4268, 9.97, 20.7808, 12_345.6].map(rate).into();
+        assert_eq!(rates, ["0/s", "0.4/s", "10/s", "21/s", "12346/s"]);
     }
 
     #[test]

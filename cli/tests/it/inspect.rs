@@ -56,10 +56,24 @@ fn auto_takes_what_fits_first_and_says_so() {
         r#"raw bytes (element 0: JSON object without "kinesis", "Data" or "data")"#,
     );
     check_auto(
+        "{\"id\":1}\n{\"id\":2}\n",
+        &plain_line("eyJpZCI6MX0KeyJpZCI6Mn0K"),
+        r#"raw bytes (element 0: JSON object without "kinesis", "Data" or "data"); if each line is a payload, pack them first: kinesis-kit aggregate --key FIELD"#,
+    );
+    check_auto(
         r#"{"Records":["#,
         &plain_line("eyJSZWNvcmRzIjpb"),
         "raw bytes (not JSON: EOF while parsing a list at line 1 column 12)",
     );
+}
+
+#[test]
+fn an_option_for_a_stream_is_not_ignored_with_a_file() {
+    for (option, name) in
+        [("--from 10m", "--from"), ("--count 2", "--count"), ("--shard s", "--shard"), ("--for 1", "--for")]
+    {
+        check(&format!("inspect {option} -"), "{}", 2, "", &format!("kinesis-kit: {name} is for --stream\n"));
+    }
 }
 
 #[track_caller]

@@ -49,7 +49,7 @@ fn a_state_that_was_written_since_it_was_listed_is_kept() {
     let args = "journal clear --table journal --format json --yes";
     let run = kit_where(&variables(&server.url()), args.split_whitespace(), "");
     assert_eq!(run.exit_code, Some(1), "{}", run.stderr);
-    assert!(run.stderr.ends_with("1 state deleted, 1 not deleted\n"), "{}", run.stderr);
+    assert!(run.stderr.ends_with("1 entry deleted, 1 not deleted\n"), "{}", run.stderr);
     assert!(run.stdout.contains("kept, because it was written meanwhile"), "{}", run.stdout);
     assert_eq!(table.sort_keys(), ["H#019", "S#018"]);
 }

@@ -58,3 +58,11 @@ fn a_program_without_dashes_gets_advice() {
     let run = kit_where(&[], ["inspect", "a", "b"], "");
     assert!(!run.stderr.contains("program"), "{}", run.stderr);
 }
+
+#[test]
+fn a_program_that_was_taken_for_an_event_is_explained() {
+    let run = kit_where(&[], "invoke target/debug/function event.json".split(' '), "");
+    assert_eq!(run.exit_code, Some(2));
+    let tip = "tip: a program that is the function goes after --: -- target/debug/function";
+    assert!(run.stderr.contains(tip), "{}", run.stderr);
+}

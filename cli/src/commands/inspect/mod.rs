@@ -50,6 +50,10 @@ trait Sink {
 }
 
 pub(crate) fn run(args: &InspectArgs) -> Result<Completion, Error> {
+    // The rule `requires` of these options does not hold if FILE is given, which --stream excludes.
+    if let Some(option) = args.look.first_given() {
+        return Err(Error::Usage(format!("{option} is for --stream")));
+    }
     let input = Input::read_bytes(&args.file)?;
     let text = input.to_text();
     let kinesis_records = input::kinesis_records(&input, &text, args.input)?;

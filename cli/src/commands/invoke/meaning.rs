@@ -12,6 +12,10 @@ use crate::{
 /// Widest error of a function, in columns: its text may be a whole page.
 const ERROR_WIDTH: usize = 1_000;
 
+/// The fate of the records that share a batch with one that never succeeds.
+const WITH_OTHERS: &str =
+    "also those that would succeed (with BisectBatchOnFunctionError, only those that fail)";
+
 /// The effect of an answer on a mapping that reports batch item failures.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Meaning {
@@ -101,7 +105,7 @@ fn success(batch: &[SequenceNumber]) -> String {
 fn retry_from(failed: usize, batch: &[SequenceNumber]) -> Vec<String> {
     let rest = batch.len() - failed;
     let processed = match failed {
-        0 => "no record is processed".to_owned(),
+        0 => "no Kinesis record is processed".to_owned(),
         1 => format!("record 1 of {} is processed", batch.len()),
         _ => format!("records 1 to {failed} of {} are processed", batch.len()),
     };
@@ -121,7 +125,8 @@ fn limit(failed: usize, batch: &[SequenceNumber]) -> Option<String> {
     let (discarded, dropped) = match batch.len() - failed {
         0 => return None,
         1 => ("discards the record".to_owned(), "it"),
-        rest => (format!("discards all {rest} records, also those that would succeed"), "them"),
+        2 => (format!("discards both records, {WITH_OTHERS}"), "them"),
+        rest => (format!("discards all {rest} records, {WITH_OTHERS}"), "them"),
     };
     Some(format!(
         "when MaximumRetryAttempts or MaximumRecordAgeInSeconds is reached, the mapping {discarded}; without either, it \
@@ -175,15 +180,15 @@ mod tests {
             |number: u64| response(&format!(r#"{{"batchItemFailures":[{{"itemIdentifier":"{number}"}}]}}"#));
         let end = |what: &str| format!("{LIMIT}{what}{END}them");
         let end_of_one = format!("{LIMIT}the record{END}it");
-        let first = "no record is processed: the mapping retries all 3 records from 10";
-        let rest = end("all 3 records, also those that would succeed");
+        let first = "no Kinesis record is processed: the mapping retries all 3 records from 10";
+        let rest = end(&format!("all 3 records, {WITH_OTHERS}"));
         check(failed(10), 3, Completion::SomeFailed, &[first, &rest]);
         let second = "record 1 of 3 is processed: the mapping retries 2 records from record 2 on, 11";
-        let rest = end("all 2 records, also those that would succeed");
+        let rest = end(&format!("both records, {WITH_OTHERS}"));
         check(failed(11), 3, Completion::SomeFailed, &[second, &rest]);
         let last = "records 1 to 2 of 3 are processed: the mapping retries record 12";
         check(failed(12), 3, Completion::SomeFailed, &[last, &end_of_one]);
-        let only = "no record is processed: the mapping retries the record";
+        let only = "no Kinesis record is processed: the mapping retries the record";
         check(failed(10), 1, Completion::SomeFailed, &[only, &end_of_one]);
     }
 
@@ -192,7 +197,7 @@ mod tests {
         let nothing = "the response says nothing about the batch: Lambda takes it for a success, and no record is retried. Return \
                        {\"batchItemFailures\": [...]}";
         check(response(r#"{"ok":true}"#), 2, Completion::SomeFailed, &[nothing]);
-        let rest = format!("{LIMIT}all 2 records, also those that would succeed{END}them");
+        let rest = format!("{LIMIT}both records, {WITH_OTHERS}{END}them");
         let halves = ": the mapping retries all 2 records, also those that were processed; with BisectBatchOnFunctionError, one \
                       half after the other";
         let unknown = format!("batchItemFailures does not name records of the batch{halves}");

@@ -49,7 +49,7 @@ async fn list(args: &JournalListArgs) -> Result<Completion, Error> {
     });
     let unread = unread.await?;
     let states = rows.finish()?;
-    note(format_args!("{} in the journal", count(states, "state")));
+    note(format_args!("{} in the journal", entries(states)));
     note_unreadable(unreadable);
     Ok(if unread == 0 && unreadable == 0 { Completion::Done } else { Completion::SomeFailed })
 }
@@ -88,8 +88,8 @@ async fn clear(args: &JournalClearArgs) -> Result<Completion, Error> {
     .await;
     let finished = rows.finish();
     match args.yes {
-        true => note(format_args!("{} deleted, {left} not deleted", count(deleted, "state"))),
-        false => note(format_args!("{} would be deleted: add --yes", count(left, "state"))),
+        true => note(format_args!("{} deleted, {left} not deleted", entries(deleted))),
+        false => note(format_args!("{} would be deleted: add --yes", entries(left))),
     }
     note_unreadable(unreadable);
     let unread = ended?;
@@ -140,6 +140,14 @@ async fn find_unreadable(
         }
     }
     Ok(table.foreign_items().await?.into_iter().find(is_it))
+}
+
+/// A number of entries: `1 entry`, `2 entries`.
+fn entries(number: u64) -> String {
+    match number {
+        1 => "1 entry".to_owned(),
+        _ => format!("{number} entries"),
+    }
 }
 
 fn note_unreadable(items: u64) {
