@@ -1,7 +1,7 @@
 use tokio::time::Instant;
 
 use crate::{
-    ChunkProcessor, Chunks, Counts, Options, Record, RecordProcessor,
+    ChunkProcessor, Chunks, Counts, Options, OptionsError, Record, RecordProcessor,
     batch::{
         ahead::{Ahead, AheadRecord, Place, place},
         chunked, concurrent,
@@ -17,6 +17,9 @@ use crate::{
 
 /// A way to call a processor for the user records of a batch: one after the other, several at once, in chunks.
 pub trait Drive {
+    /// Checks the options for those that would have no effect.
+    fn check(&self, options: &Options) -> Result<(), OptionsError>;
+
     /// Whether user records beyond the cursor are looked at, so that the data of all Kinesis records must be kept.
     fn looks_ahead(&self, options: &Options) -> bool;
 
@@ -27,6 +30,10 @@ pub trait Drive {
 }
 
 impl<P: RecordProcessor> Drive for P {
+    fn check(&self, _: &Options) -> Result<(), OptionsError> {
+        Ok(())
+    }
+
     fn looks_ahead(&self, options: &Options) -> bool {
         options.concurrency().is_some()
     }
@@ -40,6 +47,18 @@ impl<P: RecordProcessor> Drive for P {
 }
 
 impl<P: ChunkProcessor> Drive for Chunks<P> {
+    fn check(&self, options: &Options) -> Result<(), OptionsError> {
+        match options.concurrency.get() {
+            1 => Ok(()),
+            value => Err(OptionsError::Excludes {
+                option: "concurrency",
+                value,
+                other: "Chunks",
+                reason: "a chunk processor gets one chunk after the other",
+            }),
+        }
+    }
+
     fn looks_ahead(&self, _: &Options) -> bool {
         true
     }
@@ -226,5 +245,28 @@ impl<'r, 'b> Run<'r, 'b> {
                 return found;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ChunkOutcome, ProcessError};
+
+    #[test]
+    fn concurrency_has_no_effect_on_chunks() {
+        let chunks = Chunks::new(async |_: &[Record<'_>]| -> Result<ChunkOutcome, ProcessError> {
+            Ok(ChunkOutcome::Processed)
+        });
+        let check = |concurrency| {
+            let options = Options::builder().concurrency(concurrency).build()?;
+            chunks.check(&options)
+        };
+        assert_eq!(check(1), Ok(()));
+        assert_eq!(
+            check(2).map_err(|error| error.to_string()),
+            Err("concurrency: 2 cannot be combined with Chunks: a chunk processor gets one chunk after the other"
+                .to_owned())
+        );
     }
 }

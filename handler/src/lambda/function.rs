@@ -144,6 +144,7 @@ impl<P: Processor + Send + Sync + 'static> Function<P> {
         }
         let metrics = EmbeddedMetricsLayer::install();
         let options = self.options.map_or_else(Options::from_env, Ok)?;
+        self.processor.check(&options)?;
         if let Some(hook) = self.on_start {
             hook().await?;
         }
