@@ -1,10 +1,7 @@
-EVENT ?= events/aggregated.json
+EVENT = events/aggregated.json
 # A program of your own, instead of the sample function.
-FUNCTION ?=
+FUNCTION =
 SECONDS = 60
-# Through the environment, so that the paths may hold any character.
-export EVENT FUNCTION JOURNAL_TABLE CHECKPOINT_TABLE
-
 PORT = 4566
 # Names of the tables that `make services` creates.
 JOURNAL_TABLE = journal
@@ -29,12 +26,17 @@ help:
 	@echo 'make fuzz [SECONDS=60]             fuzz the deaggregation and the checksums'
 	@echo 'make clean-tools                   remove the tools that these commands installed into .tools'
 
+# Through the environment, so that the paths may hold any character; of these commands only, since others run further Makefiles.
+invoke: export EVENT := $(EVENT)
+invoke: export FUNCTION := $(FUNCTION)
 invoke:
 	@exec scripts/invoke "$$EVENT"
 
 demo:
 	@exec scripts/demo
 
+services: export JOURNAL_TABLE := $(JOURNAL_TABLE)
+services: export CHECKPOINT_TABLE := $(CHECKPOINT_TABLE)
 services:
 	@exec scripts/services $(PORT)
 
