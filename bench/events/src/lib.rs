@@ -62,17 +62,7 @@ pub fn all() -> Result<Vec<Event>> {
 ///
 /// 750,000 are about the most that Lambda delivers, because each takes at least six bytes.
 pub fn of_user_records(user_records: usize) -> Result<Event> {
-    let grouping = Grouping::ShardRanges(vec![HashKeyRange::new(0, u128::MAX)?]);
-    let options = AggregatorOptions { size_limit_bytes: KPL_AGGREGATE_BYTES, grouping };
-    let mut aggregator = Aggregator::new(options)?;
-    let mut text = EventText::new(usize::MAX);
-    for _ in 0..user_records {
-        if let Some(full) = aggregator.add(UserRecordInput::new("customer-7", b""))? {
-            text.push(&full);
-        }
-    }
-    aggregator.finish().iter().for_each(|rest| _ = text.push(rest));
-    Ok(text.finish("user records", "aggregates of 50 KB, user records without data", 0))
+    without_data(user_records, |_| "customer-7".to_owned())
 }
 
 /// Makes an event with this number of plain records with this length of data.
@@ -83,6 +73,25 @@ pub fn of_kinesis_records(kinesis_records: usize, data_bytes: usize) -> Event {
         text.push(&plain(&mut rng, data_bytes));
     }
     text.finish("Kinesis records", "plain records", data_bytes)
+}
+
+/// Makes an event like that of [`of_user_records`], each of them with a partition key of its own.
+pub fn of_keys(user_records: usize) -> Result<Event> {
+    without_data(user_records, |number| format!("customer-{number}"))
+}
+
+fn without_data(user_records: usize, partition_key: impl Fn(usize) -> String) -> Result<Event> {
+    let grouping = Grouping::ShardRanges(vec![HashKeyRange::new(0, u128::MAX)?]);
+    let options = AggregatorOptions { size_limit_bytes: KPL_AGGREGATE_BYTES, grouping };
+    let mut aggregator = Aggregator::new(options)?;
+    let mut text = EventText::new(usize::MAX);
+    for number in 0..user_records {
+        if let Some(full) = aggregator.add(UserRecordInput::new(&partition_key(number), b""))? {
+            text.push(&full);
+        }
+    }
+    aggregator.finish().iter().for_each(|rest| _ = text.push(rest));
+    Ok(text.finish("user records", "aggregates of 50 KB, user records without data", 0))
 }
 
 /// Makes an event of as many Kinesis records as fit.

@@ -4,6 +4,7 @@
 
 mod stages;
 mod scaling;
+mod waiting;
 mod whole;
 mod timing;
 
@@ -26,8 +27,8 @@ fn main() -> Result<()> {
     }
     let user_records = scaling::user_records(&whole, effort)?;
     let kinesis_records = scaling::kinesis_records(&whole, effort)?;
-    print!("{}\n{user_records}\n{kinesis_records}", stages::table(&stages));
-    let results =
-        json!({ "stages": stages, "user_records": user_records, "kinesis_records": kinesis_records });
+    let waiting = waiting::measure(is_quick)?;
+    print!("{}\n{user_records}\n{kinesis_records}\n{waiting}", stages::table(&stages));
+    let results = json!({ "stages": stages, "user_records": user_records, "kinesis_records": kinesis_records, "waiting": waiting });
     fs::write(&output, format!("{results:#}\n")).with_context(|| format!("cannot write {output}"))
 }

@@ -41,7 +41,7 @@ impl Effort {
 const SHORT: Duration = Duration::from_micros(50);
 
 /// Returns the CPU time of this thread, which does not run on while other programs do.
-fn thread_cpu_time() -> Duration {
+pub(crate) fn thread_cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     // Both parts are positive.
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)

@@ -25,11 +25,8 @@ impl RecordProcessor for Lengths {
 impl Whole {
     pub(crate) fn new() -> Result<Self> {
         kinesis_handler::keep_freed_memory();
-        let mut context = Context::default();
-        context.request_id = "00000000-0000-0000-0000-000000000000".to_owned();
-        context.deadline = u64::MAX;
         let runtime = Builder::new_current_thread().enable_time().build()?;
-        Ok(Whole { runtime, handler: Handler::new(Lengths), context })
+        Ok(Whole { runtime, handler: Handler::new(Lengths), context: context() })
     }
 
     pub(crate) fn handle(&self, event: &Event) -> Result<()> {
@@ -37,4 +34,12 @@ impl Whole {
         ensure!(response.counts().user_records == event.user_records, "not all user records were processed");
         Ok(())
     }
+}
+
+/// Returns the context of an invocation without a deadline.
+pub(crate) fn context() -> Context {
+    let mut context = Context::default();
+    context.request_id = "00000000-0000-0000-0000-000000000000".to_owned();
+    context.deadline = u64::MAX;
+    context
 }

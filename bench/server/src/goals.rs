@@ -27,6 +27,8 @@ const MAX_ALLOCATIONS: f64 = 100.0;
 const MAX_WHOLE_TO_STAGES: f64 = 1.3;
 /// The goal of a cost that does not grow is 1: caches and the clock make a difference.
 const MAX_GROWTH: f64 = 1.25;
+const MAX_WALL_TO_WAITS: f64 = 1.2;
+const MAX_CPU_TO_ONE_BY_ONE: f64 = 2.0;
 const MAX_PEAK_MB: f64 = 24.0;
 const MAX_BINARY_MB: f64 = 3.0;
 
@@ -113,6 +115,14 @@ pub(crate) fn goals(figures: &[Figures], in_process: Option<&InProcess>, machine
         let what = format!("growth of the cost of a record in events of up to {records}");
         goals.push(Goal::new(what, Bound::AtMost(MAX_GROWTH), found));
     }
+    for concurrency in [16, 256] {
+        let wall = in_process.and_then(|in_process| in_process.wall_to_waits(concurrency));
+        let what = format!("wall time of user records that wait, {concurrency} at once ÷ waits alone");
+        goals.push(Goal::new(what, Bound::AtMost(MAX_WALL_TO_WAITS), wall));
+        let cpu = in_process.and_then(|in_process| in_process.cpu_to_one_by_one(concurrency));
+        let what = format!("CPU time of a user record that waits, {concurrency} at once ÷ one by one");
+        goals.push(Goal::new(what, Bound::AtMost(MAX_CPU_TO_ONE_BY_ONE), cpu));
+    }
     let at_once = || {
         let (one, most) = (ours?.concurrency.first()?, ours?.concurrency.last()?);
         Some((most.invocations, most.cpu_ms.median / one.cpu_ms.median))
@@ -153,7 +163,7 @@ mod tests {
     #[test]
     fn no_goal_is_met_by_a_contestant_that_is_missing() {
         let goals = goals(&[], None, &Machine::this());
-        assert_eq!(goals.len(), 33);
+        assert_eq!(goals.len(), 37);
         assert!(goals.iter().all(|goal| goal.is_met.is_none()));
     }
 }

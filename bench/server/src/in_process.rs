@@ -31,6 +31,22 @@ impl InProcess {
         self.0[curve]["growth"].as_f64()
     }
 
+    /// Returns a figure of user records that wait, with that many of them at once.
+    fn waiting(&self, concurrency: u32, figure: &str) -> Option<f64> {
+        let points = self.0["waiting"]["points"].as_array()?;
+        points.iter().find(|point| point["concurrency"] == concurrency)?[figure].as_f64()
+    }
+
+    /// Returns the wall time of user records that wait, divided by that of the waits alone.
+    pub(crate) fn wall_to_waits(&self, concurrency: u32) -> Option<f64> {
+        Some(self.waiting(concurrency, "wall_ms")? / self.waiting(concurrency, "ideal_ms")?)
+    }
+
+    /// Returns the CPU time of a user record, divided by that of one by one.
+    pub(crate) fn cpu_to_one_by_one(&self, concurrency: u32) -> Option<f64> {
+        Some(self.waiting(concurrency, "record_ns")? / self.waiting(1, "record_ns")?)
+    }
+
     /// Returns numbers of records with the cost of each beyond the first in nanoseconds.
     pub(crate) fn record_ns(&self, curve: &str) -> Vec<(f64, f64)> {
         let points = self.0[curve]["points"].as_array();
