@@ -12,6 +12,7 @@ mod stream;
 mod run;
 mod delivery;
 mod journal_table;
+mod lease_table;
 mod table;
 mod args;
 mod input;

@@ -108,6 +108,13 @@ impl Kinesis {
         self.put(stream, &record.partition_key, hash_key, &record.data)
     }
 
+    /// When the stream was created, in seconds since 1970.
+    pub(crate) fn created_s(&self, stream: &str) -> i64 {
+        let request = self.client.describe_stream_summary().stream_name(stream);
+        let answer = self.runtime.block_on(request.send()).expect("the stream is there");
+        answer.stream_description_summary.expect("a description").stream_creation_timestamp.secs()
+    }
+
     /// All shards, closed ones included.
     pub(crate) fn shards(&self, stream: &str) -> Vec<Shard> {
         let request = self.client.list_shards().stream_name(stream);

@@ -1,9 +1,13 @@
 //! A lease table in a DynamoDB server of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use aws_sdk_dynamodb::{Client, types::AttributeValue};
-use aws_sdk_kinesis::types::Shard;
+use aws_sdk_dynamodb::{
+    Client,
+    types::{
+        AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+    },
+};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -48,37 +52,33 @@ impl LeaseTable {
         rows.into_iter().map(position).collect()
     }
 
-    /// Does what an operator has to do before a KCL takes over: with rows in its table, it does not look for shards.
-    ///
-    /// The function writes no row for a shard of which it has done nothing, and does not know parents and hash ranges.
-    pub(crate) fn complete(&self, shards: &[Shard]) {
-        for shard in shards {
-            let range = shard.hash_key_range.as_ref().expect("a shard has a range");
-            let parents: Vec<_> = [&shard.parent_shard_id, &shard.adjacent_parent_shard_id]
-                .into_iter()
-                .flatten()
-                .cloned()
-                .collect();
-            let mut update = "SET startingHashKey = :start, endingHashKey = :end, \
-                checkpoint = if_not_exists(checkpoint, :trim_horizon), \
-                checkpointSubSequenceNumber = if_not_exists(checkpointSubSequenceNumber, :zero), \
-                leaseCounter = if_not_exists(leaseCounter, :zero), \
-                ownerSwitchesSinceCheckpoint = if_not_exists(ownerSwitchesSinceCheckpoint, :zero)"
-                .to_owned();
-            let mut request = self
-                .client
-                .update_item()
-                .table_name(Self::NAME)
-                .key("leaseKey", AttributeValue::S(shard.shard_id.clone()))
-                .expression_attribute_values(":start", AttributeValue::S(range.starting_hash_key.clone()))
-                .expression_attribute_values(":end", AttributeValue::S(range.ending_hash_key.clone()))
-                .expression_attribute_values(":trim_horizon", AttributeValue::S("TRIM_HORIZON".to_owned()))
-                .expression_attribute_values(":zero", AttributeValue::N("0".to_owned()));
-            if !parents.is_empty() {
-                update.push_str(", parentShardId = :parents");
-                request = request.expression_attribute_values(":parents", AttributeValue::Ss(parents));
-            }
-            self.runtime.block_on(request.update_expression(update).send()).expect("moto answers");
-        }
+    /// Puts an item into a table of this name, which is created unless it is there, with this key.
+    pub(crate) fn put(&self, table: &str, key: &str, item: &[(&str, AttributeValue)]) {
+        let attribute = AttributeDefinition::builder()
+            .attribute_name(key)
+            .attribute_type(ScalarAttributeType::S)
+            .build()
+            .expect("both members are set");
+        let hash = KeySchemaElement::builder().attribute_name(key).key_type(KeyType::Hash).build();
+        let create = self
+            .client
+            .create_table()
+            .table_name(table)
+            .billing_mode(BillingMode::PayPerRequest)
+            .attribute_definitions(attribute)
+            .key_schema(hash.expect("both members are set"));
+        // It may be there.
+        let _ = self.runtime.block_on(create.send());
+        let item = item.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        let request = self.client.put_item().table_name(table).set_item(Some(item));
+        self.runtime.block_on(request.send()).expect("moto answers");
+    }
+
+    /// The row of a shard.
+    pub(crate) fn row(&self, lease_key: &str) -> HashMap<String, AttributeValue> {
+        let key = AttributeValue::S(lease_key.to_owned());
+        let request =
+            self.client.get_item().table_name(Self::NAME).consistent_read(true).key("leaseKey", key);
+        self.runtime.block_on(request.send()).expect("moto answers").item.expect("a row of this key")
     }
 }

@@ -10,6 +10,7 @@ mod concurrent_invocations;
 mod streams;
 mod moto;
 mod capacity;
+mod checkpoint;
 mod fault_proxy;
 mod mirror_table;
 mod mirror_end_to_end;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::{
+    checkpoint::checkpoint,
     emulator::{misbehaving_function, wait_for},
     kcl::{KclWorker, UserRecord},
     kinesis::Kinesis,
@@ -85,7 +86,8 @@ impl World {
 
     /// Does what an operator has to do after a split.
     fn complete_table(&self) {
-        self.table.complete(&self.kinesis.shards(STREAM));
+        let run = checkpoint(&self.kinesis, &self.table, &format!("complete --stream {STREAM}"));
+        assert_eq!(run.exit_code, Some(0), "{}", run.stderr);
     }
 
     /// Lets a KCL worker process the rest of each shard, and checks that it is what lies after the table's position.

@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{timing::thread_cpu_time, whole};
 
-/// How long the processor waits for each user record, as for a request to a database.
+/// Time for which the processor waits for each user record, as for a request to a database.
 const WAIT: Duration = Duration::from_millis(5);
 
 /// The numbers of user records in flight, and of all. One after the other, 40,000 would take minutes.

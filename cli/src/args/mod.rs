@@ -26,7 +26,10 @@ use kinesis_esm::StreamArn;
 use kinesis_handler::SequenceNumber;
 use kpl_deaggregation::MAX_SIZE_LIMIT_BYTES;
 
-pub(crate) use checkpoint::{CheckpointArgs, CheckpointCommand};
+pub(crate) use checkpoint::{
+    CheckpointArgs, CheckpointCommand, CheckpointCompleteArgs, CheckpointExportArgs, CheckpointImportArgs,
+    CheckpointReleaseArgs, CheckpointResetArgs, CheckpointStatusArgs, LeaseTableArgs, Start,
+};
 pub(crate) use create::CreateTableArgs;
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use invoke::InvokeArgs;

@@ -55,6 +55,8 @@ pub(crate) struct Description {
     pub(crate) retention_ms: u64,
     /// `USER_PARTITION_KEY` or `AUTO`, if the stream has a strategy.
     pub(crate) distribution: Option<String>,
+    /// When the stream was created, in seconds since 1970.
+    pub(crate) created_s: Option<i64>,
 }
 
 /// The outcome of reading a shard.
@@ -95,7 +97,9 @@ impl Api {
                 let strategy = summary.record_distribution_strategy;
                 let distribution = strategy.map(|strategy| strategy.as_str().to_owned());
                 let retention_ms = hours * 60 * 60 * 1000;
-                Ok(Description { arn: summary.stream_arn, retention_ms, distribution })
+                // Some emulators leave it out.
+                let created_s = Some(summary.stream_creation_timestamp.secs()).filter(|&seconds| seconds > 0);
+                Ok(Description { arn: summary.stream_arn, retention_ms, distribution, created_s })
             }
             // Without a retention every record would be too old to be delivered.
             _ => {

@@ -12,7 +12,7 @@ mod api;
 mod shard_reader;
 mod walk;
 
-pub(crate) use api::{Api, MAX_PUT_BYTES, MAX_PUT_RECORDS};
+pub(crate) use api::{Api, Description, MAX_PUT_BYTES, MAX_PUT_RECORDS};
 pub(crate) use position::Position;
 pub(crate) use read_pace::ReadPace;
 pub(crate) use record::now_ms;

@@ -3,7 +3,6 @@
 mod bounds;
 mod cut;
 mod budget;
-mod lease_table;
 mod mapping;
 mod report;
 mod batch;
@@ -26,13 +25,14 @@ use crate::{
         target::Target,
     },
     error::{Completion, Error, chain},
+    lease_table::{self, LeaseTable},
     output::{
         meter::Meter,
         note::{note, warning},
     },
     run::{self, halt::Halt},
     stream::{
-        Api, Position, ReadPace, Shard, ShardReader, Visit, Visited, Walk, now_ms,
+        Api, Description, Position, ReadPace, Shard, ShardReader, Visit, Visited, Walk, now_ms,
         point::{self, StreamPoint},
     },
 };
@@ -49,7 +49,8 @@ async fn replay(args: &ReplayArgs) -> Result<Completion, Error> {
     let shard_ids = point::shards(&args.shards, &[&args.from, &args.to])?;
     check(args, now_ms())?;
     let api = Rc::new(Api::connect(args.stream.clone()).await?);
-    let stream_arn = api.describe().await?.arn;
+    let stream = api.describe().await?;
+    let stream_arn = stream.arn.clone();
     let region = stream_arn.split(':').nth(3);
     let target = Target::new(args.target.options(), region, args.target.timeout()).await?;
     // What is only written down, or counted, is not done.
@@ -58,11 +59,11 @@ async fn replay(args: &ReplayArgs) -> Result<Completion, Error> {
     let began_ms = began_ms(args, progress.as_mut())?;
     let (from, to) = check(args, began_ms)?;
     let shards = api.shards().await?;
-    let checkpoints = checkpoints(args, &stream_arn, &shards, progress.as_mut()).await?;
-    let passed = bounds::passed(&shards, &checkpoints);
+    let checkpoints = checkpoints(args, &stream, &shards, progress.as_mut()).await?;
+    let passed = lease_table::passed(&shards, &checkpoints);
     if args.from == StreamPoint::Checkpoint {
         let is_wanted = |id: &&str| shard_ids.is_empty() || shard_ids.iter().any(|shard| shard == id);
-        for shard_id in bounds::unknown(&shards, &checkpoints, &passed).into_iter().filter(is_wanted) {
+        for shard_id in lease_table::unknown(&shards, &checkpoints, &passed).into_iter().filter(is_wanted) {
             warning(format_args!(
                 "warning: shard {shard_id} has no checkpoint: everything in it is replayed"
             ));
@@ -157,7 +158,7 @@ fn open_progress(args: &ReplayArgs, stream_arn: &str) -> Result<ProgressFile, Er
 /// Returns the positions of the mirror, or those when an earlier run began.
 async fn checkpoints(
     args: &ReplayArgs,
-    stream_arn: &str,
+    stream: &Description,
     shards: &[Shard],
     mut progress: Option<&mut ProgressFile>,
 ) -> Result<BTreeMap<String, Row>, Error> {
@@ -172,7 +173,8 @@ async fn checkpoints(
     {
         return Ok(rows);
     }
-    let rows = lease_table::leases(table, stream_arn, shards).await?;
+    let leases = LeaseTable::open(table, &stream.arn).await?.read_all(stream, shards).await?;
+    let rows: BTreeMap<_, _> = leases.into_iter().map(|(shard_id, lease)| (shard_id, lease.row)).collect();
     if let Some(progress) = progress {
         for (shard_id, row) in &rows {
             let (kind, place) = match row.checkpoint {

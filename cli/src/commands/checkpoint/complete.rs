@@ -1,0 +1,66 @@
+use std::collections::BTreeMap;
+
+use kinesis_handler::checkpoint::{Row, RowCheckpoint};
+
+use super::Positions;
+use crate::{
+    args::{CheckpointCompleteArgs, Start},
+    error::{Completion, Error},
+    lease_table::{self, Mirror, NewLease},
+    output::note::{count, note, warning},
+    stream::now_ms,
+};
+
+/// Adds the rows that a KCL application needs: it makes none itself in a table that has any.
+pub(super) async fn run(args: &CheckpointCompleteArgs) -> Result<Completion, Error> {
+    let positions = Positions::open(&args.of).await?;
+    let leases = positions.leases().await?;
+    let rows: BTreeMap<String, Row> =
+        leases.iter().map(|(id, lease)| (id.clone(), lease.row.clone())).collect();
+    let mirror = Mirror::of(rows.values());
+    let passed = lease_table::passed(&positions.shards, &rows);
+    let unknown = lease_table::unknown(&positions.shards, &rows, &passed);
+    let now_ms = now_ms();
+    let (mut added, mut described) = (0, 0);
+    for shard in &positions.shards {
+        if let Some(lease) = leases.get(&shard.id) {
+            if lease.row.lease_owner.is_none()
+                && !args.dry_run
+                && positions.table.describe_shard(lease, shard).await?
+            {
+                described += 1;
+            }
+            continue;
+        }
+        // It is drained: a KCL application needs no row of it.
+        if passed.contains(&shard.id) {
+            continue;
+        }
+        let is_unknown = unknown.contains(&shard.id.as_str());
+        let start = match args.unknown {
+            Start::Latest if is_unknown => RowCheckpoint::Latest,
+            Start::Latest | Start::TrimHorizon => RowCheckpoint::TrimHorizon,
+        };
+        if is_unknown && start == RowCheckpoint::TrimHorizon {
+            warning(format_args!(
+                "warning: nothing says what of shard {} is processed: all of it will be processed",
+                shard.id
+            ));
+        }
+        let does = if args.dry_run { "would be added" } else { "added" };
+        let lease = NewLease::without_record(start);
+        if args.dry_run || positions.table.add(shard, &lease, mirror.as_ref(), now_ms).await? {
+            added += 1;
+            note(format_args!("{does}: {}/{start}", shard.id));
+        }
+    }
+    match args.dry_run {
+        true => note(format_args!("{} would be added", count(added, "row"))),
+        false => note(format_args!(
+            "{} added; parents and hash keys added to {}",
+            count(added, "row"),
+            count(described, "row")
+        )),
+    }
+    Ok(Completion::Done)
+}

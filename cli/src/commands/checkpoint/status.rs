@@ -1,0 +1,164 @@
+use std::{
+    collections::HashSet,
+    io::{self, IsTerminal, Write},
+    rc::Rc,
+    time::Duration,
+};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use kinesis_handler::journal::{JournalShard, RecordState, StateKind};
+use tokio::time::sleep;
+
+use super::{
+    Positions,
+    status_table::{ShardStatus, State, StatusTable},
+    unread::{Processed, unread},
+};
+use crate::{
+    args::{CheckpointStatusArgs, LeaseTableArgs},
+    error::{Completion, Error, chain},
+    journal_table::{JournalTable, ShardFilter},
+    lease_table::{self, Lease, Leases},
+    output::{
+        cell,
+        note::{count, note},
+    },
+    run::interrupts::Interrupts,
+    stream::{ReadPace, Shard, now_ms},
+};
+
+/// Most shards that are read at once.
+const CONCURRENCY: usize = 16;
+
+/// Time before the first record that is not processed at which a new mapping starts, in milliseconds: the times of records that
+/// arrive at the same time are not in the order of their sequence numbers.
+const MARGIN_MS: u64 = 60_000;
+
+pub(super) async fn run(args: &CheckpointStatusArgs) -> Result<Completion, Error> {
+    let Some(seconds) = args.watch else { return show(args).await };
+    let mut interrupts = Interrupts::listen().map_err(Error::Start)?;
+    let is_terminal = io::stdout().is_terminal();
+    let watch = async {
+        loop {
+            if is_terminal {
+                // Clears the screen, and begins at its top.
+                io::stdout().write_all(b"\x1b[2J\x1b[H")?;
+            }
+            show(args).await?;
+            io::stdout().flush()?;
+            sleep(Duration::from_secs(seconds)).await;
+        }
+    };
+    tokio::select! {
+        ended = watch => ended,
+        // The usual end.
+        _ = interrupts.next() => Ok(Completion::Done),
+    }
+}
+
+async fn show(args: &CheckpointStatusArgs) -> Result<Completion, Error> {
+    let LeaseTableArgs { table, .. } = &args.of;
+    let positions = Positions::open(&args.of).await?;
+    positions.check_shards(&args.shards)?;
+    let leases = positions.table.read(&positions.stream, &positions.shards).await?;
+    let rows = leases.by_shard.iter().map(|(id, lease)| (id.clone(), lease.row.clone())).collect();
+    let status = Status {
+        passed: lease_table::passed(&positions.shards, &rows),
+        journal: match &args.journal_table {
+            Some(journal) => Some(open_journal(journal, &positions.stream.arn).await?),
+            None => None,
+        },
+        positions,
+        leases,
+        counts: args.count,
+    };
+    let shards = status.positions.shards.iter().filter(|shard| super::is_selected(&args.shards, &shard.id));
+    let statuses: Vec<ShardStatus> =
+        stream::iter(shards).map(|shard| status.of(shard)).buffered(CONCURRENCY).try_collect().await?;
+    let mut table_of_shards = StatusTable::new(args.format, args.count, io::stdout().lock());
+    for shard in &statuses {
+        table_of_shards.add(shard)?;
+    }
+    table_of_shards.finish()?;
+    let missing = statuses.iter().filter(|status| status.state == State::Missing).count() as u64;
+    if missing > 0 {
+        note(format_args!(
+            "{} without a row: before a KCL application takes over, add rows with `checkpoint complete --table {table}`",
+            count(missing, "shard")
+        ));
+    }
+    note_start(&statuses);
+    let is_whole = statuses.iter().all(|status| !status.state.is_problem());
+    Ok(if is_whole { Completion::Done } else { Completion::SomeFailed })
+}
+
+async fn open_journal(table: &str, stream_arn: &str) -> Result<JournalTable, Error> {
+    let stream = stream_arn.parse().map_err(|error| Error::Usage(format!("{stream_arn}: {error}")))?;
+    JournalTable::open(table, &ShardFilter { stream: Some(stream), ..ShardFilter::default() }).await
+}
+
+/// Says where a new mapping must start.
+fn note_start(statuses: &[ShardStatus]) {
+    if statuses.iter().any(|status| matches!(status.state, State::Unreadable(_))) {
+        note("a new mapping must start at TRIM_HORIZON: the position of a shard is not known");
+        return;
+    }
+    let first = statuses.iter().filter_map(|status| status.unread?.first_arrival_ms).min();
+    let start_s = first.unwrap_or_else(now_ms).saturating_sub(MARGIN_MS) / 1_000;
+    note(format_args!(
+        "a new mapping loses nothing if it starts AT_TIMESTAMP {} UTC ({start_s} seconds since 1970)",
+        cell::time(start_s * 1_000)
+    ));
+}
+
+/// All that is needed to tell about a shard.
+struct Status {
+    positions: Positions,
+    leases: Leases,
+    /// Shards that have descendants with a position.
+    passed: HashSet<String>,
+    journal: Option<JournalTable>,
+    counts: bool,
+}
+
+impl Status {
+    async fn of(&self, shard: &Shard) -> Result<ShardStatus, Error> {
+        let lease = self.leases.by_shard.get(&shard.id);
+        let mut status = ShardStatus::new(&shard.id, lease);
+        if let Some(error) = self.leases.unreadable.get(&shard.id) {
+            status.state = State::Unreadable(chain(error));
+            return Ok(status);
+        }
+        let processed = match lease {
+            Some(lease) => Processed::of(lease),
+            None if self.passed.contains(&shard.id) => Some(Processed::Everything),
+            None => Some(Processed::Nothing),
+        };
+        status.state = match (lease, processed) {
+            (None, Some(Processed::Everything)) => State::Passed,
+            (None, _) => State::Missing,
+            (Some(_), Some(Processed::Everything)) => State::Drained,
+            (Some(_), Some(_)) => State::Known,
+            (Some(_), None) => State::NotBegun,
+        };
+        if let Some(processed) = processed {
+            let pace = Rc::new(ReadPace::default());
+            match unread(&self.positions.api, &pace, &shard.id, processed, self.counts).await {
+                Ok(found) => status.unread = Some(found),
+                // It may be about this shard only, such as a position of another stream.
+                Err(error) => status.state = State::Unreadable(chain(&error)),
+            }
+        }
+        status.failing = self.failing(&shard.id, lease).await?;
+        Ok(status)
+    }
+
+    /// Returns the first Kinesis record of the shard that has failed and is retried.
+    async fn failing(&self, shard_id: &str, lease: Option<&Lease>) -> Result<Option<RecordState>, Error> {
+        let (Some(journal), Some(lease)) = (&self.journal, lease) else { return Ok(None) };
+        let Some(application) = &lease.row.application else { return Ok(None) };
+        let shard = JournalShard { application, stream_arn: &self.positions.stream.arn, shard_id };
+        let entries = journal.states(shard, StateKind::Retry).await?;
+        Ok(entries.states.into_iter().find(|state| !state.progress.attempts.is_empty()))
+    }
+}
