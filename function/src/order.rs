@@ -35,13 +35,7 @@ pub(crate) async fn process(record: Record<'_>) -> Result<(), ProcessError> {
 
     reserve(&order).await?;
 
-    tracing::info!(
-        order = &*order.id,
-        total_cents,
-        sequence_number = %record.position().sequence_number,
-        sub_sequence_number = record.position().sub_sequence_number,
-        "order reserved"
-    );
+    tracing::info!(order = &*order.id, total_cents, "order reserved");
     Ok(())
 }
 

@@ -250,7 +250,7 @@ impl<'b> QuarantineQueue<'b> {
             }
         };
         tracing::error!(
-            sequenceNumber = %kinesis_record.sequence_number,
+            position = %kinesis_record.position(None::<u64>),
             limit = self.rules.map(FailureRules::limit),
             "{what}"
         );

@@ -316,7 +316,7 @@ fn log_tolerated(kinesis_record: &KinesisRecord<'_>, content: Content) {
         Content::Plain | Content::ChecksumMismatch | Content::Aggregated => return,
     };
     tracing::warn!(
-        sequenceNumber = %kinesis_record.sequence_number,
+        position = %kinesis_record.position(None::<u64>),
         reason = %invalid,
         "invalid aggregated record {fate}",
     );

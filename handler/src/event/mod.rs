@@ -9,6 +9,7 @@ mod read;
 mod scan;
 mod write;
 mod interop;
+mod position;
 
 use std::{borrow::Cow, sync::LazyLock};
 
@@ -18,6 +19,7 @@ use thiserror::Error;
 
 pub use error::EventError;
 pub use interop::ConversionError;
+pub(crate) use position::Position;
 
 use crate::SequenceNumber;
 
@@ -190,6 +192,16 @@ impl<'a> KinesisRecord<'a> {
     pub fn stream_arn(&self) -> Option<&str> {
         let arn = self.event_source_arn.as_deref()?;
         Some(arn.split_once(CONSUMER).map_or(arn, |(stream_arn, _)| stream_arn))
+    }
+
+    /// Name of the stream.
+    pub(crate) fn stream_name(&self) -> Option<&str> {
+        Some(self.stream_arn()?.rsplit_once('/')?.1)
+    }
+
+    /// Position of the Kinesis record, or of one of its user records, for log lines.
+    pub(crate) fn position<I>(&self, id: Option<I>) -> Position<'_, I> {
+        Position { shard_id: self.shard_id.as_deref(), sequence_number: self.sequence_number, id }
     }
 
     /// Region of the stream.

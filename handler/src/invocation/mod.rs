@@ -29,7 +29,7 @@ pub(crate) struct Invocation<'a> {
     pub(crate) request_id: Cow<'a, str>,
     /// Trace ID of X-Ray. `None` if Lambda has sent none.
     pub(crate) xray_trace_id: Option<Cow<'a, str>>,
-    /// ARN of the stream. `None` until the event is read.
+    /// Name of the stream. `None` until the event is read.
     pub(crate) stream: Option<&'a str>,
     /// ID of the shard. `None` until the event is read.
     pub(crate) shard_id: Option<&'a str>,
@@ -124,7 +124,7 @@ impl<'a> Invocation<'a> {
             None => error.to_string(),
         };
         tracing::error!(
-            sequenceNumber = %kinesis_record.sequence_number,
+            position = %kinesis_record.position(None::<u64>),
             error = text,
             "{what}"
         );

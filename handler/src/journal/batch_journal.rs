@@ -15,7 +15,7 @@ use crate::{
         cursor::Cursor, failure_rules::FailureRules, quarantine_queue::QueuedRecord, stop::Stop,
         walk::BatchPosition,
     },
-    event::KinesisRecord,
+    event::{KinesisRecord, Position},
     invocation::Invocation,
     journal::{
         ContentHash, DoneSet, JournalError, JournalShard, JournalWrite, Progress, QuarantinedRecord,
@@ -356,7 +356,7 @@ impl<'b> BatchJournal<'b> {
             if moved.is_ok() {
                 counts.discarded += 1;
                 tracing::warn!(
-                    sequenceNumber = %state.sequence_number,
+                    position = %self.position(state.sequence_number, None),
                     error = state.progress.last_error,
                     "Kinesis record was discarded by the mapping before it was done"
                 );
@@ -604,16 +604,17 @@ impl<'b> BatchJournal<'b> {
         }
     }
 
+    fn position(
+        &self,
+        sequence_number: SequenceNumber,
+        id: Option<UserRecordId>,
+    ) -> Position<'_, UserRecordId> {
+        Position { shard_id: self.invocation.shard_id, sequence_number, id }
+    }
+
     fn log_quarantined(&self, record: &QuarantinedRecord) {
-        let (sub_sequence_number, content_hash) = match &record.id {
-            UserRecordId::Sub(number) => (Some(*number), None),
-            // Of an enhanced fan-out consumer.
-            UserRecordId::Content(hash) => (None, Some(tracing::field::display(hash))),
-        };
         tracing::warn!(
-            sequenceNumber = %record.sequence_number,
-            subSequenceNumber = sub_sequence_number,
-            contentHash = content_hash,
+            position = %self.position(record.sequence_number, Some(record.id)),
             reason = %record.reason,
             attempts = record.attempts,
             error = record.error,

@@ -176,7 +176,7 @@ impl<P: Processor> Handler<P> {
         let mut workspace = workspaces.take();
         let mut event = Event::parse_into(event, recycled(mem::take(&mut workspace.records)))?;
         let first = event.records.first();
-        invocation.stream = first.and_then(KinesisRecord::stream_arn);
+        invocation.stream = first.and_then(KinesisRecord::stream_name);
         invocation.shard_id = first.and_then(|record| record.shard_id.as_deref());
         let span = invocation_span!(invocation);
         let response = self.handle_batch(&event, &invocation, &mut workspace).instrument(span).await;
@@ -301,15 +301,15 @@ fn log_stop(reason: &StopReason, kinesis_record: &KinesisRecord<'_>, sub_sequenc
     macro_rules! at_record {
         ($level:ident, $($rest:tt)*) => {
             tracing::$level!(
-                sequenceNumber = %kinesis_record.sequence_number,
-                subSequenceNumber = sub_sequence_number,
+                position = %kinesis_record.position(sub_sequence_number),
                 $($rest)*
             )
         };
     }
     match reason {
         StopReason::Failed(failure) => {
-            at_record!(error, permanent = failure.is_permanent(), error = %failure, "record failed, batch stopped");
+            let permanent = failure.is_permanent().then_some(true);
+            at_record!(error, permanent, error = %failure, "record failed, batch stopped");
         }
         StopReason::Deadline | StopReason::DeadlineBeforeFirst => {
             at_record!(warn, "deadline is near, batch stopped before this record was processed");
@@ -359,10 +359,12 @@ fn log_batch(batch_size: usize, failed: Option<SequenceNumber>, counts: &Counts)
         checkpoint_write_errors,
     ];
     let not_zero = |count: u64| (count > 0).then_some(count);
+    // A line about the record itself has its position; only a strict mirror reports one without that.
+    let unexplained = failed.filter(|_| failed_batches + deadline_stops == 0);
     macro_rules! log {
         ($level:ident) => {
             tracing::$level!(
-                batchItemFailure = failed.map(tracing::field::display),
+                batchItemFailure = unexplained.map(tracing::field::display),
                 batchSize = batch_size,
                 kinesisRecords = kinesis_records,
                 userRecords = user_records,

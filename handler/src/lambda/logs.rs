@@ -2,10 +2,12 @@ use std::env;
 
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
-    fmt,
+    fmt::{self, format::JsonFields},
     layer::SubscriberExt,
     util::SubscriberInitExt,
 };
+
+use super::log_line::LogLine;
 
 /// Targets whose finest levels show credentials: the AWS SDK logs access key IDs, and HTTP clients log headers.
 const CREDENTIAL_TARGETS: &str = "aws_config=info,aws_credential_types=info,aws_runtime=info,aws_sigv4=info,\
@@ -21,11 +23,9 @@ const CREDENTIAL_TARGETS: &str = "aws_config=info,aws_credential_types=info,aws_
 pub fn init_logs() {
     let (lambda_level, rust_log) = (env::var("AWS_LAMBDA_LOG_LEVEL").ok(), env::var("RUST_LOG").ok());
     let (filter, invalid) = filter(lambda_level.as_deref(), rust_log.as_deref());
-    let subscriber = fmt()
-        .json()
-        .flatten_event(true)
-        .with_current_span(true)
-        .with_span_list(false)
+    let subscriber = fmt::fmt()
+        .fmt_fields(JsonFields::new())
+        .event_format(LogLine)
         // The filter decides.
         .with_max_level(LevelFilter::TRACE)
         .finish()

@@ -238,7 +238,7 @@ fn labels(record: &KinesisRecord<'_>, mode: EventMode) -> Vec<Label> {
         let name = env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| "unknown".to_owned());
         SharedString::from_shared(name.into())
     });
-    let stream = record.stream_arn().and_then(|arn| arn.rsplit_once('/')).map_or("unknown", |(_, name)| name);
+    let stream = record.stream_name().unwrap_or("unknown");
     let stream = SharedString::from_shared(stream.into());
     let mode = mode.name().map(|mode| Label::new("mode", mode));
     let labels = [Label::new("function", function.clone()), Label::new("stream", stream)];

@@ -3,6 +3,7 @@
 mod emf;
 pub(crate) mod function;
 pub(crate) mod handler;
+mod log_line;
 pub(crate) mod logs;
 pub(crate) mod memory;
 pub(crate) mod metrics;

@@ -250,8 +250,6 @@ fn table_name(option: &'static str, value: &str) -> Result<String, OptionsError>
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
-
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<Options, OptionsError> {
@@ -338,7 +336,7 @@ mod tests {
         assert!(options.quarantine);
         assert_eq!(
             (options.max_attempts, options.max_age, options.parallelization_factor),
-            (NonZeroU32::new(3), Some(Duration::from_secs(60)), NonZeroU32::new(2))
+            (std::num::NonZeroU32::new(3), Some(Duration::from_secs(60)), std::num::NonZeroU32::new(2))
         );
         check_refused(
             JOURNAL_TABLE,
