@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use super::{InputKind, TargetArgs};
+use super::{InputKind, KeyField, TargetArgs};
 
 /// Invokes a function with an event, and explains what its response means for the event source mapping.
 ///
@@ -15,6 +15,10 @@ pub(crate) struct InvokeArgs {
     /// Kind of the input
     #[arg(long, value_enum, default_value_t)]
     pub(crate) input: InputKind,
+    /// Take each line as the JSON payload of a user record, with its partition key in this field: a name, or a JSON pointer
+    /// such as /customer/id
+    #[arg(long, value_name = "FIELD", conflicts_with = "input")]
+    pub(crate) key: Option<KeyField>,
     #[command(flatten)]
     pub(crate) target: TargetArgs,
 }
@@ -42,5 +46,6 @@ Examples:
   kinesis-kit invoke event.json -- target/debug/function
   kinesis-kit invoke first.json second.json --env KINESIS_HANDLER_INVALID_AGGREGATE=skip -- target/debug/function
   echo '{\"partitionKey\":\"k\",\"text\":\"hello\"}' | kinesis-kit invoke -- target/debug/function
+  kinesis-kit invoke payloads.jsonl --key customer -- target/debug/function
   kinesis-kit aggregate orders.jsonl | kinesis-kit invoke --function orders
   aws kinesis get-records --shard-iterator \"$ITERATOR\" | kinesis-kit invoke --function orders";

@@ -1,6 +1,9 @@
 use clap::{ValueEnum, builder::RangedU64ValueParser};
 
-use crate::stream::{name::StreamName, point::StreamPoint};
+use crate::stream::{
+    name::StreamName,
+    point::{StreamPoint, start_argument},
+};
 
 // No doc comment: it would become that of the command.
 #[derive(Debug, Clone, clap::Args)]
@@ -9,7 +12,7 @@ pub(crate) struct LookArgs {
     #[arg(long = "shard", value_name = "ID", requires = "stream", help_heading = "Options for a stream")]
     pub(crate) shards: Vec<String>,
     /// Start: trim-horizon, latest, a time, a duration ago (10m), or a position (SHARD/SEQUENCE-NUMBER:SUB)
-    #[arg(long, value_name = "WHERE", requires = "stream", help_heading = "Options for a stream")]
+    #[arg(long, value_name = "WHERE", value_parser = start_argument, requires = "stream", help_heading = "Options for a stream")]
     pub(crate) from: Option<StreamPoint>,
     /// Stop after this many user records
     #[arg(

@@ -134,16 +134,14 @@ impl Command {
             | Command::Aggregate(_)
             | Command::Completions(_)
             | Command::Man(_) => true,
+            // In virtual time nothing comes of it, either.
+            Command::Simulate(args) => args.stream.is_none(),
             Command::Quarantine(args) => {
                 matches!(args.command, QuarantineCommand::List(_) | QuarantineCommand::Show(_))
             }
             Command::Journal(args) => matches!(args.command, JournalCommand::List(_)),
             // Their exit code is a result, too.
-            Command::New(_)
-            | Command::Checkpoint(_)
-            | Command::Doctor(_)
-            | Command::Invoke(_)
-            | Command::Simulate(_) => false,
+            Command::New(_) | Command::Checkpoint(_) | Command::Doctor(_) | Command::Invoke(_) => false,
             Command::Put(_) | Command::Redrive(_) | Command::Replay(_) => false,
         }
     }
@@ -158,8 +156,7 @@ impl Command {
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 POSITION is SHARD/SEQUENCE-NUMBER:SUB, which is unique in a stream, and which --at, --from, replay and quarantine take. In a \
-terminal that is too narrow, the table shortens it to the last digits that tell records apart, and cuts keys and \
-payloads; in a file or pipe, rows are whole. Binary payloads are shown as 0x and their bytes; SIZE is that of the whole \
+terminal that is too narrow, a row has several lines, and keys and payloads are cut; in a file or pipe, rows are whole. Binary payloads are shown as 0x and their bytes; SIZE is that of the whole \
 payload, in bytes.
 
 JSON is one line for each user record, complete: sequenceNumber, subSequenceNumber, aggregated, partitionKey, \

@@ -39,13 +39,26 @@ impl StreamPoint {
     }
 }
 
+/// Describes what a point may be. Of a checkpoint, only where a command takes it.
+fn expected(checkpoint: &str) -> String {
+    format!(
+        "expected trim-horizon, latest{checkpoint}, a time such as 2026-01-01T00:00:00Z or @1767225600 (seconds since 1970), \
+         10m (ago: s, m, h or d), or a position: SHARD/SEQUENCE-NUMBER or SHARD/SEQUENCE-NUMBER:SUB"
+    )
+}
+
+/// Reads a point from which a stream is looked at, for which there is no checkpoint.
+pub(crate) fn start_argument(text: &str) -> Result<StreamPoint, String> {
+    match text.parse() {
+        Ok(StreamPoint::Checkpoint) | Err(_) => Err(expected("")),
+        Ok(point) => Ok(point),
+    }
+}
+
 impl FromStr for StreamPoint {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        const EXPECTED: &str = "expected trim-horizon, latest, checkpoint, a time such as 2026-01-01T00:00:00Z or \
-                                @1767225600 (seconds since 1970), 10m (ago: s, m, h or d), or a position: SHARD/SEQUENCE-NUMBER or \
-                                SHARD/SEQUENCE-NUMBER:SUB";
         match text.to_ascii_lowercase().as_str() {
             "trim-horizon" | "trim_horizon" => return Ok(StreamPoint::TrimHorizon),
             "latest" => return Ok(StreamPoint::Latest),
@@ -53,7 +66,7 @@ impl FromStr for StreamPoint {
             _ => {}
         }
         if let Some(seconds) = text.strip_prefix('@') {
-            return seconds.parse().map(StreamPoint::Time).map_err(|_| EXPECTED.to_owned());
+            return seconds.parse().map(StreamPoint::Time).map_err(|_| expected(", checkpoint"));
         }
         if let Some(ago_ms) = ago_ms(text) {
             return Ok(StreamPoint::Ago(ago_ms));
@@ -62,11 +75,11 @@ impl FromStr for StreamPoint {
             let sub_sequence_number = match id {
                 None => None,
                 Some(UserRecordId::Sub(number)) => Some(number),
-                Some(UserRecordId::Content(_)) => return Err(EXPECTED.to_owned()),
+                Some(UserRecordId::Content(_)) => return Err(expected(", checkpoint")),
             };
             return Ok(StreamPoint::At { shard_id, sequence_number, sub_sequence_number });
         }
-        text.parse().map(StreamPoint::Time).map_err(|_| EXPECTED.to_owned())
+        text.parse().map(StreamPoint::Time).map_err(|_| expected(", checkpoint"))
     }
 }
 

@@ -166,7 +166,7 @@ fn what_means_nothing_is_refused() {
         "7 is of one shard: write SHARD/7, or name the shard with --shard",
     );
     check_usage("inspect --stream orders --shard nothing", "the stream has no shard nothing");
-    check_usage("inspect --stream orders --from checkpoint", "is for `kinesis-kit replay`");
+    check_usage("inspect --stream orders --from checkpoint", "expected trim-horizon, latest, a time such as");
     check_usage("inspect --from latest", "--stream <NAME>");
     check_usage("inspect --stream orders event.json", "cannot be used with");
 }

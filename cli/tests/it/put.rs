@@ -243,3 +243,30 @@ fn what_waits_for_its_partition_key_does_not_fill_the_memory() {
     // All keys once, and then the first one again: it has not waited for the end.
     assert_eq!((put.len(), put.last()), (50_001, Some(&vec!["0".to_owned()])));
 }
+
+#[test]
+fn payloads_have_their_key_in_a_field() {
+    let answer = |operation: &str, _: usize, request: &Value| match operation {
+        "PutRecords" => takes(request),
+        "DescribeStreamSummary" => description("orders"),
+        _ => two_shards(),
+    };
+    let lines = "{\"customer\":{\"id\":\"a\"}, \"n\":1}\n{\"customer\":{\"id\":\"b\"}}\n";
+    let (done, kinesis) = run(answer, "--plain --key /customer/id", lines);
+    assert_eq!(done.exit_code, Some(0), "{}", done.stderr);
+    let mut found: Vec<(String, String)> = Vec::new();
+    for request in kinesis.requests("PutRecords") {
+        for record in request["Records"].as_array().expect("records") {
+            let data = BASE64_STANDARD.decode(record["Data"].as_str().expect("base64")).expect("base64");
+            let key = record["PartitionKey"].as_str().expect("text").to_owned();
+            found.push((key, String::from_utf8(data).expect("text")));
+        }
+    }
+    found.sort();
+    let expected = [("a", r#"{"customer":{"id":"a"}, "n":1}"#), ("b", r#"{"customer":{"id":"b"}}"#)];
+    assert_eq!(found, expected.map(|(key, data)| (key.to_owned(), data.to_owned())));
+
+    let (wrong, _) = run(answer, "--plain --key customerId", "{\"customer\":\"a\"}\n");
+    assert_eq!(wrong.exit_code, Some(1));
+    assert!(wrong.stderr.contains("line 1: "), "{}", wrong.stderr);
+}

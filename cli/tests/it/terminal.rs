@@ -17,10 +17,13 @@ fn a_table_takes_the_width_of_the_terminal() {
         EVENT,
         1,
         "\
-POSITION       KEY         ARRIVAL (UTC)            SIZE  DATA
-3/…36588898:0  customer-…  2018-12-17 22:10:50.987    58  {\"cents\":1250,\"note\"…
-5              k           -                           -
-  INVALID: data is not base64: illegal byte at 0
+POSITION
+  KEY         ARRIVAL (UTC)            SIZE  DATA
+shardId-000000000003/49590338271490256608559692538361571095921575989136588898:0
+  customer-…  2018-12-17 22:10:50.987    58  {\"cents\":1250,\"note\":\"an order of …
+5
+  k           -                           -  INVALID: data is not base64:
+                                             illegal byte at 0
 ",
     );
     check_in_columns(

@@ -46,7 +46,10 @@ pub enum OptionsError {
         reason: &'static str,
     },
     /// The environment variable has the kit's prefix, but the kit does not know it: most likely a typing error.
-    #[error("{variable} is not an option (options: {})", Options::VARIABLES.join(", "))]
+    #[error(
+        "{variable} is not an option: did you mean {}? docs/configuration.md lists all options",
+        nearest(variable)
+    )]
     Unknown {
         /// Name of the variable.
         variable: String,
@@ -71,4 +74,14 @@ impl OptionsError {
         }
         self
     }
+}
+
+/// Returns the variable that is most like a name that is none.
+fn nearest(unknown: &str) -> &'static str {
+    // The names begin alike.
+    let prefix = "KINESIS_HANDLER_";
+    let own = |name: &'_ str| name.strip_prefix(prefix).unwrap_or(name).to_owned();
+    let unknown = own(unknown);
+    let distance = |name: &&str| strsim::damerau_levenshtein(&own(name), &unknown);
+    Options::VARIABLES.into_iter().min_by_key(distance).unwrap_or(prefix)
 }

@@ -3,7 +3,6 @@
 mod line;
 mod summary;
 mod json_lines;
-mod short_number;
 mod selection;
 mod shown_key;
 mod record_table;
@@ -60,7 +59,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<Completion, Error> {
     let stdout = io::stdout().lock();
     let mut sink: Box<dyn Sink> = match args.format {
         Format::Table => {
-            let table = RecordTable::of_input(stdout, Screen::of_stdout(), &kinesis_records);
+            let table = RecordTable::of_input(stdout, Screen::of_stdout());
             Box::new(table.with_data(args.data))
         }
         Format::Json => Box::new(JsonLines::new(stdout)),

@@ -1,6 +1,6 @@
 use std::io::{self, Write};
 
-use super::{InspectLine, Sink, short_number, shown_key::ShownKey};
+use super::{InspectLine, Sink, shown_key::ShownKey};
 use crate::{
     args::DataStyle,
     input::kinesis_record::KinesisRecord,
@@ -15,20 +15,14 @@ use crate::{
 /// Column for a stream only: in a file, the sub-sequence numbers of its neighbours tell.
 const AGGREGATED: Column = Column::text("AGGREGATED");
 
-const COLUMNS: [Column; 4] = [
+const COLUMNS: [Column; 5] = [
+    // Whole, so that it can be given to other commands.
+    Column::text("POSITION"),
     Column::text("KEY").cut(10),
     Column::text("HASH KEY").cut(12).optional(),
     Column::text("ARRIVAL (UTC)"),
     Column::number("SIZE"),
 ];
-
-/// Returns the first column, with so many digits of a sequence number in a terminal that has no room for all.
-const fn position(shown_digits: usize) -> Column {
-    Column::text("POSITION").end(shown_digits)
-}
-
-/// Digits that tell records of a stream apart, whose numbers are not known in advance.
-const STREAM_DIGITS: usize = 12;
 
 const DATA: LastColumn = LastColumn { heading: "DATA", min_width: 21 };
 
@@ -52,13 +46,10 @@ pub(super) struct RecordTable<W> {
 }
 
 impl<W: Write> RecordTable<W> {
-    /// `kinesis_records` are those that all lines come from.
-    pub(super) fn of_input(output: W, screen: Screen, kinesis_records: &[KinesisRecord<'_>]) -> Self {
-        let numbers = kinesis_records.iter().filter_map(|record| record.sequence_number.as_deref());
-        let columns: Vec<Column> =
-            [position(short_number::digits_telling_apart(numbers))].into_iter().chain(COLUMNS).collect();
+    /// Records of a file.
+    pub(super) fn of_input(output: W, screen: Screen) -> Self {
         RecordTable {
-            table: Table::new(output, screen, columns, DATA),
+            table: Table::new(output, screen, COLUMNS, DATA),
             shows_aggregated: false,
             data: DataStyle::Auto,
             position: String::new(),
@@ -68,8 +59,7 @@ impl<W: Write> RecordTable<W> {
 
     /// Records of several shards, in the order in which they are read.
     pub(super) fn of_stream(output: W, screen: Screen) -> Self {
-        let mut columns: Vec<Column> = [position(STREAM_DIGITS)].into_iter().chain(COLUMNS).collect();
-        columns.push(AGGREGATED);
+        let columns: Vec<Column> = COLUMNS.into_iter().chain([AGGREGATED]).collect();
         RecordTable {
             table: Table::new(output, screen, columns, DATA),
             shows_aggregated: true,
@@ -163,7 +153,7 @@ mod tests {
         }
         let mut output = Vec::new();
         let screen = Screen { width, has_colours: false };
-        let mut table = RecordTable::of_input(&mut output, screen, &records);
+        let mut table = RecordTable::of_input(&mut output, screen);
         for record in &records {
             table.begin(record);
             let data = record.decode().expect("bytes");
@@ -198,18 +188,20 @@ mod tests {
         assert_eq!(
             table(Some(80), &[NUMBER]),
             [
-                "POSITION     KEY   ARRIVAL (UTC)            SIZE  DATA",
-                "3/…36588898  ключ  2018-12-17 22:10:50.987    56  4959033827149025660855969253…"
+                "POSITION",
+                "  KEY   ARRIVAL (UTC)            SIZE  DATA",
+                &format!("shardId-000000000003/{NUMBER}"),
+                "  ключ  2018-12-17 22:10:50.987    56  4959033827149025660855969253836157109592…"
             ]
         );
         assert_eq!(
             table(Some(40), &[NUMBER]),
             [
-                "POSITION     KEY",
-                "  ARRIVAL (UTC)            SIZE",
+                "POSITION",
+                "  KEY   ARRIVAL (UTC)            SIZE",
                 "  DATA",
-                "3/…36588898  ключ",
-                "  2018-12-17 22:10:50.987    56",
+                &format!("shardId-000000000003/{NUMBER}"),
+                "  ключ  2018-12-17 22:10:50.987    56",
                 "  495903382714902566085596925383615710…"
             ]
         );

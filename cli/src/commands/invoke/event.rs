@@ -2,7 +2,7 @@ use kinesis_esm::StreamArn;
 use kinesis_handler::{Event, KinesisRecord, SequenceNumber};
 
 use crate::{
-    args::InputKind,
+    args::{InputKind, KeyField},
     commands::aggregate::successor,
     error::{self, Error},
     input::{self, Input, kinesis_record, user_record_line::UserRecordLine},
@@ -35,6 +35,33 @@ pub(super) fn from_input(input: &Input, kind: InputKind) -> Result<Vec<u8>, Erro
             Error::Usage(format!("{}: record {index} cannot be delivered: {reason}", input.name))
         })?;
         records.push(record);
+    }
+    Ok(Event::new(records).to_json())
+}
+
+/// Returns a Lambda event with a plain record for each line, which is the payload and has the partition key in a field.
+pub(super) fn from_payloads(input: &Input, key: &KeyField) -> Result<Vec<u8>, Error> {
+    let mut numbers = Numbers::new();
+    let mut records = Vec::new();
+    for (index, line) in input.bytes.split(|&byte| byte == b'\n').enumerate() {
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let wrong = |error: &dyn std::error::Error| {
+            Error::Usage(format!("{}, line {}: {}", input.name, index + 1, error::chain(error)))
+        };
+        let line = UserRecordLine::read(line, Some(key)).map_err(|error| wrong(&error))?;
+        let data = line.data().map_err(|error| wrong(&error))?;
+        let user_record = line.user_record(&data);
+        let number = numbers.next().ok_or_else(|| Error::Usage(format!("{}: too many lines", input.name)))?;
+        records.push(with_origin(KinesisRecord::new(
+            number,
+            user_record.partition_key.to_owned(),
+            user_record.data,
+        )));
+    }
+    if records.is_empty() {
+        return Err(Error::Usage(format!("{} has no line", input.name)));
     }
     Ok(Event::new(records).to_json())
 }
@@ -151,6 +178,21 @@ mod tests {
         let event = r#"{ "Records": [{"eventSource":"aws:kinesis","kinesis":{"data":"?","sequenceNumber":"x"}}],"isFinalInvokeForWindow":true}"#;
         let input = Input { name: "input".to_owned(), bytes: event.into() };
         assert_eq!(from_input(&input, InputKind::Auto).expect("an event"), event.as_bytes());
+    }
+
+    #[test]
+    fn payloads_have_their_key_in_a_field() {
+        let key = "customer".parse().expect("a field");
+        let input = |bytes: &str| Input { name: "input".to_owned(), bytes: bytes.as_bytes().to_vec() };
+        let json = from_payloads(&input("{\"customer\":\"a\",\"id\":1}\n\n{\"customer\":\"b\"}\n"), &key);
+        let json = json.expect("an event");
+        let event = Event::parse(&json).expect("an event");
+        let keys: Vec<_> = event.records.iter().map(|record| record.partition_key.to_string()).collect();
+        assert_eq!(keys, ["a", "b"]);
+        assert_eq!(event.records[0].data.decode().expect("base64"), br#"{"customer":"a","id":1}"#);
+        let error = |bytes| from_payloads(&input(bytes), &key).expect_err("no payloads").to_string();
+        assert!(error("{\"customer\":\"a\"}\n{}").starts_with("input, line 2: "), "{}", error("{}"));
+        assert_eq!(error("\n"), "input has no line");
     }
 
     #[test]

@@ -36,7 +36,10 @@ pub(crate) fn run(args: &InvokeArgs) -> Result<Completion, Error> {
 
 fn prepare(path: &Path, args: &InvokeArgs) -> Result<Prepared, Error> {
     let input = Input::read_bytes(path)?;
-    let json = event::from_input(&input, args.input)?;
+    let json = match &args.key {
+        Some(key) => event::from_payloads(&input, key)?,
+        None => event::from_input(&input, args.input)?,
+    };
     Ok(Prepared { name: input.name, json })
 }
 

@@ -128,9 +128,7 @@ fn start(look: &Look<'_>) -> Result<(Position, Selection), Error> {
             let first = sub_sequence_number.unwrap_or(0);
             return Ok((Position::At(sequence_number), Selection::From(sequence_number, first)));
         }
-        StreamPoint::Checkpoint => {
-            return Err(Error::Usage("--from checkpoint is for `kinesis-kit replay`".to_owned()));
-        }
+        StreamPoint::Checkpoint => unreachable!("the command line refuses it"),
     };
     Ok((position, Selection::All))
 }

@@ -7,13 +7,14 @@ macro_rules! file {
 }
 
 /// Path and text of each file, with the variables `project_name` and `kinesis_handler`.
-pub(super) const ALL: [(&str, &str); 11] = [
+pub(super) const ALL: [(&str, &str); 12] = [
     file!(".gitignore"),
     file!("Cargo.toml"),
     file!("Makefile"),
     file!("README.md"),
     file!("events/malformed-order.json"),
     file!("events/orders.json"),
+    file!("events/orders.jsonl"),
     file!("samconfig.toml"),
     file!("scenario.json"),
     file!("src/main.rs"),

@@ -23,6 +23,7 @@ pub(crate) fn run(args: &NewArgs) -> Result<Completion, Error> {
         _ => Error::WriteFile { path, source },
     })?;
     note(format_args!("created {}, with kinesis-handler {origin}", folder.display()));
+    note("its first build takes some minutes, because it builds the AWS SDK for the tables");
     note(format_args!("next: cd {} && make test && make invoke && make simulate", folder.display()));
     Ok(Completion::Done)
 }

@@ -104,6 +104,12 @@ async fn replay(args: &ReplayArgs) -> Result<Completion, Error> {
     let is_done = ended.is_ok() && report.is_all_good();
     match progress.into_inner() {
         Some(progress) if is_done => progress.delete()?,
+        // Kept, so that the same command does not deliver everything once more.
+        Some(_) if ended.is_ok() && report.is_over() => {
+            note(
+                "the range is at its end, except for the skipped records; to deliver all of it again, add --restart",
+            );
+        }
         Some(progress) => {
             note(format_args!("the same command resumes from here: {}", progress.path().display()));
         }

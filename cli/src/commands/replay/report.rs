@@ -182,6 +182,16 @@ impl ReplayReport {
         self.shards.values().all(is_good)
     }
 
+    /// Whether a resumption would have nothing to do: what was not processed was passed over.
+    pub(super) fn is_over(&self) -> bool {
+        let is_over = |entry: &ShardEntry| match &entry.fate {
+            Some(ReplayFate::Skipped { .. } | ReplayFate::LeftOut { .. }) => true,
+            Some(fate) => *fate == self.whole,
+            None => false,
+        };
+        self.shards.values().all(is_over)
+    }
+
     /// For people, in one line.
     pub(super) fn summary(&self) -> String {
         let sum = |of: fn(&Tally) -> u64| self.shards.values().map(|entry| of(&entry.tally)).sum();
