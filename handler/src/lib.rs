@@ -80,12 +80,17 @@ mod lambda;
 mod options;
 mod processor;
 mod record;
+pub mod testing;
 
 pub use kpl_deaggregation::{InvalidAggregatePolicy, VectorInstructions};
 pub use lambda_runtime::{Context, Error, LambdaEvent};
 pub use tracing;
 
-pub use batch::{counts::Counts, response::BatchResponse};
+pub use batch::{
+    counts::Counts,
+    fates::{BatchOutcome, RecordFate, RecordOutcome},
+    response::BatchResponse,
+};
 pub use event::{
     Event, EventError, EventMode, KinesisRecord,
     sequence_number::{ExtendedSequenceNumber, SequenceNumber, SequenceNumberError},

@@ -1,13 +1,14 @@
 //! The processing of one batch: its Kinesis records are decoded and deaggregated, and their user records processed in order,
 //! until the end, the first failure that is not quarantined, or the deadline.
 
-mod ahead;
+pub(crate) mod ahead;
 mod chunked;
 pub(crate) mod concurrent;
 mod contained;
 pub(crate) mod counts;
 pub(crate) mod cursor;
 pub(crate) mod failure_rules;
+pub(crate) mod fates;
 mod one_by_one;
 pub(crate) mod payload_decoder;
 pub(crate) mod quarantine_queue;
@@ -30,7 +31,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
 use crate::{
-    Counts, Options, SequenceNumber,
+    Counts, Options, RecordFate, SequenceNumber,
     batch::{
         ahead::{Ahead, AheadRecord, Place},
         cursor::{Cursor, Passed},
@@ -182,8 +183,9 @@ fn pass_ahead(mut run: Run<'_, '_>) -> Pause {
 /// Takes what was processed ahead in the Kinesis record at this index, and returns what is done of it.
 fn take_done(ahead: &mut Ahead<'_>, kinesis_record: usize, counts: &mut Counts) -> DoneSet {
     let mut done = DoneSet::default();
-    for (_, AheadRecord { record, result }) in ahead.take_all(kinesis_record..kinesis_record + 1) {
+    for (place, AheadRecord { record, result }) in ahead.take_all(kinesis_record..kinesis_record + 1) {
         if result.is_ok() {
+            record.invocation.note_fate(place, || RecordFate::Processed);
             counts.include_done(record.attempt);
             done.insert(UserRecordId::of(&record));
         }
@@ -204,7 +206,11 @@ fn take_ahead(
         true => cursor.members_but(&taken.iter().filter_map(is_done).collect()),
         false => HashSet::new(),
     };
-    for (_, AheadRecord { record, result }) in taken {
+    for (place, AheadRecord { record, result }) in taken {
+        cursor.invocation().note_fate(place, || match &result {
+            Ok(()) => RecordFate::Processed,
+            Err(failure) => RecordFate::failed(failure),
+        });
         let progress = changes.entry(record.kinesis_record.sequence_number).or_default();
         progress.arrival_ms = record.kinesis_record.approximate_arrival_ms;
         let id = UserRecordId::of(&record);

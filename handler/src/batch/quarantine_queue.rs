@@ -1,8 +1,9 @@
 use std::{collections::HashSet, ops::RangeInclusive};
 
 use crate::{
-    SequenceNumber,
+    RecordFate, SequenceNumber,
     batch::{
+        ahead::place,
         cursor::Cursor,
         failure_rules::{Decision, FailureRules, units},
         stop::{Attempt, Failure, Stop, StopReason},
@@ -258,6 +259,18 @@ impl<'b> QuarantineQueue<'b> {
 }
 
 impl QueuedRecord {
+    /// Notes its fate: it is written.
+    pub(crate) fn note_fate(&self, invocation: &Invocation<'_>) {
+        let fate =
+            || RecordFate::Quarantined { reason: self.record.reason, error: self.record.error.clone() };
+        match (&invocation.fates, self.record.content) {
+            (Some(fates), QuarantinedContent::RestOfAggregate) => {
+                fates.insert_rest(self.position.kinesis_record, self.sub_sequence_numbers.clone(), fate());
+            }
+            _ => invocation.note_fate(place(self.position), fate),
+        }
+    }
+
     /// Whether it is done, because another invocation has quarantined it in the meantime.
     pub(crate) fn is_done(&self, snapshot: &JournalSnapshot) -> bool {
         let known = snapshot.progress(self.record.sequence_number);

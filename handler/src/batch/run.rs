@@ -1,7 +1,7 @@
 use tokio::time::Instant;
 
 use crate::{
-    ChunkProcessor, Chunks, Counts, Options, OptionsError, Record, RecordProcessor,
+    ChunkProcessor, Chunks, Counts, Options, OptionsError, Record, RecordFate, RecordProcessor,
     batch::{
         ahead::{Ahead, AheadRecord, Place, place},
         chunked, concurrent,
@@ -128,6 +128,8 @@ impl<'r, 'b> Run<'r, 'b> {
             match self.steps.step(self.cursor.walk(), self.progress) {
                 Step::Skip => {
                     self.counts.resumed += 1;
+                    let here = place(self.cursor.position());
+                    self.cursor.invocation().note_fate(here, || RecordFate::Skipped);
                     self.cursor.pass();
                 }
                 Step::Pause(pause) => return Next::Pause(pause),

@@ -14,7 +14,12 @@ use std::{
 use lambda_runtime::Context;
 use tokio::time::Instant;
 
-use crate::{Clock, Options, event::KinesisRecord, journal::JournalError};
+use crate::{
+    Clock, Options, RecordFate,
+    batch::{ahead::Place, fates::FateLog},
+    event::KinesisRecord,
+    journal::JournalError,
+};
 
 /// The longest time that an invocation is taken to have; Lambda's own limit is 90 minutes.
 const MAX_LEFT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -41,6 +46,8 @@ pub(crate) struct Invocation<'a> {
     pub(crate) clock: Arc<dyn Clock>,
     /// Bound of all stores together, drawn once.
     pub(crate) store_by: OnceLock<Option<Instant>>,
+    /// Fates of user records. `None` if nobody wants to know them.
+    pub(crate) fates: Option<Arc<FateLog>>,
 }
 
 /// Makes a span with the IDs of an invocation. A log line shows its innermost span alone, so that of a stage has them, too.
@@ -95,6 +102,14 @@ impl<'a> Invocation<'a> {
             deadline,
             clock,
             store_by: OnceLock::new(),
+            fates: None,
+        }
+    }
+
+    /// Notes the fate of a user record that is not simply processed, if somebody wants to know it.
+    pub(crate) fn note_fate(&self, place: Place, fate: impl FnOnce() -> RecordFate) {
+        if let Some(fates) = &self.fates {
+            fates.insert(place, fate());
         }
     }
 
@@ -173,6 +188,7 @@ mod tests {
             deadline: Some(arrived + Duration::from_secs(10)),
             clock: Arc::new(FixedClock(now)),
             store_by: OnceLock::new(),
+            fates: None,
         };
         assert_eq!(invocation.store_by(), Some(arrived + Duration::from_millis(expected_ms)));
     }

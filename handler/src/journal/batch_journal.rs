@@ -156,7 +156,8 @@ impl<'b> BatchJournal<'b> {
             Err((written, error)) => (written, Some(error)),
         };
         let rest = queued.split_off(written);
-        for QueuedRecord { record, user_records, .. } in &queued {
+        for written @ QueuedRecord { record, user_records, .. } in &queued {
+            written.note_fate(self.invocation);
             counts.quarantined += user_records;
             match self.quarantined.last_mut().filter(|(number, _)| *number == record.sequence_number) {
                 Some((_, records)) => *records += user_records,

@@ -8,13 +8,16 @@ use tower::{Service, service_fn};
 use tracing::Instrument;
 
 use crate::{
-    BatchResponse, Counts, EventError, EventMode, Options, Processor, RawEvent, SequenceNumber,
+    BatchOutcome, BatchResponse, Counts, EventError, EventMode, Options, Processor, RawEvent, RecordOutcome,
+    SequenceNumber,
     batch::{
         cursor::{Cursor, Passed},
+        fates::FateLog,
         payload_decoder::PayloadDecoder,
         process_batch, process_in_groups,
         response::{ResponseDetails, StoppedRecord},
-        stop::StopReason,
+        stop::{Stop, StopReason},
+        walk::BatchPosition,
         workspace::{Workspace, Workspaces, recycled},
     },
     checkpoint::mirror::{Mirror, Mirrored},
@@ -171,8 +174,28 @@ impl<P: Processor> Handler<P> {
     ///
     /// Any [`HandlerError`]; then nothing was processed.
     pub async fn handle(&self, event: &[u8], context: &Context) -> Result<BatchResponse, HandlerError> {
+        Ok(self.handle_event(event, context, None).await?.0)
+    }
+
+    /// Handles one invocation, and returns the outcome of each user record, too.
+    pub(crate) async fn handle_and_observe(
+        &self,
+        event: &[u8],
+        context: &Context,
+    ) -> Result<(BatchResponse, BatchOutcome), HandlerError> {
+        let (response, outcome) = self.handle_event(event, context, Some(Arc::default())).await?;
+        Ok((response, outcome.expect("an invocation that notes fates has an outcome")))
+    }
+
+    async fn handle_event(
+        &self,
+        event: &[u8],
+        context: &Context,
+        fates: Option<Arc<FateLog>>,
+    ) -> Result<(BatchResponse, Option<BatchOutcome>), HandlerError> {
         let Shared { options, workspaces, .. } = &*self.shared;
         let mut invocation = Invocation::arrive(context, options);
+        invocation.fates = fates;
         let mut workspace = workspaces.take();
         let mut event = Event::parse_into(event, recycled(mem::take(&mut workspace.records)))?;
         let first = event.records.first();
@@ -189,7 +212,7 @@ impl<P: Processor> Handler<P> {
         event: &Event<'_>,
         invocation: &Invocation<'_>,
         workspace: &mut Workspace,
-    ) -> Result<BatchResponse, HandlerError> {
+    ) -> Result<(BatchResponse, Option<BatchOutcome>), HandlerError> {
         let Shared { processor, options, journal, mirror, .. } = &*self.shared;
         let mirror = mirror.as_ref().filter(|_| Mirror::applies_to(event));
         let journal = journal.as_ref().filter(|_| RetryJournal::applies_to(event));
@@ -286,15 +309,39 @@ impl<P: Processor> Handler<P> {
             workspace.lists = decoder.into_lists();
             workspace.deaggregator = Some(deaggregator);
         }
+        let outcome = invocation.fates.as_deref().map(|fates| BatchOutcome {
+            stream_arn: invocation.stream.map(str::to_owned),
+            shard_id: invocation.shard_id.map(str::to_owned),
+            request_id: invocation.request_id.clone().into_owned(),
+            reported: failed,
+            records: outcomes(fates, (position, stop.as_ref()), &event.records, invocation, workspace),
+        });
         let state = event.window.as_ref().map(|window| window.state.clone().into_owned());
         let response = BatchResponse::new(failed, state, counts);
-        Ok(match event.mode {
+        let response = match event.mode {
             EventMode::Mapping => response,
             EventMode::Reprocess | EventMode::Resume => {
                 response.with_details(ResponseDetails { quarantined, failed: stopped })
             }
-        })
+        };
+        Ok((response, outcome))
     }
+}
+
+/// Returns the outcome of each user record of a batch, whose workspace is free again.
+fn outcomes(
+    fates: &FateLog,
+    end: (BatchPosition, Option<&Stop>),
+    records: &[KinesisRecord<'_>],
+    invocation: &Invocation<'_>,
+    workspace: &mut Workspace,
+) -> Vec<RecordOutcome> {
+    let Some(deaggregator) = workspace.deaggregator.take() else { return Vec::new() };
+    let payloads = PayloadDecoder::new(records, workspace.decoder_memory());
+    let (outcomes, payloads, deaggregator) = fates.outcomes(records, payloads, deaggregator, invocation, end);
+    workspace.lists = payloads.into_lists();
+    workspace.deaggregator = Some(deaggregator);
+    outcomes
 }
 
 fn log_stop(reason: &StopReason, kinesis_record: &KinesisRecord<'_>, sub_sequence_number: Option<u64>) {

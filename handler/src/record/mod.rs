@@ -116,6 +116,14 @@ impl<'a> Record<'a> {
             .map(|milliseconds| UNIX_EPOCH + Duration::from_millis(milliseconds))
     }
 
+    /// Returns the time since the stream received the Kinesis record, to the millisecond; zero if the clocks differ by more. Lambda
+    /// always tells the arrival; a hand-written event may not.
+    pub fn age(&self) -> Option<Duration> {
+        let BatchRecord { kinesis_record, invocation, .. } = self.parts();
+        let arrival_ms = kinesis_record.approximate_arrival_ms?;
+        Some(Duration::from_millis(invocation.clock.epoch_ms().saturating_sub(arrival_ms)))
+    }
+
     /// `NONE`, `KMS`, or whatever Kinesis adds.
     pub fn encryption_type(&self) -> Option<&'a str> {
         self.parts().kinesis_record.encryption_type.as_deref()
@@ -161,6 +169,7 @@ impl<'a> Record<'a> {
                 xray_trace_id: owned(&invocation.xray_trace_id),
                 stream: None,
                 shard_id: None,
+                fates: None,
                 ..invocation.clone()
             },
         }
@@ -228,6 +237,7 @@ impl OwnedRecord {
                 deadline: None,
                 clock: Arc::new(SystemClock),
                 store_by: OnceLock::new(),
+                fates: None,
             },
         }
     }

@@ -22,25 +22,25 @@ pub async fn process(record: Record<'_>) -> Result<(), ProcessError> {
 
 #[cfg(test)]
 mod tests {
-    use kinesis_handler::{OwnedRecord, RecordProcessor};
+    use kinesis_handler::testing::TestBatch;
 
     use super::*;
 
-    async fn outcome(data: &str) -> Result<(), String> {
-        let record = OwnedRecord::new(data).with_partition_key("customer-1");
-        process.process(record.as_record()).await.map_err(|error| format!("{error:?}"))
+    #[tokio::test]
+    async fn a_batch_of_orders_is_processed() {
+        let batch = TestBatch::new()
+            .record(r#"{"id":"A-1","quantity":2}"#)
+            .aggregate([r#"{"id":"A-2","quantity":1}"#, r#"{"id":"A-3","quantity":5}"#]);
+        batch.run(process).await.assert_fates(&["processed", "processed", "processed"]);
     }
 
     #[tokio::test]
-    async fn an_order_is_processed() {
-        assert_eq!(outcome(r#"{"id":"A-1","quantity":2}"#).await, Ok(()));
-    }
-
-    #[tokio::test]
-    async fn an_order_without_quantity_is_a_permanent_error() {
-        assert_eq!(
-            outcome(r#"{"id":"A-1","quantity":0}"#).await,
-            Err("permanent(quantity is zero)".to_owned())
-        );
+    async fn a_batch_stops_at_an_order_without_quantity() {
+        let batch =
+            TestBatch::new().record(r#"{"id":"A-1","quantity":2}"#).record(r#"{"id":"A-2","quantity":0}"#);
+        let run = batch.run(process).await;
+        run.assert_fates(&["processed", "failed: quantity is zero"]);
+        // Lambda delivers again from the second record on.
+        assert_eq!(run.reported(), Some(2));
     }
 }
