@@ -74,6 +74,7 @@ pub mod checkpoint;
 #[cfg(feature = "contract")]
 pub mod contract;
 pub mod event;
+mod hooks;
 mod invocation;
 pub mod journal;
 mod lambda;
@@ -95,6 +96,7 @@ pub use event::{
     Event, EventError, EventMode, KinesisRecord,
     sequence_number::{ExtendedSequenceNumber, SequenceNumber, SequenceNumberError},
 };
+pub use hooks::{Hooks, ShardStart};
 pub use invocation::{
     alarm::Alarm,
     clock::{Clock, SystemClock},

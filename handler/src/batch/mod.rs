@@ -2,6 +2,7 @@
 //! until the end, the first failure that is not quarantined, or the deadline.
 
 pub(crate) mod ahead;
+mod attended;
 mod chunked;
 pub(crate) mod concurrent;
 mod contained;

@@ -4,6 +4,7 @@ use crate::{
     ChunkProcessor, Chunks, Counts, Options, OptionsError, Record, RecordFate, RecordProcessor,
     batch::{
         ahead::{Ahead, AheadRecord, Place, place},
+        attended::Attended,
         chunked, concurrent,
         cursor::Cursor,
         one_by_one,
@@ -39,9 +40,13 @@ impl<P: RecordProcessor> Drive for P {
     }
 
     async fn drive(&self, options: &Options, run: &mut Run<'_, '_>) -> Pause {
-        match options.concurrency() {
-            None => one_by_one::drive(self, run).await,
-            Some(limits) => concurrent::drive(self, limits, run).await,
+        match (options.concurrency(), options.attend_records()) {
+            (None, false) => one_by_one::drive(self, run).await,
+            (None, true) => one_by_one::drive(&Attended { processor: self, options }, run).await,
+            (Some(limits), false) => concurrent::drive(self, limits, run).await,
+            (Some(limits), true) => {
+                concurrent::drive(&Attended { processor: self, options }, limits, run).await
+            }
         }
     }
 }
@@ -63,7 +68,11 @@ impl<P: ChunkProcessor> Drive for Chunks<P> {
         true
     }
 
-    async fn drive(&self, _: &Options, run: &mut Run<'_, '_>) -> Pause {
+    async fn drive(&self, options: &Options, run: &mut Run<'_, '_>) -> Pause {
+        if options.attend_records() {
+            let processor = Attended { processor: &self.processor, options };
+            return chunked::drive(&Chunks { processor, limits: self.limits }, run).await;
+        }
         chunked::drive(self, run).await
     }
 }

@@ -3,7 +3,7 @@ use std::{
     sync::{Mutex, MutexGuard},
 };
 
-use super::{Checkpoint, CheckpointFuture, CheckpointOutcome, CheckpointStore, Row};
+use super::{Checkpoint, CheckpointFuture, CheckpointOutcome, CheckpointStore, Row, RowFuture};
 
 /// A lease table in memory, with exactly the rules of the real one: for tests.
 ///
@@ -58,6 +58,10 @@ impl MemoryCheckpoints {
 impl CheckpointStore for MemoryCheckpoints {
     fn write<'a>(&'a self, checkpoint: Checkpoint<'a>) -> CheckpointFuture<'a> {
         Box::pin(async move { Ok(self.write_now(&checkpoint)) })
+    }
+
+    fn read<'a>(&'a self, shard_id: &'a str) -> RowFuture<'a> {
+        Box::pin(async move { Ok(self.row(shard_id)) })
     }
 }
 

@@ -9,12 +9,14 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     Counts, Options,
     batch::{stop::store_panic, walk::BatchPosition},
-    checkpoint::{Checkpoint, CheckpointError, CheckpointOutcome, CheckpointPosition, CheckpointStore},
+    checkpoint::{
+        Checkpoint, CheckpointError, CheckpointOutcome, CheckpointPosition, CheckpointStore, RowCheckpoint,
+    },
     event::{Event, EventMode, KinesisRecord},
     invocation::Invocation,
 };
@@ -59,6 +61,45 @@ impl Mirror {
 
     pub(crate) fn warm_up(&self) {
         self.store.warm_up();
+    }
+
+    /// Returns the position up to which a shard is processed. `None` if there is none, and, with a warning, if it
+    /// cannot be read up to this time or belongs to another stream or application.
+    pub(crate) async fn read(
+        &self,
+        stream_arn: Option<&str>,
+        shard_id: Option<&str>,
+        by: Option<Instant>,
+    ) -> Option<CheckpointPosition> {
+        let read = async {
+            let read = self.store.read(shard_id?);
+            Some(match by {
+                Some(by) => timeout_at(by, read).await.unwrap_or(Err(CheckpointError::OutOfTime)),
+                None => read.await,
+            })
+        };
+        // A store must not fail a batch.
+        let result = AssertUnwindSafe(read).catch_unwind().await;
+        let result =
+            result.unwrap_or_else(|panic| Some(Err(CheckpointError::Store { source: store_panic(&*panic) })));
+        match result? {
+            Ok(row) => {
+                let row = row?;
+                let is_ours = row.stream_arn.as_deref().is_none_or(|arn| Some(arn) == stream_arn)
+                    && row.application.as_ref().is_none_or(|name| *name == self.application);
+                match row.checkpoint {
+                    RowCheckpoint::At(sequence_number) if is_ours => Some(CheckpointPosition {
+                        sequence_number,
+                        sub_sequence_number: row.sub_sequence_number.unwrap_or(0),
+                    }),
+                    _ => None,
+                }
+            }
+            Err(error) => {
+                tracing::warn!(error = whole_text(&error), "checkpoint not read");
+                None
+            }
+        }
     }
 
     /// Writes how far the batch has come, and counts what became of that. Nothing is written if nothing is done.

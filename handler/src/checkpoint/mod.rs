@@ -45,6 +45,9 @@ pub struct Checkpoint<'a> {
 pub type CheckpointFuture<'a> =
     Pin<Box<dyn Future<Output = Result<CheckpointOutcome, CheckpointError>> + Send + 'a>>;
 
+/// The future of a store's read.
+pub type RowFuture<'a> = Pin<Box<dyn Future<Output = Result<Option<Row>, CheckpointError>> + Send + 'a>>;
+
 /// A store of checkpoints: one table for one application and stream, one row for each shard.
 ///
 /// # Contract
@@ -96,6 +99,17 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync {
     ///
     /// Any [`CheckpointError`]; then the row may be written or not.
     fn write<'a>(&'a self, checkpoint: Checkpoint<'a>) -> CheckpointFuture<'a>;
+
+    /// Reads the row of a shard. `None` if there is no row, and by default, because only a
+    /// [hook](crate::Hooks::on_shard_start) reads it.
+    ///
+    /// # Errors
+    ///
+    /// Any [`CheckpointError`].
+    fn read<'a>(&'a self, shard_id: &'a str) -> RowFuture<'a> {
+        let _ = shard_id;
+        Box::pin(std::future::ready(Ok(None)))
+    }
 
     /// Called when a batch arrives, before its first record. A store that must connect may begin to do so, in a task of
     /// its own: this must not wait.

@@ -5,7 +5,7 @@ use thiserror::Error;
 use tower::Layer;
 
 use crate::{
-    EmbeddedMetricsLayer, Handler, Options, Processor, RawEventLayer,
+    EmbeddedMetricsLayer, Handler, Hooks, Options, Processor, RawEventLayer,
     batch::stop::panic_text,
     init_logs,
     lambda::{memory::keep_freed_memory, thread_per_invocation::ThreadPerInvocation},
@@ -43,6 +43,7 @@ pub async fn run<P: Processor + Send + Sync + 'static>(processor: P) -> Result<(
 pub struct Function<P> {
     processor: P,
     options: Option<Options>,
+    hooks: Option<Hooks>,
     on_start: Option<StartHook>,
     on_shutdown: Option<ShutdownHook>,
 }
@@ -54,7 +55,7 @@ type ShutdownHook = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>>>;
 impl<P: Processor + Send + Sync + 'static> Function<P> {
     /// Returns a function without hooks, whose options come from the environment.
     pub fn new(processor: P) -> Self {
-        Function { processor, options: None, on_start: None, on_shutdown: None }
+        Function { processor, options: None, hooks: None, on_start: None, on_shutdown: None }
     }
 
     /// Sets the options, with stores of your own for example, instead of reading them from the environment.
@@ -78,6 +79,12 @@ impl<P: Processor + Send + Sync + 'static> Function<P> {
     /// ```
     pub fn options(mut self, options: Options) -> Self {
         self.options = Some(options);
+        self
+    }
+
+    /// Sets functions that are called when something happens to a batch, instead of those of the [options](Self::options).
+    pub fn hooks(mut self, hooks: Hooks) -> Self {
+        self.hooks = Some(hooks);
         self
     }
 
@@ -143,7 +150,10 @@ impl<P: Processor + Send + Sync + 'static> Function<P> {
             );
         }
         let metrics = EmbeddedMetricsLayer::install();
-        let options = self.options.map_or_else(Options::from_env, Ok)?;
+        let mut options = self.options.map_or_else(Options::from_env, Ok)?;
+        if let Some(hooks) = self.hooks {
+            options = options.with_hooks(hooks);
+        }
         self.processor.check(&options)?;
         if let Some(hook) = self.on_start {
             hook().await?;

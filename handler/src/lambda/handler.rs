@@ -1,4 +1,12 @@
-use std::{error::Error as _, fmt, mem, pin::Pin, sync::Arc, task, time::Duration};
+use std::{
+    collections::HashSet,
+    error::Error as _,
+    fmt, mem,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task,
+    time::Duration,
+};
 
 use futures_util::future::join;
 use kpl_deaggregation::Deaggregator;
@@ -22,6 +30,7 @@ use crate::{
     },
     checkpoint::mirror::{Mirror, Mirrored},
     event::{Event, KinesisRecord},
+    hooks::{self, AsyncHook, ShardStart},
     invocation::{Invocation, deadline::DeadlineCheck, invocation_span, stage_span},
     journal::{batch_journal::BatchJournal, retry_journal::RetryJournal, shorten},
     lambda::metrics,
@@ -48,6 +57,8 @@ struct Shared<P> {
     workspaces: Workspaces,
     journal: Option<RetryJournal>,
     mirror: Option<Mirror>,
+    /// Streams and shards for which the hook was called.
+    started_shards: Mutex<HashSet<(Option<String>, Option<String>)>>,
 }
 
 /// Why an invocation fails as a whole. Lambda then retries the batch, or splits it.
@@ -127,7 +138,8 @@ impl<P: Processor> Handler<P> {
     pub fn with_options(processor: P, options: Options) -> Self {
         let workspaces = Workspaces::new(options.vector_instructions);
         let (journal, mirror) = (RetryJournal::new(&options), Mirror::new(&options));
-        let shared = Shared { processor, options, workspaces, journal, mirror };
+        let started_shards = Mutex::default();
+        let shared = Shared { processor, options, workspaces, journal, mirror, started_shards };
         Handler { shared: Arc::new(shared) }
     }
 
@@ -174,7 +186,8 @@ impl<P: Processor> Handler<P> {
     ///
     /// Any [`HandlerError`]; then nothing was processed.
     pub async fn handle(&self, event: &[u8], context: &Context) -> Result<BatchResponse, HandlerError> {
-        Ok(self.handle_event(event, context, None).await?.0)
+        let fates = self.shared.options.hooks.batch_end.as_ref().map(|_| Arc::default());
+        Ok(self.handle_event(event, context, fates).await?.0)
     }
 
     /// Handles one invocation, and returns the outcome of each user record, too.
@@ -202,9 +215,13 @@ impl<P: Processor> Handler<P> {
         invocation.stream = first.and_then(KinesisRecord::stream_name);
         invocation.shard_id = first.and_then(|record| record.shard_id.as_deref());
         let span = invocation_span!(invocation);
-        let response = self.handle_batch(&event, &invocation, &mut workspace).instrument(span).await;
+        let handled = self.handle_batch(&event, &invocation, &mut workspace).instrument(span.clone()).await;
+        let hook = options.hooks.batch_end.as_ref().map(|hook| (hook, invocation.store_by_from_now()));
         workspace.records = recycled(mem::take(&mut event.records));
-        response
+        if let (Some((hook, by)), Ok((_, Some(outcome)))) = (hook, &handled) {
+            hooks::call("on_batch_end", hook, outcome.clone(), by).instrument(span).await;
+        }
+        handled
     }
 
     async fn handle_batch(
@@ -224,6 +241,9 @@ impl<P: Processor> Handler<P> {
             if journal.is_none() {
                 mirror.warm_up();
             }
+        }
+        if let Some(hook) = &options.hooks.shard_start {
+            self.start_shard(hook, mirror, event, invocation).await;
         }
 
         let deaggregator = workspace.deaggregator.take().unwrap_or_else(|| {
@@ -310,7 +330,7 @@ impl<P: Processor> Handler<P> {
             workspace.deaggregator = Some(deaggregator);
         }
         let outcome = invocation.fates.as_deref().map(|fates| BatchOutcome {
-            stream_arn: invocation.stream.map(str::to_owned),
+            stream_arn: event.records.first().and_then(KinesisRecord::stream_arn).map(str::to_owned),
             shard_id: invocation.shard_id.map(str::to_owned),
             request_id: invocation.request_id.clone().into_owned(),
             reported: failed,
@@ -325,6 +345,34 @@ impl<P: Processor> Handler<P> {
             }
         };
         Ok((response, outcome))
+    }
+}
+
+impl<P> Handler<P> {
+    /// Calls the hook for the first batch of a shard in this environment.
+    async fn start_shard(
+        &self,
+        hook: &AsyncHook<ShardStart>,
+        mirror: Option<&Mirror>,
+        event: &Event<'_>,
+        invocation: &Invocation<'_>,
+    ) {
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        let first = event.records.first();
+        let stream_arn = owned(first.and_then(KinesisRecord::stream_arn));
+        let shard_id = owned(invocation.shard_id);
+        let shard = (stream_arn.clone(), shard_id.clone());
+        // Nothing panics while it holds the lock.
+        if !self.shared.started_shards.lock().unwrap_or_else(PoisonError::into_inner).insert(shard) {
+            return;
+        }
+        let now = invocation.clock.instant();
+        let by = invocation.stop_at.map(|stop_at| now + stop_at.saturating_duration_since(now) / 4);
+        let checkpoint = match mirror {
+            Some(mirror) => mirror.read(stream_arn.as_deref(), invocation.shard_id, by).await,
+            None => None,
+        };
+        hooks::call("on_shard_start", hook, ShardStart { stream_arn, shard_id, checkpoint }, by).await;
     }
 }
 

@@ -13,8 +13,8 @@ use kpl_deaggregation::DEFAULT_MAX_KEY_BYTES;
 pub use stores::{JournalOptions, MirrorOptions, QuarantineOptions};
 
 use crate::{
-    Clock, InvalidAggregatePolicy, SystemClock, VectorInstructions, batch::concurrent::ConcurrencyLimits,
-    checkpoint::CheckpointStore, journal::JournalStore,
+    Clock, Hooks, InvalidAggregatePolicy, SystemClock, VectorInstructions,
+    batch::concurrent::ConcurrencyLimits, checkpoint::CheckpointStore, journal::JournalStore,
 };
 
 /// The options of a [`Handler`](crate::Handler): a valid combination.
@@ -39,12 +39,26 @@ pub struct Options {
     pub(crate) look_ahead: NonZeroU32,
     pub(crate) vector_instructions: VectorInstructions,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) hooks: Hooks,
 }
 
 impl Options {
     /// Returns a builder, with defaults for everything.
     pub fn builder() -> OptionsBuilder {
         OptionsBuilder::default()
+    }
+
+    /// Sets functions that a handler calls when something happens to a batch, instead of those that are set. By default there are
+    /// none.
+    #[must_use]
+    pub fn with_hooks(mut self, hooks: Hooks) -> Self {
+        self.hooks = hooks;
+        self
+    }
+
+    /// Whether something is to happen around each call of the processor.
+    pub(crate) fn attend_records(&self) -> bool {
+        self.hooks.observe_records()
     }
 
     /// Returns the bounds of processing several user records at once; `None` if it is one after the other.
@@ -75,6 +89,7 @@ impl Default for Options {
             look_ahead: OptionsBuilder::DEFAULT_LOOK_AHEAD,
             vector_instructions: VectorInstructions::default(),
             clock: Arc::new(SystemClock),
+            hooks: Hooks::default(),
         }
     }
 }

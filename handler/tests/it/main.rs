@@ -10,6 +10,7 @@ mod cancellation;
 mod chunks;
 mod concurrency;
 mod service;
+mod hooks;
 mod test_kit;
 mod mirror;
 mod journal;

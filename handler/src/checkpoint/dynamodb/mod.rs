@@ -13,8 +13,8 @@ use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 use tokio::runtime;
 
-use super::{Checkpoint, CheckpointError, CheckpointFuture, CheckpointStore, LeaseRows};
-use crate::aws::Connection;
+use super::{Checkpoint, CheckpointError, CheckpointFuture, CheckpointStore, LeaseRows, RowFuture};
+use crate::aws::{Connection, StoreFault, text_value};
 
 /// A lease table in DynamoDB: HASH key `leaseKey` (text), no sort key.
 ///
@@ -74,6 +74,17 @@ impl CheckpointStore for DynamoDbCheckpoints {
         Box::pin(async move {
             let Shared { table, connection } = &*self.shared;
             update::write(connection.connect(table).await, table, &checkpoint).await
+        })
+    }
+
+    fn read<'a>(&'a self, shard_id: &'a str) -> RowFuture<'a> {
+        Box::pin(async move {
+            let Shared { table, connection } = &*self.shared;
+            let read = connection.connect(table).await.get_item().table_name(table).consistent_read(true);
+            let answer = read.key("leaseKey", text_value(shard_id)).send().await;
+            let answer = answer
+                .map_err(|error| CheckpointError::Store { source: Box::new(StoreFault::from(error)) })?;
+            answer.item().map(item::row).transpose()
         })
     }
 
