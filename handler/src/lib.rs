@@ -113,7 +113,8 @@ pub use options::{JournalOptions, MirrorOptions, Options, OptionsBuilder, Option
 pub use processor::{
     Processor, RecordProcessor,
     chunk::{ChunkOutcome, ChunkProcessor, Chunks},
-    process_error::{BoxError, Classify, ProcessError, permanent, retryable},
+    circuit_breaker::{CircuitBreaker, CircuitState},
+    process_error::{BoxError, Classify, ProcessError, not_now, permanent, retryable},
 };
 pub use record::{
     OwnedRecord, Record,

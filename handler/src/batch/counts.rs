@@ -20,6 +20,8 @@ pub struct Counts {
     pub invalid_aggregates: u64,
     /// Whether the batch stopped at a record that failed: 1 or 0.
     pub failed: u64,
+    /// Whether the batch stopped because the processor has answered [`not_now`](crate::not_now): 1 or 0.
+    pub paused: u64,
     /// Whether the batch stopped because its time was nearly over: 1 or 0.
     pub deadline_stops: u64,
     /// User records that had failed before, as the journal knows, and are done now.

@@ -72,6 +72,9 @@ impl FailureRules {
             // There is no data to keep: the mapping's destination has to.
             return Decision::Stop;
         }
+        if !reason.is_attempt() {
+            return Decision::Stop;
+        }
         let arrival_ms = record.kinesis_record.approximate_arrival_ms;
         let age_ms = arrival_ms.map(|arrival_ms| now_ms.saturating_sub(arrival_ms));
         let Some(why) = self.quarantine_reason(reason.is_permanent(), attempts, age_ms) else {
@@ -121,7 +124,9 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::{ExtendedSequenceNumber, OwnedRecord, event::UnreadableRecord, permanent, retryable};
+    use crate::{
+        ExtendedSequenceNumber, OwnedRecord, event::UnreadableRecord, not_now, permanent, retryable,
+    };
 
     const RULES: FailureRules = FailureRules {
         quarantine: true,
@@ -161,6 +166,7 @@ mod tests {
         check(&RULES, busy(), 2, 1_100, Quarantine(QuarantineReason::MaxAge));
         check(&RULES, busy(), 1, 9_999, Stop);
         check(&RULES, StopReason::Failed(Failure::Unreadable(UnreadableRecord::MissingData)), 9, 9_999, Stop);
+        check(&RULES, StopReason::Failed(not_now("maintenance").into()), 9, 9_999, Stop);
         check(&FailureRules { quarantine: false, ..RULES }, permanent_failure(), 9, 9_999, Stop);
     }
 

@@ -223,6 +223,8 @@ fn take_ahead(
                     progress.done.insert(id);
                 }
             }
+            // Not an attempt.
+            Err(Failure::NotNow(_)) => {}
             Err(failure) => {
                 progress.fail(id, &failure.to_string(), cursor.invocation().clock.epoch_ms());
             }

@@ -132,8 +132,10 @@ impl<'b> QuarantineQueue<'b> {
         }
         match decision {
             Decision::Stop | Decision::StopAtLimit => {
-                let attempt = Attempt { id: UserRecordId::of(&record), error: reason.text() };
-                Next::Stop(Stop::new(reason, Some(attempt)))
+                let attempt = reason
+                    .is_attempt()
+                    .then(|| Attempt { id: UserRecordId::of(&record), error: reason.text() });
+                Next::Stop(Stop::new(reason, attempt))
             }
             Decision::Quarantine(why) => {
                 let queued = self.queued(reason, why, record, attempts, now_ms, cursor);

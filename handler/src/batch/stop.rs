@@ -7,7 +7,7 @@ use crate::{
     BoxError, ProcessError, SequenceNumber,
     event::UnreadableRecord,
     journal::{Progress, UserRecordId},
-    processor::process_error::without_quoted_values,
+    processor::process_error::{ProcessErrorKind, without_quoted_values},
 };
 
 /// The end of a batch before its last user record.
@@ -43,6 +43,9 @@ pub(crate) struct Attempt {
 pub enum Failure {
     #[error("{text}")]
     Process { is_permanent: bool, text: String },
+    /// Something that every record needs is down.
+    #[error("{0}")]
+    NotNow(String),
     #[error("processor panicked: {}", without_quoted_values(.0))]
     Panic(String),
     #[error("Kinesis record cannot be read: {0}")]
@@ -66,6 +69,11 @@ impl StopReason {
         }
     }
 
+    /// Whether the stop counts as a failed attempt at the record.
+    pub(crate) fn is_attempt(&self) -> bool {
+        !matches!(self, StopReason::Failed(Failure::NotNow(_)))
+    }
+
     /// Returns the text that the journal and the quarantine keep.
     pub(crate) fn text(&self) -> String {
         match self {
@@ -80,7 +88,12 @@ impl StopReason {
 /// Writes the error's text and drops the error: both are the processor's code, and must run where its panics are caught.
 impl From<ProcessError> for Failure {
     fn from(error: ProcessError) -> Self {
-        Failure::Process { is_permanent: error.is_permanent(), text: error.to_string() }
+        let text = error.to_string();
+        match error.kind() {
+            ProcessErrorKind::Retryable => Failure::Process { is_permanent: false, text },
+            ProcessErrorKind::Permanent => Failure::Process { is_permanent: true, text },
+            ProcessErrorKind::NotNow => Failure::NotNow(text),
+        }
     }
 }
 
@@ -88,7 +101,7 @@ impl Failure {
     pub(crate) fn is_permanent(&self) -> bool {
         match self {
             Failure::Process { is_permanent, .. } => *is_permanent,
-            Failure::Panic(_) => false,
+            Failure::NotNow(_) | Failure::Panic(_) => false,
             Failure::Unreadable(_) | Failure::InvalidAggregate(_) => true,
         }
     }

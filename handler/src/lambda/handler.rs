@@ -24,7 +24,7 @@ use crate::{
         payload_decoder::PayloadDecoder,
         process_batch, process_in_groups,
         response::{ResponseDetails, StoppedRecord},
-        stop::{Stop, StopReason},
+        stop::{Failure, Stop, StopReason},
         walk::BatchPosition,
         workspace::{Workspace, Workspaces, recycled},
     },
@@ -294,6 +294,7 @@ impl<P: Processor> Handler<P> {
                     invocation.stop_at.map_or(Duration::ZERO, |stop_at| stop_at - invocation.arrived);
                 return Err(HandlerError::DeadlineBeforeFirstRecord { budget });
             }
+            Some(StopReason::Failed(Failure::NotNow(_))) => counts.paused = 1,
             Some(StopReason::Failed(_)) => counts.failed = 1,
             Some(StopReason::Deadline) => counts.deadline_stops = 1,
             None => {}
@@ -402,6 +403,9 @@ fn log_stop(reason: &StopReason, kinesis_record: &KinesisRecord<'_>, sub_sequenc
         };
     }
     match reason {
+        StopReason::Failed(Failure::NotNow(error)) => {
+            at_record!(warn, error, "batch paused at this record, which counts no attempt");
+        }
         StopReason::Failed(failure) => {
             let permanent = failure.is_permanent().then_some(true);
             at_record!(error, permanent, error = %failure, "record failed, batch stopped");
@@ -424,6 +428,7 @@ fn log_batch(batch_size: usize, failed: Option<SequenceNumber>, counts: &Counts)
         checksum_mismatches,
         invalid_aggregates,
         failed: failed_batches,
+        paused,
         deadline_stops,
         retried,
         resumed,
@@ -441,6 +446,7 @@ fn log_batch(batch_size: usize, failed: Option<SequenceNumber>, counts: &Counts)
         checksum_mismatches,
         invalid_aggregates,
         failed_batches,
+        paused,
         deadline_stops,
         retried,
         resumed,

@@ -31,11 +31,12 @@ const NAMESPACE: &str = "KinesisHandler";
 /// The name, unit and count of each counter. `docs/metrics.md` has the same table.
 type Counter = (&'static str, Unit, fn(&Counts) -> u64);
 
-const COUNTERS: [Counter; 18] = [
+const COUNTERS: [Counter; 19] = [
     ("KinesisRecords", Unit::Count, |counts| counts.kinesis_records),
     ("UserRecords", Unit::Count, |counts| counts.user_records),
     ("Bytes", Unit::Bytes, |counts| counts.bytes),
     ("FailedBatches", Unit::Count, |counts| counts.failed),
+    ("PausedBatches", Unit::Count, |counts| counts.paused),
     ("RetriedRecords", Unit::Count, |counts| counts.retried),
     ("ResumedRecords", Unit::Count, |counts| counts.resumed),
     ("QuarantinedRecords", Unit::Count, |counts| counts.quarantined),

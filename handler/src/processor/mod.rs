@@ -1,6 +1,7 @@
 //! The user's part: a processor of user records, and its errors.
 
 pub(crate) mod chunk;
+pub(crate) mod circuit_breaker;
 pub(crate) mod process_error;
 
 use crate::{ProcessError, Record, batch::run::Drive};

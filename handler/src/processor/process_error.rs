@@ -23,6 +23,9 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 /// Both kinds are reported to Lambda as a batch item failure; they differ in the quarantine, which takes a record with a
 /// permanent error at once.
 ///
+/// A third kind says nothing about the record: [`not_now`], because something that every record needs is down. The batch stops
+/// there, no attempt of the record counts, and the quarantine does not take it.
+///
 /// # Errors that `?` does not convert
 ///
 /// `anyhow::Error`, boxed errors and text do not implement [`std::error::Error`], and Rust permits no further conversion
@@ -55,14 +58,41 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 ///
 /// `ProcessError` does not implement [`std::error::Error`] itself, because that would rule out the conversion.
 pub struct ProcessError {
-    permanent: bool,
+    kind: ProcessErrorKind,
     error: BoxError,
+}
+
+/// The decision of a [`ProcessError`] about retries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ProcessErrorKind {
+    Retryable,
+    Permanent,
+    NotNow,
 }
 
 impl ProcessError {
     /// Returns whether no retry can help.
     pub fn is_permanent(&self) -> bool {
-        self.permanent
+        self.kind == ProcessErrorKind::Permanent
+    }
+
+    /// Returns whether a retry may help: neither [permanent](Self::is_permanent) nor [not now](Self::is_not_now).
+    pub fn is_retryable(&self) -> bool {
+        self.kind == ProcessErrorKind::Retryable
+    }
+
+    /// Returns whether the record is not to blame, because something that every record needs is down; see [`not_now`].
+    pub fn is_not_now(&self) -> bool {
+        self.kind == ProcessErrorKind::NotNow
+    }
+
+    pub(crate) fn kind(&self) -> ProcessErrorKind {
+        self.kind
+    }
+
+    /// Makes the error one that is not the record's.
+    pub(crate) fn into_not_now(self) -> Self {
+        ProcessError { kind: ProcessErrorKind::NotNow, ..self }
     }
 
     /// Returns the processor's error.
@@ -73,8 +103,11 @@ impl ProcessError {
 
 impl<E: Error + Send + Sync + 'static> From<E> for ProcessError {
     fn from(error: E) -> Self {
-        let permanent = chain(&error).any(|error| error.is::<PayloadError>());
-        ProcessError { permanent, error: Box::new(error) }
+        let kind = match chain(&error).any(|error| error.is::<PayloadError>()) {
+            true => ProcessErrorKind::Permanent,
+            false => ProcessErrorKind::Retryable,
+        };
+        ProcessError { kind, error: Box::new(error) }
     }
 }
 
@@ -90,12 +123,34 @@ impl<E: Error + Send + Sync + 'static> From<E> for ProcessError {
 /// }
 /// ```
 pub fn permanent(error: impl Into<BoxError>) -> ProcessError {
-    ProcessError { permanent: true, error: error.into() }
+    ProcessError { kind: ProcessErrorKind::Permanent, error: error.into() }
 }
 
 /// Makes an error that a retry may fix.
 pub fn retryable(error: impl Into<BoxError>) -> ProcessError {
-    ProcessError { permanent: false, error: error.into() }
+    ProcessError { kind: ProcessErrorKind::Retryable, error: error.into() }
+}
+
+/// Makes an error that is not the record's: something that every record needs is down, such as a database.
+///
+/// The batch stops at the record, and Lambda delivers it again. The [journal](crate::journal) counts no attempt and the
+/// quarantine does not take the record, however long the outage lasts. The mapping counts a retry of its own, so its
+/// `MaximumRetryAttempts` and `MaximumRecordAgeInSeconds` must survive the outage. [`CircuitBreaker`](crate::CircuitBreaker)
+/// answers this by itself after some failures in a row.
+///
+/// ```
+/// # use kinesis_handler::{ProcessError, Record, not_now};
+/// # async fn is_in_maintenance() -> bool { false }
+/// async fn process(record: Record<'_>) -> Result<(), ProcessError> {
+///     if is_in_maintenance().await {
+///         return Err(not_now("the warehouse is in maintenance"));
+///     }
+///     record.text()?;
+///     Ok(())
+/// }
+/// ```
+pub fn not_now(error: impl Into<BoxError>) -> ProcessError {
+    ProcessError { kind: ProcessErrorKind::NotNow, error: error.into() }
 }
 
 /// Extends [`Result`] by a decision whether a retry can help. It also takes errors that `?` does not convert: text, boxed
@@ -125,6 +180,13 @@ pub trait Classify<T> {
     ///
     /// Returns the error, as a retryable one.
     fn retryable(self) -> Result<T, ProcessError>;
+
+    /// Makes an error one that is [not the record's](not_now).
+    ///
+    /// # Errors
+    ///
+    /// Returns the error, as one of something that every record needs.
+    fn not_now(self) -> Result<T, ProcessError>;
 }
 
 impl<T, E: Into<BoxError>> Classify<T> for Result<T, E> {
@@ -134,6 +196,10 @@ impl<T, E: Into<BoxError>> Classify<T> for Result<T, E> {
 
     fn retryable(self) -> Result<T, ProcessError> {
         self.map_err(retryable)
+    }
+
+    fn not_now(self) -> Result<T, ProcessError> {
+        self.map_err(not_now)
     }
 }
 
@@ -158,7 +224,12 @@ impl fmt::Display for ProcessError {
 
 impl fmt::Debug for ProcessError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}({self})", if self.permanent { "permanent" } else { "retryable" })
+        let kind = match self.kind {
+            ProcessErrorKind::Retryable => "retryable",
+            ProcessErrorKind::Permanent => "permanent",
+            ProcessErrorKind::NotNow => "not now",
+        };
+        write!(f, "{kind}({self})")
     }
 }
 
@@ -241,6 +312,7 @@ mod tests {
         );
         let boxed: BoxError = "busy".into();
         check(Err::<(), _>(boxed).retryable().expect_err("an error"), "retryable(busy)");
+        check(Err::<(), _>("maintenance").not_now().expect_err("an error"), "not now(maintenance)");
         let record = OwnedRecord::new(b"\xff");
         let payload = record.as_record().text();
         check(payload.retryable().expect_err("an error"), "retryable(payload is not UTF-8 (byte 0))");

@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "tests")]
 
 mod options;
+mod outages;
 mod batch;
 mod rules;
 mod deadline;

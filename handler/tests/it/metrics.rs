@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 
 use kinesis_handler::{
     Clock, Context, Event, EventMode, Handler, KinesisRecord, ProcessError, Record, SystemClock,
-    journal::MemoryJournal, permanent, retryable,
+    journal::MemoryJournal, not_now, permanent, retryable,
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
@@ -15,6 +15,7 @@ async fn process(record: Record<'_>) -> Result<(), ProcessError> {
     match record.text()? {
         "fail" => Err(retryable("asked to")),
         "bad" => Err(permanent("asked to")),
+        "wait" => Err(not_now("asked to")),
         "hang" => std::future::pending().await,
         // Once.
         "flaky" if record.attempt() == Some(1) => Err(retryable("asked to")),
@@ -89,6 +90,7 @@ fn a_batch_is_counted() {
 fn failures_and_stops_are_told_apart() {
     let of_one = |name| [("KinesisRecords", 1.0), ("Bytes", 4.0), ("AggregationRatio", 0.0), (name, 1.0)];
     check(false, 1, &[plain(1, "fail")], &of_one("FailedBatches"));
+    check(false, 1, &[plain(1, "wait")], &of_one("PausedBatches"));
     check(false, 1, &[plain(1, "hang")], &of_one("DeadlineStops"));
 }
 
