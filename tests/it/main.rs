@@ -20,6 +20,7 @@ mod lease_table;
 mod kcl;
 mod language;
 mod take_over;
+mod outage;
 mod properties;
 mod operator;
 mod redrive;

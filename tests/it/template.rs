@@ -596,11 +596,14 @@ fn the_doctor_finds_nothing_until_a_default_is_weakened() {
     ] {
         assert_eq!(findings(parameters), [expected], "{parameters:?}");
     }
-    // The template's own limits forbid these, too.
-    for setting in ["MaximumRetryAttempts", "MaximumRecordAgeInSeconds"] {
-        let expected = [format!("error {setting}"), "error MinValue".to_owned()];
-        assert_eq!(findings(&[(setting, "-1")]), expected);
-    }
+    // With the quarantine, no bad record needs a limit of retries.
+    let unlimited = ("MaximumRetryAttempts", "-1");
+    assert_eq!(findings(&[unlimited]), ["error MaximumRetryAttempts"]);
+    assert_eq!(findings(&[unlimited, ("RetryJournal", "on")]), ["error MaximumRetryAttempts"]);
+    assert_eq!(findings(&[unlimited, ("RetryJournal", "quarantine")]), [""; 0]);
+    // The template's own limits forbid this, too.
+    let expected = ["error MaximumRecordAgeInSeconds", "error MinValue"];
+    assert_eq!(findings(&[("MaximumRecordAgeInSeconds", "-1")]), expected);
 }
 
 /// The defaults at the end of what is known about the mapping, one by one.

@@ -18,6 +18,7 @@ pages! {
     Configuration: "docs/configuration.md",
     Errors: "docs/errors.md",
     Metrics: "docs/metrics.md",
+    Outages: "docs/outages.md",
     Migrating: "docs/migrating.md",
     Processors: "docs/processors.md",
     Testing: "docs/testing.md",

@@ -6,6 +6,7 @@ mod key_field;
 mod look;
 mod journal;
 mod new;
+mod pause;
 mod shards;
 mod put;
 mod quarantine;
@@ -39,6 +40,7 @@ pub(crate) use journal::{
 pub(crate) use key_field::{KeyError, KeyField};
 pub(crate) use look::{DataStyle, LookArgs, TailArgs};
 pub(crate) use new::{KitArgs, NewArgs};
+pub(crate) use pause::{MappingsArgs, PauseArgs, ResumeArgs};
 pub(crate) use put::PutArgs;
 pub(crate) use quarantine::{
     QuarantineArgs, QuarantineCommand, QuarantineListArgs, QuarantinePurgeArgs, QuarantineRedriveArgs,
@@ -120,6 +122,8 @@ pub(crate) enum Command {
     Quarantine(QuarantineArgs),
     Journal(JournalArgs),
     Checkpoint(CheckpointArgs),
+    Pause(PauseArgs),
+    Resume(ResumeArgs),
     Doctor(DoctorArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
@@ -142,7 +146,11 @@ impl Command {
             Command::Journal(args) => matches!(args.command, JournalCommand::List(_)),
             // Their exit code is a result, too.
             Command::New(_) | Command::Checkpoint(_) | Command::Doctor(_) | Command::Invoke(_) => false,
-            Command::Put(_) | Command::Redrive(_) | Command::Replay(_) => false,
+            Command::Put(_)
+            | Command::Redrive(_)
+            | Command::Replay(_)
+            | Command::Pause(_)
+            | Command::Resume(_) => false,
         }
     }
 }

@@ -64,6 +64,23 @@ impl MappingReader {
         }
     }
 
+    /// Returns the state of a mapping.
+    pub(crate) async fn state(&self, uuid: &str) -> Result<String, AwsError> {
+        let request = || self.lambda.get_event_source_mapping().uuid(uuid).send();
+        let resource = format!("mapping {uuid}");
+        let answer =
+            self.repeater.request(&resource, "GetEventSourceMapping", Attempts::Bounded, request).await?;
+        Ok(answer.state.unwrap_or_default())
+    }
+
+    /// Asks for a mapping to be enabled or disabled. Its state changes some seconds later.
+    pub(crate) async fn set_enabled(&self, uuid: &str, is_enabled: bool) -> Result<(), AwsError> {
+        let request = || self.lambda.update_event_source_mapping().uuid(uuid).enabled(is_enabled).send();
+        let resource = format!("mapping {uuid}");
+        self.repeater.request(&resource, "UpdateEventSourceMapping", Attempts::Bounded, request).await?;
+        Ok(())
+    }
+
     /// Lists the mappings of a stream's consumers with enhanced fan-out.
     pub(crate) async fn of_consumers(
         &self,

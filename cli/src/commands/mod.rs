@@ -12,5 +12,6 @@ pub(crate) mod replay;
 pub(crate) mod quarantine;
 pub(crate) mod journal;
 pub(crate) mod checkpoint;
+pub(crate) mod pause;
 pub(crate) mod doctor;
 pub(crate) mod shell;

@@ -13,6 +13,7 @@ mod simulate_command;
 mod function_start;
 mod invoke;
 mod new;
+mod pause;
 mod tables;
 mod scripted_kinesis;
 mod stream;

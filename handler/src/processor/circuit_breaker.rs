@@ -51,7 +51,7 @@ const ANSWER_TIME: Duration = Duration::from_millis(100);
 /// # }
 /// ```
 ///
-/// Of a chunk processor, it is the processor inside the [`Chunks`](crate::Chunks): `Chunks::new(CircuitBreaker::new(process))`.
+/// It goes around a chunk processor inside the [`Chunks`](crate::Chunks): `Chunks::new(CircuitBreaker::new(process))`.
 #[must_use]
 pub struct CircuitBreaker<P> {
     processor: P,

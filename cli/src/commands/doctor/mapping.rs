@@ -10,6 +10,7 @@ pub(super) const CHECKPOINT_TABLE: &str = "KINESIS_HANDLER_CHECKPOINT_TABLE";
 pub(super) const JOURNAL_TABLE: &str = "KINESIS_HANDLER_JOURNAL_TABLE";
 pub(super) const MAX_AGE_SECONDS: &str = "KINESIS_HANDLER_MAX_AGE_SECONDS";
 pub(super) const MAX_ATTEMPTS: &str = "KINESIS_HANDLER_MAX_ATTEMPTS";
+pub(super) const QUARANTINE: &str = "KINESIS_HANDLER_QUARANTINE";
 pub(super) const PARALLELIZATION_FACTOR: &str = "KINESIS_HANDLER_PARALLELIZATION_FACTOR";
 
 /// An event source mapping from Kinesis, with what its source says of stream, function and destination.
@@ -97,6 +98,16 @@ impl Function {
     /// [`Unknown`] if that depends on an unknown condition.
     pub(super) fn has(&self, name: &'static str) -> Result<bool, Unknown> {
         self.variable(name)?.map_or(Ok(false), |value| value.is_set(name))
+    }
+
+    /// Returns whether an environment variable is `on`.
+    ///
+    /// # Errors
+    ///
+    /// [`Unknown`] if the value is.
+    pub(super) fn is_on(&self, name: &'static str) -> Result<bool, Unknown> {
+        let Some(value) = self.variable(name)? else { return Ok(false) };
+        Ok(value.get(name)?.is_some_and(|text| text == "on"))
     }
 
     /// Returns the number in an environment variable, `None` if it is not set or not a number.

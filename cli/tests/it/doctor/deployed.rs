@@ -96,12 +96,12 @@ fn mappings_of_aliases_and_versions_are_found() {
             with(&[
                 ("UUID", json!("live")),
                 ("FunctionArn", live.clone()),
-                ("MaximumRetryAttempts", json!(-1)),
+                ("MaximumRetryAttempts", json!(3)),
             ]),
             with(&[
                 ("UUID", json!("other")),
                 ("FunctionArn", other.clone()),
-                ("MaximumRetryAttempts", json!(-1)),
+                ("MaximumRetryAttempts", json!(3)),
             ]),
         ]
     };
@@ -127,7 +127,7 @@ fn a_stream_that_cannot_be_described_hides_nothing_else() {
     let hidden = format!("{ARN}-hidden");
     let mappings = vec![
         with(&[("EventSourceArn", json!(hidden)), ("MaximumRecordAgeInSeconds", json!(90_000))]),
-        with(&[("UUID", json!("other")), ("MaximumRetryAttempts", json!(-1))]),
+        with(&[("UUID", json!("other")), ("MaximumRetryAttempts", json!(3))]),
     ];
     let run = deployed("orders", mappings, |request| {
         if request["StreamARN"].as_str().is_some_and(|arn| arn.ends_with("-hidden")) {

@@ -30,8 +30,6 @@ fn each_weakness_is_found_alone() {
             "error BisectBatchOnFunctionError",
         ),
         ("BisectBatchOnFunctionError: true", "BatchSize: 9", "error BisectBatchOnFunctionError"),
-        ("MaximumRetryAttempts: 10", "MaximumRetryAttempts: -1", "error MaximumRetryAttempts"),
-        ("MaximumRetryAttempts: 10", "BatchSize: 9", "error MaximumRetryAttempts"),
         ("MaximumRetryAttempts: 10", "MaximumRetryAttempts: 3", "error MaximumRetryAttempts"),
         ("MaximumRetryAttempts: 10", "MaximumRetryAttempts: 5", "warning MaximumRetryAttempts"),
     ];
@@ -213,4 +211,28 @@ fn automatic_distribution_keeps_no_order_and_no_aggregates() {
     check_all(&automatic(TEMPLATE), "ParallelizationFactor: 1", window, &expected);
     check_clean(&automatic(TEMPLATE), "AUTO", "USER_PARTITION_KEY");
     check(&automatic(TEMPLATE), "AUTO", "!ImportValue strategy", &format!("not-judged {setting}"));
+}
+
+#[test]
+fn unlimited_retries_need_the_quarantine_and_an_age() {
+    for unlimited in ["MaximumRetryAttempts: -1", "BatchSize: 9"] {
+        for template in [TEMPLATE, SAM] {
+            check_clean(template, "MaximumRetryAttempts: 10", unlimited);
+            let without = template
+                .replace("QUARANTINE: \"on\"", "CONCURRENCY: \"1\"")
+                .replace("KINESIS_HANDLER_MAX_ATTEMPTS: 5", "KINESIS_HANDLER_LOOK_AHEAD: 5")
+                .replace(
+                    "KINESIS_HANDLER_MAX_AGE_SECONDS: \"3600\"",
+                    "KINESIS_HANDLER_DEADLINE_MARGIN_MS: 5",
+                );
+            check(&without, "MaximumRetryAttempts: 10", unlimited, "error MaximumRetryAttempts");
+        }
+    }
+    let unlimited = TEMPLATE.replace("MaximumRetryAttempts: 10", "MaximumRetryAttempts: -1");
+    check_all(
+        &unlimited,
+        "InSeconds: 86400",
+        "InSeconds: -1",
+        &["error MaximumRecordAgeInSeconds", "error MaximumRetryAttempts"],
+    );
 }

@@ -209,7 +209,7 @@ fn a_template_that_cannot_be_read_is_wrong_usage() {
 
 #[test]
 fn a_byte_order_mark_and_utf_16_are_read() {
-    let template = TEMPLATE.replace("MaximumRetryAttempts: 10", "MaximumRetryAttempts: -1");
+    let template = TEMPLATE.replace("MaximumRetryAttempts: 10", "MaximumRetryAttempts: 3");
     let utf_16: Vec<u8> = template.encode_utf16().flat_map(u16::to_le_bytes).collect();
     for bytes in [["\u{feff}", &template].concat().into_bytes(), [&[0xff, 0xfe][..], &utf_16].concat()] {
         let folder = tempfile::tempdir().expect("a temporary folder");

@@ -117,7 +117,6 @@ fn check_plan(plan: &Value, expected: &[&str]) {
 fn a_plan_is_judged_with_what_its_references_name() {
     check_plan(&plan(&planned(), &unknown()), &[]);
     for (name, value, expected) in [
-        ("maximum_retry_attempts", json!(-1), "error MaximumRetryAttempts"),
         // The function's variables, and the stream's retention.
         ("maximum_retry_attempts", json!(3), "error MaximumRetryAttempts"),
         ("maximum_record_age_in_seconds", json!(86_400), "error MaximumRecordAgeInSeconds"),
@@ -159,8 +158,8 @@ fn an_attribute_that_is_not_set_has_the_default_and_one_that_is_unknown_is_not_j
         (values, with(unknown(), name, json!(true)))
     };
     // The provider reads these back, so they are unknown even if nobody sets them.
-    let (values, unset) = without("maximum_retry_attempts");
-    check_plan(&plan(&values, &unset), &["error MaximumRetryAttempts"]);
+    let (values, unset) = without("maximum_record_age_in_seconds");
+    check_plan(&plan(&values, &unset), &["error MaximumRecordAgeInSeconds"]);
     // The configuration has an expression for this one.
     let (values, unknown) = without("starting_position");
     check_plan(&plan(&values, &unknown), &["not-judged StartingPosition"]);

@@ -1,7 +1,10 @@
 //! Rules about failed batches: retries, bisection, age and destination.
 
 use super::{DATALESS, Judged, error, warning};
-use crate::commands::doctor::mapping::{Mapping, Service};
+use crate::commands::doctor::{
+    mapping::{Mapping, QUARANTINE, Service},
+    setting::Unknown,
+};
 
 const DAY_S: i64 = 24 * 60 * 60;
 
@@ -32,14 +35,23 @@ pub(super) fn bisect(mapping: &Mapping) -> Judged {
 
 pub(super) fn retries(mapping: &Mapping) -> Judged {
     let retries = mapping.retries.get("MaximumRetryAttempts")?.copied().unwrap_or(-1);
-    Ok((retries < 0).then(|| {
-        error(
-            "MaximumRetryAttempts",
-            retries.to_string(),
-            "one record that always fails blocks its shard until records expire from the stream",
-            "a finite number, such as MaximumRetryAttempts: 10",
-        )
-    }))
+    if retries >= 0 || has_other_bound(mapping)? {
+        return Ok(None);
+    }
+    Ok(Some(error(
+        "MaximumRetryAttempts",
+        retries.to_string(),
+        "one record that always fails blocks its shard until records expire from the stream",
+        "a finite number, such as MaximumRetryAttempts: 10, or the quarantine and a finite MaximumRecordAgeInSeconds",
+    )))
+}
+
+/// Returns whether records that always fail go to the quarantine, and those of which it knows nothing (crashes and timeouts) are
+/// discarded at some age.
+fn has_other_bound(mapping: &Mapping) -> Result<bool, Unknown> {
+    let age = mapping.record_age_s.get("MaximumRecordAgeInSeconds")?.copied().unwrap_or(-1);
+    let Some(function) = mapping.function.known().filter(|_| age > 0) else { return Ok(false) };
+    function.is_on(QUARANTINE)
 }
 
 pub(super) fn record_age(mapping: &Mapping) -> Judged {
