@@ -44,6 +44,8 @@ Exit codes:
 
 Examples:
   kinesis-kit invoke event.json -- target/debug/function
+  kinesis-kit invoke event.json --quiet -- target/debug/function
+  kinesis-kit invoke event.json --log function.log -- target/debug/function
   kinesis-kit invoke first.json second.json --env KINESIS_HANDLER_INVALID_AGGREGATE=skip -- target/debug/function
   echo '{\"partitionKey\":\"k\",\"text\":\"hello\"}' | kinesis-kit invoke -- target/debug/function
   kinesis-kit invoke payloads.jsonl --key customer -- target/debug/function

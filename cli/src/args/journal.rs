@@ -98,8 +98,9 @@ pub(crate) struct JournalClearArgs {
 /// point-in-time recovery and deletion protection.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
-Waits until the table can be used. A table that exists and has all of this is left as it is, and the command succeeds; \
-otherwise the differences are listed and nothing is changed.
+Waits until the table can be used. A table that exists and has all of this is left as it is, and the command succeeds. \
+If it lacks only time to live or point-in-time recovery, as after an interrupted run, that is switched on; with other differences, they are \
+listed and nothing is changed.
 
 Permissions: dynamodb:DescribeTable, CreateTable, TagResource, DescribeTimeToLive, UpdateTimeToLive, \
 DescribeContinuousBackups, UpdateContinuousBackups.

@@ -1,6 +1,7 @@
 mod checkpoint;
 mod create;
 mod doctor;
+mod help;
 mod invoke;
 mod key_field;
 mod look;
@@ -16,10 +17,10 @@ mod shell;
 mod simulate;
 mod target;
 
-use std::path::PathBuf;
+use std::{env, io::Write, path::PathBuf, process};
 
 use clap::{
-    Parser, Subcommand, ValueEnum,
+    CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
     builder::RangedU64ValueParser,
     error::{ContextKind, ContextValue, ErrorKind},
 };
@@ -78,7 +79,18 @@ pub(crate) struct Args {
 impl Args {
     /// Reads the command line, or ends with its error.
     pub(crate) fn read() -> Self {
-        Args::try_parse().unwrap_or_else(|mut error| {
+        let mut command = help::prepare(Args::command());
+        let parsed = command.try_get_matches_from_mut(env::args_os());
+        let args = parsed.and_then(|mut matches| {
+            Args::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+        });
+        args.unwrap_or_else(|mut error| {
+            if !error.use_stderr() {
+                let text = help::printed(&error.render().ansi().to_string());
+                // `| head` has seen enough.
+                let _ = anstream::stdout().write_all(text.as_bytes());
+                process::exit(error.exit_code());
+            }
             if let Some(program) = program_without_dashes(&error) {
                 let tip = format!("a program and its arguments go after --: -- {program} …");
                 error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
@@ -144,8 +156,11 @@ impl Command {
                 matches!(args.command, QuarantineCommand::List(_) | QuarantineCommand::Show(_))
             }
             Command::Journal(args) => matches!(args.command, JournalCommand::List(_)),
+            Command::Checkpoint(args) => {
+                matches!(args.command, CheckpointCommand::Status(_) | CheckpointCommand::Export(_))
+            }
             // Their exit code is a result, too.
-            Command::New(_) | Command::Checkpoint(_) | Command::Doctor(_) | Command::Invoke(_) => false,
+            Command::New(_) | Command::Doctor(_) | Command::Invoke(_) => false,
             Command::Put(_)
             | Command::Redrive(_)
             | Command::Replay(_)
@@ -164,8 +179,8 @@ impl Command {
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 POSITION is SHARD/SEQUENCE-NUMBER:SUB, which is unique in a stream, and which --at, --from, replay and quarantine take. In a \
-terminal that is too narrow, a row has several lines, and keys and payloads are cut; in a file or pipe, rows are whole. Binary payloads are shown as 0x and their bytes; SIZE is that of the whole \
-payload, in bytes.
+terminal that is too narrow, a row has several lines, and keys and payloads are cut; in a file or pipe, rows are whole. \
+Binary payloads are shown as 0x and their bytes; SIZE is that of the whole payload, in bytes.
 
 JSON is one line for each user record, complete: sequenceNumber, subSequenceNumber, aggregated, partitionKey, \
 explicitHashKey, data (base64), shardId, approximateArrivalTimestamp (seconds since 1970). Values that the input does \
@@ -348,8 +363,6 @@ fn shard_id(text: &str) -> Result<String, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

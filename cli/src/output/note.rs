@@ -19,6 +19,11 @@ pub(crate) fn error(message: impl fmt::Display) {
     write(Tone::Error, message);
 }
 
+/// Writes a line about work that was done as it should be.
+pub(crate) fn success(message: impl fmt::Display) {
+    write(Tone::Success, message);
+}
+
 fn write(tone: Tone, message: impl fmt::Display) {
     let message = cell::escape(&message.to_string());
     let style = tone.style();

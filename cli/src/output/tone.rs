@@ -7,6 +7,8 @@ pub(crate) enum Tone {
     Plain,
     /// The headings of a table.
     Heading,
+    /// Work that was done as it should be.
+    Success,
     /// Records that need attention: a partial failure, a warning.
     Warning,
     /// Failed or discarded records, and errors.
@@ -18,6 +20,7 @@ impl Tone {
         match self {
             Tone::Plain => Style::new(),
             Tone::Heading => Style::new().bold(),
+            Tone::Success => AnsiColor::Green.on_default(),
             Tone::Warning => AnsiColor::Yellow.on_default(),
             Tone::Error => AnsiColor::Red.on_default(),
         }

@@ -12,7 +12,7 @@ pub(crate) struct TableDefinition {
     keys: &'static [&'static str],
     index: Option<IndexDefinition>,
     /// The attribute with the time at which an item expires.
-    pub(super) expires_at: Option<&'static str>,
+    expires_at: Option<&'static str>,
 }
 
 /// A secondary index with keys only.
@@ -40,16 +40,37 @@ pub(super) struct Difference {
     property: &'static str,
     expected: String,
     found: String,
+    /// The setting that removes the difference, if there is one that changes nothing else.
+    switch: Option<Switch>,
+}
+
+/// A setting of a table that is made after the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Switch {
+    /// Items expire at the time in this attribute.
+    Expiry(&'static str),
+    /// Point-in-time recovery.
+    Recovery,
+}
+
+impl Difference {
+    pub(super) fn switch(&self) -> Option<Switch> {
+        self.switch
+    }
 }
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Difference { property, expected, found } = self;
+        let Difference { property, expected, found, .. } = self;
         write!(f, "{property}: expected {expected}, found {found}")
     }
 }
 
 impl TableDefinition {
+    pub(super) fn expiry(&self) -> Option<Switch> {
+        self.expires_at.map(Switch::Expiry)
+    }
+
     pub(super) fn attributes(&self) -> impl Iterator<Item = AttributeDefinition> {
         let of_index = self.index.iter().flat_map(|index| index.keys);
         let mut names: Vec<&str> = self.keys.iter().chain(of_index).copied().collect();
@@ -84,9 +105,9 @@ impl TableDefinition {
         backups: Option<&ContinuousBackupsDescription>,
     ) -> Vec<Difference> {
         let mut differences = Vec::new();
-        let mut compare = |property, expected: String, found: String| {
+        let mut compare = |property, expected: String, found: String, switch: Option<Switch>| {
             if expected != found {
-                differences.push(Difference { property, expected, found });
+                differences.push(Difference { property, expected, found, switch });
             }
         };
         let types =
@@ -99,12 +120,12 @@ impl TableDefinition {
             });
             keys.collect::<Vec<_>>().join(", ")
         };
-        compare("key", types(self.keys), found_keys(table.key_schema()));
+        compare("key", types(self.keys), found_keys(table.key_schema()), None);
         if let Some(index) = &self.index {
             let found =
                 table.global_secondary_indexes().iter().find(|of| of.index_name() == Some(index.name));
             let found = found.map_or_else(|| "none".to_owned(), |of| found_keys(of.key_schema()));
-            compare("index LeaseOwnerToLeaseKeyIndex", types(index.keys), found);
+            compare("index LeaseOwnerToLeaseKeyIndex", types(index.keys), found, None);
         }
         if let Some(attribute) = self.expires_at {
             let is_on = |expiry: &&TimeToLiveDescription| {
@@ -114,19 +135,23 @@ impl TableDefinition {
                 )
             };
             let found = expiry.filter(is_on).and_then(|expiry| expiry.attribute_name());
-            compare("time to live", attribute.to_owned(), found.unwrap_or("off").to_owned());
+            // Another attribute is a decision of someone.
+            let switch = if found.is_none() { self.expiry() } else { None };
+            let found = found.unwrap_or("off").to_owned();
+            compare("time to live", attribute.to_owned(), found, switch);
         }
         let on_or_off = |is_on| if is_on { "on" } else { "off" }.to_owned();
         let encryption = table.sse_description().and_then(|encryption| encryption.status());
         let is_encrypted =
             matches!(encryption, Some(SseStatus::Enabled | SseStatus::Enabling | SseStatus::Updating));
-        compare("encryption with KMS", on_or_off(true), on_or_off(is_encrypted));
+        compare("encryption with KMS", on_or_off(true), on_or_off(is_encrypted), None);
         let recovery = backups.and_then(|backups| backups.point_in_time_recovery_description());
         let recovers = recovery.and_then(|recovery| recovery.point_in_time_recovery_status())
             == Some(&PointInTimeRecoveryStatus::Enabled);
-        compare("point-in-time recovery", on_or_off(true), on_or_off(recovers));
+        let recovery = Some(Switch::Recovery);
+        compare("point-in-time recovery", on_or_off(true), on_or_off(recovers), recovery);
         let is_protected = table.deletion_protection_enabled().unwrap_or_default();
-        compare("deletion protection", on_or_off(true), on_or_off(is_protected));
+        compare("deletion protection", on_or_off(true), on_or_off(is_protected), None);
         differences
     }
 

@@ -20,6 +20,7 @@ use crate::{
     output::note::note,
 };
 pub(crate) use definition::{CHECKPOINTS, JOURNAL, TableDefinition};
+use definition::{Difference, Switch};
 
 /// Longest time until a new table can be used.
 const PATIENCE: Duration = Duration::from_secs(5 * 60);
@@ -27,7 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(5 * 60);
 /// Time between two looks at a table that is being created.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Creates a table and waits until it can be used, unless it exists and fits.
+/// Creates a table and waits until it can be used, unless it exists and fits. If an earlier run was interrupted after it had
+/// created the table, it is completed.
 pub(crate) async fn create(
     definition: &TableDefinition,
     args: &CreateTableArgs,
@@ -45,10 +47,10 @@ pub(crate) async fn create(
     }
     table.create(definition, args).await?;
     table.wait().await?;
-    if let Some(attribute) = definition.expires_at {
-        table.expire(attribute).await?;
+    if let Some(expiry) = definition.expiry() {
+        table.switch_on(expiry).await?;
     }
-    table.keep_backups().await?;
+    table.switch_on(Switch::Recovery).await?;
     note(format_args!("table {} can be used", args.table));
     Ok(Completion::Done)
 }
@@ -113,6 +115,13 @@ impl Table<'_> {
         }
     }
 
+    async fn switch_on(&self, switch: Switch) -> Result<(), Error> {
+        match switch {
+            Switch::Expiry(attribute) => self.expire(attribute).await,
+            Switch::Recovery => self.keep_backups().await,
+        }
+    }
+
     async fn expire(&self, attribute: &str) -> Result<(), Error> {
         let expiry = TimeToLiveSpecification::builder().enabled(true).attribute_name(attribute);
         let request = self
@@ -146,11 +155,12 @@ impl Table<'_> {
         }
     }
 
-    /// Compares an existing table with what it should be.
+    /// Compares an existing table with what it should be, and completes one that lacks nothing but what is set after its
+    /// creation.
     async fn check(&self, definition: &TableDefinition) -> Result<Completion, Error> {
         let found = self.client.describe_table().table_name(self.name).send().await;
         let found = found.map_err(|error| self.error("DescribeTable", error))?.table;
-        let expiry = match definition.expires_at {
+        let expiry = match definition.expiry() {
             Some(_) => {
                 let expiry = self.client.describe_time_to_live().table_name(self.name).send().await;
                 expiry.map_err(|error| self.error("DescribeTimeToLive", error))?.time_to_live_description
@@ -166,6 +176,15 @@ impl Table<'_> {
         );
         if differences.is_empty() {
             note(format_args!("table {} exists, and fits", self.name));
+            return Ok(Completion::Done);
+        }
+        // In this state an interrupted run leaves it: all else is set when the table is created.
+        if let Some(switches) = differences.iter().map(Difference::switch).collect::<Option<Vec<_>>>() {
+            for (switch, difference) in switches.into_iter().zip(&differences) {
+                note(format_args!("{difference}: switching it on"));
+                self.switch_on(switch).await?;
+            }
+            note(format_args!("table {} can be used", self.name));
             return Ok(Completion::Done);
         }
         for difference in &differences {

@@ -21,6 +21,8 @@ const CANNOT_START: [&str; 3] = [
 const CAUSE: &str = "the program could not start (exit status: 3 before the first invocation): Error: the table orders-journal of \
      the account 123456789012 has no key schema that fits, so nothing can be kept\n";
 
+const SEEN: &str = "the program could not start: exit status: 3 before the first invocation\n";
+
 /// Checks that a command stops at once: nothing is reported as processed, failed or discarded.
 #[track_caller]
 fn check(args: &str, stdin: &str, message: &str) {
@@ -43,13 +45,19 @@ fn check(args: &str, stdin: &str, message: &str) {
     let mut variables = variables(&url);
     variables.push(("XDG_STATE_HOME", folder.path().to_str().expect("a plain path")));
     let args = args.replace("FAILURES", failures);
-    let args = args.split_whitespace().chain(["--"]).chain(CANNOT_START);
-    let Run { exit_code, stdout, stderr } = kit_where(&variables, args, stdin);
-    assert_eq!(exit_code, Some(2), "{stderr}");
-    assert_eq!(stderr.matches("starting\n").count(), 1, "it was started once: {stderr}");
-    assert!(stderr.ends_with(&format!("kinesis-kit: {message}{CAUSE}")), "{stderr}");
-    for word in ["done", "failed", "DISCARDED"] {
-        assert!(!stdout.contains(word), "{stdout}");
+    // The reason is the last thing that is printed, once.
+    for (quiet, starts, end) in
+        [(None, 1, format!("{message}{SEEN}")), (Some("--quiet"), 0, format!("{message}{CAUSE}"))]
+    {
+        let args = args.split_whitespace().chain(quiet).chain(["--"]).chain(CANNOT_START);
+        let Run { exit_code, stdout, stderr } = kit_where(&variables, args, stdin);
+        assert_eq!(exit_code, Some(2), "{stderr}");
+        assert_eq!(stderr.matches("starting\n").count(), starts, "it was started once: {stderr}");
+        assert_eq!(stderr.matches("no key schema that fits").count(), 1, "{stderr}");
+        assert!(stderr.ends_with(&format!("kinesis-kit: {end}")), "{stderr}");
+        for word in ["done", "failed", "DISCARDED"] {
+            assert!(!stdout.contains(word), "{stdout}");
+        }
     }
 }
 

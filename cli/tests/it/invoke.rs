@@ -5,8 +5,8 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::{
-    kit::{Run, kit_with},
-    scripted_kinesis::ScriptedKinesis,
+    kit::{Run, kit_where, kit_with},
+    scripted_kinesis::{ScriptedKinesis, variables},
 };
 
 /// A Lambda runtime that logs the number of its invocation, and answers with the text of the last record, in which `$N`
@@ -128,7 +128,37 @@ fn a_program_that_cannot_start_is_an_error() {
     assert_eq!(
         stderr,
         "kinesis-kit: took standard input as 1 line of JSON\nError: no table\nkinesis-kit: the function cannot be invoked: the \
-         program could not start (exit status: 3 before the first invocation): Error: no table\n"
+         program could not start: exit status: 3 before the first invocation\n"
+    );
+    // Who has not seen the program's error gets it.
+    let Run { exit_code, stderr, .. } =
+        kit_with(["invoke", "--quiet", "--", "sh", "-c", "echo 'Error: no table'; exit 3"], line("x"));
+    assert_eq!(exit_code, Some(2));
+    assert_eq!(
+        stderr,
+        "kinesis-kit: took standard input as 1 line of JSON\nkinesis-kit: the function cannot be invoked: the program could not \
+         start (exit status: 3 before the first invocation): Error: no table\n"
+    );
+}
+
+#[test]
+fn the_end_of_a_functions_log_is_printed() {
+    let lambda = ScriptedKinesis::start(|operation, _, _| {
+        assert_eq!(operation, "Invoke");
+        // START\nred: ESC[31m
+        (200, json!({ "batchItemFailures": [], "logResult": "U1RBUlQKcmVkOiAbWzMxbQ==" }))
+    });
+    let (url, event) = (lambda.url(), line("x"));
+    let run = kit_where(&variables(&url), ["invoke", "--function", "orders"], &event);
+    assert_eq!(
+        run,
+        Run {
+            exit_code: Some(0),
+            stdout: "{\"batchItemFailures\":[]}\n".to_owned(),
+            stderr: "kinesis-kit: took standard input as 1 line of JSON\nSTART\nred: \\u{1b}[31m\nkinesis-kit: the record is \
+                     processed: the mapping continues after it\n"
+                .to_owned(),
+        }
     );
 }
 

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 /// A server that answers as a test says: requests of JSON APIs such as that of Kinesis by the operation's name, those that
 /// get something by their path, those of other methods such as `DELETE /path` by both, and a POST as an invocation, by the
-/// name `Invoke`. An answer to a path that is text is sent as it is. The server lives as long as the test's process.
+/// name `Invoke`. An answer to a path that is text is sent as it is. The member `logResult` of an answer goes into Lambda's header for
+/// it, if the log was asked for. The server lives as long as the test's process.
 pub(crate) struct ScriptedKinesis {
     port: u16,
     requests: Arc<Mutex<Vec<Seen>>>,
@@ -167,13 +168,19 @@ fn serve(client: TcpStream, answer: impl Fn(&str, &str, Option<&str>, &Value) ->
     let credential = headers.get("authorization").and_then(|text| text.split_once("Credential="));
     let region = credential.and_then(|(_, rest)| rest.split('/').nth(2)).unwrap_or_default();
     let owner = headers.get("x-amz-expected-bucket-owner").map(String::as_str);
-    let (status, body) = answer(operation, region, owner, &request);
+    let (status, mut body) = answer(operation, region, owner, &request);
+    let log = body.as_object_mut().and_then(|body| body.remove("logResult"));
+    let log = log.filter(|_| headers.get("x-amz-log-type").is_some_and(|kind| kind == "Tail"));
+    let log = log
+        .as_ref()
+        .and_then(Value::as_str)
+        .map_or(String::new(), |log| format!("X-Amz-Log-Result: {log}\r\n"));
     let body = match body {
         Value::String(text) if operation.contains('/') => text,
         json => json.to_string(),
     };
     let head = format!(
-        "HTTP/1.1 {status} Scripted\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 {status} Scripted\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: {}\r\n{log}Connection: close\r\n\r\n",
         body.len()
     );
     let mut client = client;

@@ -109,6 +109,7 @@ fn existing(change: impl Fn(&mut Value)) -> ScriptedKinesis {
             "ContinuousBackupsStatus": "ENABLED",
             "PointInTimeRecoveryDescription": { "PointInTimeRecoveryStatus": table["recovery"] } } }),
         ),
+        "UpdateTimeToLive" | "UpdateContinuousBackups" => (200, json!({})),
         other => panic!("{other} is not scripted"),
     })
 }
@@ -120,9 +121,28 @@ fn an_existing_table_that_fits_is_a_success() {
     assert_eq!(run, Run { exit_code: Some(0), stdout: String::new(), stderr });
 }
 
+#[test]
+fn what_an_interrupted_run_has_left_is_completed() {
+    let server = existing(|table| {
+        table["expiry"] = json!("DISABLED");
+        table["recovery"] = json!("DISABLED");
+    });
+    let stderr = "kinesis-kit: time to live: expected expiresAt, found off: switching it on\nkinesis-kit: point-in-time \
+                  recovery: expected on, found off: switching it on\nkinesis-kit: table orders can be used\n";
+    let expected = Run { exit_code: Some(0), stdout: String::new(), stderr: stderr.to_owned() };
+    assert_eq!(run(&server, "journal create --table orders"), expected);
+    let expiry = &server.requests("UpdateTimeToLive")[0]["TimeToLiveSpecification"];
+    assert_eq!(*expiry, json!({ "AttributeName": "expiresAt", "Enabled": true }));
+    let recovery = &server.requests("UpdateContinuousBackups")[0]["PointInTimeRecoverySpecification"];
+    assert_eq!(*recovery, json!({ "PointInTimeRecoveryEnabled": true }));
+}
+
 #[track_caller]
 fn check_refused(args: &str, change: impl Fn(&mut Value), differences: &[&str]) {
-    let run = run(&existing(change), args);
+    let server = existing(change);
+    let run = run(&server, args);
+    assert!(server.requests("UpdateTimeToLive").is_empty());
+    assert!(server.requests("UpdateContinuousBackups").is_empty());
     let mut stderr: String = differences.iter().map(|line| format!("kinesis-kit: {line}\n")).collect();
     stderr += "kinesis-kit: table orders exists, and differs: nothing was changed\n";
     assert_eq!(run, Run { exit_code: Some(2), stdout: String::new(), stderr });

@@ -38,6 +38,9 @@ pub struct BinaryOptions {
     pub clean_environment: bool,
     /// Gets what the processes print, instead of the caller's standard error. Default none.
     pub log: Option<OutputObserver>,
+    /// Whether an error of the program's start quotes the last line that the program has printed. Default `true`; `false` suits
+    /// a caller whose user has seen the log.
+    pub quotes_output: bool,
     /// Sees what the processes print, besides the log. Default none.
     pub output_observer: Option<OutputObserver>,
     /// Further variables of the function's environment. They take precedence over Lambda's and the caller's.
@@ -59,6 +62,7 @@ impl BinaryOptions {
             region: "us-east-1".to_owned(),
             clean_environment: false,
             log: None,
+            quotes_output: true,
             output_observer: None,
             variables: Vec::new(),
         }

@@ -170,7 +170,11 @@ impl Pool {
                 match self.lock().has_started {
                     true => Ok(Err(error)),
                     // As good as a program that is not there: every further event would have the same end.
-                    false => Err(StartError::Init { error, last_line: environment.last_line() }),
+                    false => {
+                        // Also what is not quoted is passed on before the error is seen.
+                        let last_line = environment.last_line().filter(|_| self.options.quotes_output);
+                        Err(StartError::Init { error, last_line })
+                    }
                 }
             }
         }

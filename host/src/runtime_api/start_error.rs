@@ -24,7 +24,8 @@ pub enum StartError {
     Init {
         /// The end of the process, or the error that it reported.
         error: FunctionError,
-        /// Line of the process's output that is most likely to say why: the last one, without a stack trace.
+        /// Line of the process's output that is most likely to say why: the last one, without a stack trace. `None` if there is none, or the
+        /// options say so.
         last_line: Option<String>,
     },
     /// The request ID would not fit into a URL as it is.

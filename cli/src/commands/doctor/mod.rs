@@ -51,7 +51,11 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<Completion, Error> {
         (None, None) => unreachable!("the command line has one of the two"),
     };
     let unneeded = accept(&mut findings, &args.accept)?;
-    show(&findings, args.format)?;
+    match show(&findings, args.format) {
+        // `| head` has seen enough, and what it has not seen counts as well.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        shown => shown?,
+    }
     let number = |severity| findings.iter().filter(|finding| finding.severity == severity).count() as u64;
     let (errors, warnings) = (number(Severity::Error), number(Severity::Warning));
     let not_judged = match number(Severity::NotJudged) {

@@ -22,6 +22,10 @@ impl Source {
     }
 }
 
+/// The files that can be judged, for those who name another one.
+const EXPECTED: &str = "; expected a template of CloudFormation or SAM in YAML or JSON, a plan of Terraform as JSON, or the \
+                        folder that cdk synth writes";
+
 /// File of a cloud assembly that names its stacks.
 const MANIFEST: &str = "manifest.json";
 
@@ -44,6 +48,10 @@ fn add(path: &Path, depth: usize, sources: &mut Vec<Source>) -> Result<(), Error
     let mut source = parse(path)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let Some(artifacts) = source.document["artifacts"].as_object() else {
+        if !source.document["Resources"].is_object() {
+            let name = &source.name;
+            return Err(Error::Usage(format!("{name} is not a template: it has no Resources{EXPECTED}")));
+        }
         let nested = take_nested(&mut source.document, folder);
         sources.push(source);
         return nested
@@ -79,11 +87,20 @@ fn parse(path: &Path) -> Result<Source, Error> {
             .map_err(|reason| {
                 if is_archive { format!("it may be a saved plan of Terraform: {CONVERT}") } else { reason }
             })
-            .map_err(|reason| Error::Usage(format!("{name} cannot be read as a template: {reason}")))?;
+            .map_err(|reason| {
+                let expected = if is_template(path) { "" } else { EXPECTED };
+                Error::Usage(format!("{name} cannot be read as a template: {reason}{expected}"))
+            })?;
     match terraform::template(&document) {
         Some(document) => Ok(Source { name, document, lines: LineIndex::default() }),
         None => Ok(Source { name, document, lines: LineIndex::read(&text) }),
     }
+}
+
+/// Whether a file is a template by its name.
+fn is_template(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or("template");
+    ["yaml", "yml", "json", "template"].contains(&extension)
 }
 
 /// Advice for files of Terraform that only Terraform can read.

@@ -4,10 +4,11 @@ mod event;
 mod meaning;
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     path::Path,
 };
 
+use bytes::Bytes;
 use kinesis_esm::StreamArn;
 use kinesis_handler::Event;
 use lambda_host::Answer;
@@ -17,7 +18,7 @@ use crate::{
     delivery::target::{Target, request_id},
     error::{Completion, Error},
     input::Input,
-    output::note::note,
+    output::note::{error, note, success},
     run::{self, halt::Halt},
 };
 use meaning::Meaning;
@@ -45,49 +46,89 @@ fn prepare(path: &Path, args: &InvokeArgs) -> Result<Prepared, Error> {
 
 async fn invoke(args: &InvokeArgs, events: Vec<Prepared>) -> Result<Completion, Error> {
     let region = events.first().and_then(|event| region(&event.json));
-    let target = Target::new(args.target.options(), region.as_deref(), args.target.timeout()).await?;
+    let mut target = Target::new(args.target.options(), region.as_deref(), args.target.timeout()).await?;
+    target.show_log();
     let halt = Halt::default();
     let work = async {
         target.check().await?;
         let mut completion = Completion::Done;
+        let mut last = None;
         for (number, event) in (1..).zip(&events) {
+            if let Some(invoked) = last.take() {
+                show(&invoked)?;
+            }
             if events.len() > 1 {
                 note(format_args!("event {number} of {}: {}", events.len(), event.name));
             }
             let Some(_in_flight) = halt.enter() else { return Err(Error::Interrupted) };
-            if invoke_with(&target, event).await? == Completion::SomeFailed {
+            let invoked = invoke_with(&target, event).await?;
+            if invoked.meaning.completion == Completion::SomeFailed {
                 completion = Completion::SomeFailed;
             }
+            last = Some(invoked);
         }
-        Ok(completion)
+        Ok((completion, last))
     };
     let ended = run::until_interrupted(work, &halt).await;
+    // What the function logs at its end comes before the response, too.
     target.shutdown().await;
-    ended
+    let (completion, last) = ended?;
+    last.as_ref().map_or(Ok(()), show)?;
+    Ok(completion)
 }
 
-async fn invoke_with(target: &Target, event: &Prepared) -> Result<Completion, Error> {
+/// The outcome of an invocation.
+struct Invoked {
+    /// The function's response; `None` if it failed.
+    response: Option<Bytes>,
+    meaning: Meaning,
+}
+
+async fn invoke_with(target: &Target, event: &Prepared) -> Result<Invoked, Error> {
     // What the handler cannot read, the mapping could not have sent; the function may say so.
     let batch = Event::parse(&event.json).ok();
     let records = batch.as_ref().map_or(&[][..], |event| &event.records);
     let shard_id = records.first().and_then(|record| record.shard_id.as_deref()).unwrap_or_default();
     let answer = target.invoke(event.json.clone().into(), &request_id(), shard_id).await?;
     if !target.processes() {
-        note("the event was written, and not delivered to any function");
-        return Ok(Completion::Done);
-    }
-    if let Answer::Response(response) = &answer {
-        let mut output = io::stdout().lock();
-        output.write_all(response)?;
-        if !response.ends_with(b"\n") {
-            output.write_all(b"\n")?;
-        }
-        output.flush()?;
+        let lines = vec!["the event was written, and not delivered to any function".to_owned()];
+        return Ok(Invoked { response: None, meaning: Meaning { lines, completion: Completion::Done } });
     }
     let numbers: Vec<_> = records.iter().map(|record| record.sequence_number).collect();
     let meaning = Meaning::of(&answer, &numbers);
-    meaning.lines.iter().for_each(note);
-    Ok(meaning.completion)
+    let response = if let Answer::Response(response) = answer { Some(response) } else { None };
+    Ok(Invoked { response, meaning })
+}
+
+/// Writes the response to standard output, and then its meaning to standard error. On a terminal, an empty line and a colour set
+/// the meaning apart from the log.
+fn show(Invoked { response, meaning }: &Invoked) -> Result<(), Error> {
+    if let Some(response) = response {
+        write(response)?;
+    }
+    if io::stderr().is_terminal() {
+        // If standard error is closed, there is no better place.
+        let _ = writeln!(io::stderr());
+    }
+    let mut lines = meaning.lines.iter();
+    let first = lines.next();
+    match meaning.completion {
+        Completion::Done => first.into_iter().for_each(success),
+        Completion::SomeFailed => first.into_iter().for_each(error),
+    }
+    lines.for_each(note);
+    Ok(())
+}
+
+/// Writes a response. A reader that wants only a part of it does not change what it means.
+fn write(response: &[u8]) -> Result<(), Error> {
+    let mut output = io::stdout().lock();
+    let end: &[u8] = if response.ends_with(b"\n") { b"" } else { b"\n" };
+    let written = output.write_all(response).and_then(|()| output.write_all(end));
+    match written.and_then(|()| output.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Write(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Returns the region of the event's stream.

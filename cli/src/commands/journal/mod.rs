@@ -16,7 +16,10 @@ use crate::{
         Deletion, JournalTable,
         stranded::{Retries, Stranded, StrandedEntries},
     },
-    output::note::{count, note},
+    output::{
+        meter::{Meter, Stdout},
+        note::{count, note},
+    },
     run, table,
 };
 use row::Rows;
@@ -38,16 +41,22 @@ enum JournalEntry<'a> {
 
 async fn list(args: &JournalListArgs) -> Result<Completion, Error> {
     let table = open(&args.table).await?;
-    let mut rows = Rows::new(args.format, io::stdout().lock());
+    let mut rows = Rows::new(args.format, Stdout::new());
     let mut unreadable = 0;
-    let unread = for_each(&table, &args.table, args.kind, &args.retries, async |entry| match entry {
-        JournalEntry::State(shard, state, stranded) => Ok(rows.add(shard, &state, stranded, None)?),
-        JournalEntry::Unreadable(item) => {
-            unreadable += 1;
-            Ok(rows.add_unreadable(&item)?)
+    let meter = Meter::new("journal list");
+    let unread = for_each(&table, &args.table, args.kind, &args.retries, async |entry| {
+        meter.add(1);
+        match entry {
+            JournalEntry::State(shard, state, stranded) => Ok(rows.add(shard, &state, stranded, None)?),
+            JournalEntry::Unreadable(item) => {
+                unreadable += 1;
+                Ok(rows.add_unreadable(&item)?)
+            }
         }
     });
-    let unread = unread.await?;
+    let unread = unread.await;
+    drop(meter);
+    let unread = unread?;
     let states = rows.finish()?;
     note(format_args!("{} in the journal", entries(states)));
     note_unreadable(unreadable);

@@ -13,7 +13,10 @@ use crate::{
     args::{QuarantineArgs, QuarantineCommand, QuarantineListArgs, QuarantinePurgeArgs, TableArgs},
     error::{Completion, Error},
     journal_table::{Deletion, JournalTable},
-    output::note::{count, note},
+    output::{
+        meter::{Meter, Stdout},
+        note::{count, note},
+    },
     run,
     stream::record_position::RecordPosition,
 };
@@ -68,16 +71,22 @@ fn is_one_of(positions: &[RecordPosition], shard: JournalShard<'_>, record: &Qua
 
 async fn list(args: &QuarantineListArgs) -> Result<Completion, Error> {
     let table = open(&args.table).await?;
-    let mut rows = Rows::new(args.format, io::stdout().lock());
+    let mut rows = Rows::new(args.format, Stdout::new());
     let mut unreadable = 0;
-    let unread = for_each(&table, &args.table, async |shard, entry| match entry {
-        QuarantineEntry::Record(record) => Ok(rows.add(shard, &record, None)?),
-        QuarantineEntry::Unreadable(item) => {
-            unreadable += 1;
-            Ok(rows.add_unreadable(&item)?)
+    let meter = Meter::new("quarantine list");
+    let unread = for_each(&table, &args.table, async |shard, entry| {
+        meter.add(1);
+        match entry {
+            QuarantineEntry::Record(record) => Ok(rows.add(shard, &record, None)?),
+            QuarantineEntry::Unreadable(item) => {
+                unreadable += 1;
+                Ok(rows.add_unreadable(&item)?)
+            }
         }
     });
-    let unread = unread.await?;
+    let unread = unread.await;
+    drop(meter);
+    let unread = unread?;
     let records = rows.finish()?;
     note(format_args!("{} in the quarantine", count(records, "record")));
     note_unreadable(unreadable);

@@ -24,7 +24,7 @@ use crate::{
     args::{Format, SimulateArgs},
     error::{Completion, Error},
     input::Input,
-    output::screen::Screen,
+    output::{note::warning, screen::Screen},
     run,
     stream::name::StreamName,
 };
@@ -61,11 +61,12 @@ fn run_scenario(args: &SimulateArgs) -> Result<Completion, Error> {
     let path = args.scenario.as_deref().expect("the command line has a scenario or a stream");
     let scenario = read(path)?;
     let view = View::of(&scenario);
-    let report = scenario::run(scenario, args)?;
+    let (report, warnings) = scenario::run(scenario, args)?;
     match args.format {
         Format::Table => show(&report, &view)?,
         Format::Json => write_json(&report)?,
     }
+    warnings.iter().for_each(warning);
     Ok(Completion::Done)
 }
 

@@ -8,8 +8,8 @@ use tokio::{runtime, select, signal::unix};
 use super::{program::Program, progress::Progress, store_errors::StoreErrors};
 use crate::{args::SimulateArgs, error::Error, output::note::note, run};
 
-/// Runs a scenario to its end, in virtual time.
-pub(super) fn run(scenario: Scenario, args: &SimulateArgs) -> Result<Report, Error> {
+/// Runs a scenario to its end, in virtual time. Returns the report, and warnings of tables that the function could not use.
+pub(super) fn run(scenario: Scenario, args: &SimulateArgs) -> Result<(Report, Vec<String>), Error> {
     // Always the same, unless asked otherwise.
     let seed = args.seed.unwrap_or(0);
     // Not in virtual time, in which a request to AWS would time out at once.
@@ -18,15 +18,15 @@ pub(super) fn run(scenario: Scenario, args: &SimulateArgs) -> Result<Report, Err
     runtime.map_err(Error::Start)?.block_on(async {
         if args.command.is_empty() {
             let simulation = simulate(scenario, seed, None::<&Program>);
-            return simulation.await.map_err(Error::Simulation);
+            let report = simulation.await.map_err(Error::Simulation)?;
+            return Ok((report, Vec::new()));
         }
         let errors = StoreErrors::default();
         let program = Program::new(&args.command, environment, &scenario, &errors)?;
         let work = async {
             let report = simulate(scenario, seed, Some(&program)).await?;
             note(program.end().await);
-            errors.warnings().iter().for_each(note);
-            Ok(report)
+            Ok((report, errors.warnings()))
         };
         unless_interrupted(work).await?.map_err(Error::Simulation)
     })

@@ -1,16 +1,25 @@
-use std::{cell::Cell, time::Duration};
+use std::{
+    cell::Cell,
+    io::{self, Write},
+    time::Duration,
+};
 
 use aws_sdk_lambda::{
     Client,
     config::{Builder, StalledStreamProtectionConfig, timeout::TimeoutConfig},
     error::SdkError,
     primitives::Blob,
+    types::LogType,
 };
+use base64::prelude::*;
 use bytes::Bytes;
 use lambda_host::{Answer, FunctionError, reported_error};
 
 use super::TargetError;
-use crate::aws::{self, ApiFailure, AwsError};
+use crate::{
+    aws::{self, ApiFailure, AwsError},
+    output::{cell, meter},
+};
 
 /// Longest time for an invocation: a function runs for 5,400 s at most, on Lambda Managed Instances, and its response takes
 /// some time, too.
@@ -23,6 +32,8 @@ pub(crate) struct LambdaFunction {
     name: String,
     /// Whether Lambda has answered any request.
     has_answered: Cell<bool>,
+    /// Whether Lambda returns the end of the log, which is then written to standard error.
+    shows_log: bool,
 }
 
 /// Status of an invocation that Lambda has waited for. Others are accepted (202) or tried (204) only.
@@ -39,16 +50,22 @@ impl LambdaFunction {
             // Nothing flows while the function works.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         let client = Client::from_conf(config.build());
-        Ok(LambdaFunction { client, name, has_answered: Cell::new(false) })
+        Ok(LambdaFunction { client, name, has_answered: Cell::new(false), shows_log: false })
+    }
+
+    pub(super) fn show_log(&mut self) {
+        self.shows_log = true;
     }
 
     pub(super) async fn invoke(&self, event: Bytes) -> Result<Answer, TargetError> {
         let operation = "Invoke";
         // The blob is a copy: the SDK takes no shared bytes.
         let request = self.client.invoke().function_name(&self.name).payload(Blob::new(event.to_vec()));
+        let request = request.set_log_type(self.shows_log.then_some(LogType::Tail));
         match request.send().await {
             Ok(answer) => {
                 self.has_answered.set(true);
+                answer.log_result.as_deref().into_iter().for_each(write_log);
                 let body = answer.payload.map(Blob::into_inner).unwrap_or_default();
                 Ok(match answer.function_error {
                     Some(_) => Answer::Error(reported_error(&body, None)),
@@ -80,4 +97,15 @@ impl LambdaFunction {
             }
         }
     }
+}
+
+/// Writes the end of a log, in base64, to standard error. A log may have any text, so control characters are escaped, except for the tabs of Lambda's own lines.
+fn write_log(log: &str) {
+    let Ok(log) = BASE64_STANDARD.decode(log) else { return };
+    let log = String::from_utf8_lossy(&log);
+    // If standard error is closed, there is no better place.
+    let _ = meter::beside(|| {
+        let mut stderr = io::stderr().lock();
+        log.lines().try_for_each(|line| writeln!(stderr, "{}", cell::escape(&line.replace('\t', "  "))))
+    });
 }

@@ -63,6 +63,8 @@ impl Environment {
     pub(crate) fn apply(self, options: &mut BinaryOptions) -> Result<(), TargetError> {
         options.clean_environment = self.is_clean;
         options.variables.extend(self.variables);
+        // Once is enough.
+        options.quotes_output = !matches!(self.log, ProgramLog::StandardError);
         options.log = Some(self.log.open()?);
         Ok(())
     }
@@ -127,6 +129,13 @@ impl Target {
 
     pub(crate) fn program(options: BinaryOptions) -> Self {
         Target::Program(BinaryFunction::new(options))
+    }
+
+    /// Makes each invocation of a Lambda function write the end of its log, at most 4 KB, to standard error.
+    pub(crate) fn show_log(&mut self) {
+        if let Target::Function(function) = self {
+            function.show_log();
+        }
     }
 
     /// Whether an answer means that somebody has processed the event.

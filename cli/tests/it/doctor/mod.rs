@@ -198,6 +198,7 @@ fn a_template_that_cannot_be_read_is_wrong_usage() {
     for (text, expected) in [
         ("a: [", "cannot be read as a template: "),
         ("{\"Resources\": {,}}", "cannot be read as a template: key must be a string at line 1 column 16"),
+        ("a: b", "is not a template: it has no Resources; expected a template of CloudFormation or SAM"),
         ("Resources: {}", "has no mapping from Kinesis"),
         (&TEMPLATE.replace("AWS::Kinesis::Stream", "AWS::SQS::Queue"), "has no mapping from Kinesis"),
     ] {

@@ -37,7 +37,7 @@ use self::{
 use crate::{
     commands::simulate::store_errors::StoreErrors,
     error::{Completion, Error},
-    output::note::{count, note},
+    output::note::{count, note, warning},
     run::{halt::Halt, interrupts::Interrupts},
     stream::Api,
 };
@@ -73,7 +73,7 @@ pub(crate) async fn run(options: StreamOptions) -> Result<Completion, Error> {
         Ok(ending) => note(format_args!("{ending}: {}", log.tally())),
         Err(_) => note(format_args!("up to now: {}", log.tally())),
     }
-    errors.warnings().iter().for_each(note);
+    errors.warnings().iter().for_each(warning);
     for (shard_id, number) in log.tally().blocking() {
         note(format_args!(
             "shard {shard_id} is blocked: record {number} is too large for any event, and not discarded yet"
