@@ -71,6 +71,7 @@ struct Readme;
 mod aws;
 mod batch;
 pub mod checkpoint;
+pub mod compression;
 #[cfg(feature = "contract")]
 pub mod contract;
 pub mod event;

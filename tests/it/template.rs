@@ -123,6 +123,9 @@ fn every_parameter_reaches_its_property() {
         ("LookAhead", "7", &[], "OrderFunction", function("LOOK_AHEAD"), json!("7")),
         ("InvalidAggregate", "raw", &[], "OrderFunction", function("INVALID_AGGREGATE"), json!("raw")),
         ("MaxKeyBytes", "7", &[], "OrderFunction", function("MAX_KEY_BYTES"), json!("7")),
+        ("Decompress", "on", &[], "OrderFunction", function("DECOMPRESS"), json!("on")),
+        ("MaxDecompressedBytes", "7", &[], "OrderFunction", function("MAX_DECOMPRESSED_BYTES"), json!("7")),
+        ("MaxDecompressionRatio", "7", &[], "OrderFunction", function("MAX_DECOMPRESSION_RATIO"), json!("7")),
         ("VectorInstructions", "avx2", &[], "OrderFunction", function("VECTOR_INSTRUCTIONS"), json!("avx2")),
         (
             "PermissionsBoundaryArn",

@@ -20,6 +20,7 @@ pages! {
     Metrics: "docs/metrics.md",
     Outages: "docs/outages.md",
     Migrating: "docs/migrating.md",
+    Payloads: "docs/payloads.md",
     Processors: "docs/processors.md",
     Testing: "docs/testing.md",
     Tutorial: "docs/tutorial.md",

@@ -1,5 +1,5 @@
 use crate::{
-    ChunkOutcome, ChunkProcessor, Chunks, ProcessError, Record,
+    ChunkOutcome, ChunkProcessor, ProcessError, Record,
     batch::{
         ahead::Place,
         run::{Next, Run},
@@ -13,8 +13,12 @@ use crate::{
 };
 
 /// Calls a processor for one chunk of user records after the other.
-pub(crate) async fn drive<P: ChunkProcessor>(chunks: &Chunks<P>, run: &mut Run<'_, '_>) -> Pause {
-    let mut collector = Collector { limits: chunks.limits, walk: None, next: None };
+pub(crate) async fn drive(
+    processor: &impl ChunkProcessor,
+    limits: ChunkLimits,
+    run: &mut Run<'_, '_>,
+) -> Pause {
+    let mut collector = Collector { limits, walk: None, next: None };
     let mut chunk = Vec::new();
     loop {
         let attempt = match run.next() {
@@ -24,7 +28,7 @@ pub(crate) async fn drive<P: ChunkProcessor>(chunks: &Chunks<P>, run: &mut Run<'
         run.begin_here(attempt);
         collector.collect(run, &mut chunk);
         let records: Vec<_> = chunk.iter().map(|(_, record)| Record::of_batch(record)).collect();
-        let outcome = chunks.processor.process(&records).await;
+        let outcome = processor.process(&records).await;
         drop(records);
         let results = results(outcome, chunk.len());
         for ((place, record), result) in chunk.drain(..).zip(results) {

@@ -13,7 +13,10 @@ use crate::{
         walk::Walk,
     },
     journal::Progress,
-    record::BatchRecord,
+    record::{
+        BatchRecord,
+        decompressing::{DECOMPRESSES, Decompressing},
+    },
 };
 
 /// A way to call a processor for the user records of a batch: one after the other, several at once, in chunks.
@@ -40,14 +43,22 @@ impl<P: RecordProcessor> Drive for P {
     }
 
     async fn drive(&self, options: &Options, run: &mut Run<'_, '_>) -> Pause {
-        match (options.concurrency(), options.attend_records()) {
-            (None, false) => one_by_one::drive(self, run).await,
-            (None, true) => one_by_one::drive(&Attended { processor: self, options }, run).await,
-            (Some(limits), false) => concurrent::drive(self, limits, run).await,
-            (Some(limits), true) => {
-                concurrent::drive(&Attended { processor: self, options }, limits, run).await
+        match (DECOMPRESSES && options.decompresses, options.attend_records()) {
+            (false, false) => drive_records(self, options, run).await,
+            (false, true) => drive_records(&Attended { processor: self, options }, options, run).await,
+            (true, false) => drive_records(&Decompressing { processor: self }, options, run).await,
+            (true, true) => {
+                let attended = Attended { processor: self, options };
+                drive_records(&Decompressing { processor: &attended }, options, run).await
             }
         }
+    }
+}
+
+async fn drive_records(processor: &impl RecordProcessor, options: &Options, run: &mut Run<'_, '_>) -> Pause {
+    match options.concurrency() {
+        None => one_by_one::drive(processor, run).await,
+        Some(limits) => concurrent::drive(processor, limits, run).await,
     }
 }
 
@@ -69,11 +80,16 @@ impl<P: ChunkProcessor> Drive for Chunks<P> {
     }
 
     async fn drive(&self, options: &Options, run: &mut Run<'_, '_>) -> Pause {
-        if options.attend_records() {
-            let processor = Attended { processor: &self.processor, options };
-            return chunked::drive(&Chunks { processor, limits: self.limits }, run).await;
+        let Chunks { processor, limits } = self;
+        match (DECOMPRESSES && options.decompresses, options.attend_records()) {
+            (false, false) => chunked::drive(processor, *limits, run).await,
+            (false, true) => chunked::drive(&Attended { processor, options }, *limits, run).await,
+            (true, false) => chunked::drive(&Decompressing { processor }, *limits, run).await,
+            (true, true) => {
+                let attended = Attended { processor, options };
+                chunked::drive(&Decompressing { processor: &attended }, *limits, run).await
+            }
         }
-        chunked::drive(self, run).await
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::{
     Clock, Options, RecordFate,
     batch::{ahead::Place, fates::FateLog},
+    compression::DecompressionLimits,
     event::KinesisRecord,
     journal::JournalError,
 };
@@ -48,6 +49,8 @@ pub(crate) struct Invocation<'a> {
     pub(crate) store_by: OnceLock<Option<Instant>>,
     /// Fates of user records. `None` if nobody wants to know them.
     pub(crate) fates: Option<Arc<FateLog>>,
+    /// Bounds of what a payload may decompress to.
+    pub(crate) decompression: DecompressionLimits,
 }
 
 /// Makes a span with the IDs of an invocation. A log line shows its innermost span alone, so that of a stage has them, too.
@@ -102,6 +105,7 @@ impl<'a> Invocation<'a> {
             deadline,
             clock,
             store_by: OnceLock::new(),
+            decompression: options.decompression,
             fates: None,
         }
     }
@@ -189,6 +193,7 @@ mod tests {
             clock: Arc::new(FixedClock(now)),
             store_by: OnceLock::new(),
             fates: None,
+            decompression: DecompressionLimits::default(),
         };
         assert_eq!(invocation.store_by(), Some(arrived + Duration::from_millis(expected_ms)));
     }

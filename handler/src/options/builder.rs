@@ -3,7 +3,10 @@ use std::{num::NonZeroU32, ops::RangeInclusive, sync::Arc, time::Duration};
 use kpl_deaggregation::DEFAULT_MAX_KEY_BYTES;
 
 use super::{JournalOptions, MirrorOptions, Options, OptionsError};
-use crate::{Clock, InvalidAggregatePolicy, VectorInstructions};
+use crate::{
+    Clock, InvalidAggregatePolicy, VectorInstructions, compression::DecompressionLimits,
+    record::decompressing::DECOMPRESSES,
+};
 
 /// Most batches of a shard that a mapping processes at once.
 const PARALLELIZATION_FACTORS: RangeInclusive<u32> = 1..=10;
@@ -13,6 +16,12 @@ const CONCURRENCY: RangeInclusive<u32> = 1..=1_000;
 
 /// Bounds the memory for user records that wait.
 const LOOK_AHEAD: RangeInclusive<u32> = 1..=100_000;
+
+/// More memory than any payload of an event of 6 MB is worth.
+const MAX_DECOMPRESSED_BYTES: u64 = 1 << 30;
+
+/// No format reaches more than the largest one with real data.
+const DECOMPRESSION_RATIOS: RangeInclusive<u32> = 1..=100_000;
 
 /// A Lambda function runs for at most 90 minutes, on Lambda Managed Instances.
 const MARGINS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(90 * 60);
@@ -129,6 +138,31 @@ impl OptionsBuilder {
         self
     }
 
+    /// Makes [`Record::json`](crate::Record::json), [`text`](crate::Record::text), [`parse`](crate::Record::parse) and `protobuf` read
+    /// what a payload decompresses to, if it begins as gzip, zlib or zstd do. By default they read payloads as they are, and
+    /// [`Record::decompressed`](crate::Record::decompressed) decompresses. Needs the feature `gzip` or `zstd`.
+    ///
+    /// What a payload decompresses to is kept until the processor is done with the record: with
+    /// [`concurrency`](Self::concurrency), or for a chunk of user records, that of several.
+    pub fn decompress(mut self) -> Self {
+        self.rest.decompresses = true;
+        self
+    }
+
+    /// Sets the most bytes, 1 to 1 GiB, that a payload may decompress to; with more, reading it is a permanent error. By default
+    /// 16 MiB, which a function with 128 MB of memory can hold.
+    pub fn max_decompressed_bytes(mut self, bytes: u64) -> Self {
+        self.rest.decompression.max_bytes = bytes;
+        self
+    }
+
+    /// Sets the most bytes, 1 to 100000, that a payload of more than 1 MiB may decompress to for each byte that it has itself;
+    /// with more, reading it is a permanent error. By default 250.
+    pub fn max_decompression_ratio(mut self, ratio: u32) -> Self {
+        self.rest.decompression.max_ratio = ratio;
+        self
+    }
+
     /// Sets the source of time. By default the system's clocks.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.rest.clock = clock;
@@ -140,6 +174,7 @@ impl OptionsBuilder {
     /// # Errors
     ///
     /// - [`OptionsError::Value`] for a value outside of its range
+    /// - [`OptionsError::MissingFeature`] for an option that needs a feature which is not compiled in
     /// - [`OptionsError::Needs`] for a journal or a mirror without an application
     /// - [`OptionsError::Excludes`] for a mirror together with concurrent batches
     pub fn build(self) -> Result<Options, OptionsError> {
@@ -174,6 +209,14 @@ impl OptionsBuilder {
                 return Err(OptionsError::value("max_key_bytes", bytes, "1 to 1073741824 bytes"));
             }
             options.max_key_bytes = bytes;
+        }
+        let DecompressionLimits { max_bytes, max_ratio } = options.decompression;
+        if !(1..=MAX_DECOMPRESSED_BYTES).contains(&max_bytes) {
+            return Err(OptionsError::value("max_decompressed_bytes", max_bytes, "1 to 1073741824 bytes"));
+        }
+        in_range("max_decompression_ratio", max_ratio, DECOMPRESSION_RATIOS, "a number from 1 to 100000")?;
+        if options.decompresses && !DECOMPRESSES {
+            return Err(OptionsError::MissingFeature { option: "decompress", feature: "gzip" });
         }
         if let Some(factor) = parallelization_factor {
             options.parallelization_factor = Some(in_range(
@@ -284,6 +327,15 @@ mod tests {
         builder.parallelization_factor(1).build().expect("one batch at a time");
     }
 
+    #[cfg(not(any(feature = "gzip", feature = "zstd")))]
+    #[test]
+    fn decompression_needs_a_feature() {
+        check_refused(
+            Options::builder().decompress(),
+            "decompress needs the feature `gzip` of kinesis-handler, which is not compiled in",
+        );
+    }
+
     #[test]
     fn values_have_a_range() {
         for factor in [0, 11] {
@@ -319,6 +371,14 @@ mod tests {
         for bytes in [0, 1_073_741_825] {
             let expected = format!("max_key_bytes: expected 1 to 1073741824 bytes, found \"{bytes}\"");
             check_refused(Options::builder().max_key_bytes(bytes), &expected);
+            let expected =
+                format!("max_decompressed_bytes: expected 1 to 1073741824 bytes, found \"{bytes}\"");
+            check_refused(Options::builder().max_decompressed_bytes(bytes), &expected);
+        }
+        for ratio in [0, 100_001] {
+            let expected =
+                format!("max_decompression_ratio: expected a number from 1 to 100000, found \"{ratio}\"");
+            check_refused(Options::builder().max_decompression_ratio(ratio), &expected);
         }
     }
 }

@@ -14,7 +14,7 @@ pub use stores::{JournalOptions, MirrorOptions, QuarantineOptions};
 
 use crate::{
     Clock, Hooks, InvalidAggregatePolicy, SystemClock, VectorInstructions,
-    batch::concurrent::ConcurrencyLimits, checkpoint::CheckpointStore, journal::JournalStore,
+    batch::concurrent::ConcurrencyLimits, checkpoint::CheckpointStore, compression::DecompressionLimits, journal::JournalStore,
 };
 
 /// The options of a [`Handler`](crate::Handler): a valid combination.
@@ -38,6 +38,8 @@ pub struct Options {
     pub(crate) concurrency: NonZeroU32,
     pub(crate) look_ahead: NonZeroU32,
     pub(crate) vector_instructions: VectorInstructions,
+    pub(crate) decompresses: bool,
+    pub(crate) decompression: DecompressionLimits,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) hooks: Hooks,
 }
@@ -88,6 +90,8 @@ impl Default for Options {
             concurrency: NonZeroU32::MIN,
             look_ahead: OptionsBuilder::DEFAULT_LOOK_AHEAD,
             vector_instructions: VectorInstructions::default(),
+            decompresses: false,
+            decompression: DecompressionLimits::default(),
             clock: Arc::new(SystemClock),
             hooks: Hooks::default(),
         }

@@ -13,12 +13,15 @@ const APPLICATION: &str = "KINESIS_HANDLER_APPLICATION";
 const CHECKPOINT_STRICT: &str = "KINESIS_HANDLER_CHECKPOINT_STRICT";
 const CHECKPOINT_TABLE: &str = "KINESIS_HANDLER_CHECKPOINT_TABLE";
 const CONCURRENCY: &str = "KINESIS_HANDLER_CONCURRENCY";
+const DECOMPRESS: &str = "KINESIS_HANDLER_DECOMPRESS";
 const DEADLINE_MARGIN_MS: &str = "KINESIS_HANDLER_DEADLINE_MARGIN_MS";
 const INVALID_AGGREGATE: &str = "KINESIS_HANDLER_INVALID_AGGREGATE";
 const JOURNAL_TABLE: &str = "KINESIS_HANDLER_JOURNAL_TABLE";
 const LOOK_AHEAD: &str = "KINESIS_HANDLER_LOOK_AHEAD";
 const MAX_AGE_SECONDS: &str = "KINESIS_HANDLER_MAX_AGE_SECONDS";
 const MAX_ATTEMPTS: &str = "KINESIS_HANDLER_MAX_ATTEMPTS";
+const MAX_DECOMPRESSED_BYTES: &str = "KINESIS_HANDLER_MAX_DECOMPRESSED_BYTES";
+const MAX_DECOMPRESSION_RATIO: &str = "KINESIS_HANDLER_MAX_DECOMPRESSION_RATIO";
 const MAX_KEY_BYTES: &str = "KINESIS_HANDLER_MAX_KEY_BYTES";
 const PARALLELIZATION_FACTOR: &str = "KINESIS_HANDLER_PARALLELIZATION_FACTOR";
 const QUARANTINE: &str = "KINESIS_HANDLER_QUARANTINE";
@@ -31,10 +34,13 @@ fn variable(option: &'static str) -> &'static str {
         "application" => APPLICATION,
         "concurrency" => CONCURRENCY,
         "deadline_margin" => DEADLINE_MARGIN_MS,
+        "decompress" => DECOMPRESS,
         "journal" => JOURNAL_TABLE,
         "look_ahead" => LOOK_AHEAD,
         "max_age" => MAX_AGE_SECONDS,
         "max_attempts" => MAX_ATTEMPTS,
+        "max_decompressed_bytes" => MAX_DECOMPRESSED_BYTES,
+        "max_decompression_ratio" => MAX_DECOMPRESSION_RATIO,
         "max_key_bytes" => MAX_KEY_BYTES,
         "mirror" => CHECKPOINT_TABLE,
         "parallelization_factor" => PARALLELIZATION_FACTOR,
@@ -45,17 +51,20 @@ fn variable(option: &'static str) -> &'static str {
 
 impl Options {
     /// The environment variables that [`from_env`](Self::from_env) reads.
-    pub const VARIABLES: [&'static str; 15] = [
+    pub const VARIABLES: [&'static str; 18] = [
         APPLICATION,
         CHECKPOINT_STRICT,
         CHECKPOINT_TABLE,
         CONCURRENCY,
         DEADLINE_MARGIN_MS,
+        DECOMPRESS,
         INVALID_AGGREGATE,
         JOURNAL_TABLE,
         LOOK_AHEAD,
         MAX_AGE_SECONDS,
         MAX_ATTEMPTS,
+        MAX_DECOMPRESSED_BYTES,
+        MAX_DECOMPRESSION_RATIO,
         MAX_KEY_BYTES,
         PARALLELIZATION_FACTOR,
         QUARANTINE,
@@ -72,12 +81,18 @@ impl Options {
     ///   the feature `dynamodb`. Nothing connects before the first event.
     /// - `KINESIS_HANDLER_CONCURRENCY`: [`concurrency`](super::OptionsBuilder::concurrency), 1 to 1000
     /// - `KINESIS_HANDLER_DEADLINE_MARGIN_MS`: [`deadline_margin`](super::OptionsBuilder::deadline_margin), 0 to 5400000 milliseconds
+    /// - `KINESIS_HANDLER_DECOMPRESS`: [`decompress`](super::OptionsBuilder::decompress), `on` or `off`. Needs the feature `gzip` or
+    ///   `zstd`.
     /// - `KINESIS_HANDLER_INVALID_AGGREGATE`: [`invalid_aggregate`](super::OptionsBuilder::invalid_aggregate), `fail`, `raw` or `skip`
     /// - `KINESIS_HANDLER_JOURNAL_TABLE`: [`journal`](super::OptionsBuilder::journal) in the DynamoDB table of this name. Needs the feature
     ///   `dynamodb`. Nothing connects before the first event.
     /// - `KINESIS_HANDLER_LOOK_AHEAD`: [`look_ahead`](super::OptionsBuilder::look_ahead), 1 to 100000
     /// - `KINESIS_HANDLER_MAX_AGE_SECONDS`: [`max_age`](QuarantineOptions::max_age), 1 to 31536000 seconds
     /// - `KINESIS_HANDLER_MAX_ATTEMPTS`: [`max_attempts`](QuarantineOptions::max_attempts), 1 to 10000
+    /// - `KINESIS_HANDLER_MAX_DECOMPRESSED_BYTES`:
+    ///   [`max_decompressed_bytes`](super::OptionsBuilder::max_decompressed_bytes), 1 to 1073741824
+    /// - `KINESIS_HANDLER_MAX_DECOMPRESSION_RATIO`:
+    ///   [`max_decompression_ratio`](super::OptionsBuilder::max_decompression_ratio), 1 to 100000
     /// - `KINESIS_HANDLER_MAX_KEY_BYTES`: [`max_key_bytes`](super::OptionsBuilder::max_key_bytes), 1 to 1073741824
     /// - `KINESIS_HANDLER_PARALLELIZATION_FACTOR`: [`parallelization_factor`](super::OptionsBuilder::parallelization_factor), 1 to 10; with a
     ///   checkpoint mirror, 1
@@ -106,6 +121,7 @@ impl Options {
         let (mut application, mut function_name) = (None, None);
         let (mut checkpoint_table, mut is_strict) = (None, false);
         let (mut journal_table, mut has_quarantine) = (None, false);
+        let mut decompresses = false;
         // Options that do nothing without the quarantine.
         let mut of_quarantine = Vec::new();
         for (name, value) in variables {
@@ -125,6 +141,7 @@ impl Options {
                     let milliseconds = number(DEADLINE_MARGIN_MS, &value, "0 to 5400000 milliseconds")?;
                     builder = builder.deadline_margin(Duration::from_millis(milliseconds));
                 }
+                DECOMPRESS => decompresses = switch(DECOMPRESS, &value)?,
                 INVALID_AGGREGATE => {
                     builder = builder.invalid_aggregate(match &*value {
                         "fail" => InvalidAggregatePolicy::Fail,
@@ -153,6 +170,14 @@ impl Options {
                     quarantine =
                         quarantine.max_attempts(number(MAX_ATTEMPTS, &value, "a number from 1 to 10000")?);
                     of_quarantine.push(MAX_ATTEMPTS);
+                }
+                MAX_DECOMPRESSED_BYTES => {
+                    let bytes = number(MAX_DECOMPRESSED_BYTES, &value, "1 to 1073741824 bytes")?;
+                    builder = builder.max_decompressed_bytes(bytes);
+                }
+                MAX_DECOMPRESSION_RATIO => {
+                    let ratio = number(MAX_DECOMPRESSION_RATIO, &value, "a number from 1 to 100000")?;
+                    builder = builder.max_decompression_ratio(ratio);
                 }
                 MAX_KEY_BYTES => {
                     builder = builder.max_key_bytes(number(MAX_KEY_BYTES, &value, "1 to 1073741824 bytes")?);
@@ -186,6 +211,9 @@ impl Options {
         // Without a name of its own, outside of Lambda, there is none.
         if let Some(application) = application.or(function_name.filter(|name| !name.is_empty())) {
             builder = builder.application(application);
+        }
+        if decompresses {
+            builder = builder.decompress();
         }
         let (checkpoints, journal) = stores(checkpoint_table, journal_table)?;
         if let Some(store) = checkpoints {
@@ -251,6 +279,7 @@ fn table_name(option: &'static str, value: &str) -> Result<String, OptionsError>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compression::DecompressionLimits;
 
     fn read(variables: &[(&str, &str)]) -> Result<Options, OptionsError> {
         Options::from_variables(variables.iter().map(|(name, value)| (name.into(), value.into())))
@@ -287,6 +316,34 @@ mod tests {
             let options = read(&[(VECTOR_INSTRUCTIONS, value)]).map(|options| options.vector_instructions);
             assert_eq!(options, Ok(expected));
         }
+    }
+
+    #[test]
+    fn limits_of_decompression_override_defaults() {
+        let limits = |variables: &[(&str, &str)]| read(variables).map(|options| options.decompression);
+        let expected = DecompressionLimits::default();
+        assert_eq!(limits(&[(DECOMPRESS, "off")]), Ok(expected));
+        let changed = [(MAX_DECOMPRESSED_BYTES, "5"), (MAX_DECOMPRESSION_RATIO, "7")];
+        assert_eq!(limits(&changed), Ok(expected.max_bytes(5).max_ratio(7)));
+        let expected =
+            "KINESIS_HANDLER_MAX_DECOMPRESSION_RATIO: expected a number from 1 to 100000, found \"0\"";
+        check_refused(MAX_DECOMPRESSION_RATIO, "0", expected);
+    }
+
+    #[cfg(any(feature = "gzip", feature = "zstd"))]
+    #[test]
+    fn payloads_are_decompressed_if_that_is_on() {
+        for (value, expected) in [("on", true), ("off", false)] {
+            let options = read(&[(DECOMPRESS, value)]).expect("legal values");
+            assert_eq!(options.decompresses, expected);
+        }
+    }
+
+    #[cfg(not(any(feature = "gzip", feature = "zstd")))]
+    #[test]
+    fn decompression_needs_a_feature() {
+        let expected = "KINESIS_HANDLER_DECOMPRESS needs the feature `gzip` of kinesis-handler, which is not compiled in";
+        check_refused(DECOMPRESS, "on", expected);
     }
 
     #[test]
@@ -429,6 +486,9 @@ mod tests {
         for value in ["0", "1073741825", "1 GiB"] {
             let expected = format!("{MAX_KEY_BYTES}: expected 1 to 1073741824 bytes, found {value:?}");
             check_refused(MAX_KEY_BYTES, value, &expected);
+            let expected =
+                format!("{MAX_DECOMPRESSED_BYTES}: expected 1 to 1073741824 bytes, found {value:?}");
+            check_refused(MAX_DECOMPRESSED_BYTES, value, &expected);
         }
         check_refused(
             QUARANTINE_LIMIT,
@@ -463,12 +523,8 @@ mod tests {
         check_refused(
             "KINESIS_HANDLER_INVALID_AGGREGATES",
             "fail",
-            "KINESIS_HANDLER_INVALID_AGGREGATES is not an option (options: KINESIS_HANDLER_APPLICATION, \
-             KINESIS_HANDLER_CHECKPOINT_STRICT, KINESIS_HANDLER_CHECKPOINT_TABLE, KINESIS_HANDLER_CONCURRENCY, \
-             KINESIS_HANDLER_DEADLINE_MARGIN_MS, KINESIS_HANDLER_INVALID_AGGREGATE, KINESIS_HANDLER_JOURNAL_TABLE, \
-             KINESIS_HANDLER_LOOK_AHEAD, KINESIS_HANDLER_MAX_AGE_SECONDS, KINESIS_HANDLER_MAX_ATTEMPTS, \
-             KINESIS_HANDLER_MAX_KEY_BYTES, KINESIS_HANDLER_PARALLELIZATION_FACTOR, KINESIS_HANDLER_QUARANTINE, \
-             KINESIS_HANDLER_QUARANTINE_LIMIT, KINESIS_HANDLER_VECTOR_INSTRUCTIONS)",
+            "KINESIS_HANDLER_INVALID_AGGREGATES is not an option: did you mean KINESIS_HANDLER_INVALID_AGGREGATE? \
+             docs/configuration.md lists all options",
         );
     }
 }

@@ -1,5 +1,6 @@
 //! A user record as a processor gets it, its payload and its position.
 
+pub(crate) mod decompressing;
 pub(crate) mod json_mismatch;
 pub(crate) mod payload;
 
@@ -11,7 +12,11 @@ use std::{
 };
 
 use crate::{
-    Clock, ExtendedSequenceNumber, SequenceNumber, SystemClock, event::KinesisRecord, invocation::Invocation,
+    Clock, ExtendedSequenceNumber, SequenceNumber, SystemClock,
+    compression::DecompressionLimits,
+    event::KinesisRecord,
+    invocation::Invocation,
+    record::decompressing::{DecompressedData, DecompressingRecord},
 };
 
 /// A user record, as a processor gets it: what a producer has put, with where it comes from.
@@ -27,6 +32,7 @@ pub struct Record<'a>(RecordSource<'a>);
 enum RecordSource<'a> {
     Batch(&'a BatchRecord<'a>),
     Owned(&'a OwnedRecord),
+    Decompressing(&'a DecompressingRecord<'a>),
 }
 
 /// A user record of a batch.
@@ -47,11 +53,25 @@ impl<'a> Record<'a> {
         Record(RecordSource::Batch(record))
     }
 
+    pub(crate) fn decompressing(record: &'a DecompressingRecord<'a>) -> Self {
+        Record(RecordSource::Decompressing(record))
+    }
+
     #[inline]
     pub(crate) fn parts(&self) -> BatchRecord<'a> {
         match self.0 {
             RecordSource::Batch(record) => *record,
             RecordSource::Owned(record) => record.parts(),
+            RecordSource::Decompressing(record) => record.record,
+        }
+    }
+
+    /// Returns the place for the decompressed data, if payloads are decompressed transparently.
+    fn decompressed_data(&self) -> Option<&'a DecompressedData> {
+        match self.0 {
+            RecordSource::Batch(_) => None,
+            RecordSource::Owned(record) => record.decompressed.as_ref(),
+            RecordSource::Decompressing(record) => Some(&record.decompressed),
         }
     }
 
@@ -172,6 +192,7 @@ impl<'a> Record<'a> {
                 fates: None,
                 ..invocation.clone()
             },
+            decompressed: self.decompressed_data().map(|_| DecompressedData::default()),
         }
     }
 }
@@ -213,6 +234,8 @@ pub struct OwnedRecord {
     attempt: Option<u32>,
     kinesis_record: KinesisRecord<'static>,
     invocation: Invocation<'static>,
+    /// Decompressed data; absent unless payloads are decompressed transparently.
+    decompressed: Option<DecompressedData>,
 }
 
 impl OwnedRecord {
@@ -238,7 +261,9 @@ impl OwnedRecord {
                 clock: Arc::new(SystemClock),
                 store_by: OnceLock::new(),
                 fates: None,
+                decompression: DecompressionLimits::default(),
             },
+            decompressed: None,
         }
     }
 
@@ -313,6 +338,13 @@ impl OwnedRecord {
     /// Sets the time that is left from now on.
     pub fn with_remaining_time(mut self, remaining: Duration) -> Self {
         self.invocation.stop_at = Some(self.invocation.clock.instant() + remaining);
+        self
+    }
+
+    /// Makes the record as a processor gets it with the option
+    /// [`decompress`](crate::OptionsBuilder::decompress): [`json`](Record::json) and its like read what its data decompresses to.
+    pub fn decompressing(mut self) -> Self {
+        self.decompressed = Some(DecompressedData::default());
         self
     }
 

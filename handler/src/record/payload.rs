@@ -3,7 +3,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::{Record, record::json_mismatch::JsonMismatch};
+use crate::{Record, compression::DecompressionError, record::json_mismatch::JsonMismatch};
 
 /// A payload that is not what the processor expects: a permanent error, because no retry changes a payload.
 ///
@@ -35,6 +35,9 @@ pub enum PayloadError {
         /// Name of the expected type, such as `u32`.
         expected: &'static str,
     },
+    /// The payload looks compressed and cannot be decompressed.
+    #[error(transparent)]
+    Compression(#[from] DecompressionError),
     /// The payload is not a protobuf message of the expected type.
     #[cfg(feature = "protobuf")]
     #[error("payload is not the expected protobuf message: {description}")]
@@ -84,7 +87,8 @@ impl PayloadError {
 }
 
 impl<'a> Record<'a> {
-    /// Reads the data as JSON. The value may borrow from the record.
+    /// Reads the data, or what it [decompresses](crate::OptionsBuilder::decompress) to, as JSON. The value may borrow from the
+    /// record.
     ///
     /// Only what the type reads is checked to be UTF-8: a member that it ignores may hold any bytes. Call
     /// [`text`](Self::text) first if the whole payload must be valid.
@@ -95,23 +99,24 @@ impl<'a> Record<'a> {
     ///
     /// # Errors
     ///
-    /// [`PayloadError::Json`].
+    /// [`PayloadError::Json`], and [`PayloadError::Compression`] with the option `decompress`.
     pub fn json<T: Deserialize<'a>>(&self) -> Result<T, PayloadError> {
-        let data = self.data();
+        let data = self.payload()?;
         serde_json::from_slice(data)
             .map_err(|error| PayloadError::of_json(&error, || JsonMismatch::find::<T>(data)))
     }
 
-    /// Returns the data as UTF-8 text.
+    /// Returns the data, or what it [decompresses](crate::OptionsBuilder::decompress) to, as UTF-8 text.
     ///
     /// To parse a value out of it, use [`parse`](Self::parse): `record.text()?.parse::<u32>()?` compiles as well, but its
     /// error is retryable, so a malformed payload blocks the shard until the mapping discards it.
     ///
     /// # Errors
     ///
-    /// [`PayloadError::Text`].
+    /// [`PayloadError::Text`], and [`PayloadError::Compression`] with the option `decompress`.
     pub fn text(&self) -> Result<&'a str, PayloadError> {
-        std::str::from_utf8(self.data()).map_err(|error| PayloadError::Text { offset: error.valid_up_to() })
+        std::str::from_utf8(self.payload()?)
+            .map_err(|error| PayloadError::Text { offset: error.valid_up_to() })
     }
 
     /// Parses the data as text. A payload that cannot be parsed is a permanent error.
@@ -127,20 +132,20 @@ impl<'a> Record<'a> {
     ///
     /// # Errors
     ///
-    /// [`PayloadError::Text`] and [`PayloadError::Parse`].
+    /// [`PayloadError::Parse`], and those of [`text`](Self::text).
     pub fn parse<T: FromStr>(&self) -> Result<T, PayloadError> {
         let expected = std::any::type_name::<T>();
         self.text()?.parse().map_err(|_| PayloadError::Parse { expected })
     }
 
-    /// Reads the data as a protobuf message.
+    /// Reads the data, or what it [decompresses](crate::OptionsBuilder::decompress) to, as a protobuf message.
     ///
     /// # Errors
     ///
-    /// [`PayloadError::Protobuf`].
+    /// [`PayloadError::Protobuf`], and [`PayloadError::Compression`] with the option `decompress`.
     #[cfg(feature = "protobuf")]
     pub fn protobuf<T: prost::Message + Default>(&self) -> Result<T, PayloadError> {
-        T::decode(self.data()).map_err(|error| PayloadError::Protobuf { description: error.to_string() })
+        T::decode(self.payload()?).map_err(|error| PayloadError::Protobuf { description: error.to_string() })
     }
 }
 

@@ -9,6 +9,8 @@ mod rules;
 mod deadline;
 mod cancellation;
 mod chunks;
+#[cfg(all(feature = "gzip", feature = "zstd"))]
+mod compression;
 mod concurrency;
 mod service;
 mod hooks;
