@@ -2,11 +2,15 @@
 
 use std::{
     fs,
+    io::Write,
     path::Path,
     sync::{Arc, Mutex},
 };
 
+use base64::prelude::*;
+use flate2::{Compression, write::GzEncoder};
 use lambda_host::{Answer, BinaryFunction, BinaryOptions, Fate};
+use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -68,6 +72,73 @@ async fn protobuf_payloads() {
     let first = sequence_numbers("plain.json").swap_remove(0);
     let failed = json!({ "batchItemFailures": [{ "itemIdentifier": first }] });
     check(env!("CARGO_BIN_EXE_protobuf-payloads"), "plain.json", &[failed]).await;
+}
+
+/// Invokes a function with the records of a sample event, whose data is replaced.
+async fn check_payloads(program: &str, payloads: &[Vec<u8>], expected: Value) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events/plain.json");
+    let mut event: Value = serde_json::from_slice(&fs::read(path).expect("a sample event")).expect("JSON");
+    let records = event["Records"].as_array_mut().expect("records");
+    assert!(records.len() >= payloads.len());
+    records.truncate(payloads.len());
+    for (record, payload) in records.iter_mut().zip(payloads) {
+        record["kinesis"]["data"] = BASE64_STANDARD.encode(payload).into();
+    }
+    let function = BinaryFunction::new(BinaryOptions::new([program]));
+    let answer = function.invoke(event.to_string().into_bytes().into(), "request", Fate::Normal).await;
+    let Answer::Response(response) = answer.expect("the program starts") else {
+        panic!("the function failed");
+    };
+    assert_eq!(serde_json::from_slice::<Value>(&response).expect("JSON"), expected);
+    function.shutdown().await;
+}
+
+/// The response in which the second record of the sample event has failed.
+fn second_failed() -> Value {
+    json!({ "batchItemFailures": [{ "itemIdentifier": sequence_numbers("plain.json").swap_remove(1) }] })
+}
+
+fn gzip(json: &str) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(json.as_bytes()).expect("memory takes it");
+    encoder.finish().expect("memory takes it")
+}
+
+#[tokio::test]
+async fn zstd_payloads() {
+    let order = br#"{"id":"A-1"}"#;
+    let zstd = compress_to_vec(&order[..], CompressionLevel::Fastest);
+    let program = env!("CARGO_BIN_EXE_zstd-payloads");
+    check_payloads(program, &[order.to_vec(), zstd.clone()], success()).await;
+    check_payloads(program, &[zstd.clone(), zstd[..9].to_vec()], second_failed()).await;
+}
+
+#[tokio::test]
+async fn cloudwatch_logs() {
+    let logs = |message: &str| {
+        gzip(&format!(
+            r#"{{"messageType":"DATA_MESSAGE","owner":"1","logGroup":"g","logStream":"s",
+                "subscriptionFilters":[],"logEvents":[{{"id":"1","timestamp":1,"message":"{message}"}}]}}"#
+        ))
+    };
+    let program = env!("CARGO_BIN_EXE_cloudwatch-logs");
+    check_payloads(program, &[logs("one"), logs("two")], success()).await;
+    check_payloads(program, &[logs("one"), logs("")], second_failed()).await;
+}
+
+#[tokio::test]
+async fn dynamodb_changes() {
+    let change = |cents: &str| {
+        let change = format!(
+            r#"{{"eventID":"e","eventName":"INSERT","tableName":"orders","dynamodb":{{"Keys":{{}},
+                "ApproximateCreationDateTime":1700000000123,
+                "NewImage":{{"id":{{"S":"A-1"}},"cents":{{"N":"{cents}"}}}}}}}}"#
+        );
+        change.into_bytes()
+    };
+    let program = env!("CARGO_BIN_EXE_dynamodb-changes");
+    check_payloads(program, &[change("850"), change("0")], success()).await;
+    check_payloads(program, &[change("850"), change("many")], second_failed()).await;
 }
 
 #[tokio::test]

@@ -74,6 +74,7 @@ pub mod checkpoint;
 pub mod compression;
 #[cfg(feature = "contract")]
 pub mod contract;
+pub mod envelope;
 pub mod event;
 mod hooks;
 mod invocation;

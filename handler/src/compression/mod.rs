@@ -99,7 +99,7 @@ pub struct DecompressionLimits {
 }
 
 impl DecompressionLimits {
-    /// Default of [`max_bytes`](Self::max_bytes): 16 MiB, which a function with 128 MB can hold beside an event of 6 MB.
+    /// Default of [`max_bytes`](Self::max_bytes): 16 MiB, which a function with 128 MB can hold next to an event of 6 MB.
     pub const DEFAULT_MAX_BYTES: u64 = 16 * 1024 * 1024;
 
     /// Default of [`max_ratio`](Self::max_ratio).

@@ -95,6 +95,11 @@ impl ProcessError {
         ProcessError { kind: ProcessErrorKind::NotNow, ..self }
     }
 
+    /// Puts another error around the processor's; it stays retryable or permanent.
+    pub(crate) fn map(self, surround: impl FnOnce(BoxError) -> BoxError) -> Self {
+        ProcessError { permanent: self.permanent, error: surround(self.error) }
+    }
+
     /// Returns the processor's error.
     pub fn error(&self) -> &(dyn Error + 'static) {
         &*self.error

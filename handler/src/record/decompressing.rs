@@ -100,6 +100,11 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// Decompresses zlib that is a part of the data.
+    pub(crate) fn decompress_zlib(&self, data: &[u8]) -> Result<Vec<u8>, DecompressionError> {
+        Compression::Zlib.decompress(data, self.parts().invocation.decompression)
+    }
+
     fn decompress(&self, compression: Compression) -> Result<Vec<u8>, DecompressionError> {
         compression.decompress(self.data(), self.parts().invocation.decompression)
     }

@@ -3,7 +3,9 @@ use std::str::FromStr;
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::{Record, compression::DecompressionError, record::json_mismatch::JsonMismatch};
+use crate::{
+    Record, compression::DecompressionError, envelope::SchemaError, record::json_mismatch::JsonMismatch,
+};
 
 /// A payload that is not what the processor expects: a permanent error, because no retry changes a payload.
 ///
@@ -38,6 +40,18 @@ pub enum PayloadError {
     /// The payload looks compressed and cannot be decompressed.
     #[error(transparent)]
     Compression(#[from] DecompressionError),
+    /// The payload has no header of the expected schema registry.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// An item of DynamoDB does not match the expected type.
+    #[cfg(feature = "dynamodb-changes")]
+    #[error("item in the payload does not match {expected}{detail}")]
+    Item {
+        /// Name of the expected type.
+        expected: &'static str,
+        /// Field that is missing, after a colon; empty for another difference.
+        detail: String,
+    },
     /// The payload is not a protobuf message of the expected type.
     #[cfg(feature = "protobuf")]
     #[error("payload is not the expected protobuf message: {description}")]
