@@ -14,7 +14,8 @@ pub use stores::{JournalOptions, MirrorOptions, QuarantineOptions};
 
 use crate::{
     Clock, Hooks, InvalidAggregatePolicy, SystemClock, VectorInstructions,
-    batch::concurrent::ConcurrencyLimits, checkpoint::CheckpointStore, compression::DecompressionLimits, journal::JournalStore,
+    batch::concurrent::ConcurrencyLimits, checkpoint::CheckpointStore, compression::DecompressionLimits,
+    journal::JournalStore,
 };
 
 /// The options of a [`Handler`](crate::Handler): a valid combination.

@@ -97,7 +97,7 @@ impl ProcessError {
 
     /// Puts another error around the processor's; it stays retryable or permanent.
     pub(crate) fn map(self, surround: impl FnOnce(BoxError) -> BoxError) -> Self {
-        ProcessError { permanent: self.permanent, error: surround(self.error) }
+        ProcessError { kind: self.kind, error: surround(self.error) }
     }
 
     /// Returns the processor's error.
