@@ -43,10 +43,10 @@ impl LookArgs {
 /// The format of payloads for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum DataStyle {
-    /// Text if the payload is text, otherwise hex
+    /// Text if the payload is text, otherwise hex; gzip, zlib and zstd decompressed, after the format's name
     #[default]
     Auto,
-    /// Text in any case
+    /// Text in any case; gzip, zlib and zstd decompressed
     Text,
     /// Hex digits in any case
     Hex,

@@ -42,7 +42,7 @@ pub(crate) use key_field::{KeyError, KeyField};
 pub(crate) use look::{DataStyle, LookArgs, TailArgs};
 pub(crate) use new::{KitArgs, NewArgs};
 pub(crate) use pause::{MappingsArgs, PauseArgs, ResumeArgs};
-pub(crate) use put::PutArgs;
+pub(crate) use put::{PayloadCompression, PutArgs};
 pub(crate) use quarantine::{
     QuarantineArgs, QuarantineCommand, QuarantineListArgs, QuarantinePurgeArgs, QuarantineRedriveArgs,
     QuarantineShowArgs, TableArgs,

@@ -1,10 +1,19 @@
 use std::path::PathBuf;
 
-use clap::builder::RangedU64ValueParser;
+use clap::{ValueEnum, builder::RangedU64ValueParser};
 use kpl_deaggregation::MAX_SIZE_LIMIT_BYTES;
 
 use super::{Format, GroupBy, KeyField};
 use crate::stream::name::StreamName;
+
+/// The format in which payloads are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PayloadCompression {
+    /// gzip, which most consumers read
+    Gzip,
+    /// zstd, at the level 1
+    Zstd,
+}
 
 /// Puts user records into a stream.
 ///
@@ -26,6 +35,9 @@ pub(crate) struct PutArgs {
     /// Create the stream with so many shards if it does not exist, and wait until it is active
     #[arg(long, value_name = "SHARDS", value_parser = clap::value_parser!(i32).range(1..=10_000))]
     pub(crate) create: Option<i32>,
+    /// Compress the payload of each user record
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub(crate) compress: Option<PayloadCompression>,
     /// Put each user record as a plain Kinesis record
     #[arg(long, conflicts_with_all = ["group_by", "size_limit"])]
     pub(crate) plain: bool,
@@ -73,4 +85,5 @@ Examples:
   echo '{\"partitionKey\":\"k\",\"text\":\"hello\"}' | kinesis-kit put --stream orders
   kinesis-kit put --stream orders --create 2 orders.jsonl
   kinesis-kit put --stream orders --key customerId payloads.jsonl
+  kinesis-kit put --stream orders --compress gzip orders.jsonl
   kinesis-kit inspect --format json event.json | kinesis-kit put --stream orders --plain";

@@ -1,4 +1,5 @@
 use chrono::DateTime;
+use kinesis_handler::compression::{Compression, DecompressionLimits};
 use unicode_width::UnicodeWidthChar;
 
 /// A payload for people: text as it is, anything else as `0x` and its first bytes.
@@ -8,6 +9,26 @@ pub(crate) fn data(data: &[u8], max_width: usize) -> String {
         Ok(payload) if payload.chars().take(max_width).all(is_of_text) => text(payload, max_width),
         _ => hex(data, max_width),
     }
+}
+
+/// A payload for people, as [`data`], of gzip, zlib or zstd decompressed and after the format's name.
+pub(crate) fn payload(payload: &[u8], max_width: usize) -> String {
+    decompressed(payload, max_width, data).unwrap_or_else(|| data(payload, max_width))
+}
+
+/// A payload as text in any case, otherwise as [`payload`].
+pub(crate) fn payload_text(payload: &[u8], max_width: usize) -> String {
+    let lossy = |data: &[u8], max_width| text(&String::from_utf8_lossy(data), max_width);
+    decompressed(payload, max_width, lossy).unwrap_or_else(|| lossy(payload, max_width))
+}
+
+/// Shows a compressed payload; `None` for one that is not, or cannot be decompressed.
+fn decompressed(payload: &[u8], max_width: usize, show: impl Fn(&[u8], usize) -> String) -> Option<String> {
+    let compression = Compression::detect(payload)?;
+    let data = compression.decompress(payload, DecompressionLimits::default()).ok()?;
+    let mark = format!("{compression}: ");
+    let width = max_width.saturating_sub(mark.len()).max(1);
+    Some(mark + &show(&data, width))
 }
 
 /// Text on one line, which does nothing to a terminal. What is wider than `max_width` is cut and ends with `…`.
@@ -200,6 +221,17 @@ mod tests {
         check(format!("{}\n", "x".repeat(20)), "xxxxxxxxxxxxxxxxxxxx…");
         // No more than the shown part decides.
         check(format!("{}\0", "x".repeat(100_000)), "xxxxxxxxxxxxxxxxxxxx…");
+    }
+
+    #[test]
+    fn compressed_payloads_are_decompressed_and_marked() {
+        let gzip = b"\x1f\x8b\x08\0\0\0\0\0\0\x03\xcb\x48\xcd\xc9\xc9\x07\0\x86\xa6\x10\x36\x05\0\0\0";
+        assert_eq!(payload(gzip, WIDTH), "gzip: hello");
+        assert_eq!(payload_text(gzip, WIDTH), "gzip: hello");
+        assert_eq!(payload(gzip, 9), "gzip: he…");
+        // What cannot be decompressed is shown as it is.
+        assert_eq!(payload(&gzip[..12], 30), "0x1f8b0800000000000003cb48");
+        assert_eq!(payload(b"hello", WIDTH), "hello");
     }
 
     #[test]

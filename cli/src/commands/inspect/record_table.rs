@@ -94,8 +94,8 @@ impl<W: Write> RecordTable<W> {
         }
         let data_width = self.table.last_width(columns.len());
         let data = |data: &[u8]| match self.data {
-            DataStyle::Auto => cell::data(data, data_width),
-            DataStyle::Text => cell::text(&String::from_utf8_lossy(data), data_width),
+            DataStyle::Auto => cell::payload(data, data_width),
+            DataStyle::Text => cell::payload_text(data, data_width),
             DataStyle::Hex => cell::hex(data, data_width),
         };
         match &line.invalid {

@@ -5,15 +5,19 @@ mod request;
 mod receipts;
 
 use std::{
+    borrow::Cow,
     cell::{Cell, RefCell},
+    io::Write,
     time::Duration,
 };
 
+use flate2::write::GzEncoder;
 use kpl_deaggregation::{Aggregator, AggregatorOptions, Grouping, PutEntry};
+use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    args::{GroupBy, PutArgs},
+    args::{GroupBy, PayloadCompression, PutArgs},
     error::{self, Completion, Error},
     input::user_record_line::{LineError, PAYLOAD_ADVICE, UserRecordLine},
     output::{
@@ -152,6 +156,19 @@ async fn put_lines(mut lines: Lines, mut producer: Producer<'_>, halt: &Halt) ->
     producer.flush().await
 }
 
+/// Returns a payload in the format in which it is put.
+fn compressed(data: Cow<'_, [u8]>, compression: Option<PayloadCompression>) -> Cow<'_, [u8]> {
+    match compression {
+        None => data,
+        Some(PayloadCompression::Gzip) => {
+            let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());
+            encoder.write_all(&data).expect("memory takes it");
+            Cow::Owned(encoder.finish().expect("memory takes it"))
+        }
+        Some(PayloadCompression::Zstd) => Cow::Owned(compress_to_vec(&data[..], CompressionLevel::Fastest)),
+    }
+}
+
 /// Gathers user records into Kinesis records, and those into requests.
 struct Producer<'a> {
     args: &'a PutArgs,
@@ -231,7 +248,7 @@ impl<'a> Producer<'a> {
     /// The Kinesis record that is complete with, or without, this user record.
     fn close(&mut self, line: &[u8]) -> Result<Option<PutEntry>, LineError> {
         let line = UserRecordLine::read(line, self.args.key.as_ref())?;
-        let data = line.data()?;
+        let data = compressed(line.data()?, self.args.compress);
         let user_record = line.user_record(&data);
         if let Some(aggregator) = &mut self.aggregator {
             return Ok(aggregator.add(user_record)?);
@@ -286,5 +303,25 @@ impl<'a> Producer<'a> {
         self.meter.add(request.user_records());
         let has_new_shard = request.send(&self.api, &self.ledger.receipts, &self.shards).await?;
         Ok(has_new_shard && self.args.group_by == GroupBy::Shard && self.aggregator.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kinesis_handler::compression::{Compression, DecompressionLimits};
+
+    use super::*;
+
+    #[test]
+    fn payloads_are_compressed_in_the_format_that_was_asked_for() {
+        assert_eq!(compressed(b"hello"[..].into(), None), &b"hello"[..]);
+        for (format, expected) in
+            [(PayloadCompression::Gzip, Compression::Gzip), (PayloadCompression::Zstd, Compression::Zstd)]
+        {
+            let data = compressed(b"hello"[..].into(), Some(format));
+            assert_eq!(Compression::detect(&data), Some(expected));
+            let decompressed = expected.decompress(&data, DecompressionLimits::default());
+            assert_eq!(decompressed.as_deref(), Ok(&b"hello"[..]));
+        }
     }
 }

@@ -81,7 +81,7 @@ fn write_text(
         ("error", cell::text(&record.error, SHOWN_DATA)),
         ("request ID", cell::text(&record.request_id, SHOWN_DATA)),
         ("size", format!("{} bytes", record.data.len())),
-        ("data", text(&record.data)),
+        ("data", cell::payload(&record.data, SHOWN_DATA)),
     ];
     for (name, value) in lines {
         writeln!(output, "{name:13}  {value}")?;
