@@ -222,3 +222,53 @@ async fn own_runtime() {
 async fn enhanced_fan_out() {
     check(env!("CARGO_BIN_EXE_enhanced-fan-out"), "enhanced-fan-out.json", &[success(), success()]).await;
 }
+
+#[tokio::test]
+async fn concurrent() {
+    check(env!("CARGO_BIN_EXE_concurrent"), "aggregated.json", &[success(), success()]).await;
+}
+
+#[tokio::test]
+async fn hooks() {
+    check(env!("CARGO_BIN_EXE_hooks"), "aggregated.json", &[success(), success()]).await;
+}
+
+/// A bulk API that answers one request after the other: it is too busy for the second item of the first one.
+async fn busy_bulk_api(listener: TcpListener, sizes: Arc<Mutex<Vec<usize>>>) {
+    loop {
+        let (mut connection, _) = listener.accept().await.expect("a connection");
+        while let Some(body) = read_body(&mut connection).await {
+            let body: Value = serde_json::from_slice(&body).expect("JSON");
+            let items = body["items"].as_array().expect("items").len();
+            let is_first = {
+                let mut sizes = sizes.lock().expect("no panic while locked");
+                sizes.push(items);
+                sizes.len() == 1
+            };
+            let status = |item| if is_first && item == 1 { 429 } else { 201 };
+            let items: Vec<_> = (0..items).map(|item| json!({ "status": status(item) })).collect();
+            let body = json!({ "items": items }).to_string();
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ";
+            let response = format!("{head}{}\r\n\r\n{body}", body.len());
+            connection.write_all(response.as_bytes()).await.expect("the client reads");
+        }
+    }
+}
+
+#[tokio::test]
+async fn http_bulk() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}/orders", listener.local_addr().expect("an address"));
+    let sizes = Arc::<Mutex<Vec<usize>>>::default();
+    let server = tokio::spawn(busy_bulk_api(listener, Arc::clone(&sizes)));
+    let mut options = BinaryOptions::new([env!("CARGO_BIN_EXE_http-bulk")]);
+    options.clean_environment = true;
+    options.variables = [("BULK_URL".into(), url.into())].into();
+    // The second user record is in the first Kinesis record, which is reported; then all are processed.
+    let first = sequence_numbers("aggregated.json").swap_remove(0);
+    let failed = json!({ "batchItemFailures": [{ "itemIdentifier": first }] });
+    check_with(options, "aggregated.json", &[failed, success()]).await;
+    server.abort();
+    let sizes = sizes.lock().expect("no panic while locked").clone();
+    assert!(sizes.len() == 2 && sizes[0] > 1 && sizes[0] == sizes[1], "{sizes:?}");
+}

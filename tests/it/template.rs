@@ -121,6 +121,7 @@ fn every_parameter_reaches_its_property() {
         ("DeadlineMarginMs", "7", &[], "OrderFunction", function("DEADLINE_MARGIN_MS"), json!("7")),
         ("Concurrency", "7", &[], "OrderFunction", function("CONCURRENCY"), json!("7")),
         ("LookAhead", "7", &[], "OrderFunction", function("LOOK_AHEAD"), json!("7")),
+        ("RetryAttempts", "7", &[], "OrderFunction", function("RETRY_ATTEMPTS"), json!("7")),
         ("InvalidAggregate", "raw", &[], "OrderFunction", function("INVALID_AGGREGATE"), json!("raw")),
         ("MaxKeyBytes", "7", &[], "OrderFunction", function("MAX_KEY_BYTES"), json!("7")),
         ("Decompress", "on", &[], "OrderFunction", function("DECOMPRESS"), json!("on")),
@@ -210,6 +211,7 @@ fn every_parameter_reaches_its_property() {
             function("MAX_AGE_SECONDS"),
             json!("7"),
         ),
+        ("Hold", "on", &[("RetryJournal", "quarantine")], "OrderFunction", function("HOLD"), json!("on")),
         (
             "QuarantineLimit",
             "7",

@@ -1,6 +1,10 @@
-use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::{
+    panic::{AssertUnwindSafe, resume_unwind},
+    time::Duration,
+};
 
 use futures_util::FutureExt;
+use tokio::time::sleep;
 
 use crate::{
     ChunkOutcome, ChunkProcessor, Options, ProcessError, Record, RecordProcessor,
@@ -14,9 +18,46 @@ pub(crate) struct Attended<'p, P> {
     pub(crate) options: &'p Options,
 }
 
+/// Longest wait before the second attempt in place. It doubles from attempt to attempt.
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+
+/// Longest wait before any attempt in place.
+const MAX_DELAY: Duration = Duration::from_secs(5);
+
+impl<P: RecordProcessor> Attended<'_, P> {
+    /// Calls the processor until it succeeds, its error is not retryable, or attempts or time are used up.
+    async fn try_in_place(&self, record: Record<'_>) -> Result<(), ProcessError> {
+        let mut attempts = 0;
+        loop {
+            let Err(error) = self.processor.process(record).await else { return Ok(()) };
+            attempts += 1;
+            let delay = delay(attempts);
+            if !error.is_retryable()
+                || attempts >= self.options.retry_attempts.get()
+                || record.remaining_time().is_some_and(|remaining| remaining <= delay)
+            {
+                return Err(error);
+            }
+            tracing::debug!(position = %record.position(), attempts, "record failed, retrying in place");
+            sleep(delay).await;
+        }
+    }
+}
+
+/// Returns a random time to wait after so many attempts: exponential backoff with full jitter.
+fn delay(attempts: u32) -> Duration {
+    let longest =
+        FIRST_DELAY.saturating_mul(1_u32.checked_shl(attempts - 1).unwrap_or(u32::MAX)).min(MAX_DELAY);
+    let mut random = [0; 4];
+    match getrandom::fill(&mut random) {
+        Ok(()) => longest.mul_f64(f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX)),
+        Err(_) => longest,
+    }
+}
+
 impl<P: RecordProcessor> RecordProcessor for Attended<'_, P> {
     async fn process(&self, record: Record<'_>) -> Result<(), ProcessError> {
-        let result = AssertUnwindSafe(self.processor.process(record)).catch_unwind().await;
+        let result = AssertUnwindSafe(self.try_in_place(record)).catch_unwind().await;
         match &result {
             Ok(result) => self.options.hooks.note(record, result.as_ref().copied()),
             Err(panic) => {
@@ -54,5 +95,21 @@ impl<P: ChunkProcessor> ChunkProcessor for Attended<'_, P> {
             Err(panic) => failed(0, &retryable(Failure::Panic(panic_text(&**panic)).to_string())),
         }
         result.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_at_random_up_to_a_limit() {
+        for (attempts, longest_ms) in [(1, 100), (2, 200), (3, 400), (6, 3_200), (7, 5_000), (99, 5_000)] {
+            let delays: Vec<_> = (0..100).map(|_| delay(attempts)).collect();
+            let longest = Duration::from_millis(longest_ms);
+            assert!(delays.iter().all(|&delay| delay <= longest), "{attempts}: {delays:?}");
+            assert!(delays.iter().any(|&delay| delay > longest / 2), "{attempts}: {delays:?}");
+            assert!(delays.iter().any(|&delay| delay < longest / 2), "{attempts}: {delays:?}");
+        }
     }
 }

@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use crate::{
     ChunkOutcome, ChunkProcessor, ProcessError, Record,
     batch::{
@@ -73,6 +75,7 @@ impl<'b> Collector<'b> {
     fn collect(&mut self, run: &mut Run<'_, 'b>, chunk: &mut Vec<(Place, BatchRecord<'b>)>) {
         let clock = self.limits.time.map(|time| (run.now(), time));
         let mut bytes = 0_usize;
+        let mut keys = HashSet::new();
         while chunk.len() < self.limits.records.get() {
             let Some((place, record)) = self.next.take().or_else(|| run.look_ahead(&mut self.walk)) else {
                 break;
@@ -80,7 +83,9 @@ impl<'b> Collector<'b> {
             bytes = bytes.saturating_add(record.data.len());
             let has_failed = record.attempt.is_some_and(|attempt| attempt > 1);
             let is_late = || clock.is_some_and(|(start, time)| run.now().duration_since(start) >= time);
-            if !chunk.is_empty() && (has_failed || bytes > self.limits.bytes || is_late()) {
+            // What is held must not be in the chunk of the one behind which it is held.
+            let is_repeated = run.is_holding() && !keys.insert(record.partition_key);
+            if !chunk.is_empty() && (has_failed || is_repeated || bytes > self.limits.bytes || is_late()) {
                 self.next = Some((place, record));
                 break;
             }

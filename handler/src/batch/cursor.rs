@@ -172,11 +172,17 @@ impl<'b> Cursor<'b> {
                     && !done.contains_content(record.partition_key, record.data)
         };
         let mut user_records = 0;
-        let rest = self.walk.rest().filter(is_left).inspect(|_| user_records += 1);
+        let mut partition_keys = HashSet::new();
+        let rest = self.walk.rest().filter(is_left).inspect(|record| {
+            user_records += 1;
+            if !partition_keys.contains(record.partition_key) {
+                partition_keys.insert(record.partition_key.to_vec());
+            }
+        });
         let data = encode(rest).unwrap_or_default();
         self.leave();
         let through = self.position().user_records_before.saturating_sub(1);
-        RestOfAggregate { data, user_records, sub_sequence_numbers: from..=through }
+        RestOfAggregate { data, user_records, partition_keys, sub_sequence_numbers: from..=through }
     }
 
     /// Returns the user records of an enhanced fan-out consumer from the position on, except those of these Kinesis records.
@@ -208,6 +214,8 @@ impl<'b> Cursor<'b> {
 pub(crate) struct RestOfAggregate {
     pub(crate) data: Vec<u8>,
     pub(crate) user_records: u64,
+    /// Their partition keys.
+    pub(crate) partition_keys: HashSet<Vec<u8>>,
     /// The range from the first of them to the last of the original aggregate.
     pub(crate) sub_sequence_numbers: RangeInclusive<u64>,
 }

@@ -18,6 +18,7 @@ const MIN_ATTEMPTS_FOR_AGE: u32 = 2;
 #[derive(Debug, Clone)]
 pub(crate) struct FailureRules {
     quarantine: bool,
+    hold: bool,
     limit: u64,
     max_attempts: Option<NonZeroU32>,
     max_age: Option<Duration>,
@@ -41,11 +42,17 @@ impl FailureRules {
     pub(crate) fn new(options: &Options, store: &dyn JournalStore) -> Self {
         FailureRules {
             quarantine: options.quarantine,
+            hold: options.hold,
             limit: options.quarantine_limit.get().into(),
             max_attempts: options.max_attempts,
             max_age: options.max_age,
             max_write_items: store.max_write_items(),
         }
+    }
+
+    /// Whether later user records follow those of their key into the quarantine.
+    pub(crate) fn hold(&self) -> bool {
+        self.quarantine && self.hold
     }
 
     /// Returns the number of items that one write to the journal may have.
@@ -79,6 +86,10 @@ impl FailureRules {
         let age_ms = arrival_ms.map(|arrival_ms| now_ms.saturating_sub(arrival_ms));
         let Some(why) = self.quarantine_reason(reason.is_permanent(), attempts, age_ms) else {
             return Decision::Stop;
+        };
+        let why = match reason {
+            StopReason::Failed(Failure::Held { .. }) => QuarantineReason::Held,
+            _ => why,
         };
         // The first one of a Kinesis record goes alone, however long its keys are.
         if quarantined == 0 || quarantined + units(record) <= self.limit {
@@ -130,6 +141,7 @@ mod tests {
 
     const RULES: FailureRules = FailureRules {
         quarantine: true,
+        hold: false,
         limit: 3,
         max_attempts: NonZeroU32::new(5),
         max_age: Some(Duration::from_millis(100)),

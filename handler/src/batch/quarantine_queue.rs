@@ -1,7 +1,10 @@
-use std::{collections::HashSet, ops::RangeInclusive};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::RangeInclusive,
+};
 
 use crate::{
-    RecordFate, SequenceNumber,
+    ExtendedSequenceNumber, RecordFate, SequenceNumber,
     batch::{
         ahead::place,
         cursor::Cursor,
@@ -32,6 +35,9 @@ pub(crate) struct QuarantineQueue<'b> {
     /// Partition keys of those whose failure is retryable: a later record of the key must not be processed before these
     /// are in the quarantine, because a retry might process them after it.
     held_keys: HashSet<Vec<u8>>,
+    /// Partition keys of user records that were queued, with the position of the first one, if later ones follow it into the
+    /// quarantine. They stay when the queue is written.
+    holds: HashMap<Vec<u8>, ExtendedSequenceNumber>,
     /// The Kinesis record of the last failure, and how much of its limit is used up.
     used: Option<(SequenceNumber, u64)>,
 }
@@ -72,6 +78,7 @@ impl<'b> QuarantineQueue<'b> {
             bytes: 0,
             kinesis_records: 0,
             held_keys: HashSet::new(),
+            holds: HashMap::new(),
             used: None,
         }
     }
@@ -79,6 +86,31 @@ impl<'b> QuarantineQueue<'b> {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.records.is_empty()
+    }
+
+    /// Whether it decides nothing about any user record.
+    #[inline]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.records.is_empty() && self.holds.is_empty()
+    }
+
+    /// Whether later user records follow those of their key into the quarantine.
+    pub(crate) fn is_holding(&self) -> bool {
+        self.rules.is_some_and(FailureRules::hold)
+    }
+
+    /// Returns the position of the user record behind which one with this key is held.
+    pub(crate) fn held_behind(&self, partition_key: &[u8]) -> Option<ExtendedSequenceNumber> {
+        self.holds.get(partition_key).copied()
+    }
+
+    fn hold(&mut self, partition_key: Vec<u8>, behind: &QuarantinedRecord) {
+        let sub_sequence_number = match behind.id {
+            UserRecordId::Sub(number) => Some(number),
+            UserRecordId::Content(_) => None,
+        };
+        let behind = ExtendedSequenceNumber { sequence_number: behind.sequence_number, sub_sequence_number };
+        self.holds.entry(partition_key).or_insert(behind);
     }
 
     /// Whether the queue must be written before a user record with this key is processed.
@@ -120,7 +152,9 @@ impl<'b> QuarantineQueue<'b> {
         };
         let kinesis_record = record.kinesis_record;
         let progress = snapshot.progress(kinesis_record.sequence_number);
-        let attempts = snapshot.attempt(progress, &record).unwrap_or(1);
+        let is_held = matches!(reason, StopReason::Failed(Failure::Held { .. }));
+        // One that is held is not attempted.
+        let attempts = snapshot.attempt(progress, &record).unwrap_or(1) - u32::from(is_held);
         let used = self.used(kinesis_record.sequence_number, progress);
         let now_ms = self.invocation.clock.epoch_ms();
         let decision = match self.rules {
@@ -210,6 +244,9 @@ impl<'b> QuarantineQueue<'b> {
         let Some(kinesis_record) = cursor.walk().current_kinesis_record() else { return };
         self.log_limit(kinesis_record);
         let rest = cursor.take_rest(&done);
+        if self.is_holding() {
+            rest.partition_keys.into_iter().for_each(|key| self.hold(key, &first.record));
+        }
         self.push(QueuedRecord {
             record: QuarantinedRecord {
                 content: QuarantinedContent::RestOfAggregate,
@@ -231,6 +268,9 @@ impl<'b> QuarantineQueue<'b> {
         self.bytes += queued.record.item_bytes_bound();
         if !queued.reason.is_permanent() {
             self.held_keys.insert(queued.record.partition_key.clone());
+        }
+        if self.is_holding() {
+            self.hold(queued.record.partition_key.clone(), &queued.record);
         }
         self.records.push(queued);
     }

@@ -64,15 +64,24 @@ async fn drive_records(processor: &impl RecordProcessor, options: &Options, run:
 
 impl<P: ChunkProcessor> Drive for Chunks<P> {
     fn check(&self, options: &Options) -> Result<(), OptionsError> {
-        match options.concurrency.get() {
-            1 => Ok(()),
-            value => Err(OptionsError::Excludes {
-                option: "concurrency",
-                value,
-                other: "Chunks",
-                reason: "a chunk processor gets one chunk after the other",
-            }),
+        let of_one_record = [
+            (
+                "concurrency (KINESIS_HANDLER_CONCURRENCY)",
+                options.concurrency,
+                "a chunk processor gets one chunk after the other",
+            ),
+            (
+                "retry_attempts (KINESIS_HANDLER_RETRY_ATTEMPTS)",
+                options.retry_attempts,
+                "a chunk processor decides itself which of a chunk to try again in place",
+            ),
+        ];
+        for (option, value, reason) in of_one_record {
+            if value.get() > 1 {
+                return Err(OptionsError::Excludes { option, value: value.get(), other: "Chunks", reason });
+            }
         }
+        Ok(())
     }
 
     fn looks_ahead(&self, _: &Options) -> bool {
@@ -151,16 +160,20 @@ impl<'r, 'b> Run<'r, 'b> {
                 }
             }
             match self.steps.step(self.cursor.walk(), self.progress) {
-                Step::Skip => {
-                    self.counts.resumed += 1;
-                    let here = place(self.cursor.position());
-                    self.cursor.invocation().note_fate(here, || RecordFate::Skipped);
-                    self.cursor.pass();
-                }
+                Step::Skip => self.skip(),
                 Step::Pause(pause) => return Next::Pause(pause),
                 Step::Process(attempt) => return Next::Process(attempt),
             }
         }
+    }
+
+    /// Moves past the user record at the cursor, which an earlier invocation has processed.
+    #[inline(never)]
+    fn skip(&mut self) {
+        self.counts.resumed += 1;
+        let here = place(self.cursor.position());
+        self.cursor.invocation().note_fate(here, || RecordFate::Skipped);
+        self.cursor.pass();
     }
 
     /// Moves the cursor to the next Kinesis record. Returns whether there is one.
@@ -217,6 +230,11 @@ impl<'r, 'b> Run<'r, 'b> {
     /// Returns the failure of the user record at the cursor, if there is one.
     pub(crate) fn into_failure(self) -> Option<Failure> {
         self.failure
+    }
+
+    /// Whether later user records follow those of their key into the quarantine.
+    pub(crate) fn is_holding(&self) -> bool {
+        self.steps.queue.is_holding()
     }
 
     /// Returns the time.
@@ -281,18 +299,24 @@ mod tests {
     use crate::{ChunkOutcome, ProcessError};
 
     #[test]
-    fn concurrency_has_no_effect_on_chunks() {
+    fn options_of_single_records_are_refused_with_chunks() {
         let chunks = Chunks::new(async |_: &[Record<'_>]| -> Result<ChunkOutcome, ProcessError> {
             Ok(ChunkOutcome::Processed)
         });
-        let check = |concurrency| {
-            let options = Options::builder().concurrency(concurrency).build()?;
-            chunks.check(&options)
+        let check = |concurrency, retry_attempts| {
+            let builder = Options::builder().concurrency(concurrency).retry_attempts(retry_attempts);
+            chunks.check(&builder.build()?)
         };
-        assert_eq!(check(1), Ok(()));
+        assert_eq!(check(1, 1), Ok(()));
         assert_eq!(
-            check(2).map_err(|error| error.to_string()),
-            Err("concurrency: 2 cannot be combined with Chunks: a chunk processor gets one chunk after the other"
+            check(1, 3).map_err(|error| error.to_string()),
+            Err("retry_attempts (KINESIS_HANDLER_RETRY_ATTEMPTS): 3 cannot be combined with Chunks: a chunk processor \
+                 decides itself which of a chunk to try again in place"
+                .to_owned())
+        );
+        assert_eq!(
+            check(2, 1).map_err(|error| error.to_string()),
+            Err("concurrency (KINESIS_HANDLER_CONCURRENCY): 2 cannot be combined with Chunks: a chunk processor gets one chunk after the other"
                 .to_owned())
         );
     }

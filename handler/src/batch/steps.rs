@@ -41,16 +41,26 @@ impl<'b> Steps<'_, 'b> {
     #[inline]
     pub(crate) fn step(&self, walk: &Walk<'b>, progress: Option<&Progress>) -> Step {
         let record = walk.user_record();
-        if progress.is_some_and(|progress| walk.is_in(&progress.done)) || self.queue.has_alike(record) {
+        let is_idle = self.queue.is_idle();
+        if progress.is_some_and(|progress| walk.is_in(&progress.done))
+            || !is_idle && self.queue.has_alike(record)
+        {
             return Step::Skip;
         }
         let failure: Option<Failure> = walk.failure();
         if failure.is_none() && self.deadline.is_over() {
             return Step::Pause(Pause::Stop(StopReason::Deadline));
         }
-        if self.queue.is_due_before(record.partition_key) {
+        if !is_idle && self.queue.is_due_before(record.partition_key) {
             return Step::Pause(Pause::WriteQueue);
         }
+        let failure = match failure {
+            None if !is_idle => {
+                let behind = self.queue.held_behind(record.partition_key);
+                behind.map(|behind| Failure::Held { behind })
+            }
+            failure => failure,
+        };
         match failure {
             Some(failure) => Step::Pause(Pause::Stop(StopReason::Failed(failure))),
             None => Step::Process(self.snapshot.attempt(progress, record)),

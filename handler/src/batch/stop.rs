@@ -4,7 +4,7 @@ use kpl_deaggregation::InvalidAggregate;
 use thiserror::Error;
 
 use crate::{
-    BoxError, ProcessError, SequenceNumber,
+    BoxError, ExtendedSequenceNumber, ProcessError, SequenceNumber,
     event::UnreadableRecord,
     journal::{Progress, UserRecordId},
     processor::process_error::{ProcessErrorKind, without_quoted_values},
@@ -52,6 +52,9 @@ pub enum Failure {
     Unreadable(UnreadableRecord),
     #[error("aggregated record is invalid: {0}")]
     InvalidAggregate(InvalidAggregate),
+    /// An earlier record of its partition key is in the quarantine, and the options want it to follow.
+    #[error("held behind {behind}, an earlier record of its partition key, which was quarantined")]
+    Held { behind: ExtendedSequenceNumber },
 }
 
 impl Stop {
@@ -102,7 +105,7 @@ impl Failure {
         match self {
             Failure::Process { is_permanent, .. } => *is_permanent,
             Failure::NotNow(_) | Failure::Panic(_) => false,
-            Failure::Unreadable(_) | Failure::InvalidAggregate(_) => true,
+            Failure::Unreadable(_) | Failure::InvalidAggregate(_) | Failure::Held { .. } => true,
         }
     }
 }

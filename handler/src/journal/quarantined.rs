@@ -85,6 +85,14 @@ pub enum QuarantineReason {
     MaxAttempts,
     /// It has failed, and is older than the options allow.
     MaxAge,
+    /// An earlier record of its partition key was quarantined in the same batch. It was not processed.
+    Held,
+}
+
+impl QuarantineReason {
+    /// All of them.
+    #[cfg(feature = "dynamodb")]
+    pub(crate) const ALL: [Self; 4] = [Self::Permanent, Self::MaxAttempts, Self::MaxAge, Self::Held];
 }
 
 /// As stored and logged.
@@ -94,6 +102,7 @@ impl fmt::Display for QuarantineReason {
             QuarantineReason::Permanent => "permanent",
             QuarantineReason::MaxAttempts => "maxAttempts",
             QuarantineReason::MaxAge => "maxAge",
+            QuarantineReason::Held => "held",
         })
     }
 }

@@ -23,6 +23,9 @@ const MAX_DECOMPRESSED_BYTES: u64 = 1 << 30;
 /// No format reaches more than the largest one with real data.
 const DECOMPRESSION_RATIOS: RangeInclusive<u32> = 1..=100_000;
 
+/// More would be a loop.
+const RETRY_ATTEMPTS: RangeInclusive<u32> = 1..=100;
+
 /// A Lambda function runs for at most 90 minutes, on Lambda Managed Instances.
 const MARGINS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(90 * 60);
 
@@ -52,6 +55,7 @@ pub struct OptionsBuilder {
     max_key_bytes: Option<u64>,
     concurrency: Option<u32>,
     look_ahead: Option<u32>,
+    retry_attempts: Option<u32>,
     /// Options whose values need no check but that of their range.
     rest: Options,
 }
@@ -116,6 +120,18 @@ impl OptionsBuilder {
     /// that can be processed at once. By default 1000. A slow user record holds up the others only if so many follow it.
     pub fn look_ahead(mut self, user_records: u32) -> Self {
         self.look_ahead = Some(user_records);
+        self
+    }
+
+    /// Sets the number of attempts (1 to 100) that a user record with a retryable error has within an invocation before it counts
+    /// as failed. By default 1: it is not tried again in place.
+    ///
+    /// Before each further attempt the handler waits for a random time of up to 100 ms, which doubles from attempt to attempt up to 5
+    /// seconds, unless that reaches the deadline: then it does not wait, and the record has failed. With
+    /// [`concurrency`](Self::concurrency), a record that waits holds up those of its key, and occupies one of the places. All its
+    /// attempts in place count as one. [`Chunks`](crate::Chunks) are not tried again in place.
+    pub fn retry_attempts(mut self, attempts: u32) -> Self {
+        self.retry_attempts = Some(attempts);
         self
     }
 
@@ -186,6 +202,7 @@ impl OptionsBuilder {
             max_key_bytes,
             concurrency,
             look_ahead,
+            retry_attempts,
             rest,
         } = self;
         let mut options = rest;
@@ -232,6 +249,10 @@ impl OptionsBuilder {
         if let Some(number) = look_ahead {
             options.look_ahead = in_range("look_ahead", number, LOOK_AHEAD, "a number from 1 to 100000")?;
         }
+        if let Some(number) = retry_attempts {
+            options.retry_attempts =
+                in_range("retry_attempts", number, RETRY_ATTEMPTS, "a number from 1 to 100")?;
+        }
         for (option, is_set) in [("journal", journal.is_some()), ("mirror", mirror.is_some())] {
             if is_set && options.application.is_empty() {
                 return Err(OptionsError::Needs { option, needed: "application" });
@@ -243,6 +264,7 @@ impl OptionsBuilder {
                 options.quarantine = true;
                 (options.quarantine_limit, options.max_attempts) = quarantine.check()?;
                 options.max_age = quarantine.max_age;
+                options.hold = quarantine.hold;
             }
         }
         if let Some(MirrorOptions { store, is_strict }) = mirror {

@@ -29,6 +29,7 @@ pub struct Options {
     pub(crate) checkpoint_strict: bool,
     pub(crate) journal: Option<Arc<dyn JournalStore>>,
     pub(crate) quarantine: bool,
+    pub(crate) hold: bool,
     pub(crate) max_attempts: Option<NonZeroU32>,
     pub(crate) quarantine_limit: NonZeroU32,
     pub(crate) max_age: Option<Duration>,
@@ -38,6 +39,7 @@ pub struct Options {
     pub(crate) max_key_bytes: u64,
     pub(crate) concurrency: NonZeroU32,
     pub(crate) look_ahead: NonZeroU32,
+    pub(crate) retry_attempts: NonZeroU32,
     pub(crate) vector_instructions: VectorInstructions,
     pub(crate) decompresses: bool,
     pub(crate) decompression: DecompressionLimits,
@@ -61,7 +63,7 @@ impl Options {
 
     /// Whether something is to happen around each call of the processor.
     pub(crate) fn attend_records(&self) -> bool {
-        self.hooks.observe_records()
+        self.hooks.observe_records() || self.retry_attempts > NonZeroU32::MIN
     }
 
     /// Returns the bounds of processing several user records at once; `None` if it is one after the other.
@@ -81,6 +83,7 @@ impl Default for Options {
             checkpoint_strict: false,
             journal: None,
             quarantine: false,
+            hold: false,
             quarantine_limit: QuarantineOptions::DEFAULT_LIMIT,
             max_attempts: None,
             max_age: None,
@@ -90,6 +93,7 @@ impl Default for Options {
             max_key_bytes: DEFAULT_MAX_KEY_BYTES,
             concurrency: NonZeroU32::MIN,
             look_ahead: OptionsBuilder::DEFAULT_LOOK_AHEAD,
+            retry_attempts: NonZeroU32::MIN,
             vector_instructions: VectorInstructions::default(),
             decompresses: false,
             decompression: DecompressionLimits::default(),

@@ -56,6 +56,7 @@ pub struct QuarantineOptions {
     pub(super) limit: u32,
     pub(super) max_attempts: Option<u32>,
     pub(super) max_age: Option<Duration>,
+    pub(super) hold: bool,
 }
 
 impl QuarantineOptions {
@@ -76,6 +77,15 @@ impl QuarantineOptions {
     /// 365 days; by default age does not matter.
     pub fn max_age(mut self, age: Duration) -> Self {
         self.max_age = Some(age);
+        self
+    }
+
+    /// Quarantines later user records of a quarantined one's partition key, too, in order and without processing them, until the
+    /// end of the batch: for events that only make sense in sequence. By default they are processed.
+    ///
+    /// The next batch knows nothing of it. A chunk has at most one user record of each partition key then.
+    pub fn hold(mut self) -> Self {
+        self.hold = true;
         self
     }
 
@@ -106,7 +116,7 @@ impl QuarantineOptions {
 
 impl Default for QuarantineOptions {
     fn default() -> Self {
-        QuarantineOptions { limit: Self::DEFAULT_LIMIT.get(), max_attempts: None, max_age: None }
+        QuarantineOptions { limit: Self::DEFAULT_LIMIT.get(), max_attempts: None, max_age: None, hold: false }
     }
 }
 

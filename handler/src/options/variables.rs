@@ -15,6 +15,7 @@ const CHECKPOINT_TABLE: &str = "KINESIS_HANDLER_CHECKPOINT_TABLE";
 const CONCURRENCY: &str = "KINESIS_HANDLER_CONCURRENCY";
 const DECOMPRESS: &str = "KINESIS_HANDLER_DECOMPRESS";
 const DEADLINE_MARGIN_MS: &str = "KINESIS_HANDLER_DEADLINE_MARGIN_MS";
+const HOLD: &str = "KINESIS_HANDLER_HOLD";
 const INVALID_AGGREGATE: &str = "KINESIS_HANDLER_INVALID_AGGREGATE";
 const JOURNAL_TABLE: &str = "KINESIS_HANDLER_JOURNAL_TABLE";
 const LOOK_AHEAD: &str = "KINESIS_HANDLER_LOOK_AHEAD";
@@ -26,6 +27,7 @@ const MAX_KEY_BYTES: &str = "KINESIS_HANDLER_MAX_KEY_BYTES";
 const PARALLELIZATION_FACTOR: &str = "KINESIS_HANDLER_PARALLELIZATION_FACTOR";
 const QUARANTINE: &str = "KINESIS_HANDLER_QUARANTINE";
 const QUARANTINE_LIMIT: &str = "KINESIS_HANDLER_QUARANTINE_LIMIT";
+const RETRY_ATTEMPTS: &str = "KINESIS_HANDLER_RETRY_ATTEMPTS";
 const VECTOR_INSTRUCTIONS: &str = "KINESIS_HANDLER_VECTOR_INSTRUCTIONS";
 
 /// Returns the variable that sets an option of the builder.
@@ -45,19 +47,21 @@ fn variable(option: &'static str) -> &'static str {
         "mirror" => CHECKPOINT_TABLE,
         "parallelization_factor" => PARALLELIZATION_FACTOR,
         "quarantine_limit" => QUARANTINE_LIMIT,
+        "retry_attempts" => RETRY_ATTEMPTS,
         other => other,
     }
 }
 
 impl Options {
     /// The environment variables that [`from_env`](Self::from_env) reads.
-    pub const VARIABLES: [&'static str; 18] = [
+    pub const VARIABLES: [&'static str; 20] = [
         APPLICATION,
         CHECKPOINT_STRICT,
         CHECKPOINT_TABLE,
         CONCURRENCY,
         DEADLINE_MARGIN_MS,
         DECOMPRESS,
+        HOLD,
         INVALID_AGGREGATE,
         JOURNAL_TABLE,
         LOOK_AHEAD,
@@ -69,6 +73,7 @@ impl Options {
         PARALLELIZATION_FACTOR,
         QUARANTINE,
         QUARANTINE_LIMIT,
+        RETRY_ATTEMPTS,
         VECTOR_INSTRUCTIONS,
     ];
 
@@ -83,6 +88,7 @@ impl Options {
     /// - `KINESIS_HANDLER_DEADLINE_MARGIN_MS`: [`deadline_margin`](super::OptionsBuilder::deadline_margin), 0 to 5400000 milliseconds
     /// - `KINESIS_HANDLER_DECOMPRESS`: [`decompress`](super::OptionsBuilder::decompress), `on` or `off`. Needs the feature `gzip` or
     ///   `zstd`.
+    /// - `KINESIS_HANDLER_HOLD`: [`hold`](QuarantineOptions::hold), `on` or `off`
     /// - `KINESIS_HANDLER_INVALID_AGGREGATE`: [`invalid_aggregate`](super::OptionsBuilder::invalid_aggregate), `fail`, `raw` or `skip`
     /// - `KINESIS_HANDLER_JOURNAL_TABLE`: [`journal`](super::OptionsBuilder::journal) in the DynamoDB table of this name. Needs the feature
     ///   `dynamodb`. Nothing connects before the first event.
@@ -98,6 +104,7 @@ impl Options {
     ///   checkpoint mirror, 1
     /// - `KINESIS_HANDLER_QUARANTINE`: [`quarantine`](JournalOptions::quarantine), `on` or `off`
     /// - `KINESIS_HANDLER_QUARANTINE_LIMIT`: [`limit`](QuarantineOptions::limit), 1 to 5000
+    /// - `KINESIS_HANDLER_RETRY_ATTEMPTS`: [`retry_attempts`](super::OptionsBuilder::retry_attempts), 1 to 100
     /// - `KINESIS_HANDLER_VECTOR_INSTRUCTIONS`:
     ///   [`vector_instructions`](super::OptionsBuilder::vector_instructions), `all`, `avx2` or `none`
     ///
@@ -120,7 +127,7 @@ impl Options {
         let mut quarantine = QuarantineOptions::default();
         let (mut application, mut function_name) = (None, None);
         let (mut checkpoint_table, mut is_strict) = (None, false);
-        let (mut journal_table, mut has_quarantine) = (None, false);
+        let (mut journal_table, mut has_quarantine, mut has_hold) = (None, false, false);
         let mut decompresses = false;
         // Options that do nothing without the quarantine.
         let mut of_quarantine = Vec::new();
@@ -142,6 +149,11 @@ impl Options {
                     builder = builder.deadline_margin(Duration::from_millis(milliseconds));
                 }
                 DECOMPRESS => decompresses = switch(DECOMPRESS, &value)?,
+                HOLD => has_hold = switch(HOLD, &value)?,
+                RETRY_ATTEMPTS => {
+                    let attempts = number(RETRY_ATTEMPTS, &value, "a number from 1 to 100")?;
+                    builder = builder.retry_attempts(attempts);
+                }
                 INVALID_AGGREGATE => {
                     builder = builder.invalid_aggregate(match &*value {
                         "fail" => InvalidAggregatePolicy::Fail,
@@ -197,6 +209,10 @@ impl Options {
                 }
                 _ => {}
             }
+        }
+        if has_hold {
+            quarantine = quarantine.hold();
+            of_quarantine.push(HOLD);
         }
         quarantine.check().map_err(|error| error.rename(variable))?;
         if is_strict && checkpoint_table.is_none() {
@@ -423,6 +439,7 @@ mod tests {
             (MAX_ATTEMPTS, "3", QUARANTINE),
             (MAX_AGE_SECONDS, "60", QUARANTINE),
             (QUARANTINE_LIMIT, "10", QUARANTINE),
+            (HOLD, "on", QUARANTINE),
         ] {
             let expected = format!("{variable} needs {needed}, which is not set");
             check_refused(variable, value, &expected);

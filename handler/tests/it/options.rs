@@ -15,6 +15,7 @@ pub(crate) struct TestOptions {
     pub(crate) checkpoint_strict: bool,
     pub(crate) journal: Option<Arc<dyn JournalStore>>,
     pub(crate) quarantine: bool,
+    pub(crate) hold: bool,
     pub(crate) quarantine_limit: Option<u32>,
     pub(crate) max_attempts: Option<NonZeroU32>,
     pub(crate) max_age: Option<Duration>,
@@ -24,6 +25,7 @@ pub(crate) struct TestOptions {
     pub(crate) max_key_bytes: Option<u64>,
     pub(crate) concurrency: Option<u32>,
     pub(crate) look_ahead: Option<u32>,
+    pub(crate) retry_attempts: Option<u32>,
     pub(crate) clock: Option<Arc<dyn Clock>>,
 }
 
@@ -38,6 +40,9 @@ impl TestOptions {
         }
         if let Some(age) = self.max_age {
             quarantine = quarantine.max_age(age);
+        }
+        if self.hold {
+            quarantine = quarantine.hold();
         }
         let mut builder = Options::builder().invalid_aggregate(self.invalid_aggregate);
         if let Some(application) = &self.application {
@@ -65,6 +70,9 @@ impl TestOptions {
         }
         if let Some(number) = self.look_ahead {
             builder = builder.look_ahead(number);
+        }
+        if let Some(number) = self.retry_attempts {
+            builder = builder.retry_attempts(number);
         }
         if let Some(clock) = &self.clock {
             builder = builder.clock(Arc::clone(clock));

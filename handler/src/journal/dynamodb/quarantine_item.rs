@@ -281,11 +281,7 @@ fn open(item: &Item, key: &QuarantineKey<'_>) -> Result<OpenRecord, Unreadable> 
         partition_key: bytes(item, "partitionKey")?.unwrap_or_default().to_vec(),
         explicit_hash_key: bytes(item, "explicitHashKey")?.map(<[u8]>::to_vec),
         arrival_ms: number(item, "arrivalAt")?,
-        reason: one_of(
-            item,
-            "reason",
-            [QuarantineReason::Permanent, QuarantineReason::MaxAttempts, QuarantineReason::MaxAge],
-        )?,
+        reason: one_of(item, "reason", QuarantineReason::ALL)?,
         error: some_text("error")?.to_owned(),
         attempts: some_number("attempts")?.try_into().map_err(|_| unreadable(item, "attempts"))?,
         quarantined_ms: some_number("quarantinedAt")?,
@@ -364,9 +360,7 @@ mod tests {
             digits in "[1-9][0-9]{0,56}",
             sub_sequence_number in option::of(any::<u64>()),
             content in prop::sample::select(QuarantinedContent::ALL.to_vec()),
-            reason in prop::sample::select(vec![
-                QuarantineReason::Permanent, QuarantineReason::MaxAttempts, QuarantineReason::MaxAge,
-            ]),
+            reason in prop::sample::select(QuarantineReason::ALL.to_vec()),
             data in vec(any::<u8>(), 0..9),
             keys in (vec(any::<u8>(), 0..9), option::of(vec(any::<u8>(), 0..9))),
             arrival_ms in option::of(any::<u64>()),
