@@ -7,9 +7,6 @@ use serde_json::value::RawValue;
 
 use crate::{Origin, failure_record::iso_8601};
 
-/// Rule 28: the largest state, in bytes.
-const MAX_STATE_BYTES: usize = 1024 * 1024;
-
 /// A tumbling window that is not closed yet, with its state.
 #[derive(Debug)]
 pub struct OpenWindow {
@@ -53,7 +50,7 @@ impl OpenWindow {
 
     /// Returns whether the state is too large: then the window ends early (rule 28).
     pub fn is_too_large(&self) -> bool {
-        self.state.get().len() > MAX_STATE_BYTES
+        self.state.get().len() > TumblingWindow::MAX_STATE_BYTES
     }
 
     /// Returns the window's members of an event with records.

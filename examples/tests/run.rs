@@ -214,6 +214,34 @@ async fn bulk_writes() {
 }
 
 #[tokio::test]
+async fn orders_per_minute() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events/tumbling-window.json");
+    let mut event: Value = serde_json::from_slice(&fs::read(path).expect("a sample event")).expect("JSON");
+    event["state"] = json!({});
+    let function = BinaryFunction::new(BinaryOptions::new([env!("CARGO_BIN_EXE_orders-per-minute")]));
+    let mut states = Vec::new();
+    for number in 0..3 {
+        let json = event.to_string().into_bytes();
+        let answer = function.invoke(json.into(), &format!("request-{number}"), Fate::Normal).await;
+        let Answer::Response(response) = answer.expect("the program starts") else {
+            panic!("the function failed");
+        };
+        let response: Value = serde_json::from_slice(&response).expect("JSON");
+        assert_eq!(response["batchItemFailures"], json!([]));
+        event["state"] = response["state"].clone();
+        states.push(response["state"]["orders"].clone());
+        if number == 1 {
+            // Its last invocation has no records, and the state is no longer asked for.
+            (event["Records"], event["isFinalInvokeForWindow"]) = (json!([]), json!(true));
+        }
+    }
+    function.shutdown().await;
+    let orders = states[0].as_u64().expect("a number");
+    assert!(orders > 0);
+    assert_eq!(states[1], json!(2 * orders), "the second batch adds to the first");
+}
+
+#[tokio::test]
 async fn own_runtime() {
     check(env!("CARGO_BIN_EXE_own-runtime"), "mixed.json", &[success(), success()]).await;
 }

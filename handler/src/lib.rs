@@ -117,6 +117,7 @@ pub use processor::{
     chunk::{ChunkOutcome, ChunkProcessor, Chunks},
     circuit_breaker::{CircuitBreaker, CircuitState},
     process_error::{BoxError, Classify, ProcessError, not_now, permanent, retryable},
+    window::{WindowProcessor, Windows},
 };
 pub use record::{
     OwnedRecord, Record,

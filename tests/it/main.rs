@@ -22,6 +22,7 @@ mod language;
 mod take_over;
 mod outage;
 mod properties;
+mod windows;
 mod operator;
 mod redrive;
 mod replay;

@@ -79,6 +79,7 @@ fn every_parameter_reaches_its_property() {
             "/MaximumBatchingWindowInSeconds".into(),
             json!("7"),
         ),
+        ("TumblingWindowInSeconds", "60", &[], "Mapping", "/TumblingWindowInSeconds".into(), json!("60")),
         ("ParallelizationFactor", "7", &[], "Mapping", "/ParallelizationFactor".into(), json!("7")),
         ("ParallelizationFactor", "7", &[], "OrderFunction", function("PARALLELIZATION_FACTOR"), json!("7")),
         ("MaximumRetryAttempts", "7", &[], "Mapping", "/MaximumRetryAttempts".into(), json!("7")),

@@ -15,6 +15,7 @@ macro_rules! pages {
 pages! {
     Readme: "README.md",
     Chunks: "docs/chunks.md",
+    Windows: "docs/windows.md",
     Configuration: "docs/configuration.md",
     Errors: "docs/errors.md",
     Metrics: "docs/metrics.md",

@@ -7,8 +7,9 @@ use futures_util::FutureExt;
 use tokio::time::sleep;
 
 use crate::{
-    ChunkOutcome, ChunkProcessor, Options, ProcessError, Record, RecordProcessor,
+    ChunkOutcome, ChunkProcessor, Options, ProcessError, Record, RecordProcessor, WindowProcessor,
     batch::stop::{Failure, panic_text},
+    event::TumblingWindow,
     retryable,
 };
 
@@ -31,16 +32,45 @@ impl<P: RecordProcessor> Attended<'_, P> {
         loop {
             let Err(error) = self.processor.process(record).await else { return Ok(()) };
             attempts += 1;
-            let delay = delay(attempts);
-            if !error.is_retryable()
-                || attempts >= self.options.retry_attempts.get()
-                || record.remaining_time().is_some_and(|remaining| remaining <= delay)
-            {
+            if !self.waits_to_retry(record, attempts, &error).await {
                 return Err(error);
             }
-            tracing::debug!(position = %record.position(), attempts, "record failed, retrying in place");
-            sleep(delay).await;
         }
+    }
+}
+
+impl<P: WindowProcessor> Attended<'_, P> {
+    /// Calls the processor in the same way. Each attempt begins with the same state.
+    async fn try_window_in_place(&self, record: Record<'_>, state: &mut P::State) -> Result<(), ProcessError> {
+        if self.options.retry_attempts.get() == 1 {
+            return self.processor.process(record, state).await;
+        }
+        let before = state.clone();
+        let mut attempts = 0;
+        loop {
+            let Err(error) = self.processor.process(record, state).await else { return Ok(()) };
+            attempts += 1;
+            if !self.waits_to_retry(record, attempts, &error).await {
+                return Err(error);
+            }
+            state.clone_from(&before);
+        }
+    }
+}
+
+impl<P> Attended<'_, P> {
+    /// Waits before another attempt. Returns `false`, without waiting, if there is to be none.
+    async fn waits_to_retry(&self, record: Record<'_>, attempts: u32, error: &ProcessError) -> bool {
+        let delay = delay(attempts);
+        if !error.is_retryable()
+            || attempts >= self.options.retry_attempts.get()
+            || record.remaining_time().is_some_and(|remaining| remaining <= delay)
+        {
+            return false;
+        }
+        tracing::debug!(position = %record.position(), attempts, "record failed, retrying in place");
+        sleep(delay).await;
+        true
     }
 }
 
@@ -57,7 +87,29 @@ fn delay(attempts: u32) -> Duration {
 
 impl<P: RecordProcessor> RecordProcessor for Attended<'_, P> {
     async fn process(&self, record: Record<'_>) -> Result<(), ProcessError> {
-        let result = AssertUnwindSafe(self.try_in_place(record)).catch_unwind().await;
+        self.attend(record, self.try_in_place(record)).await
+    }
+}
+
+impl<P: WindowProcessor> WindowProcessor for Attended<'_, P> {
+    type State = P::State;
+
+    async fn process(&self, record: Record<'_>, state: &mut P::State) -> Result<(), ProcessError> {
+        self.attend(record, self.try_window_in_place(record, state)).await
+    }
+
+    async fn finish(&self, state: &P::State, window: &TumblingWindow<'_>) -> Result<(), ProcessError> {
+        self.processor.finish(state, window).await
+    }
+}
+
+impl<P> Attended<'_, P> {
+    async fn attend(
+        &self,
+        record: Record<'_>,
+        call: impl Future<Output = Result<(), ProcessError>>,
+    ) -> Result<(), ProcessError> {
+        let result = AssertUnwindSafe(call).catch_unwind().await;
         match &result {
             Ok(result) => self.options.hooks.note(record, result.as_ref().copied()),
             Err(panic) => {

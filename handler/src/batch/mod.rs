@@ -18,6 +18,7 @@ pub(crate) mod run;
 pub(crate) mod steps;
 pub(crate) mod stop;
 pub(crate) mod walk;
+pub(crate) mod windowed;
 pub(crate) mod workspace;
 
 use std::{
@@ -32,13 +33,13 @@ use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
 use crate::{
-    Counts, Options, RecordFate, SequenceNumber,
+    Counts, RecordFate, SequenceNumber,
     batch::{
         ahead::{Ahead, AheadRecord, Place},
         cursor::{Cursor, Passed},
         payload_decoder::PayloadDecoder,
         quarantine_queue::{Next, QuarantineQueue},
-        run::{Drive, Run},
+        run::{Drive, Driver, Run},
         steps::{Pause, Steps},
         stop::{Failure, Stop, StopReason, panic_text},
         walk::BatchPosition,
@@ -54,9 +55,8 @@ use crate::{
 ///
 /// The data of a group of Kinesis records takes the place of the data of the group before, which is still in the processor's
 /// cache. So an event needs little memory besides its own.
-pub(crate) async fn process_in_groups(
-    processor: &impl Drive,
-    options: &Options,
+pub(crate) async fn process_in_groups<D: Drive>(
+    driver: &mut Driver<'_, D>,
     records: &[KinesisRecord<'_>],
     mut deaggregator: Deaggregator,
     invocation: &Invocation<'_>,
@@ -69,8 +69,7 @@ pub(crate) async fn process_in_groups(
         let first = passed.position.kinesis_record;
         let decoder = PayloadDecoder::of_group(records, first, workspace.decoder_memory());
         let mut cursor = Cursor::new(records, decoder, deaggregator, invocation, passed);
-        let processed =
-            process_batch(processor, options, &mut cursor, &mut None, &mut deadline, counts).await;
+        let processed = process_batch(driver, &mut cursor, &mut None, &mut deadline, counts).await;
         let is_last = processed.is_err() || cursor.is_at_end();
         let decoder;
         (passed, decoder, deaggregator) = cursor.into_parts();
@@ -87,22 +86,20 @@ pub(crate) async fn process_in_groups(
 /// # Errors
 ///
 /// The [`Stop`], if the batch ends before its last user record; the cursor is at the first one that is not processed.
-pub(crate) async fn process_batch<'b>(
-    processor: &impl Drive,
-    options: &Options,
+pub(crate) async fn process_batch<'b, D: Drive>(
+    driver: &mut Driver<'_, D>,
     cursor: &mut Cursor<'b>,
     journal: &mut Option<BatchJournal<'b>>,
     deadline: &mut DeadlineCheck<'_>,
     counts: &mut Counts,
 ) -> Result<(), Stop> {
     let mut ahead = Ahead::default();
-    let result = process_until_stop(processor, options, cursor, &mut ahead, journal, deadline, counts).await;
+    let result = process_until_stop(driver, cursor, &mut ahead, journal, deadline, counts).await;
     result.map_err(|stop| Stop { ahead: take_ahead(&mut ahead, cursor, counts), ..stop })
 }
 
-async fn process_until_stop<'b>(
-    processor: &impl Drive,
-    options: &Options,
+async fn process_until_stop<'b, D: Drive>(
+    driver: &mut Driver<'_, D>,
     cursor: &mut Cursor<'b>,
     ahead: &mut Ahead<'b>,
     journal: &mut Option<BatchJournal<'b>>,
@@ -118,8 +115,7 @@ async fn process_until_stop<'b>(
         let mut run = Run::new(cursor, ahead, steps, counts);
         // One panic guard and one timer around the records up to the next failure, because around each record they would cost
         // as much as a small record itself. The timer is inside of the guard, because a future may panic when it is cancelled.
-        let guarded =
-            AssertUnwindSafe(until(invocation.stop_at, processor.drive(options, &mut run))).catch_unwind();
+        let guarded = AssertUnwindSafe(until(invocation.stop_at, driver.drive(&mut run))).catch_unwind();
         let ended = guarded.instrument(stage_span!(invocation, "process")).await;
         let failure = run.into_failure();
         if !matches!(ended, Ok(Some(_))) {
@@ -256,7 +252,7 @@ async fn write_queue<'b>(
 }
 
 /// Polls a future until a time; `None` if time ran out first. The future is polled at least once.
-async fn until<F: Future>(stop_at: Option<Instant>, future: F) -> Option<F::Output> {
+pub(crate) async fn until<F: Future>(stop_at: Option<Instant>, future: F) -> Option<F::Output> {
     match stop_at {
         Some(stop_at) => timeout_at(stop_at, future).await.ok(),
         None => Some(future.await),

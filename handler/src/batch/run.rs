@@ -1,7 +1,9 @@
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::{
-    ChunkProcessor, Chunks, Counts, Options, OptionsError, Record, RecordFate, RecordProcessor,
+    ChunkProcessor, Chunks, Counts, HandlerError, Options, OptionsError, Record, RecordFate, RecordProcessor,
+    WindowProcessor, Windows,
     batch::{
         ahead::{Ahead, AheadRecord, Place, place},
         attended::Attended,
@@ -11,7 +13,9 @@ use crate::{
         steps::{Pause, Step, Steps},
         stop::Failure,
         walk::Walk,
+        windowed::{self, WindowState},
     },
+    event::Event,
     journal::Progress,
     record::{
         BatchRecord,
@@ -21,6 +25,12 @@ use crate::{
 
 /// A way to call a processor for the user records of a batch: one after the other, several at once, in chunks.
 pub trait Drive {
+    /// Whatever is kept from one run over a batch to the next.
+    type Batch;
+
+    /// Begins a batch.
+    fn begin(&self, event: &Event<'_>) -> Result<Self::Batch, HandlerError>;
+
     /// Checks the options for those that would have no effect.
     fn check(&self, options: &Options) -> Result<(), OptionsError>;
 
@@ -30,10 +40,62 @@ pub trait Drive {
     /// Processes user records until the end of the batch, or until the loop over the batch has to decide about the one at the
     /// cursor: whatever precedes it is passed, and nothing is in flight. The future may be dropped at any time.
     #[expect(async_fn_in_trait, reason = "no other crate can name the trait")]
-    async fn drive(&self, options: &Options, run: &mut Run<'_, '_>) -> Pause;
+    async fn drive(&self, options: &Options, batch: &mut Self::Batch, run: &mut Run<'_, '_>) -> Pause;
+
+    /// Ends a batch. Returns the state of its window that the response has. `stopped_at` is the index of the Kinesis record at which
+    /// the batch has stopped, `stop_at` when the deadline guard ends what runs.
+    #[expect(async_fn_in_trait, reason = "no other crate can name the trait")]
+    async fn end(
+        &self,
+        batch: Self::Batch,
+        event: &Event<'_>,
+        stopped_at: Option<usize>,
+        stop_at: Option<Instant>,
+    ) -> Result<Option<Box<RawValue>>, HandlerError>;
+}
+
+/// A processor in the midst of a batch.
+pub(crate) struct Driver<'d, D: Drive> {
+    processor: &'d D,
+    options: &'d Options,
+    batch: D::Batch,
+}
+
+impl<'d, D: Drive> Driver<'d, D> {
+    pub(crate) fn begin(
+        processor: &'d D,
+        options: &'d Options,
+        event: &Event<'_>,
+    ) -> Result<Self, HandlerError> {
+        Ok(Driver { processor, options, batch: processor.begin(event)? })
+    }
+
+    pub(crate) async fn drive(&mut self, run: &mut Run<'_, '_>) -> Pause {
+        self.processor.drive(self.options, &mut self.batch, run).await
+    }
+
+    pub(crate) async fn end(
+        self,
+        event: &Event<'_>,
+        stopped_at: Option<usize>,
+        stop_at: Option<Instant>,
+    ) -> Result<Option<Box<RawValue>>, HandlerError> {
+        self.processor.end(self.batch, event, stopped_at, stop_at).await
+    }
+}
+
+/// Returns the state that came with the event: a processor without windows does not change it.
+fn unchanged_state(event: &Event<'_>) -> Option<Box<RawValue>> {
+    event.window.as_ref().map(|window| window.state.clone().into_owned())
 }
 
 impl<P: RecordProcessor> Drive for P {
+    type Batch = ();
+
+    fn begin(&self, _: &Event<'_>) -> Result<(), HandlerError> {
+        Ok(())
+    }
+
     fn check(&self, _: &Options) -> Result<(), OptionsError> {
         Ok(())
     }
@@ -42,7 +104,7 @@ impl<P: RecordProcessor> Drive for P {
         options.concurrency().is_some()
     }
 
-    async fn drive(&self, options: &Options, run: &mut Run<'_, '_>) -> Pause {
+    async fn drive(&self, options: &Options, (): &mut (), run: &mut Run<'_, '_>) -> Pause {
         match (DECOMPRESSES && options.decompresses, options.attend_records()) {
             (false, false) => drive_records(self, options, run).await,
             (false, true) => drive_records(&Attended { processor: self, options }, options, run).await,
@@ -52,6 +114,16 @@ impl<P: RecordProcessor> Drive for P {
                 drive_records(&Decompressing { processor: &attended }, options, run).await
             }
         }
+    }
+
+    async fn end(
+        &self,
+        (): (),
+        event: &Event<'_>,
+        _: Option<usize>,
+        _: Option<Instant>,
+    ) -> Result<Option<Box<RawValue>>, HandlerError> {
+        Ok(unchanged_state(event))
     }
 }
 
@@ -63,6 +135,12 @@ async fn drive_records(processor: &impl RecordProcessor, options: &Options, run:
 }
 
 impl<P: ChunkProcessor> Drive for Chunks<P> {
+    type Batch = ();
+
+    fn begin(&self, _: &Event<'_>) -> Result<(), HandlerError> {
+        Ok(())
+    }
+
     fn check(&self, options: &Options) -> Result<(), OptionsError> {
         let of_one_record = [
             (
@@ -88,7 +166,7 @@ impl<P: ChunkProcessor> Drive for Chunks<P> {
         true
     }
 
-    async fn drive(&self, options: &Options, run: &mut Run<'_, '_>) -> Pause {
+    async fn drive(&self, options: &Options, (): &mut (), run: &mut Run<'_, '_>) -> Pause {
         let Chunks { processor, limits } = self;
         match (DECOMPRESSES && options.decompresses, options.attend_records()) {
             (false, false) => chunked::drive(processor, *limits, run).await,
@@ -99,6 +177,70 @@ impl<P: ChunkProcessor> Drive for Chunks<P> {
                 chunked::drive(&Decompressing { processor: &attended }, *limits, run).await
             }
         }
+    }
+
+    async fn end(
+        &self,
+        (): (),
+        event: &Event<'_>,
+        _: Option<usize>,
+        _: Option<Instant>,
+    ) -> Result<Option<Box<RawValue>>, HandlerError> {
+        Ok(unchanged_state(event))
+    }
+}
+
+impl<P: WindowProcessor> Drive for Windows<P> {
+    type Batch = WindowState<P::State>;
+
+    fn begin(&self, event: &Event<'_>) -> Result<Self::Batch, HandlerError> {
+        windowed::begin(&self.processor, event)
+    }
+
+    fn check(&self, options: &Options) -> Result<(), OptionsError> {
+        let unsuited = |option, reason| Err(OptionsError::Unsuited { option, processor: "Windows", reason });
+        if options.concurrency.get() > 1 {
+            return unsuited(
+                "concurrency (KINESIS_HANDLER_CONCURRENCY)",
+                "a state has one user record after the other",
+            );
+        }
+        if options.journal.is_some() {
+            let reason = "Lambda keeps the state of a window only up to a Kinesis record, so a batch cannot resume inside one";
+            return unsuited("journal (KINESIS_HANDLER_JOURNAL_TABLE)", reason);
+        }
+        if options.checkpoints.is_some() {
+            let reason = "a position would stand for records whose only trace is the state of their window";
+            return unsuited("mirror (KINESIS_HANDLER_CHECKPOINT_TABLE)", reason);
+        }
+        Ok(())
+    }
+
+    fn looks_ahead(&self, _: &Options) -> bool {
+        false
+    }
+
+    async fn drive(&self, options: &Options, state: &mut Self::Batch, run: &mut Run<'_, '_>) -> Pause {
+        let Windows { processor } = self;
+        match (DECOMPRESSES && options.decompresses, options.attend_records()) {
+            (false, false) => windowed::drive(processor, state, run).await,
+            (false, true) => windowed::drive(&Attended { processor, options }, state, run).await,
+            (true, false) => windowed::drive(&Decompressing { processor }, state, run).await,
+            (true, true) => {
+                let attended = Attended { processor, options };
+                windowed::drive(&Decompressing { processor: &attended }, state, run).await
+            }
+        }
+    }
+
+    async fn end(
+        &self,
+        state: Self::Batch,
+        event: &Event<'_>,
+        stopped_at: Option<usize>,
+        stop_at: Option<Instant>,
+    ) -> Result<Option<Box<RawValue>>, HandlerError> {
+        windowed::end(&self.processor, state, event, stopped_at, stop_at).await
     }
 }
 
@@ -208,6 +350,11 @@ impl<'r, 'b> Run<'r, 'b> {
         }
     }
 
+    /// Returns the index of the Kinesis record at the cursor.
+    pub(crate) fn kinesis_record(&self) -> usize {
+        self.cursor.position().kinesis_record
+    }
+
     /// Notes that the processor is called with the user record at the cursor, and returns it.
     #[inline]
     pub(crate) fn begin(&mut self, attempt: Option<u32>) -> Record<'_> {
@@ -295,8 +442,54 @@ impl<'r, 'b> Run<'r, 'b> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::{ChunkOutcome, ProcessError};
+    use crate::{
+        ChunkOutcome, JournalOptions, MirrorOptions, OptionsBuilder, ProcessError,
+        checkpoint::MemoryCheckpoints, event::TumblingWindow, journal::MemoryJournal,
+    };
+
+    struct Count;
+
+    impl WindowProcessor for Count {
+        type State = u64;
+
+        async fn process(&self, _: Record<'_>, state: &mut u64) -> Result<(), ProcessError> {
+            *state += 1;
+            Ok(())
+        }
+
+        async fn finish(&self, _: &u64, _: &TumblingWindow<'_>) -> Result<(), ProcessError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn windows_refuse_what_does_not_suit_them() {
+        let check = |options: OptionsBuilder, expected: &str| {
+            let options = options.application("orders").build().expect("options");
+            let refused = Windows::new(Count).check(&options);
+            assert_eq!(refused.map_err(|error| error.to_string()), Err(expected.to_owned()));
+        };
+        let builder = Options::builder;
+        check(
+            builder().concurrency(2),
+            "concurrency (KINESIS_HANDLER_CONCURRENCY) cannot be combined with Windows: a state has one user record after the \
+             other",
+        );
+        check(
+            builder().journal(JournalOptions::new(Arc::new(MemoryJournal::default()))),
+            "journal (KINESIS_HANDLER_JOURNAL_TABLE) cannot be combined with Windows: Lambda keeps the state of a window only up to \
+             a Kinesis record, so a batch cannot resume inside one",
+        );
+        check(
+            builder().mirror(MirrorOptions::new(Arc::new(MemoryCheckpoints::default()))),
+            "mirror (KINESIS_HANDLER_CHECKPOINT_TABLE) cannot be combined with Windows: a position would stand for records whose \
+             only trace is the state of their window",
+        );
+        assert_eq!(Windows::new(Count).check(&Options::default()), Ok(()));
+    }
 
     #[test]
     fn options_of_single_records_are_refused_with_chunks() {

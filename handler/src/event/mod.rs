@@ -305,6 +305,14 @@ pub struct TumblingWindow<'a> {
 }
 
 impl<'a> TumblingWindow<'a> {
+    /// The largest state that Lambda keeps, as JSON in bytes: with a larger one it ends the window early.
+    pub const MAX_STATE_BYTES: usize = 1024 * 1024;
+
+    /// Whether the window is one that begins.
+    pub(crate) fn has_no_state(&self) -> bool {
+        self.state.get().trim_matches(['{', '}']).trim().is_empty()
+    }
+
     /// A window that goes on, with the state that the invocation before returned.
     pub fn new(
         start: impl Into<Cow<'a, str>>,

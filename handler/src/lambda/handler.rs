@@ -24,6 +24,7 @@ use crate::{
         payload_decoder::PayloadDecoder,
         process_batch, process_in_groups,
         response::{ResponseDetails, StoppedRecord},
+        run::Driver,
         stop::{Failure, Stop, StopReason},
         walk::BatchPosition,
         workspace::{Workspace, Workspaces, recycled},
@@ -86,6 +87,21 @@ pub enum HandlerError {
          (KINESIS_HANDLER_CHECKPOINT_TABLE), or the mapping's tumbling windows"
     )]
     WindowWithMirror,
+    /// The processor is one of windows, and the event belongs to none.
+    #[error("the event belongs to no tumbling window: set the mapping's TumblingWindowInSeconds")]
+    NoWindow,
+    /// The state of a window cannot be used. The invocation fails, because Lambda would lose what the state stands for.
+    #[error("the window's state {what}")]
+    WindowState {
+        /// Fault of the state, and its place if it cannot be read.
+        what: String,
+    },
+    /// The processor could not finish a window, which Lambda then tries again.
+    #[error("the window could not be finished: {error}")]
+    WindowNotFinished {
+        /// The processor's error.
+        error: String,
+    },
 }
 
 impl HandlerError {
@@ -94,6 +110,9 @@ impl HandlerError {
             HandlerError::Event(_) => "KinesisHandler.InvalidEvent",
             HandlerError::DeadlineBeforeFirstRecord { .. } => "KinesisHandler.DeadlineBeforeFirstRecord",
             HandlerError::WindowWithMirror => "KinesisHandler.WindowWithMirror",
+            HandlerError::NoWindow => "KinesisHandler.NoWindow",
+            HandlerError::WindowState { .. } => "KinesisHandler.WindowState",
+            HandlerError::WindowNotFinished { .. } => "KinesisHandler.WindowNotFinished",
         }
     }
 
@@ -249,21 +268,14 @@ impl<P: Processor> Handler<P> {
         let deaggregator = workspace.deaggregator.take().unwrap_or_else(|| {
             Deaggregator::new(options.invalid_aggregate).with_max_key_bytes(options.max_key_bytes)
         });
+        let mut driver = Driver::begin(processor, options, event)?;
         let mut counts = Counts::default();
         let mut journaled = None;
         let (processed, position) = match journal {
             None if !processor.looks_ahead(options) => {
                 let records = &event.records;
-                process_in_groups(
-                    processor,
-                    options,
-                    records,
-                    deaggregator,
-                    invocation,
-                    workspace,
-                    &mut counts,
-                )
-                .await
+                process_in_groups(&mut driver, records, deaggregator, invocation, workspace, &mut counts)
+                    .await
             }
             journal => {
                 let mut decoder = PayloadDecoder::new(&event.records, workspace.decoder_memory());
@@ -280,7 +292,7 @@ impl<P: Processor> Handler<P> {
                 let mut cursor =
                     Cursor::new(&event.records, decoder, deaggregator, invocation, Passed::default());
                 let processed =
-                    process_batch(processor, options, &mut cursor, &mut journal, &mut deadline, &mut counts);
+                    process_batch(&mut driver, &mut cursor, &mut journal, &mut deadline, &mut counts);
                 let processed = processed.await;
                 let position = cursor.position();
                 journaled = Some((cursor, journal));
@@ -337,7 +349,8 @@ impl<P: Processor> Handler<P> {
             reported: failed,
             records: outcomes(fates, (position, stop.as_ref()), &event.records, invocation, workspace),
         });
-        let state = event.window.as_ref().map(|window| window.state.clone().into_owned());
+        let stopped_at = stopped.as_ref().map(|_| position.kinesis_record);
+        let state = driver.end(event, stopped_at, invocation.stop_at).await?;
         let response = BatchResponse::new(failed, state, counts);
         let response = match event.mode {
             EventMode::Mapping => response,

@@ -45,6 +45,16 @@ pub enum OptionsError {
         /// Reason why they exclude each other.
         reason: &'static str,
     },
+    /// The kind of processor cannot do with the option.
+    #[error("{option} cannot be combined with {processor}: {reason}")]
+    Unsuited {
+        /// Name of the option, and of its variable.
+        option: &'static str,
+        /// The kind of processor.
+        processor: &'static str,
+        /// Reason why they exclude each other.
+        reason: &'static str,
+    },
     /// The environment variable has the kit's prefix, but the kit does not know it: most likely a typing error.
     #[error(
         "{variable} is not an option: did you mean {}? docs/configuration.md lists all options",
@@ -70,7 +80,7 @@ impl OptionsError {
             OptionsError::Needs { option, needed: other } | OptionsError::Excludes { option, other, .. } => {
                 (*option, *other) = (name(option), name(other));
             }
-            OptionsError::Unknown { .. } => {}
+            OptionsError::Unsuited { .. } | OptionsError::Unknown { .. } => {}
         }
         self
     }

@@ -3,11 +3,13 @@
 pub(crate) mod chunk;
 pub(crate) mod circuit_breaker;
 pub(crate) mod process_error;
+pub(crate) mod window;
 
 use crate::{ProcessError, Record, batch::run::Drive};
 
 /// A processor that a [`Handler`](crate::Handler), a [`Function`](crate::Function) and [`run`](crate::run) take: a
-/// [`RecordProcessor`], or a [`ChunkProcessor`](crate::ChunkProcessor) in [`Chunks`](crate::Chunks). Nothing else implements it.
+/// [`RecordProcessor`], a [`ChunkProcessor`](crate::ChunkProcessor) in [`Chunks`](crate::Chunks), or a [`WindowProcessor`](crate::WindowProcessor) in
+/// [`Windows`](crate::Windows). Nothing else implements it.
 pub trait Processor: Drive {}
 
 impl<P: Drive> Processor for P {}

@@ -1,8 +1,9 @@
 use std::{borrow::Cow, sync::OnceLock};
 
 use crate::{
-    ChunkOutcome, ChunkProcessor, PayloadError, ProcessError, Record, RecordProcessor,
+    ChunkOutcome, ChunkProcessor, PayloadError, ProcessError, Record, RecordProcessor, WindowProcessor,
     compression::{Compression, DecompressionError},
+    event::TumblingWindow,
     record::{BatchRecord, RecordSource},
 };
 
@@ -48,6 +49,19 @@ impl<P: ChunkProcessor> ChunkProcessor for Decompressing<'_, P> {
         let chunk: Vec<_> = chunk.iter().copied().map(DecompressingRecord::new).collect();
         let records: Vec<_> = chunk.iter().map(DecompressingRecord::as_record).collect();
         self.processor.process(&records).await
+    }
+}
+
+impl<P: WindowProcessor> WindowProcessor for Decompressing<'_, P> {
+    type State = P::State;
+
+    async fn process(&self, record: Record<'_>, state: &mut P::State) -> Result<(), ProcessError> {
+        let record = DecompressingRecord::new(record);
+        self.processor.process(record.as_record(), state).await
+    }
+
+    async fn finish(&self, state: &P::State, window: &TumblingWindow<'_>) -> Result<(), ProcessError> {
+        self.processor.finish(state, window).await
     }
 }
 

@@ -17,6 +17,7 @@ mod hold;
 mod hooks;
 mod retry_in_place;
 mod test_kit;
+mod windows;
 mod mirror;
 mod journal;
 mod journal_bounds;

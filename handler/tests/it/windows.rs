@@ -1,0 +1,188 @@
+//! Tumbling windows: the state of exactly the Kinesis records that are processed, and their end.
+
+use std::{borrow::Cow, sync::Mutex};
+
+use kinesis_handler::{
+    BatchResponse, Context, Event, Handler, HandlerError, KinesisRecord, ProcessError, Record,
+    WindowProcessor, Windows, checkpoint::MemoryCheckpoints, event::TumblingWindow, journal::MemoryJournal,
+    permanent,
+};
+use proptest::{collection::vec, prelude::*};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::batch::{aggregate, json, plain};
+
+/// All texts of a window, in their order.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Texts {
+    texts: Vec<String>,
+}
+
+/// Adds each text to the state, and then does what it says.
+#[derive(Debug, Default)]
+struct Collect {
+    finished: Mutex<Vec<(Texts, bool)>>,
+    refuses_to_finish: bool,
+}
+
+impl WindowProcessor for &Collect {
+    type State = Texts;
+
+    async fn process(&self, record: Record<'_>, state: &mut Texts) -> Result<(), ProcessError> {
+        let text = record.text()?;
+        state.texts.push(text.to_owned());
+        tokio::task::yield_now().await;
+        match &text[..1] {
+            "f" => Err(permanent("asked to")),
+            "p" => panic!("asked to"),
+            _ => Ok(()),
+        }
+    }
+
+    async fn finish(&self, state: &Texts, window: &TumblingWindow<'_>) -> Result<(), ProcessError> {
+        if self.refuses_to_finish {
+            return Err(permanent("asked to"));
+        }
+        self.finished
+            .lock()
+            .expect("no panic while locked")
+            .push((state.clone(), window.is_terminated_early));
+        Ok(())
+    }
+}
+
+fn raw(state: &str) -> Cow<'static, RawValue> {
+    Cow::Owned(RawValue::from_string(state.to_owned()).expect("JSON"))
+}
+
+fn event<'a>(records: &[KinesisRecord<'a>], state: &str) -> Event<'a> {
+    let mut event = Event::new(records.to_vec());
+    event.window = Some(TumblingWindow::new("2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z", raw(state)));
+    event
+}
+
+async fn handle<P: WindowProcessor>(processor: P, event: &Event<'_>) -> Result<BatchResponse, HandlerError> {
+    let handler = Handler::new(Windows::new(processor));
+    handler.handle(&event.to_json(), &Context::default()).await
+}
+
+#[track_caller]
+fn texts(response: &BatchResponse) -> Vec<String> {
+    let state: Texts = serde_json::from_str(response.state().expect("a state")).expect("the state's JSON");
+    state.texts
+}
+
+#[tokio::test]
+async fn a_window_begins_with_the_default_and_goes_on_with_the_state() {
+    let collect = Collect::default();
+    let first = handle(&collect, &event(&[plain(1, "a"), aggregate(2, &["b", "c"])], "{}")).await;
+    let first = first.expect("a response");
+    assert_eq!((first.batch_item_failure(), texts(&first)), (None, vec!["a".into(), "b".into(), "c".into()]));
+    let state = first.state().expect("a state");
+    let next = handle(&collect, &event(&[plain(3, "d")], state)).await.expect("a response");
+    assert_eq!(texts(&next), ["a", "b", "c", "d"]);
+    assert!(collect.finished.lock().expect("no panic while locked").is_empty());
+}
+
+#[tokio::test]
+async fn a_failure_leaves_the_state_of_the_kinesis_records_before() {
+    for failing in ["fails", "panics"] {
+        let records = [plain(1, "a"), aggregate(2, &["b", failing, "c"]), plain(3, "d")];
+        let response = handle(&Collect::default(), &event(&records, r#"{"texts":["old"]}"#)).await;
+        let response = response.expect("a response");
+        assert_eq!(response.batch_item_failure().map(|number| number.to_string()).as_deref(), Some("2"));
+        assert_eq!(texts(&response), ["old", "a"]);
+    }
+}
+
+#[tokio::test]
+async fn a_failure_of_the_first_record_returns_the_state_to_the_letter() {
+    let state = r#"{ "texts":  [ "old" ], "more": 1.0 }"#;
+    let response = handle(&Collect::default(), &event(&[aggregate(1, &["a", "fails"])], state)).await;
+    let response = json(&response.expect("a response"));
+    let expected = format!(r#"{{"batchItemFailures":[{{"itemIdentifier":"1"}}],"state":{state}}}"#);
+    assert_eq!(response, expected);
+}
+
+#[tokio::test]
+async fn an_unreadable_record_leaves_all_that_precedes_it() {
+    let mut broken = plain(2, "b");
+    broken.data = kinesis_handler::event::RecordData::Base64(Cow::Borrowed(b"?"));
+    let response = handle(&Collect::default(), &event(&[plain(1, "a"), broken], "{}")).await;
+    assert_eq!(texts(&response.expect("a response")), ["a"]);
+}
+
+#[tokio::test]
+async fn the_last_invocation_gets_the_state_also_without_records() {
+    let collect = Collect::default();
+    for is_early in [false, true] {
+        let mut last = event(&[], r#"{"texts":["a","b"]}"#);
+        let window = last.window.as_mut().expect("a window");
+        (window.is_final_invoke, window.is_terminated_early) = (true, is_early);
+        let response = handle(&collect, &last).await.expect("a response");
+        assert_eq!(response.batch_item_failure(), None);
+    }
+    let finished = collect.finished.lock().expect("no panic while locked").clone();
+    let state = Texts { texts: vec!["a".into(), "b".into()] };
+    assert_eq!(finished, [(state.clone(), false), (state, true)]);
+}
+
+#[track_caller]
+fn check_error(response: Result<BatchResponse, HandlerError>, expected: &str) {
+    assert_eq!(response.map(|response| json(&response)).expect_err("an error").to_string(), expected);
+}
+
+#[tokio::test]
+async fn what_cannot_go_on_fails_the_invocation() {
+    let collect = Collect::default();
+    let plain_event = Event::new(vec![plain(1, "a")]);
+    check_error(
+        handle(&collect, &plain_event).await,
+        "the event belongs to no tumbling window: set the mapping's TumblingWindowInSeconds",
+    );
+    check_error(
+        handle(&collect, &event(&[plain(1, "a")], r#"{"texts":7}"#)).await,
+        "the window's state does not match the processor's type (line 1, column 10)",
+    );
+    let refusing = Collect { refuses_to_finish: true, ..Collect::default() };
+    let mut last = event(&[], "{}");
+    last.window.as_mut().expect("a window").is_final_invoke = true;
+    check_error(handle(&refusing, &last).await, "the window could not be finished: permanent(asked to)");
+}
+
+#[tokio::test]
+async fn a_state_that_lambda_would_drop_fails_the_invocation() {
+    let large = "x".repeat(TumblingWindow::MAX_STATE_BYTES - 14);
+    let fits = handle(&Collect::default(), &event(&[plain(1, &large)], "{}")).await.expect("a response");
+    assert_eq!(fits.state().map(str::len), Some(TumblingWindow::MAX_STATE_BYTES));
+    check_error(
+        handle(&Collect::default(), &event(&[plain(1, &(large + "x"))], "{}")).await,
+        "the window's state has 1048577 bytes: Lambda keeps at most 1048576",
+    );
+}
+
+proptest! {
+    /// Whatever fails, the state is the fold of the Kinesis records before the one that is reported.
+    #[test]
+    fn the_state_is_that_of_exactly_the_records_before_the_reported_one(
+        batch in vec(vec(prop_oneof![8 => "[a-e]", 1 => Just("f".to_owned()), 1 => Just("p".to_owned())], 1..5), 1..8),
+    ) {
+        let records: Vec<_> = (1..).zip(&batch).map(|(number, texts)| {
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            if texts.len() == 1 { plain(number, texts[0]) } else { aggregate(number, &texts) }
+        }).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let response = runtime.block_on(handle(&Collect::default(), &event(&records, "{}"))).expect("a response");
+        let is_bad = |texts: &Vec<String>| texts.iter().any(|text| text == "f" || text == "p");
+        let reported = batch.iter().position(is_bad);
+        let number = reported.map(|index| (index + 1).to_string());
+        prop_assert_eq!(response.batch_item_failure().map(|number| number.to_string()), number);
+        let expected: Vec<String> = batch[..reported.unwrap_or(batch.len())].concat();
+        let found = match response.state() {
+            Some("{}") => Vec::new(),
+            _ => texts(&response),
+        };
+        prop_assert_eq!(found, expected);
+    }
+}

@@ -1,0 +1,153 @@
+//! Window processors on simulated mappings: each record counts once, in its window, whatever fails.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+    rc::Rc,
+};
+
+use kinesis_esm_simulator::{Scenario, ServiceFunction};
+use kinesis_handler::{
+    Handler, ProcessError, RawEvent, Record, WindowProcessor, Windows, event::TumblingWindow, retryable,
+};
+use proptest::{collection::vec, prelude::*};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+const WINDOW_S: u64 = 10;
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Texts {
+    texts: Vec<String>,
+}
+
+/// Texts by the start of their window.
+type Finished = BTreeMap<String, Vec<String>>;
+
+/// Collects the texts of each window. A text fails as often as its end says, and a window as often as it has texts.
+#[derive(Clone, Default)]
+struct Collect {
+    attempts: Rc<RefCell<HashMap<String, u32>>>,
+    finished: Rc<RefCell<Finished>>,
+    /// Whether a text is in the state before it may fail.
+    adds_early: bool,
+    /// A sabotage: texts are kept here instead of in the state, so that nothing undoes them.
+    outside: Option<Rc<RefCell<Vec<String>>>>,
+}
+
+impl Collect {
+    fn fails(&self, what: &str, times: u32) -> bool {
+        let mut attempts = self.attempts.borrow_mut();
+        let attempt = attempts.entry(what.to_owned()).or_default();
+        *attempt += 1;
+        *attempt <= times
+    }
+}
+
+impl WindowProcessor for Collect {
+    type State = Texts;
+
+    async fn process(&self, record: Record<'_>, state: &mut Texts) -> Result<(), ProcessError> {
+        let text = record.text()?;
+        let add = |state: &mut Texts| match &self.outside {
+            Some(texts) => texts.borrow_mut().push(text.to_owned()),
+            None => state.texts.push(text.to_owned()),
+        };
+        if self.adds_early {
+            add(state);
+        }
+        tokio::task::yield_now().await;
+        let (_, times) = text.rsplit_once('-').expect("a number");
+        if self.fails(text, times.parse()?) {
+            return Err(retryable("asked to"));
+        }
+        if !self.adds_early {
+            add(state);
+        }
+        Ok(())
+    }
+
+    async fn finish(&self, state: &Texts, window: &TumblingWindow<'_>) -> Result<(), ProcessError> {
+        if self.fails(&window.start, 1) {
+            return Err(retryable("asked to"));
+        }
+        let texts = match &self.outside {
+            Some(texts) => std::mem::take(&mut *texts.borrow_mut()),
+            None => state.texts.clone(),
+        };
+        self.finished.borrow_mut().insert(window.start.clone().into_owned(), texts);
+        Ok(())
+    }
+}
+
+/// A Kinesis record: when it arrives in milliseconds after the one before, and how often each of its user records fails.
+type Arrival = (u64, Vec<u32>);
+
+/// Returns the scenario, and the texts of each window in the order of the stream.
+fn scenario(arrivals: &[Arrival], faults: &[(&'static str, u64)]) -> (Value, Vec<Vec<String>>) {
+    let (mut at_ms, mut records) = (0, Vec::new());
+    let mut windows = BTreeMap::<u64, Vec<String>>::new();
+    for (number, (after_ms, failures)) in arrivals.iter().enumerate() {
+        at_ms += after_ms;
+        let text = |(sub, times): (usize, &u32)| format!("{number}.{sub}-{times}");
+        let texts: Vec<String> = failures.iter().enumerate().map(text).collect();
+        let user_record = |text: &String| json!({ "partitionKey": "k", "text": text });
+        let user_records: Vec<Value> = texts.iter().map(user_record).collect();
+        records.push(json!({ "id": format!("{number:03}"), "atMs": at_ms, "userRecords": user_records }));
+        windows.entry(at_ms / (WINDOW_S * 1_000)).or_default().extend(texts);
+    }
+    let faults: Vec<Value> =
+        faults.iter().map(|(kind, at_ms)| json!({ "kind": kind, "atMs": at_ms })).collect();
+    let scenario = json!({
+        "mapping": { "FunctionResponseTypes": ["ReportBatchItemFailures"], "TumblingWindowInSeconds": WINDOW_S,
+            "BisectBatchOnFunctionError": true },
+        "records": records,
+        "faults": faults,
+    });
+    (scenario, windows.into_values().collect())
+}
+
+/// Returns the texts of each window that was finished.
+fn finished(scenario: &Value, seed: u64, collect: Collect) -> Vec<Vec<String>> {
+    let finished = Rc::clone(&collect.finished);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    let scenario = Scenario::parse(scenario.to_string().as_bytes()).expect("a scenario");
+    let handler = Handler::new(Windows::new(collect));
+    let run = scenario.run_with(seed, |_| ServiceFunction::<_, RawEvent>::new(handler));
+    runtime.block_on(run).expect("nothing impossible");
+    let texts = finished.borrow();
+    texts.values().filter(|texts| !texts.is_empty()).cloned().collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Without faults that deliver something twice, each window ends with exactly its records, in order.
+    #[test]
+    fn each_record_counts_once_in_its_window(
+        arrivals in vec((0..4_000_u64, vec(prop_oneof![4 => Just(0_u32), 1 => 1..3_u32], 1..4)), 1..12),
+        faults in vec((prop_oneof![Just("throttle"), Just("timeout"), Just("crash"), Just("lostResponse")], 0..40_000_u64), 0..4),
+        seed in any::<u64>(),
+        adds_early in any::<bool>(),
+    ) {
+        let (scenario, windows) = scenario(&arrivals, &faults);
+        prop_assert_eq!(finished(&scenario, seed, Collect { adds_early, ..Collect::default() }), windows);
+    }
+}
+
+#[test]
+fn what_a_failed_record_has_added_is_undone() {
+    let (scenario, windows) = scenario(&[(0, vec![0]), (10, vec![0, 1])], &[]);
+    assert_eq!(finished(&scenario, 0, Collect { adds_early: true, ..Collect::default() }), windows);
+}
+
+#[test]
+fn a_state_that_no_failure_undoes_is_noticed() {
+    let (scenario, windows) = scenario(&[(0, vec![0]), (10, vec![0, 1])], &[]);
+    let outside = Some(Rc::default());
+    assert_ne!(finished(&scenario, 0, Collect { outside, ..Collect::default() }), windows);
+}
