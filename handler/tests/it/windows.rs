@@ -4,8 +4,7 @@ use std::{borrow::Cow, sync::Mutex};
 
 use kinesis_handler::{
     BatchResponse, Context, Event, Handler, HandlerError, KinesisRecord, ProcessError, Record,
-    WindowProcessor, Windows, checkpoint::MemoryCheckpoints, event::TumblingWindow, journal::MemoryJournal,
-    permanent,
+    WindowProcessor, Windows, event::TumblingWindow, permanent,
 };
 use proptest::{collection::vec, prelude::*};
 use serde::{Deserialize, Serialize};
