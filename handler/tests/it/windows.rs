@@ -147,7 +147,7 @@ async fn what_cannot_go_on_fails_the_invocation() {
     let refusing = Collect { refuses_to_finish: true, ..Collect::default() };
     let mut last = event(&[], "{}");
     last.window.as_mut().expect("a window").is_final_invoke = true;
-    check_error(handle(&refusing, &last).await, "the window could not be finished: permanent(asked to)");
+    check_error(handle(&refusing, &last).await, "the window could not be finished: asked to");
 }
 
 #[tokio::test]
