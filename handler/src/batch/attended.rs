@@ -41,7 +41,11 @@ impl<P: RecordProcessor> Attended<'_, P> {
 
 impl<P: WindowProcessor> Attended<'_, P> {
     /// Calls the processor in the same way. Each attempt begins with the same state.
-    async fn try_window_in_place(&self, record: Record<'_>, state: &mut P::State) -> Result<(), ProcessError> {
+    async fn try_window_in_place(
+        &self,
+        record: Record<'_>,
+        state: &mut P::State,
+    ) -> Result<(), ProcessError> {
         if self.options.retry_attempts.get() == 1 {
             return self.processor.process(record, state).await;
         }
