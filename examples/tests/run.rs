@@ -300,3 +300,98 @@ async fn http_bulk() {
     let sizes = sizes.lock().expect("no panic while locked").clone();
     assert!(sizes.len() == 2 && sizes[0] > 1 && sizes[0] == sizes[1], "{sizes:?}");
 }
+
+/// Variables with which an example finds a DynamoDB at this endpoint.
+fn with_dynamodb(program: &str, endpoint: &str, tables: &[(&str, &str)]) -> BinaryOptions {
+    let mut options = BinaryOptions::new([program]);
+    options.clean_environment = true;
+    let aws = [
+        ("AWS_ENDPOINT_URL", endpoint),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+    ];
+    options.variables = aws.iter().chain(tables).map(|&(name, value)| (name.into(), value.into())).collect();
+    options
+}
+
+/// A DynamoDB that answers each request as `answer` says, which gets the number of requests before.
+async fn dynamodb(
+    listener: TcpListener,
+    answer: impl Fn(usize) -> (u16, Value),
+    requests: Arc<Mutex<Vec<Value>>>,
+) {
+    loop {
+        let (mut connection, _) = listener.accept().await.expect("a connection");
+        while let Some(body) = read_body(&mut connection).await {
+            let number = {
+                let mut requests = requests.lock().expect("no panic while locked");
+                requests.push(serde_json::from_slice(&body).expect("JSON"));
+                requests.len() - 1
+            };
+            let (status, body) = answer(number);
+            let body = body.to_string();
+            let head = "content-type: application/x-amz-json-1.0\r\ncontent-length: ";
+            let response = format!("HTTP/1.1 {status} Answer\r\n{head}{}\r\n\r\n{body}", body.len());
+            connection.write_all(response.as_bytes()).await.expect("the client reads");
+        }
+    }
+}
+
+#[tokio::test]
+async fn circuit_breaker() {
+    let first = sequence_numbers("aggregated.json").swap_remove(0);
+    let failed = || json!({ "batchItemFailures": [{ "itemIdentifier": first }] });
+    // The warehouse is up at the third call, which an open circuit does not make.
+    for (open_ms, third) in [("0", success()), ("60000", failed())] {
+        let mut options = BinaryOptions::new([env!("CARGO_BIN_EXE_circuit-breaker")]);
+        options.variables = vec![("OPEN_MS".into(), open_ms.into())];
+        check_with(options, "aggregated.json", &[failed(), failed(), third]).await;
+    }
+}
+
+#[tokio::test]
+async fn idempotent() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+    let requests = Arc::<Mutex<Vec<Value>>>::default();
+    let server = tokio::spawn(dynamodb(listener, |_| (200, json!({})), Arc::clone(&requests)));
+    let options =
+        with_dynamodb(env!("CARGO_BIN_EXE_idempotent"), &endpoint, &[("IDEMPOTENCY_TABLE", "keys")]);
+    check_with(options, "aggregated.json", &[success(), success()]).await;
+    server.abort();
+    let requests = requests.lock().expect("no panic while locked");
+    // Eight orders are begun and completed. The second time, the environment remembers them.
+    let begun = requests.iter().filter(|put| put["Item"]["inProgressUntil"].is_object()).count();
+    assert_eq!((begun, requests.len()), (8, 16), "{requests:?}");
+}
+
+#[tokio::test]
+async fn claim() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+    let requests = Arc::<Mutex<Vec<Value>>>::default();
+    // The second time, each record is claimed.
+    let answer = |number| match number {
+        0..8 => (200, json!({})),
+        _ => (
+            400,
+            json!({
+                "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+                "message": "Transaction cancelled",
+                "CancellationReasons": [{ "Code": "ConditionalCheckFailed" }, { "Code": "None" }],
+            }),
+        ),
+    };
+    let server = tokio::spawn(dynamodb(listener, answer, Arc::clone(&requests)));
+    let tables = [("TOTALS_TABLE", "totals"), ("CLAIMS_TABLE", "claims")];
+    let options = with_dynamodb(env!("CARGO_BIN_EXE_claim"), &endpoint, &tables);
+    check_with(options, "aggregated.json", &[success(), success()]).await;
+    server.abort();
+    let requests = requests.lock().expect("no panic while locked");
+    let ids = |requests: &[Value]| -> Vec<Value> {
+        requests.iter().map(|request| request["TransactItems"][0]["Put"]["Item"]["id"].clone()).collect()
+    };
+    assert_eq!(requests.len(), 16);
+    assert_eq!(ids(&requests[..8]), ids(&requests[8..]));
+}

@@ -77,6 +77,8 @@ pub mod contract;
 pub mod envelope;
 pub mod event;
 mod hooks;
+#[cfg(feature = "dynamodb")]
+pub mod idempotency;
 mod invocation;
 pub mod journal;
 mod lambda;
@@ -121,6 +123,7 @@ pub use processor::{
 };
 pub use record::{
     OwnedRecord, Record,
+    idempotency_key::IdempotencyKey,
     json_mismatch::JsonMismatch,
     payload::{JsonErrorKind, PayloadError},
 };

@@ -15,6 +15,7 @@ mod fault_proxy;
 mod mirror_table;
 mod mirror_end_to_end;
 mod journal_table;
+mod effects_table;
 mod journal_end_to_end;
 mod lease_table;
 mod kcl;

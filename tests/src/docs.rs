@@ -18,6 +18,7 @@ pages! {
     Windows: "docs/windows.md",
     Configuration: "docs/configuration.md",
     Errors: "docs/errors.md",
+    Idempotency: "docs/idempotency.md",
     Metrics: "docs/metrics.md",
     Outages: "docs/outages.md",
     Migrating: "docs/migrating.md",

@@ -33,6 +33,10 @@ const MIN_STORE_TIME: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone)]
 pub(crate) struct Invocation<'a> {
     pub(crate) request_id: Cow<'a, str>,
+    /// The application of the options; may be empty.
+    pub(crate) application: Cow<'a, str>,
+    /// Whether the event is one of `kinesis-kit` that may hold parts of aggregates.
+    pub(crate) is_reprocessing: bool,
     /// Trace ID of X-Ray. `None` if Lambda has sent none.
     pub(crate) xray_trace_id: Option<Cow<'a, str>>,
     /// Name of the stream. `None` until the event is read.
@@ -83,7 +87,7 @@ macro_rules! stage_span {
 pub(crate) use {invocation_span, span, stage_span};
 
 impl<'a> Invocation<'a> {
-    pub(crate) fn arrive(context: &'a Context, options: &Options) -> Self {
+    pub(crate) fn arrive(context: &'a Context, options: &'a Options) -> Self {
         let clock = Arc::clone(&options.clock);
         let arrived = clock.instant();
         // Lambda never delivers an event whose deadline has passed. Contexts of unit tests have the deadline 0, and
@@ -97,6 +101,8 @@ impl<'a> Invocation<'a> {
         let deadline = left.map(|left| arrived + left);
         Invocation {
             request_id: Cow::Borrowed(&context.request_id),
+            application: Cow::Borrowed(&options.application),
+            is_reprocessing: false,
             xray_trace_id: context.xray_trace_id.as_deref().map(Cow::Borrowed),
             stream: None,
             shard_id: None,
@@ -184,6 +190,8 @@ mod tests {
         let now = arrived + Duration::from_millis(milliseconds_passed);
         let invocation = Invocation {
             request_id: Cow::Borrowed(""),
+            application: Cow::Borrowed(""),
+            is_reprocessing: false,
             xray_trace_id: None,
             stream: None,
             shard_id: None,

@@ -231,6 +231,7 @@ impl<P: Processor> Handler<P> {
         let mut workspace = workspaces.take();
         let mut event = Event::parse_into(event, recycled(mem::take(&mut workspace.records)))?;
         let first = event.records.first();
+        invocation.is_reprocessing = event.mode == EventMode::Reprocess;
         invocation.stream = first.and_then(KinesisRecord::stream_name);
         invocation.shard_id = first.and_then(|record| record.shard_id.as_deref());
         let span = invocation_span!(invocation);

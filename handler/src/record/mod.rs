@@ -1,6 +1,7 @@
 //! A user record as a processor gets it, its payload and its position.
 
 pub(crate) mod decompressing;
+pub(crate) mod idempotency_key;
 pub(crate) mod json_mismatch;
 pub(crate) mod payload;
 
@@ -17,6 +18,7 @@ use crate::{
     event::KinesisRecord,
     invocation::Invocation,
     record::decompressing::{DecompressedData, DecompressingRecord},
+    record::idempotency_key::IdempotencyKey,
 };
 
 /// A user record, as a processor gets it: what a producer has put, with where it comes from.
@@ -160,6 +162,17 @@ impl<'a> Record<'a> {
         self.parts().invocation.remaining_time()
     }
 
+    /// Returns the name of the user record, which is the same at each delivery and that of no other one.
+    ///
+    /// `None` on an enhanced fan-out consumer, where sub-sequence numbers are not known, in an event that does not tell stream and
+    /// shard, and in an event of `kinesis-kit` in mode `reprocess`, which may hold a part of an aggregate, with other sub-sequence numbers.
+    pub fn idempotency_key(&self) -> Option<IdempotencyKey<'a>> {
+        match self.parts().invocation.is_reprocessing {
+            true => None,
+            false => IdempotencyKey::new(self.stream_arn(), self.shard_id(), self.position()),
+        }
+    }
+
     /// The request ID of the invocation.
     pub fn request_id(&self) -> &'a str {
         &self.parts().invocation.request_id
@@ -186,6 +199,7 @@ impl<'a> Record<'a> {
             },
             invocation: Invocation {
                 request_id: Cow::Owned(invocation.request_id.clone().into_owned()),
+                application: Cow::Owned(invocation.application.clone().into_owned()),
                 xray_trace_id: owned(&invocation.xray_trace_id),
                 stream: None,
                 shard_id: None,
@@ -252,6 +266,8 @@ impl OwnedRecord {
             kinesis_record: KinesisRecord::new(sequence_number, "", &[]),
             invocation: Invocation {
                 request_id: Cow::Borrowed(""),
+                application: Cow::Borrowed(""),
+                is_reprocessing: false,
                 xray_trace_id: None,
                 stream: None,
                 shard_id: None,

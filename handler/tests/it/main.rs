@@ -4,6 +4,8 @@
 
 mod options;
 mod outages;
+#[cfg(feature = "dynamodb")]
+mod effects;
 mod batch;
 mod rules;
 mod deadline;
