@@ -26,7 +26,7 @@ async fn process(record: Record<'_>) -> Result<(), ProcessError> {
     }
 }
 
-/// What hooks were told, in order.
+/// A list of everything that hooks were told, in order.
 #[derive(Clone, Default)]
 struct Told(Arc<Mutex<Vec<String>>>);
 
