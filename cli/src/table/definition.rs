@@ -49,7 +49,7 @@ pub(super) struct Difference {
 pub(super) enum Switch {
     /// Items expire at the time in this attribute.
     Expiry(&'static str),
-    /// Point-in-time recovery.
+    /// Backups for point-in-time recovery are kept.
     Recovery,
 }
 

@@ -35,7 +35,7 @@ pub enum DecompressionError {
         compression: Compression,
         /// Length of the payload.
         bytes: usize,
-        /// Most bytes.
+        /// Largest size that is allowed, in bytes.
         limit: u64,
     },
     /// The payload decompresses to more than 1 MiB, and to more bytes for each of its bytes than the limit: as a bomb does.
@@ -48,7 +48,7 @@ pub enum DecompressionError {
         compression: Compression,
         /// Length of the payload.
         bytes: usize,
-        /// Largest ratio.
+        /// Largest ratio that is allowed.
         limit: u32,
     },
     /// The format needs a feature of the crate that was not compiled in.

@@ -26,7 +26,7 @@ pub(super) fn members(payload: &[u8], limits: DecompressionLimits) -> Result<Vec
     }
 }
 
-/// Decompresses zlib.
+/// Decompresses a payload of zlib.
 pub(super) fn zlib(payload: &[u8], limits: DecompressionLimits) -> Result<Vec<u8>, DecompressionError> {
     let mut output = Output::new(Compression::Zlib, payload, limits);
     let mut decoder = ZlibDecoder::new(payload);

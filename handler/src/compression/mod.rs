@@ -91,7 +91,7 @@ impl fmt::Display for Compression {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DecompressionLimits {
-    /// Most bytes.
+    /// Largest size of what a payload decompresses to, in bytes.
     pub max_bytes: u64,
     /// Most bytes for each byte of the compressed payload. Up to 1 MiB, the ratio is not looked at: small payloads of one
     /// repeated line compress better than that.

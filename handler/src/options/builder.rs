@@ -158,7 +158,7 @@ impl OptionsBuilder {
     /// what a payload decompresses to, if it begins as gzip, zlib or zstd do. By default they read payloads as they are, and
     /// [`Record::decompressed`](crate::Record::decompressed) decompresses. Needs the feature `gzip` or `zstd`.
     ///
-    /// What a payload decompresses to is kept until the processor is done with the record: with
+    /// The decompressed payload is kept until the processor is done with the record: with
     /// [`concurrency`](Self::concurrency), or for a chunk of user records, that of several.
     pub fn decompress(mut self) -> Self {
         self.rest.decompresses = true;
