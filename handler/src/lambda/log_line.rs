@@ -57,7 +57,7 @@ where
                 }
             }
         }
-        if line.has("position") {
+        if line.names_shard_in_position() {
             line.0.retain(|(name, _)| name != "shardId");
         }
         writeln!(writer, "{}", serde_json::to_string(&line).map_err(|_| fmt::Error)?)
@@ -90,6 +90,13 @@ struct Members(Vec<(String, Value)>);
 impl Members {
     fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(other, _)| other == name)
+    }
+
+    /// Whether `position` begins with the shard: that of a processor's own line may not.
+    fn names_shard_in_position(&self) -> bool {
+        let text = |name: &str| self.0.iter().find(|(other, _)| other == name)?.1.as_str();
+        let (Some(position), Some(shard_id)) = (text("position"), text("shardId")) else { return false };
+        position.strip_prefix(shard_id).is_some_and(|rest| rest.starts_with('/'))
     }
 
     fn add(&mut self, name: &str, value: impl Into<Value>) {
@@ -216,6 +223,7 @@ mod tests {
             let _entered = invocation(unsampled).entered();
             tracing::error!(target: "kinesis_handler::batch", position = "shardId-000000000000/49:1", "failed");
             tracing::info!(target: "orders", total_cents = 7650, is_new = true, ratio = 0.5, "order reserved");
+            tracing::info!(target: "orders", position = "49:1", "without its shard");
         });
         let ids = json!({ "requestId": "id", "stream": "orders" });
         let with = |mut members: Value| {
@@ -233,6 +241,13 @@ mod tests {
             &lines[1],
             with(json!({ "level": "INFO", "message": "order reserved", "total_cents": 7650, "is_new": true,
                 "ratio": 0.5, "target": "orders", "shardId": "shardId-000000000000" })),
+        );
+        check(
+            &lines[2],
+            with(
+                json!({ "level": "INFO", "message": "without its shard", "position": "49:1", "target": "orders",
+                "shardId": "shardId-000000000000" }),
+            ),
         );
     }
 

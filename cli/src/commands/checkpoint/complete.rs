@@ -15,6 +15,7 @@ use crate::{
 pub(super) async fn run(args: &CheckpointCompleteArgs) -> Result<Completion, Error> {
     let positions = Positions::open(&args.of).await?;
     let leases = positions.leases().await?;
+    positions.check_may_add(leases.values())?;
     let rows: BTreeMap<String, Row> =
         leases.iter().map(|(id, lease)| (id.clone(), lease.row.clone())).collect();
     let mirror = Mirror::of(rows.values());

@@ -38,6 +38,7 @@ pub(super) async fn run(args: &CheckpointImportArgs) -> Result<Completion, Error
     let mirror = Mirror { application: args.application.clone(), stream_arn };
     // Before anything is written: the table may be that of another stream.
     let present = positions.table.read(&positions.stream, &positions.shards).await?.by_shard;
+    positions.check_may_add(present.values())?;
     let (now_ms, mut added, mut kept) = (now_ms(), 0, 0);
     for position in &imported {
         let Some(shard) = positions.shard(&position.shard_id) else {

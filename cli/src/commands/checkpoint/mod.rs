@@ -60,6 +60,18 @@ impl Positions {
         self.shards.iter().find(|shard| shard.id == shard_id)
     }
 
+    /// Returns an error if rows of the table are named by more than a shard: a row of this command would be none to its application.
+    fn check_may_add<'l>(&self, leases: impl IntoIterator<Item = &'l Lease>) -> Result<(), Error> {
+        match leases.into_iter().find(|lease| lease.row.stream_identifier.is_some()) {
+            Some(lease) => Err(Error::Usage(format!(
+                "table {} is of a KCL application for several streams ({}): no row can be added to it",
+                self.table.name(),
+                lease.key
+            ))),
+            None => Ok(()),
+        }
+    }
+
     /// Returns an error if the stream has not all of these shards.
     fn check_shards(&self, shard_ids: &[String]) -> Result<(), Error> {
         match shard_ids.iter().find(|id| self.shard(id).is_none()) {

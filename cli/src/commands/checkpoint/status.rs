@@ -87,7 +87,10 @@ async fn show(args: &CheckpointStatusArgs) -> Result<Completion, Error> {
             count(missing, "shard")
         ));
     }
-    note_start(&statuses);
+    // Of some of the shards it would be too late for the others.
+    if args.shards.is_empty() {
+        note_start(&statuses);
+    }
     let is_whole = statuses.iter().all(|status| !status.state.is_problem());
     Ok(if is_whole { Completion::Done } else { Completion::SomeFailed })
 }
@@ -99,7 +102,8 @@ async fn open_journal(table: &str, stream_arn: &str) -> Result<JournalTable, Err
 
 /// Says where a new mapping must start.
 fn note_start(statuses: &[ShardStatus]) {
-    if statuses.iter().any(|status| matches!(status.state, State::Unreadable(_))) {
+    let is_unknown = |status: &ShardStatus| matches!(status.state, State::Unreadable(_) | State::NotBegun);
+    if statuses.iter().any(is_unknown) {
         note("a new mapping must start at TRIM_HORIZON: the position of a shard is not known");
         return;
     }
