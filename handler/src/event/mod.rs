@@ -45,6 +45,30 @@ pub struct Event<'a> {
     pub mode: EventMode,
 }
 
+impl Event<'_> {
+    /// Returns the ARN of the stream: that of the records or, because the last event of a tumbling window has none, of the window.
+    pub(crate) fn stream_arn(&self) -> Option<&str> {
+        let of_window = || self.window.as_ref()?.event_source_arn.as_deref().map(without_consumer);
+        self.records.first().map_or_else(of_window, KinesisRecord::stream_arn)
+    }
+
+    /// Returns the name of the stream.
+    pub(crate) fn stream_name(&self) -> Option<&str> {
+        Some(self.stream_arn()?.rsplit_once('/')?.1)
+    }
+
+    /// Returns the shard of the records, or of the window if there are none.
+    pub(crate) fn shard_id(&self) -> Option<&str> {
+        let of_window = || self.window.as_ref()?.shard_id.as_deref();
+        self.records.first().map_or_else(of_window, |record| record.shard_id.as_deref())
+    }
+}
+
+/// Returns the ARN of the stream in the ARN of an event source, which may be an enhanced fan-out consumer.
+fn without_consumer(arn: &str) -> &str {
+    arn.split_once(CONSUMER).map_or(arn, |(stream_arn, _)| stream_arn)
+}
+
 /// The sender of an event: its member `kinesisKit.mode`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -190,8 +214,7 @@ impl<'a> KinesisRecord<'a> {
 
     /// ARN of the stream, also if the record comes through an enhanced fan-out consumer.
     pub fn stream_arn(&self) -> Option<&str> {
-        let arn = self.event_source_arn.as_deref()?;
-        Some(arn.split_once(CONSUMER).map_or(arn, |(stream_arn, _)| stream_arn))
+        self.event_source_arn.as_deref().map(without_consumer)
     }
 
     /// Name of the stream.

@@ -230,10 +230,9 @@ impl<P: Processor> Handler<P> {
         invocation.fates = fates;
         let mut workspace = workspaces.take();
         let mut event = Event::parse_into(event, recycled(mem::take(&mut workspace.records)))?;
-        let first = event.records.first();
         invocation.is_reprocessing = event.mode == EventMode::Reprocess;
-        invocation.stream = first.and_then(KinesisRecord::stream_name);
-        invocation.shard_id = first.and_then(|record| record.shard_id.as_deref());
+        invocation.stream = event.stream_name();
+        invocation.shard_id = event.shard_id();
         let span = invocation_span!(invocation);
         let handled = self.handle_batch(&event, &invocation, &mut workspace).instrument(span.clone()).await;
         let hook = options.hooks.batch_end.as_ref().map(|hook| (hook, invocation.store_by_from_now()));
@@ -344,7 +343,7 @@ impl<P: Processor> Handler<P> {
             workspace.deaggregator = Some(deaggregator);
         }
         let outcome = invocation.fates.as_deref().map(|fates| BatchOutcome {
-            stream_arn: event.records.first().and_then(KinesisRecord::stream_arn).map(str::to_owned),
+            stream_arn: event.stream_arn().map(str::to_owned),
             shard_id: invocation.shard_id.map(str::to_owned),
             request_id: invocation.request_id.clone().into_owned(),
             reported: failed,
@@ -373,8 +372,7 @@ impl<P> Handler<P> {
         invocation: &Invocation<'_>,
     ) {
         let owned = |text: Option<&str>| text.map(str::to_owned);
-        let first = event.records.first();
-        let stream_arn = owned(first.and_then(KinesisRecord::stream_arn));
+        let stream_arn = owned(event.stream_arn());
         let shard_id = owned(invocation.shard_id);
         let shard = (stream_arn.clone(), shard_id.clone());
         // Nothing panics while it holds the lock.

@@ -1,16 +1,20 @@
 //! Tumbling windows: the state of exactly the Kinesis records that are processed, and their end.
 
-use std::{borrow::Cow, sync::Mutex};
+use std::{
+    borrow::Cow,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
 
 use kinesis_handler::{
-    BatchResponse, Context, Event, Handler, HandlerError, KinesisRecord, ProcessError, Record,
-    WindowProcessor, Windows, event::TumblingWindow, permanent,
+    BatchResponse, Context, Event, Handler, HandlerError, Hooks, KinesisRecord, Options, ProcessError,
+    Record, WindowProcessor, Windows, event::TumblingWindow, permanent,
 };
 use proptest::{collection::vec, prelude::*};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::batch::{aggregate, json, plain};
+use crate::batch::{STREAM_ARN, aggregate, json, plain};
 
 /// All texts of a window, in their order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,7 +22,7 @@ struct Texts {
     texts: Vec<String>,
 }
 
-/// Adds each text to the state, and then does what it says.
+/// Adds the first word of each text to the state, and then does what it says.
 #[derive(Debug, Default)]
 struct Collect {
     finished: Mutex<Vec<(Texts, bool)>>,
@@ -29,12 +33,13 @@ impl WindowProcessor for &Collect {
     type State = Texts;
 
     async fn process(&self, record: Record<'_>, state: &mut Texts) -> Result<(), ProcessError> {
-        let text = record.text()?;
+        let text = record.text()?.split(' ').next().unwrap_or_default();
         state.texts.push(text.to_owned());
         tokio::task::yield_now().await;
         match &text[..1] {
             "f" => Err(permanent("asked to")),
             "p" => panic!("asked to"),
+            "w" => std::future::pending().await,
             _ => Ok(()),
         }
     }
@@ -112,6 +117,37 @@ async fn an_unreadable_record_leaves_all_that_precedes_it() {
     assert_eq!(texts(&response.expect("a response")), ["a"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_deadline_leaves_the_state_of_the_kinesis_records_before() {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time after 1970");
+    let mut context = Context::default();
+    context.deadline = (now + Duration::from_secs(10)).as_millis() as u64;
+    let records = [plain(1, "a"), aggregate(2, &["b", "waits", "c"]), plain(3, "d")];
+    let collect = Collect::default();
+    let handler = Handler::new(Windows::new(&collect));
+    let event = event(&records, r#"{"texts":["old"]}"#);
+    let response = handler.handle(&event.to_json(), &context).await.expect("a response");
+    assert_eq!(response.batch_item_failure().map(|number| number.to_string()).as_deref(), Some("2"));
+    assert_eq!(texts(&response), ["old", "a"]);
+}
+
+/// Of large Kinesis records, a few at a time are decoded into the same memory.
+#[tokio::test]
+async fn a_failure_leaves_the_state_also_of_records_that_are_no_longer_in_memory() {
+    let text = |number: u64| format!("{number} {}", "x".repeat(300_000));
+    for failing in [2, 5, 9] {
+        let records: Vec<_> = (1..10)
+            .map(|number| match number == failing {
+                true => aggregate(number, &["b", "fails", "c"]),
+                false => plain(number, &text(number)),
+            })
+            .collect();
+        let response = handle(&Collect::default(), &event(&records, "{}")).await.expect("a response");
+        assert_eq!(response.batch_item_failure().map(|number| number.to_string()), Some(failing.to_string()));
+        assert_eq!(texts(&response), (1..failing).map(|number| number.to_string()).collect::<Vec<_>>());
+    }
+}
+
 #[tokio::test]
 async fn the_last_invocation_gets_the_state_also_without_records() {
     let collect = Collect::default();
@@ -125,6 +161,38 @@ async fn the_last_invocation_gets_the_state_also_without_records() {
     let finished = collect.finished.lock().expect("no panic while locked").clone();
     let state = Texts { texts: vec!["a".into(), "b".into()] };
     assert_eq!(finished, [(state.clone(), false), (state, true)]);
+}
+
+#[tokio::test]
+async fn the_last_invocation_belongs_to_the_shard_of_its_window_although_it_has_no_records() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tell =
+        |line: String, told: &Mutex<Vec<String>>| told.lock().expect("no panic while locked").push(line);
+    let (at_start, at_end) = (Arc::clone(&told), Arc::clone(&told));
+    let hooks = Hooks::new()
+        .on_shard_start(move |start| {
+            tell(format!("start {:?} {:?}", start.stream_arn, start.shard_id), &at_start);
+            async {}
+        })
+        .on_batch_end(move |batch| {
+            tell(format!("end {:?} {:?}", batch.stream_arn, batch.shard_id), &at_end);
+            async {}
+        });
+    let collect = Collect::default();
+    let handler = Handler::with_options(Windows::new(&collect), Options::default().with_hooks(hooks));
+    for (records, is_last, arn) in [
+        (vec![plain(1, "a")], false, STREAM_ARN.to_owned()),
+        (vec![], true, format!("{STREAM_ARN}/consumer/c:1")),
+    ] {
+        let mut event = event(&records, "{}");
+        let window = event.window.as_mut().expect("a window");
+        (window.shard_id, window.event_source_arn) = (Some("shardId-000000000000".into()), Some(arn.into()));
+        window.is_final_invoke = is_last;
+        handler.handle(&event.to_json(), &Context::default()).await.expect("a response");
+    }
+    let shard = format!("Some({STREAM_ARN:?}) Some(\"shardId-000000000000\")");
+    let expected = [format!("start {shard}"), format!("end {shard}"), format!("end {shard}")];
+    assert_eq!(*told.lock().expect("no panic while locked"), expected);
 }
 
 #[track_caller]
