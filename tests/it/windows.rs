@@ -146,6 +146,13 @@ proptest! {
 }
 
 #[test]
+fn a_window_stays_open_while_retries_keep_its_records_waiting() {
+    // Three timeouts take longer than an idle window stays open.
+    let (scenario, windows) = scenario(&[(1, vec![0]), (1_000, vec![0])], &[("timeout", 0); 3]);
+    assert_eq!(finished(&scenario, 0, Collect::default()), windows);
+}
+
+#[test]
 fn what_a_failed_record_has_added_is_undone() {
     let (scenario, windows) = scenario(&[(0, vec![0]), (10, vec![0, 1])], &[]);
     assert_eq!(finished(&scenario, 0, Collect { adds_early: true, ..Collect::default() }), windows);

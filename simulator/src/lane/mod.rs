@@ -130,7 +130,8 @@ impl<'a, S: Source, F: Function, O: Observer> Lane<'a, S, F, O> {
                 self.window.as_ref().filter(|_| records.is_empty()).map_or(u64::MAX, |window| {
                     window.end_ms() + self.world.undocumented.idle_window_delay_ms
                 });
-            if now_ms >= idle_at_ms {
+            // After a long delivery, records of the window may wait in the shard: it is idle only once that has been read.
+            if now_ms >= idle_at_ms && now_ms < self.intake.poll_at_ms() {
                 return Ok(Gathered::IdleWindow);
             }
             let wake_at_ms = self.intake.poll_at_ms().min(flush_at_ms).min(idle_at_ms);
