@@ -136,7 +136,7 @@ proptest! {
     #[test]
     fn each_record_counts_once_in_its_window(
         arrivals in vec((0..4_000_u64, vec(prop_oneof![4 => Just(0_u32), 1 => 1..3_u32], 1..4)), 1..12),
-        faults in vec((prop_oneof![Just("throttle"), Just("timeout"), Just("crash"), Just("lostResponse")], 0..40_000_u64), 0..4),
+        faults in vec((prop_oneof![Just("throttle"), Just("timeout"), Just("crash"), Just("lostResponse"), Just("duplicate"), Just("zombie"), Just("restart"), Just("destinationFailure")], 0..40_000_u64), 0..4),
         seed in any::<u64>(),
         adds_early in any::<bool>(),
     ) {

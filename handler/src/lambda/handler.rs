@@ -203,7 +203,8 @@ impl<P: Processor> Handler<P> {
     ///
     /// # Errors
     ///
-    /// Any [`HandlerError`]; then nothing was processed.
+    /// Any [`HandlerError`]. Nothing was processed then, except where a window processor has a state that cannot be returned or a
+    /// window that could not be finished: Lambda delivers these records again.
     pub async fn handle(&self, event: &[u8], context: &Context) -> Result<BatchResponse, HandlerError> {
         let fates = self.shared.options.hooks.batch_end.as_ref().map(|_| Arc::default());
         Ok(self.handle_event(event, context, fates).await?.0)

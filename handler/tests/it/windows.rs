@@ -131,7 +131,7 @@ async fn the_deadline_leaves_the_state_of_the_kinesis_records_before() {
     assert_eq!(texts(&response), ["old", "a"]);
 }
 
-/// Of large Kinesis records, a few at a time are decoded into the same memory.
+/// A few large Kinesis records at a time are decoded into the same memory.
 #[tokio::test]
 async fn a_failure_leaves_the_state_also_of_records_that_are_no_longer_in_memory() {
     let text = |number: u64| format!("{number} {}", "x".repeat(300_000));
