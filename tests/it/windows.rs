@@ -75,13 +75,7 @@ impl WindowProcessor for Collect {
             Some(texts) => std::mem::take(&mut *texts.borrow_mut()),
             None => state.texts.clone(),
         };
-        let mut finished = self.finished.borrow_mut();
-        let of_window = finished.entry(window.start.clone().into_owned()).or_default();
-        // A window that had no records for long, because the shard was blocked, is closed, and begun again by a later record. A
-        // repeated call has what the one before had.
-        if !of_window.ends_with(&texts) {
-            of_window.extend(texts);
-        }
+        self.finished.borrow_mut().insert(window.start.clone().into_owned(), texts);
         Ok(())
     }
 }
