@@ -117,6 +117,9 @@ impl Project {
             .env("CARGO_TARGET_DIR", target().canonicalize().expect("it is there"))
             .env("CARGO_NET_OFFLINE", "true")
             .env("SAM_CLI_TELEMETRY", "0")
+            // As in a shell: below another make, it would say which folders it enters.
+            .env_remove("MAKEFLAGS")
+            .env_remove("MAKELEVEL")
             .output()
             .expect("make runs")
     }
