@@ -84,6 +84,20 @@ impl World {
     fn row(&self, item: &[(&str, AttributeValue)]) {
         self.table.put(LeaseTable::NAME, "leaseKey", item);
     }
+
+    /// A lease of the first shard, as a KCL application for several streams writes it.
+    fn of_several_streams(&self, table: &str, identifier: &str, checkpoint: &str, sub: u64) {
+        let item = [
+            ("leaseKey", text(&format!("{identifier}:{PARENT}"))),
+            ("checkpoint", text(checkpoint)),
+            ("checkpointSubSequenceNumber", number(sub)),
+            ("leaseCounter", number(1)),
+            ("streamName", text(identifier)),
+            ("shardId", text(PARENT)),
+            ("entityType", text("LEASE")),
+        ];
+        self.table.put(table, "leaseKey", &item);
+    }
 }
 
 fn text(value: &str) -> AttributeValue {
@@ -273,24 +287,49 @@ fn tables_of_other_applications_are_imported() {
     let other = World { table: LeaseTable::start(), ..world };
     let created = other.kinesis.created_s(STREAM);
     for (name, epoch) in [("orders", created), ("orders", created - 1), ("other", created)] {
-        let identifier = format!("000000000000:{name}:{epoch}");
         let sub = u64::from(name == "orders" && epoch == created);
-        other.table.put(
-            "kcl",
-            "leaseKey",
-            &[
-                ("leaseKey", text(&format!("{identifier}:{PARENT}"))),
-                ("checkpoint", text(&aggregate)),
-                ("checkpointSubSequenceNumber", number(sub)),
-                ("leaseCounter", number(1)),
-                ("streamName", text(&identifier)),
-                ("shardId", text(PARENT)),
-                ("entityType", text("LEASE")),
-            ],
-        );
+        other.of_several_streams("kcl", &format!("000000000000:{name}:{epoch}"), &aggregate, sub);
     }
     let leader = [("leaseKey", text("Leader")), ("entityType", text("LEADER"))];
     other.table.put("kcl", "leaseKey", &leader);
     other.run(&format!("import --from-table kcl --application {STREAM}"), 0);
     assert_eq!(other.table.positions()[PARENT], (aggregate, 1));
+}
+
+#[test]
+#[ignore = "needs kinesis-local and moto: make test"]
+fn no_row_is_added_to_the_table_of_an_application_for_several_streams() {
+    let world = World::start();
+    let sequence_number = world.kinesis.put(STREAM, "key", None, b"a");
+    world.mirror(PARENT, &sequence_number, 0);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("positions.jsonl");
+    fs::write(&file, world.run("export", 0).stdout).expect("a file");
+
+    let other = World { table: LeaseTable::start(), ..world };
+    other.kinesis.split_shard(STREAM, PARENT);
+    let identifier = format!("000000000000:{STREAM}:{}", other.kinesis.created_s(STREAM));
+    other.of_several_streams(LeaseTable::NAME, &identifier, &sequence_number, 0);
+    for command in ["complete".to_owned(), format!("import {} --application {STREAM}", file.display())] {
+        let run = other.run(&command, 2);
+        let message = format!("is of a KCL application for several streams ({identifier}:{PARENT})");
+        assert!(run.stderr.contains(&message), "{command}: {}", run.stderr);
+    }
+    assert_eq!(other.table.positions().into_keys().collect::<Vec<_>>(), [format!("{identifier}:{PARENT}")]);
+}
+
+#[test]
+#[ignore = "needs kinesis-local and moto: make test"]
+fn status_names_a_start_only_if_it_knows_all_positions() {
+    let world = World::start();
+    let first = world.kinesis.put(STREAM, "key", None, b"a");
+    world.kinesis.put(STREAM, "key", None, b"b");
+    world.mirror(PARENT, &first, 0);
+    let start = "a new mapping loses nothing if it starts AT_TIMESTAMP";
+    assert!(world.run("status", 0).stderr.contains(start));
+    // Of one shard alone it would be too late for the others.
+    assert!(!world.run(&format!("status --shard {PARENT}"), 0).stderr.contains("a new mapping"));
+    world.mirror(PARENT, "TRIM_HORIZON", 0);
+    let run = world.run("status", 0);
+    assert!(run.stderr.contains("a new mapping must start at TRIM_HORIZON"), "{}", run.stderr);
 }
