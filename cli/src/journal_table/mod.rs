@@ -16,12 +16,13 @@ use kinesis_handler::journal::{
 use serde::Serialize;
 
 use crate::{
+    args::Format,
     aws,
     error::{Error, chain},
     output::{
         cell,
         note::note,
-        table::{LastCell, Row},
+        table::{LastCell, Row, Table},
         tone::Tone,
     },
     stream::name::StreamName,
@@ -213,20 +214,22 @@ struct UnreadableLine<'a> {
     unreadable: &'a str,
 }
 
-/// Writes a JSON line about an item that cannot be read.
-pub(crate) fn write_unreadable(output: &mut impl Write, item: &UnreadableItem) -> io::Result<()> {
-    let UnreadableItem { key: ItemKey { partition_key: pk, sort_key: sk, .. }, reason: unreadable, .. } =
-        item;
-    serde_json::to_writer(&mut *output, &UnreadableLine { pk, sk, unreadable })?;
-    output.write_all(b"\n")?;
-    output.flush()
-}
-
-/// Returns the row of an item that cannot be read, with the keys that name it.
-pub(crate) fn unreadable_row(item: &UnreadableItem) -> Row {
-    let [pk, sk] = [&item.key.partition_key, &item.key.sort_key].map(|key| cell::text(key, KEY_WIDTH));
+/// Adds an item that cannot be read to a list, with the keys that name it.
+pub(crate) fn add_unreadable<W: Write>(
+    table: &mut Table<W>,
+    format: Format,
+    item: &UnreadableItem,
+) -> io::Result<()> {
+    let ItemKey { partition_key: pk, sort_key: sk, .. } = &item.key;
+    if format == Format::Json {
+        let output = table.output();
+        serde_json::to_writer(&mut *output, &UnreadableLine { pk, sk, unreadable: &item.reason })?;
+        output.write_all(b"\n")?;
+        return output.flush();
+    }
+    let [pk, sk] = [pk, sk].map(|key| cell::text(key, KEY_WIDTH));
     let last = format!("unreadable item {pk} {sk}: {}", item.reason);
-    Row::new(Vec::new(), LastCell::Whole(last)).with_tone(Tone::Error)
+    table.push(Row::new(Vec::new(), LastCell::Whole(last)).with_tone(Tone::Error))
 }
 
 impl ShardFilter {

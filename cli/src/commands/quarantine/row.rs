@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::{
     args::Format,
-    journal_table::{unreadable_row, write_unreadable},
+    journal_table::add_unreadable,
     output::{
         cell,
         screen::Screen,
@@ -182,10 +182,7 @@ impl<W: Write> Rows<W> {
 
     /// Adds an item that cannot be read, with the keys that name it.
     pub(super) fn add_unreadable(&mut self, item: &UnreadableItem) -> io::Result<()> {
-        if self.format == Format::Json {
-            return write_unreadable(self.table.output(), item);
-        }
-        self.table.push(unreadable_row(item))
+        add_unreadable(&mut self.table, self.format, item)
     }
 
     /// Returns how many there were.
