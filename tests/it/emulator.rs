@@ -1,6 +1,7 @@
 //! `cargo lambda watch` as the Lambda Runtime API, and functions that run on it.
 
 use std::{
+    env,
     fs::{self, File},
     io::{Read, Write},
     net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
@@ -35,8 +36,12 @@ pub(crate) fn kinesis_kit() -> PathBuf {
     BUILT.get_or_init(|| built("kinesis-kit")).clone()
 }
 
-/// The binary of another package. No test of that package needs it here, so cargo has to be asked for it.
+/// The binary of another package, which no test of that package needs here, so cargo has to be asked for it. `make test` has built it
+/// already, with the features of the whole workspace: with others, cargo would compile all of it once more.
 fn built(package: &str) -> PathBuf {
+    if let Some(binaries) = env::var_os("KIT_BINARIES") {
+        return Path::new(&binaries).join(package);
+    }
     let status = Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--package", package])
         .current_dir(repository())
