@@ -21,6 +21,7 @@ use tokio::{
 use bench_events::Event;
 
 use crate::{
+    dynamodb::DynamoDb,
     process::{peak_memory_bytes, settled_cpu_ns},
     runtime_api::{Call, RuntimeApi},
 };
@@ -31,10 +32,15 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// The names of contestants that have a meaning for tables and goals: title, and variables besides Lambda's.
 type Known = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
-const KNOWN: [Known; 9] = [
+/// The contestant with journal and mirror.
+const WITH_TABLES: &str = "ours-tables";
+
+const KNOWN: [Known; 11] = [
     ("ours", "kinesis-handler", &[]),
     ("ours-avx2", "kinesis-handler, AVX2 only", &[("KINESIS_HANDLER_VECTOR_INSTRUCTIONS", "avx2")]),
     ("ours-json", "kinesis-handler, typed JSON", &[]),
+    ("ours-sdk", "kinesis-handler, AWS SDK linked", &[]),
+    (WITH_TABLES, "kinesis-handler, journal and mirror", &[]),
     // The memory is kept, as the others of ours keep it.
     (
         "transport",
@@ -109,6 +115,8 @@ pub(crate) struct Session {
     output: JoinHandle<String>,
     /// Lines of standard error.
     errors: mpsc::UnboundedReceiver<String>,
+    /// Its tables, if it has some.
+    _tables: Option<DynamoDb>,
     cold_start: Duration,
     invocations: usize,
 }
@@ -123,6 +131,7 @@ impl Session {
     /// for as many events.
     pub(crate) async fn start_with(contestant: &Contestant, concurrency: usize) -> Result<Self> {
         let mut api = RuntimeApi::start().await?;
+        let tables = if contestant.name == WITH_TABLES { Some(DynamoDb::start().await?) } else { None };
         let mut command = Command::new(&contestant.program);
         command
             .envs([
@@ -139,6 +148,7 @@ impl Session {
                 ("POWERTOOLS_TRACE_DISABLED", "true"),
             ])
             .envs(contestant.variables.iter().copied())
+            .envs(tables.iter().flat_map(DynamoDb::variables))
             .envs((concurrency > 1).then(|| ("AWS_LAMBDA_MAX_CONCURRENCY", concurrency.to_string())))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -166,6 +176,7 @@ impl Session {
             input,
             output,
             errors,
+            _tables: tables,
             cold_start,
             invocations: 0,
         };

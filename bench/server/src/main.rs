@@ -2,6 +2,7 @@
 
 mod process;
 mod runtime_api;
+mod dynamodb;
 mod contestant;
 mod package;
 mod measure;
