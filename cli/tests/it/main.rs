@@ -35,5 +35,6 @@ mod redrive_queue;
 mod redrive_sources;
 mod redrive_killed;
 mod redrive_losses;
+mod paging;
 mod progress;
 mod skip_failed;
