@@ -61,7 +61,7 @@
 //! [`run`] is a whole function, and [`Handler`] its core as a [`tower::Service`]. The crate's folders: `lambda` is the outside
 //! (the function, its runtime, logs and metrics), [`event`] reads Lambda's JSON, `batch` decodes, deaggregates and calls the
 //! `processor` with each user `record`, in order, [`journal`] and [`checkpoint`] keep what became of them in a store (both use
-//! `aws`), `invocation` has the time, and `options` says which of it is used.
+//! `aws`), [`replay`] knows the range of a replay on Lambda, `invocation` has the time, and `options` says which of it is used.
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
@@ -85,6 +85,7 @@ mod lambda;
 mod options;
 mod processor;
 mod record;
+pub mod replay;
 pub mod testing;
 
 pub use kpl_deaggregation::{InvalidAggregatePolicy, VectorInstructions};

@@ -213,6 +213,7 @@ fn every_parameter_reaches_its_property() {
             json!("7"),
         ),
         ("Hold", "on", &[("RetryJournal", "quarantine")], "OrderFunction", function("HOLD"), json!("on")),
+        ("Replays", "on", &[("RetryJournal", "on")], "OrderFunction", function("REPLAYS"), json!("on")),
         (
             "QuarantineLimit",
             "7",

@@ -24,7 +24,6 @@ use crate::{
 /// The checkpoint mirror of one environment.
 pub(crate) struct Mirror {
     store: Arc<dyn CheckpointStore>,
-    application: String,
     is_strict: bool,
     /// Warnings that were logged, and would be true of every batch.
     said: Mutex<BTreeSet<(Said, String, String)>>,
@@ -50,8 +49,14 @@ impl Mirror {
     /// Returns the mirror of the options; `None` if they have no store.
     pub(crate) fn new(options: &Options) -> Option<Self> {
         let store = Arc::clone(options.checkpoints.as_ref()?);
-        let application = options.application.clone();
-        Some(Mirror { store, application, is_strict: options.checkpoint_strict, said: Mutex::default() })
+        Some(Mirror { store, is_strict: options.checkpoint_strict, said: Mutex::default() })
+    }
+
+    /// Returns the mirror of replays on Lambda; `None` if the options have no store for it. It is strict, because no later batch may
+    /// follow the one whose position is missing.
+    pub(crate) fn of_replays(options: &Options) -> Option<Self> {
+        let store = Arc::clone(options.replay_positions.as_ref()?);
+        Some(Mirror { store, is_strict: true, said: Mutex::default() })
     }
 
     /// Whether the event is part of what the mirror follows: not if an operator sends it.
@@ -68,11 +73,11 @@ impl Mirror {
     pub(crate) async fn read(
         &self,
         stream_arn: Option<&str>,
-        shard_id: Option<&str>,
+        invocation: &Invocation<'_>,
         by: Option<Instant>,
     ) -> Option<CheckpointPosition> {
         let read = async {
-            let read = self.store.read(shard_id?);
+            let read = self.store.read(invocation.shard_id?);
             Some(match by {
                 Some(by) => timeout_at(by, read).await.unwrap_or(Err(CheckpointError::OutOfTime)),
                 None => read.await,
@@ -86,7 +91,7 @@ impl Mirror {
             Ok(row) => {
                 let row = row?;
                 let is_ours = row.stream_arn.as_deref().is_none_or(|arn| Some(arn) == stream_arn)
-                    && row.application.as_ref().is_none_or(|name| *name == self.application);
+                    && row.application.as_ref().is_none_or(|name| *name == invocation.application);
                 match row.checkpoint {
                     RowCheckpoint::At(sequence_number) if is_ours => Some(CheckpointPosition {
                         sequence_number,
@@ -130,7 +135,7 @@ impl Mirror {
             Ok(CheckpointOutcome::Refused(refusal)) => {
                 if self.is_first(Said::Refused, kinesis_record) {
                     tracing::error!(
-                        application = self.application,
+                        application = &*invocation.application,
                         reason = %refusal,
                         "checkpoint refused: the mirror needs a table for each application and stream"
                     );
@@ -160,7 +165,7 @@ impl Mirror {
             return Err(CheckpointError::NoShard);
         };
         let checkpoint = Checkpoint {
-            application: &self.application,
+            application: &invocation.application,
             stream_arn,
             shard_id,
             position,

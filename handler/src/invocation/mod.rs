@@ -37,6 +37,8 @@ pub(crate) struct Invocation<'a> {
     pub(crate) application: Cow<'a, str>,
     /// Whether the event is one of `kinesis-kit` that may hold parts of aggregates.
     pub(crate) is_reprocessing: bool,
+    /// Whether the event is one of a replay on Lambda, whose application this is.
+    pub(crate) is_replay: bool,
     /// Trace ID of X-Ray. `None` if Lambda has sent none.
     pub(crate) xray_trace_id: Option<Cow<'a, str>>,
     /// Name of the stream. `None` until the event is read.
@@ -95,7 +97,8 @@ impl<'a> Invocation<'a> {
         let left = context.deadline.checked_sub(clock.epoch_ms()).filter(|&left| left > 0);
         // Instants cannot hold every deadline that a stand-in for Lambda may send.
         let left = left.map(|left| Duration::from_millis(left).min(MAX_LEFT));
-        let has_store = options.journal.is_some() || options.checkpoints.is_some();
+        let has_store =
+            options.journal.is_some() || options.checkpoints.is_some() || options.replay_positions.is_some();
         let margin = options.deadline_margin.max(if has_store { MIN_STORE_TIME } else { Duration::ZERO });
         let stop_at = left.map(|left| arrived + (left - margin.min(left / 2)));
         let deadline = left.map(|left| arrived + left);
@@ -103,6 +106,7 @@ impl<'a> Invocation<'a> {
             request_id: Cow::Borrowed(&context.request_id),
             application: Cow::Borrowed(&options.application),
             is_reprocessing: false,
+            is_replay: false,
             xray_trace_id: context.xray_trace_id.as_deref().map(Cow::Borrowed),
             stream: None,
             shard_id: None,
@@ -192,6 +196,7 @@ mod tests {
             request_id: Cow::Borrowed(""),
             application: Cow::Borrowed(""),
             is_reprocessing: false,
+            is_replay: false,
             xray_trace_id: None,
             stream: None,
             shard_id: None,

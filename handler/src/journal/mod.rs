@@ -26,6 +26,8 @@ use std::{fmt, pin::Pin};
 
 pub use done_set::DoneSet;
 #[cfg(feature = "dynamodb")]
+pub(crate) use dynamodb::REPLAY_POSITION_KEY;
+#[cfg(feature = "dynamodb")]
 pub use dynamodb::{DynamoDbJournal, QuarantinePage, QuarantineReader, TableKeys};
 pub use error::JournalError;
 pub use memory::MemoryJournal;

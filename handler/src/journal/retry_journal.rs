@@ -23,7 +23,6 @@ pub(crate) struct RetryJournal {
     pub(crate) store: Arc<dyn JournalStore>,
     pub(crate) passed: PassedRecords,
     pub(crate) rules: FailureRules,
-    application: String,
     /// Whether an entry before a batch is one of a record that the mapping has discarded.
     pub(crate) has_one_lane: bool,
 }
@@ -36,7 +35,6 @@ impl RetryJournal {
             rules: FailureRules::new(options, &*store),
             store,
             passed: PassedRecords::default(),
-            application: options.application.clone(),
             has_one_lane: options.parallelization_factor.is_some_and(|factor| factor.get() == 1),
         })
     }
@@ -55,15 +53,15 @@ impl RetryJournal {
         counts: &mut Counts,
     ) -> Option<BatchJournal<'b>> {
         let (first, last) = (event.records.first()?, event.records.last()?);
-        let shard = match JournalShard::new(&self.application, first.stream_arn(), first.shard_id.as_deref())
-        {
-            Ok(shard) => shard,
-            Err(error) => {
-                counts.journal_read_errors += 1;
-                invocation.log_journal_failure(first, "journal not read", &error);
-                return None;
-            }
-        };
+        let shard =
+            match JournalShard::new(&invocation.application, first.stream_arn(), first.shard_id.as_deref()) {
+                Ok(shard) => shard,
+                Err(error) => {
+                    counts.journal_read_errors += 1;
+                    invocation.log_journal_failure(first, "journal not read", &error);
+                    return None;
+                }
+            };
         let is_redrive = event.mode == EventMode::Resume;
         let kind = if is_redrive { StateKind::Discarded } else { StateKind::Retry };
         let mut batch = BatchJournal::new(self, shard, &event.records, invocation, kind);

@@ -35,6 +35,7 @@ use crate::{
     invocation::{Invocation, deadline::DeadlineCheck, invocation_span, stage_span},
     journal::{batch_journal::BatchJournal, retry_journal::RetryJournal, shorten},
     lambda::metrics,
+    replay::{self, ReplayRange},
 };
 
 /// Makes a Lambda function's handler out of a [`Processor`].
@@ -58,6 +59,8 @@ struct Shared<P> {
     workspaces: Workspaces,
     journal: Option<RetryJournal>,
     mirror: Option<Mirror>,
+    /// Positions of replays on Lambda.
+    replays: Option<Mirror>,
     /// Streams and shards for which the hook was called.
     started_shards: Mutex<HashSet<(Option<String>, Option<String>)>>,
 }
@@ -96,6 +99,15 @@ pub enum HandlerError {
         /// Fault of the state, and its place if it cannot be read.
         what: String,
     },
+    /// The function is invoked by the alias of a replay, and cannot tell which records belong to it. Nothing may be processed: it would
+    /// count for the live mapping.
+    #[error("invoked by {alias}, the alias of a replay: {reason}")]
+    Replay {
+        /// Name of the alias.
+        alias: String,
+        /// Reason, and the way to repair it.
+        reason: String,
+    },
     /// The processor could not finish a window, which Lambda then tries again.
     #[error("the window could not be finished: {error}")]
     WindowNotFinished {
@@ -112,6 +124,7 @@ impl HandlerError {
             HandlerError::WindowWithMirror => "KinesisHandler.WindowWithMirror",
             HandlerError::NoWindow => "KinesisHandler.NoWindow",
             HandlerError::WindowState { .. } => "KinesisHandler.WindowState",
+            HandlerError::Replay { .. } => "KinesisHandler.Replay",
             HandlerError::WindowNotFinished { .. } => "KinesisHandler.WindowNotFinished",
         }
     }
@@ -157,8 +170,9 @@ impl<P: Processor> Handler<P> {
     pub fn with_options(processor: P, options: Options) -> Self {
         let workspaces = Workspaces::new(options.vector_instructions);
         let (journal, mirror) = (RetryJournal::new(&options), Mirror::new(&options));
+        let replays = Mirror::of_replays(&options);
         let started_shards = Mutex::default();
-        let shared = Shared { processor, options, workspaces, journal, mirror, started_shards };
+        let shared = Shared { processor, options, workspaces, journal, mirror, replays, started_shards };
         Handler { shared: Arc::new(shared) }
     }
 
@@ -227,11 +241,17 @@ impl<P: Processor> Handler<P> {
         fates: Option<Arc<FateLog>>,
     ) -> Result<(BatchResponse, Option<BatchOutcome>), HandlerError> {
         let Shared { options, workspaces, .. } = &*self.shared;
+        let replay = self.replay(context)?;
         let mut invocation = Invocation::arrive(context, options);
         invocation.fates = fates;
         let mut workspace = workspaces.take();
         let mut event = Event::parse_into(event, recycled(mem::take(&mut workspace.records)))?;
         invocation.is_reprocessing = event.mode == EventMode::Reprocess;
+        if let Some(range) = replay {
+            invocation.is_replay = true;
+            invocation.application = range.application(&options.application).into();
+            leave_out_others(&mut event, range);
+        }
         invocation.stream = event.stream_name();
         invocation.shard_id = event.shard_id();
         let span = invocation_span!(invocation);
@@ -250,7 +270,8 @@ impl<P: Processor> Handler<P> {
         invocation: &Invocation<'_>,
         workspace: &mut Workspace,
     ) -> Result<(BatchResponse, Option<BatchOutcome>), HandlerError> {
-        let Shared { processor, options, journal, mirror, .. } = &*self.shared;
+        let Shared { processor, options, journal, mirror, replays, .. } = &*self.shared;
+        let mirror = if invocation.is_replay { replays } else { mirror };
         let mirror = mirror.as_ref().filter(|_| Mirror::applies_to(event));
         let journal = journal.as_ref().filter(|_| RetryJournal::applies_to(event));
         if let Some(mirror) = mirror {
@@ -262,7 +283,9 @@ impl<P: Processor> Handler<P> {
                 mirror.warm_up();
             }
         }
-        if let Some(hook) = &options.hooks.shard_start {
+        // Nothing of it may belong to a replay.
+        let has_shard = !event.records.is_empty() || event.window.is_some();
+        if let Some(hook) = options.hooks.shard_start.as_ref().filter(|_| has_shard) {
             self.start_shard(hook, mirror, event, invocation).await;
         }
 
@@ -364,6 +387,22 @@ impl<P: Processor> Handler<P> {
 }
 
 impl<P> Handler<P> {
+    /// Returns the range of the replay to which an invocation belongs, as the alias says by which the function is invoked.
+    fn replay(&self, context: &Context) -> Result<Option<ReplayRange>, HandlerError> {
+        let alias = replay::qualifier(&context.invoked_function_arn);
+        let error = |reason: &dyn fmt::Display| HandlerError::Replay {
+            alias: alias.to_owned(),
+            reason: reason.to_string(),
+        };
+        match ReplayRange::of_qualifier(alias) {
+            Ok(Some(_)) if self.shared.replays.is_none() => {
+                Err(error(&"set KINESIS_HANDLER_REPLAYS=on, or delete the event source mapping of the alias"))
+            }
+            Ok(range) => Ok(range),
+            Err(wrong) => Err(error(&wrong)),
+        }
+    }
+
     /// Calls the hook for the first batch of a shard in this environment.
     async fn start_shard(
         &self,
@@ -383,10 +422,20 @@ impl<P> Handler<P> {
         let now = invocation.clock.instant();
         let by = invocation.stop_at.map(|stop_at| now + stop_at.saturating_duration_since(now) / 4);
         let checkpoint = match mirror {
-            Some(mirror) => mirror.read(stream_arn.as_deref(), invocation.shard_id, by).await,
+            Some(mirror) => mirror.read(stream_arn.as_deref(), invocation, by).await,
             None => None,
         };
         hooks::call("on_shard_start", hook, ShardStart { stream_arn, shard_id, checkpoint }, by).await;
+    }
+}
+
+/// Leaves out the Kinesis records that do not belong to a replay.
+fn leave_out_others(event: &mut Event<'_>, range: ReplayRange) {
+    let delivered = event.records.len();
+    event.records.retain(|record| range.includes(record));
+    let left_out = delivered - event.records.len();
+    if left_out > 0 {
+        tracing::debug!(leftOut = left_out, "records outside of the replay's range are left out");
     }
 }
 

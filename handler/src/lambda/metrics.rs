@@ -20,7 +20,7 @@ use tower::{Layer, Service};
 
 use crate::{
     Clock, Counts, SystemClock,
-    event::{Event, EventMode, KinesisRecord},
+    event::{Event, KinesisRecord},
     invocation::Invocation,
     lambda::emf::{self, EmbeddedMetrics, Properties, RecordedInvocation, Values},
 };
@@ -190,7 +190,8 @@ impl<F: Future> Future for EmbeddedMetricsFuture<F> {
 /// Records the counts of a batch. Metrics that have not moved are left out.
 pub(crate) fn record(event: &Event<'_>, counts: &Counts, invocation: &Invocation<'_>) {
     let Some(last) = event.records.last() else { return };
-    let labels = labels(last, event.mode);
+    let mode = event.mode.name().or(invocation.is_replay.then_some("replay"));
+    let labels = labels(last, mode);
     for (name, _, value) in COUNTERS {
         let value = value(counts);
         if value > 0 {
@@ -231,8 +232,8 @@ fn write_to_stdout(metrics: &'static EmbeddedMetrics, mut properties: Properties
     }
 }
 
-/// The dimensions. Events of an operator have one more, so that they move no metric of the mapping's, and no alarm on one.
-fn labels(record: &KinesisRecord<'_>, mode: EventMode) -> Vec<Label> {
+/// The dimensions. Events of an operator and of a replay have one more, so that they move no metric of the mapping's, and no alarm on one.
+fn labels(record: &KinesisRecord<'_>, mode: Option<&'static str>) -> Vec<Label> {
     // Both values are shared, because each metric has a copy.
     static FUNCTION: OnceLock<SharedString> = OnceLock::new();
     let function = FUNCTION.get_or_init(|| {
@@ -241,7 +242,7 @@ fn labels(record: &KinesisRecord<'_>, mode: EventMode) -> Vec<Label> {
     });
     let stream = record.stream_name().unwrap_or("unknown");
     let stream = SharedString::from_shared(stream.into());
-    let mode = mode.name().map(|mode| Label::new("mode", mode));
+    let mode = mode.map(|mode| Label::new("mode", mode));
     let labels = [Label::new("function", function.clone()), Label::new("stream", stream)];
     labels.into_iter().chain(mode).collect()
 }

@@ -4,8 +4,8 @@ use kpl_deaggregation::DEFAULT_MAX_KEY_BYTES;
 
 use super::{JournalOptions, MirrorOptions, Options, OptionsError};
 use crate::{
-    Clock, InvalidAggregatePolicy, VectorInstructions, compression::DecompressionLimits,
-    record::decompressing::DECOMPRESSES,
+    Clock, InvalidAggregatePolicy, VectorInstructions, checkpoint::CheckpointStore,
+    compression::DecompressionLimits, record::decompressing::DECOMPRESSES,
 };
 
 /// Most batches of a shard that a mapping processes at once.
@@ -179,6 +179,18 @@ impl OptionsBuilder {
         self
     }
 
+    /// Lets ranges of a stream be replayed on Lambda, and keeps the positions of these replays in a store. By default an invocation by
+    /// the alias of a replay is an error.
+    ///
+    /// `kinesis-kit replay --on-lambda` makes such an alias, with the range in its name, and an event source mapping on it: see
+    /// [`ReplayRange`](crate::replay::ReplayRange). Only Kinesis records of the range are processed then. The journal and the quarantine
+    /// are kept under another [application](crate::replay::ReplayRange::application), and the mirror is not written. If a position
+    /// cannot be written, the last record of the batch is reported as failed.
+    pub fn replays(mut self, positions: Arc<dyn CheckpointStore>) -> Self {
+        self.rest.replay_positions = Some(positions);
+        self
+    }
+
     /// Sets the source of time. By default the system's clocks.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.rest.clock = clock;
@@ -253,7 +265,8 @@ impl OptionsBuilder {
             options.retry_attempts =
                 in_range("retry_attempts", number, RETRY_ATTEMPTS, "a number from 1 to 100")?;
         }
-        for (option, is_set) in [("journal", journal.is_some()), ("mirror", mirror.is_some())] {
+        let replays = ("replays", options.replay_positions.is_some());
+        for (option, is_set) in [("journal", journal.is_some()), ("mirror", mirror.is_some()), replays] {
             if is_set && options.application.is_empty() {
                 return Err(OptionsError::Needs { option, needed: "application" });
             }
@@ -331,7 +344,11 @@ mod tests {
         let builder = Options::builder();
         let store = JournalOptions::new(Arc::new(MemoryJournal::default()));
         check_refused(builder.clone().journal(store), "journal needs application, which is not set");
-        check_refused(builder.mirror(mirror()), "mirror needs application, which is not set");
+        check_refused(builder.clone().mirror(mirror()), "mirror needs application, which is not set");
+        check_refused(
+            builder.replays(Arc::new(MemoryCheckpoints::default())),
+            "replays needs application, which is not set",
+        );
         for application in ["", "a#b"] {
             let expected = format!("application: expected a name without \"#\", found {application:?}");
             check_refused(Options::builder().application(application), &expected);

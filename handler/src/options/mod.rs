@@ -43,6 +43,7 @@ pub struct Options {
     pub(crate) vector_instructions: VectorInstructions,
     pub(crate) decompresses: bool,
     pub(crate) decompression: DecompressionLimits,
+    pub(crate) replay_positions: Option<Arc<dyn CheckpointStore>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) hooks: Hooks,
 }
@@ -97,6 +98,7 @@ impl Default for Options {
             vector_instructions: VectorInstructions::default(),
             decompresses: false,
             decompression: DecompressionLimits::default(),
+            replay_positions: None,
             clock: Arc::new(SystemClock),
             hooks: Hooks::default(),
         }

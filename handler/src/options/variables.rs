@@ -27,6 +27,7 @@ const MAX_KEY_BYTES: &str = "KINESIS_HANDLER_MAX_KEY_BYTES";
 const PARALLELIZATION_FACTOR: &str = "KINESIS_HANDLER_PARALLELIZATION_FACTOR";
 const QUARANTINE: &str = "KINESIS_HANDLER_QUARANTINE";
 const QUARANTINE_LIMIT: &str = "KINESIS_HANDLER_QUARANTINE_LIMIT";
+const REPLAYS: &str = "KINESIS_HANDLER_REPLAYS";
 const RETRY_ATTEMPTS: &str = "KINESIS_HANDLER_RETRY_ATTEMPTS";
 const VECTOR_INSTRUCTIONS: &str = "KINESIS_HANDLER_VECTOR_INSTRUCTIONS";
 
@@ -47,6 +48,7 @@ fn variable(option: &'static str) -> &'static str {
         "mirror" => CHECKPOINT_TABLE,
         "parallelization_factor" => PARALLELIZATION_FACTOR,
         "quarantine_limit" => QUARANTINE_LIMIT,
+        "replays" => REPLAYS,
         "retry_attempts" => RETRY_ATTEMPTS,
         other => other,
     }
@@ -54,7 +56,7 @@ fn variable(option: &'static str) -> &'static str {
 
 impl Options {
     /// The environment variables that [`from_env`](Self::from_env) reads.
-    pub const VARIABLES: [&'static str; 20] = [
+    pub const VARIABLES: [&'static str; 21] = [
         APPLICATION,
         CHECKPOINT_STRICT,
         CHECKPOINT_TABLE,
@@ -73,6 +75,7 @@ impl Options {
         PARALLELIZATION_FACTOR,
         QUARANTINE,
         QUARANTINE_LIMIT,
+        REPLAYS,
         RETRY_ATTEMPTS,
         VECTOR_INSTRUCTIONS,
     ];
@@ -104,6 +107,7 @@ impl Options {
     ///   checkpoint mirror, 1
     /// - `KINESIS_HANDLER_QUARANTINE`: [`quarantine`](JournalOptions::quarantine), `on` or `off`
     /// - `KINESIS_HANDLER_QUARANTINE_LIMIT`: [`limit`](QuarantineOptions::limit), 1 to 5000
+    /// - `KINESIS_HANDLER_REPLAYS`: [`replays`](super::OptionsBuilder::replays) with positions in the journal's table, `on` or `off`
     /// - `KINESIS_HANDLER_RETRY_ATTEMPTS`: [`retry_attempts`](super::OptionsBuilder::retry_attempts), 1 to 100
     /// - `KINESIS_HANDLER_VECTOR_INSTRUCTIONS`:
     ///   [`vector_instructions`](super::OptionsBuilder::vector_instructions), `all`, `avx2` or `none`
@@ -128,7 +132,7 @@ impl Options {
         let (mut application, mut function_name) = (None, None);
         let (mut checkpoint_table, mut is_strict) = (None, false);
         let (mut journal_table, mut has_quarantine, mut has_hold) = (None, false, false);
-        let mut decompresses = false;
+        let (mut decompresses, mut replays) = (false, false);
         // Options that do nothing without the quarantine.
         let mut of_quarantine = Vec::new();
         for (name, value) in variables {
@@ -150,6 +154,7 @@ impl Options {
                 }
                 DECOMPRESS => decompresses = switch(DECOMPRESS, &value)?,
                 HOLD => has_hold = switch(HOLD, &value)?,
+                REPLAYS => replays = switch(REPLAYS, &value)?,
                 RETRY_ATTEMPTS => {
                     let attempts = number(RETRY_ATTEMPTS, &value, "a number from 1 to 100")?;
                     builder = builder.retry_attempts(attempts);
@@ -221,6 +226,9 @@ impl Options {
         if has_quarantine && journal_table.is_none() {
             return Err(OptionsError::Needs { option: QUARANTINE, needed: JOURNAL_TABLE });
         }
+        if replays && journal_table.is_none() {
+            return Err(OptionsError::Needs { option: REPLAYS, needed: JOURNAL_TABLE });
+        }
         if let Some(&option) = of_quarantine.first().filter(|_| !has_quarantine) {
             return Err(OptionsError::Needs { option, needed: QUARANTINE });
         }
@@ -231,7 +239,11 @@ impl Options {
         if decompresses {
             builder = builder.decompress();
         }
-        let (checkpoints, journal) = stores(checkpoint_table, journal_table)?;
+        let Stores { checkpoints, journal, replay_positions } =
+            stores(checkpoint_table, journal_table, replays)?;
+        if let Some(positions) = replay_positions {
+            builder = builder.replays(positions);
+        }
         if let Some(store) = checkpoints {
             let mirror = MirrorOptions::new(store);
             builder = builder.mirror(if is_strict { mirror.strict() } else { mirror });
@@ -244,29 +256,53 @@ impl Options {
     }
 }
 
-type Stores = (Option<Arc<dyn CheckpointStore>>, Option<Arc<dyn JournalStore>>);
+/// The stores that the variables name.
+#[derive(Default)]
+struct Stores {
+    checkpoints: Option<Arc<dyn CheckpointStore>>,
+    journal: Option<Arc<dyn JournalStore>>,
+    /// In the journal's table.
+    replay_positions: Option<Arc<dyn CheckpointStore>>,
+}
 
-/// Both over the same connection.
+/// Returns stores that share a connection.
 #[cfg(feature = "dynamodb")]
-fn stores(checkpoint_table: Option<String>, journal_table: Option<String>) -> Result<Stores, OptionsError> {
-    use crate::{aws::Connection, checkpoint::DynamoDbCheckpoints, journal::DynamoDbJournal};
+fn stores(
+    checkpoint_table: Option<String>,
+    journal_table: Option<String>,
+    replays: bool,
+) -> Result<Stores, OptionsError> {
+    use crate::{
+        aws::Connection, checkpoint::DynamoDbCheckpoints, journal::DynamoDbJournal,
+        replay::DynamoDbReplayPositions,
+    };
 
     let connection = Arc::new(Connection::default());
-    let checkpoints = checkpoint_table.map(|table| -> Arc<dyn CheckpointStore> {
-        Arc::new(DynamoDbCheckpoints::with_connection(table, Arc::clone(&connection)))
-    });
-    let journal = journal_table.map(|table| -> Arc<dyn JournalStore> {
-        Arc::new(DynamoDbJournal::with_connection(table, Arc::clone(&connection)))
-    });
-    Ok((checkpoints, journal))
+    let mut stores = Stores::default();
+    if let Some(table) = checkpoint_table {
+        stores.checkpoints =
+            Some(Arc::new(DynamoDbCheckpoints::with_connection(table, Arc::clone(&connection))));
+    }
+    if let Some(table) = journal_table {
+        if replays {
+            let positions = DynamoDbReplayPositions::with_connection(table.clone(), Arc::clone(&connection));
+            stores.replay_positions = Some(Arc::new(positions));
+        }
+        stores.journal = Some(Arc::new(DynamoDbJournal::with_connection(table, connection)));
+    }
+    Ok(stores)
 }
 
 #[cfg(not(feature = "dynamodb"))]
-fn stores(checkpoint_table: Option<String>, journal_table: Option<String>) -> Result<Stores, OptionsError> {
+fn stores(
+    checkpoint_table: Option<String>,
+    journal_table: Option<String>,
+    _: bool,
+) -> Result<Stores, OptionsError> {
     let named = [(CHECKPOINT_TABLE, checkpoint_table), (JOURNAL_TABLE, journal_table)];
     match named.into_iter().find(|(_, table)| table.is_some()) {
         Some((option, _)) => Err(OptionsError::MissingFeature { option, feature: "dynamodb" }),
-        None => Ok((None, None)),
+        None => Ok(Stores::default()),
     }
 }
 
@@ -440,6 +476,7 @@ mod tests {
             (MAX_AGE_SECONDS, "60", QUARANTINE),
             (QUARANTINE_LIMIT, "10", QUARANTINE),
             (HOLD, "on", QUARANTINE),
+            (REPLAYS, "on", JOURNAL_TABLE),
         ] {
             let expected = format!("{variable} needs {needed}, which is not set");
             check_refused(variable, value, &expected);

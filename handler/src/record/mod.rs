@@ -268,6 +268,7 @@ impl OwnedRecord {
                 request_id: Cow::Borrowed(""),
                 application: Cow::Borrowed(""),
                 is_reprocessing: false,
+                is_replay: false,
                 xray_trace_id: None,
                 stream: None,
                 shard_id: None,

@@ -28,3 +28,4 @@ mod journal_faults;
 mod journal_quarantine;
 mod metrics;
 mod properties;
+mod replay;

@@ -26,6 +26,7 @@ pub(crate) struct TestOptions {
     pub(crate) concurrency: Option<u32>,
     pub(crate) look_ahead: Option<u32>,
     pub(crate) retry_attempts: Option<u32>,
+    pub(crate) replays: Option<Arc<dyn CheckpointStore>>,
     pub(crate) clock: Option<Arc<dyn Clock>>,
 }
 
@@ -73,6 +74,9 @@ impl TestOptions {
         }
         if let Some(number) = self.retry_attempts {
             builder = builder.retry_attempts(number);
+        }
+        if let Some(positions) = &self.replays {
+            builder = builder.replays(Arc::clone(positions));
         }
         if let Some(clock) = &self.clock {
             builder = builder.clock(Arc::clone(clock));

@@ -11,6 +11,9 @@ use crate::{
 /// All keys of the quarantine start with this.
 pub(super) const QUARANTINE: &str = "Q#";
 
+/// The key of the position of a replay on Lambda: the only item of its kind that a shard has.
+pub(crate) const REPLAY_POSITION: &str = "P#";
+
 /// All keys of a kind start with this.
 pub(super) fn states(kind: StateKind) -> &'static str {
     match kind {
@@ -21,7 +24,7 @@ pub(super) fn states(kind: StateKind) -> &'static str {
 
 /// Whether a key has one of the journal's forms, as far as its beginning tells.
 pub(super) fn is_of_journal(key: &str) -> bool {
-    [QUARANTINE, states(StateKind::Retry), states(StateKind::Discarded)]
+    [QUARANTINE, states(StateKind::Retry), states(StateKind::Discarded), REPLAY_POSITION]
         .iter()
         .any(|prefix| key.starts_with(prefix))
 }

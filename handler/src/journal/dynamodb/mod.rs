@@ -24,13 +24,15 @@ use crate::{
     SequenceNumber,
     aws::{Connection, StoreFault},
 };
+pub(crate) use key::REPLAY_POSITION as REPLAY_POSITION_KEY;
 pub use quarantine_reader::{QuarantinePage, QuarantineReader};
 
 /// A journal in a DynamoDB table: HASH key `pk` (text), RANGE key `sk` (text), time to live in `expiresAt`.
 ///
 /// `pk` is the shard, as [`JournalShard`] prints it. `sk` starts with `S#` for the state of a Kinesis record that comes
 /// again, with `H#` for that of a discarded record, and with `Q#` for a user record in the quarantine; the sequence number follows,
-/// with its two-digit length in front, so that the keys are in stream order. Only states have a time to live.
+/// with its two-digit length in front, so that the keys are in stream order. Only states have a time to live. The table may also have
+/// [positions of replays](crate::replay::DynamoDbReplayPositions), with the key `P#`.
 ///
 /// It needs the permissions `Query`, `PutItem` and `DeleteItem` on the table. Connecting and each attempt take at most
 /// one second; there are at most three attempts. Nothing is read, made or connected before the first call.
