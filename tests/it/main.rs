@@ -27,6 +27,8 @@ mod windows;
 mod operator;
 mod redrive;
 mod replay;
+mod lambda_api;
+mod replay_on_lambda;
 mod scale;
 mod consumer;
 mod new_project;

@@ -79,7 +79,8 @@ impl Operator {
         self.folder.path().join(name)
     }
 
-    fn variables(&self) -> Vec<(String, String)> {
+    /// Variables with which programs find the services.
+    pub(crate) fn variables(&self) -> Vec<(String, String)> {
         let mut variables: Vec<(String, String)> =
             CREDENTIALS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let text = |path: PathBuf| path.to_str().expect("a plain path").to_owned();
@@ -115,6 +116,12 @@ impl Operator {
     pub(crate) fn spawn_mended(&self, args: &str) -> Child {
         let function = misbehaving_function();
         let mut command = self.command(&format!("{args} -- {}", function.display()), &[("MENDED", "1")]);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary runs")
+    }
+
+    /// Starts `kinesis-kit` with arguments that are separated by spaces, to be killed.
+    pub(crate) fn spawn(&self, args: &str, variables: &[(&str, &str)]) -> Child {
+        let mut command = self.command(args, variables);
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary runs")
     }
 

@@ -7,6 +7,7 @@ mod key_field;
 mod look;
 mod journal;
 mod new;
+mod on_lambda;
 mod pause;
 mod shards;
 mod put;
@@ -41,6 +42,7 @@ pub(crate) use journal::{
 pub(crate) use key_field::{KeyError, KeyField};
 pub(crate) use look::{DataStyle, LookArgs, TailArgs};
 pub(crate) use new::{KitArgs, NewArgs};
+pub(crate) use on_lambda::OnLambdaArgs;
 pub(crate) use pause::{MappingsArgs, PauseArgs, ResumeArgs};
 pub(crate) use put::{PayloadCompression, PutArgs};
 pub(crate) use quarantine::{

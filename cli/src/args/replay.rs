@@ -1,6 +1,6 @@
 use clap::builder::RangedU64ValueParser;
 
-use super::{DeliveryArgs, Format, PaceArgs, ProgressArgs, SkipArgs, TargetArgs};
+use super::{DeliveryArgs, Format, OnLambdaArgs, PaceArgs, ProgressArgs, SkipArgs, TargetArgs};
 use crate::stream::{name::StreamName, point::StreamPoint};
 
 /// Delivers a range of a stream to a function again.
@@ -42,9 +42,12 @@ pub(crate) struct ReplayArgs {
         help_heading = "How events are delivered"
     )]
     pub(crate) concurrency: usize,
-    /// Only count what would be delivered: reads the stream, invokes nothing
+    /// Only count what would be delivered: reads the stream, invokes nothing. With --on-lambda, estimate records, invocations, time and
+    /// cost by samples
     #[arg(long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) lambda: OnLambdaArgs,
     #[command(flatten)]
     pub(crate) progress: ProgressArgs,
     /// Output format for the outcomes of shards
@@ -88,11 +91,23 @@ that follows it is delivered; the rest of its aggregated record is delivered as 
 follow it with the same key are no longer processed in order relative to it. The shard is then `skipped`. `redrive --file FILE` \
 delivers the skipped records again, and `put` puts them into a stream again.
 
+With --on-lambda, the range is that of times, and its end is over. The function needs KINESIS_HANDLER_REPLAYS=on. The command \
+creates an alias that has the range in its name, on the version that the live mapping invokes, and an event source mapping on it, \
+with the live mapping's settings, except an unlimited record age, no filter and a parallelization factor of 1. It follows the \
+positions that the function keeps in its journal's table, and deletes mapping and alias when all shards have passed the range. The \
+live mapping, its mirror and its journal stay untouched. If the command is interrupted or killed, Lambda goes on; the same command \
+follows it again, and --remove ends it. A shard has `passed`, has `nothing` in the range, is `underWay`, or has `notBegun`; NEXT is \
+its first record that is not processed. Records that the mapping discards are counted if they go to a bucket; then the alias is \
+kept, by which they are redriven.
+
 If a run is interrupted or killed, the same command resumes each shard, with the checkpoints that the first run read; at \
 most one batch of each shard is delivered twice.
 
 Permissions: kinesis:DescribeStreamSummary, ListShards, GetShardIterator, GetRecords; lambda:InvokeFunction; \
-for `checkpoint` dynamodb:Scan on the checkpoint table, lambda:ListEventSourceMappings and kinesis:ListStreamConsumers.
+for `checkpoint` dynamodb:Scan on the checkpoint table, lambda:ListEventSourceMappings and kinesis:ListStreamConsumers; with \
+--on-lambda, instead of InvokeFunction, lambda:GetFunctionConfiguration, GetAlias, CreateAlias, DeleteAlias, \
+ListEventSourceMappings, GetEventSourceMapping, CreateEventSourceMapping, DeleteEventSourceMapping; kinesis:ListStreamConsumers; \
+dynamodb:Query on the journal's table, with --restart DeleteItem; s3:ListBucket and GetObject on the failure bucket.
 
 Exit codes:
   0    all of the range is processed
@@ -104,4 +119,5 @@ Examples:
   kinesis-kit replay --stream orders --from @1767225600 --to @1767312000 --function orders
   kinesis-kit replay --stream orders --from trim-horizon --to checkpoint \\
     --checkpoint-table orders-leases --function orders
-  kinesis-kit replay --stream orders --from trim-horizon --dry-run -- target/debug/function";
+  kinesis-kit replay --stream orders --from trim-horizon --dry-run -- target/debug/function
+  kinesis-kit replay --on-lambda --stream orders --from @1767225600 --to @1767312000 --function orders";

@@ -3,6 +3,7 @@
 //! They are listed by event source, because the list of a function lacks those of its versions and aliases.
 
 use aws_sdk_lambda::{Client, types::EventSourceMappingConfiguration};
+use kinesis_handler::replay::ReplayRange;
 
 use crate::aws::{self, Attempts, AwsError, Repeater, function_name::FunctionName};
 
@@ -129,4 +130,10 @@ pub(crate) async fn to_function(
 pub(crate) fn invokes(mapping: &EventSourceMappingConfiguration, function: &FunctionName) -> bool {
     let arn = mapping.function_arn.as_deref();
     arn.is_none_or(|arn| FunctionName::parse(arn).is_same_function(function))
+}
+
+/// Whether a mapping is that of a replay on Lambda.
+pub(crate) fn is_replay(mapping: &EventSourceMappingConfiguration) -> bool {
+    let arn = mapping.function_arn.as_deref().unwrap_or_default();
+    !matches!(ReplayRange::of_qualifier(&FunctionName::parse(arn).qualifier), Ok(None))
 }

@@ -46,6 +46,8 @@ pub(crate) struct Api {
     repeater: Repeater,
     /// Number of times that a read is sent.
     attempts: Attempts,
+    /// Most records that a read returns.
+    read_limit: i32,
 }
 
 /// The description of a stream.
@@ -74,12 +76,17 @@ impl Api {
         let config = aws::config(stream.arn().map(|arn| arn.region())).await?;
         let resource = format!("stream {stream}");
         let (client, repeater) = (Client::new(&config), Repeater::default());
-        Ok(Api { client, stream, resource, repeater, attempts: Attempts::Endless })
+        Ok(Api { client, stream, resource, repeater, attempts: Attempts::Endless, read_limit: READ_LIMIT })
     }
 
     /// Sends reads as often as this; without it, as long as it takes.
     pub(crate) fn with_attempts(self, attempts: Attempts) -> Self {
         Api { attempts, ..self }
+    }
+
+    /// Reads at most so many records at a time, for a look at the next ones.
+    pub(crate) fn with_read_limit(self, records: i32) -> Self {
+        Api { read_limit: records, ..self }
     }
 
     pub(crate) async fn describe(&self) -> Result<Description, AwsError> {
@@ -164,7 +171,7 @@ impl Api {
     /// The records at the iterator.
     pub(super) async fn records(&self, iterator: &str) -> Result<Fetched, AwsError> {
         let request = || {
-            let request = self.client.get_records().shard_iterator(iterator).limit(READ_LIMIT);
+            let request = self.client.get_records().shard_iterator(iterator).limit(self.read_limit);
             // Not needed beside an iterator, but policies may ask for it.
             request.set_stream_arn(self.stream_arn()).send()
         };

@@ -25,6 +25,7 @@ mod put;
 mod scripted_table;
 mod redrive;
 mod replay;
+mod replay_on_lambda;
 mod unreachable;
 mod quarantine;
 mod journal;

@@ -9,8 +9,8 @@ use std::{
 use serde_json::{Value, json};
 
 /// A server that answers as a test says: requests of JSON APIs such as that of Kinesis by the operation's name, those that
-/// get something by their path, those of other methods such as `DELETE /path` by both, and a POST as an invocation, by the
-/// name `Invoke`. An answer to a path that is text is sent as it is. The member `logResult` of an answer goes into Lambda's header for
+/// get something by their path, those of other methods such as `DELETE /path` by both, as those that make a mapping or an alias, and any
+/// other POST as an invocation, by the name `Invoke`. An answer to a path that is text is sent as it is. The member `logResult` of an answer goes into Lambda's header for
 /// it, if the log was asked for. The server lives as long as the test's process.
 pub(crate) struct ScriptedKinesis {
     port: u16,
@@ -149,6 +149,10 @@ fn serve(client: TcpStream, answer: impl Fn(&str, &str, Option<&str>, &Value) ->
     let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
     let by_path = match method {
         "GET" => path.to_owned(),
+        // Mappings and aliases are made.
+        "POST" if path.contains("/event-source-mappings") || path.ends_with("/aliases") => {
+            format!("POST {path}")
+        }
         "POST" => "Invoke".to_owned(),
         method => format!("{method} {path}"),
     };

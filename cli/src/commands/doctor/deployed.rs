@@ -13,7 +13,7 @@ use super::{
 use crate::{
     aws::{
         self, Attempts, AwsError, Repeater,
-        event_source_mappings::{MappingReader, invokes},
+        event_source_mappings::{MappingReader, invokes, is_replay},
         function_name::FunctionName,
     },
     error::{Error, chain},
@@ -48,7 +48,9 @@ pub(super) async fn subject(name: &str) -> Result<Subject, Error> {
         };
         let arn = found.function_arn.clone().unwrap_or_default();
         let qualifier = FunctionName::parse(&arn).qualifier;
-        if !invokes(&found, &invoked) || !(selected.is_empty() || qualifier == selected) {
+        // The mapping of a replay has an application of its own, and is deleted with it.
+        if is_replay(&found) || !invokes(&found, &invoked) || !(selected.is_empty() || qualifier == selected)
+        {
             continue;
         }
         let mut mapping = mapping(found);

@@ -4,6 +4,7 @@ mod bounds;
 mod cut;
 mod budget;
 mod mapping;
+mod on_lambda;
 mod report;
 mod batch;
 
@@ -42,7 +43,10 @@ use cut::Cut;
 use report::{ReplayFate, ReplayReport};
 
 pub(crate) fn run(args: &ReplayArgs) -> Result<Completion, Error> {
-    run::block_on(replay(args))
+    match args.lambda.on_lambda {
+        true => run::block_on(on_lambda::run(args)),
+        false => run::block_on(replay(args)),
+    }
 }
 
 async fn replay(args: &ReplayArgs) -> Result<Completion, Error> {

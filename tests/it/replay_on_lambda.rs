@@ -1,0 +1,149 @@
+//! A range that Lambda replays, and nothing lost by it or outside of it: with stand-ins for all services, a simulated mapping,
+//! and a real function.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env, thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::json;
+
+use crate::{
+    emulator::wait_for,
+    lambda_api::{FUNCTION_ARN, LambdaApi},
+    operator::{APPLICATION, JOURNAL, Operator, STREAM},
+};
+
+const SHARDS: usize = 16;
+
+/// User records of an aggregated record.
+const AGGREGATED: usize = 50;
+
+/// A hash key of one of the shards before they are split.
+fn hash_key(shard: usize) -> Option<u128> {
+    Some(((shard as u128) << 124) + 1)
+}
+
+/// Puts so many user records into each of these shards, and returns them.
+fn put(
+    operator: &Operator,
+    name: &str,
+    shards: impl IntoIterator<Item = usize>,
+    aggregates: usize,
+) -> Vec<String> {
+    let mut all = Vec::new();
+    for shard in shards {
+        for aggregate in 0..aggregates {
+            let user_records: Vec<String> = (0..AGGREGATED)
+                .map(|number| format!("{name}-{shard:02}-{aggregate:04}-{number:04}"))
+                .collect();
+            operator.kinesis.put_aggregate(STREAM, hash_key(shard), &user_records);
+            all.extend(user_records);
+        }
+    }
+    all
+}
+
+/// A time in milliseconds since 1970 that no record has.
+fn border() -> u128 {
+    thread::sleep(Duration::from_millis(50));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
+    thread::sleep(Duration::from_millis(50));
+    now
+}
+
+fn start_lambda(operator: &Operator) -> LambdaApi {
+    let mut variables: BTreeMap<String, String> = operator.variables().into_iter().collect();
+    let own = [
+        ("KINESIS_HANDLER_APPLICATION", APPLICATION),
+        ("KINESIS_HANDLER_JOURNAL_TABLE", JOURNAL),
+        ("KINESIS_HANDLER_REPLAYS", "on"),
+        ("MENDED", "1"),
+    ];
+    variables.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let live = json!({
+        "UUID": "live", "EventSourceArn": format!("arn:aws:kinesis:us-east-1:000000000000:stream/{STREAM}"),
+        "FunctionArn": FUNCTION_ARN, "State": "Enabled", "BatchSize": 10, "MaximumBatchingWindowInSeconds": 0,
+        "BisectBatchOnFunctionError": true, "MaximumRetryAttempts": 10, "MaximumRecordAgeInSeconds": 60,
+        "DestinationConfig": { "OnFailure": { "Destination": "arn:aws:s3:::failures" } },
+    });
+    LambdaApi::start(live, variables, operator.path(""))
+}
+
+/// The partition keys of the journal's table.
+fn partition_keys(operator: &Operator) -> BTreeSet<String> {
+    let client = aws_sdk_dynamodb::Client::new(&operator.config);
+    let answer = operator.runtime.block_on(client.scan().table_name(JOURNAL).send()).expect("moto answers");
+    let key = |item: &std::collections::HashMap<String, aws_sdk_dynamodb::types::AttributeValue>| {
+        item["pk"].as_s().expect("text").clone()
+    };
+    answer.items().iter().map(key).collect()
+}
+
+#[test]
+#[ignore = "needs kinesis-local and moto: make test"]
+fn a_range_is_replayed_by_lambda_while_the_command_is_killed_twice() {
+    let aggregates = env::var("AGGREGATES").ok().and_then(|number| number.parse().ok()).unwrap_or(20);
+    let operator = Operator::start(SHARDS as i32);
+    operator.create_journal();
+    let s3 = aws_sdk_s3::Client::from_conf(
+        aws_sdk_s3::config::Builder::from(&operator.config).force_path_style(true).build(),
+    );
+    operator.runtime.block_on(s3.create_bucket().bucket("failures").send()).expect("moto makes a bucket");
+    put(&operator, "before", 0..SHARDS, 2);
+    let from = border();
+    // The last shard has nothing in the range, two are split in it, and one of their children has nothing.
+    let mut expected = put(&operator, "first", 0..SHARDS - 1, aggregates / 2);
+    operator.kinesis.split_shard(STREAM, "shardId-000000000000");
+    operator.kinesis.split_shard(STREAM, "shardId-000000000001");
+    expected.extend(put(&operator, "second", 0..SHARDS - 1, aggregates / 2));
+    let until = border();
+    // Some shards stay quiet after the range, one is split.
+    operator.kinesis.split_shard(STREAM, "shardId-000000000002");
+    put(&operator, "after", 2..SHARDS / 2, 2);
+
+    let lambda = start_lambda(&operator);
+    let replay = format!(
+        "replay --on-lambda --stream {STREAM} --function orders --from @{from} --to @{until} --interval 1 --format json"
+    );
+    let url = lambda.url();
+    let variables = [("AWS_ENDPOINT_URL_LAMBDA", url.as_str())];
+    for part in [4, 2] {
+        let mut run = operator.spawn(&replay, &variables);
+        wait_for("some user records", || operator.processed().len() >= expected.len() / part);
+        run.kill().expect("it runs");
+        run.wait().expect("it ends");
+        // A producer writes all the time.
+        put(&operator, &format!("meanwhile-{part}"), 2..SHARDS / 2, 1);
+    }
+    let run = operator.kit(&replay, &variables);
+    assert_eq!(run.exit_code, Some(0), "{}{}", run.stdout, run.stderr);
+    assert_eq!((lambda.created().len(), lambda.left()), (1, (0, 0)), "{}", run.stderr);
+    let lines = run.lines();
+    assert_eq!(lines.len(), SHARDS + 6, "{}", run.stdout);
+    let nothing = lines.iter().filter(|line| line["outcome"] == "nothing").count();
+    assert!(
+        lines.iter().all(|line| line["outcome"] == "nothing" || line["outcome"] == "passed"),
+        "{}",
+        run.stdout
+    );
+    // The last shard, a child of each shard that was split in the range, and both children of the one that was split after it.
+    assert_eq!(nothing, 5, "{}", run.stdout);
+
+    let mut counts = BTreeMap::<String, usize>::new();
+    for text in operator.processed() {
+        *counts.entry(text).or_default() += 1;
+    }
+    let processed: BTreeSet<String> = counts.keys().cloned().collect();
+    assert_eq!(
+        processed,
+        expected.into_iter().collect(),
+        "nothing is lost, and nothing outside of the range processed"
+    );
+    assert!(counts.values().all(|times| *times == 1), "nothing comes twice");
+    // What the live mapping has is not touched.
+    let own = format!("{APPLICATION}/replay-{from}-{until}#");
+    assert!(partition_keys(&operator).iter().all(|key| key.starts_with(&own)));
+    assert_eq!(partition_keys(&operator).len(), SHARDS + 6 - nothing);
+}
