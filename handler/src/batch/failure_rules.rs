@@ -79,7 +79,7 @@ impl FailureRules {
             // There is no data to keep: the mapping's destination has to.
             return Decision::Stop;
         }
-        if !reason.is_attempt() {
+        if !reason.is_attempt() && !reason.is_held() {
             return Decision::Stop;
         }
         let arrival_ms = record.kinesis_record.approximate_arrival_ms;
@@ -87,10 +87,7 @@ impl FailureRules {
         let Some(why) = self.quarantine_reason(reason.is_permanent(), attempts, age_ms) else {
             return Decision::Stop;
         };
-        let why = match reason {
-            StopReason::Failed(Failure::Held { .. }) => QuarantineReason::Held,
-            _ => why,
-        };
+        let why = if reason.is_held() { QuarantineReason::Held } else { why };
         // The first one of a Kinesis record goes alone, however long its keys are.
         if quarantined == 0 || quarantined + units(record) <= self.limit {
             return Decision::Quarantine(why);

@@ -104,6 +104,8 @@ struct Fates {
     records: BTreeMap<Place, RecordFate>,
     /// Rests of aggregates that were quarantined as one record, by the index of the Kinesis record.
     rests: BTreeMap<usize, (RangeInclusive<u64>, RecordFate)>,
+    /// The place up to which user records were processed before the batch returned to an earlier one.
+    reached: Place,
 }
 
 impl FateLog {
@@ -126,6 +128,11 @@ impl FateLog {
         self.lock().rests.insert(kinesis_record, (sub_sequence_numbers, fate));
     }
 
+    /// Notes that the batch returns from this position to an earlier one, because a user record could not be quarantined.
+    pub(crate) fn note_reached(&self, position: BatchPosition) {
+        self.lock().reached = place(position);
+    }
+
     /// Returns the outcome of each user record of a batch that has ended at a position, for this reason if it was not its end.
     pub(crate) fn outcomes<'b>(
         &self,
@@ -139,6 +146,7 @@ impl FateLog {
             self.insert(place(end), RecordFate::failed(failure));
         }
         let fates = self.lock();
+        let passed = place(end).max(fates.reached);
         let mut walk = Walk::new(records, deaggregator, invocation, BatchPosition::default());
         let mut outcomes = Vec::with_capacity(records.len());
         while walk.enter(&mut payloads).is_some() {
@@ -152,7 +160,7 @@ impl FateLog {
                 sub_sequence_number: record.sub_sequence_number,
             };
             let place = place(walk.position());
-            outcomes.push(RecordOutcome { position, fate: fates.of(place, place < self::place(end)) });
+            outcomes.push(RecordOutcome { position, fate: fates.of(place, place < passed) });
             walk.pass();
         }
         (outcomes, payloads, walk.into_deaggregator())

@@ -35,7 +35,7 @@ use tracing::Instrument;
 use crate::{
     Counts, RecordFate, SequenceNumber,
     batch::{
-        ahead::{Ahead, AheadRecord, Place},
+        ahead::{Ahead, AheadRecord, Place, place},
         cursor::{Cursor, Passed},
         payload_decoder::PayloadDecoder,
         quarantine_queue::{Next, QuarantineQueue},
@@ -48,6 +48,7 @@ use crate::{
     event::KinesisRecord,
     invocation::{Invocation, deadline::DeadlineCheck, stage_span},
     journal::{DoneSet, Progress, UserRecordId, batch_journal::BatchJournal, snapshot::JournalSnapshot},
+    record::BatchRecord,
 };
 
 /// Processes the user records of a batch without a journal one by one, and returns the position of the first one that is not
@@ -146,7 +147,11 @@ async fn process_until_stop<'b, D: Drive>(
                 Next::Stop(stop) => Some(Err(stop)),
                 Next::QuarantineRest(first) => {
                     // The write may find that another invocation has quarantined the same.
-                    write_queue(&mut queue, cursor, journal, counts).await?;
+                    let here = Here::of(cursor);
+                    if let Err(stop) = write_queue(&mut queue, cursor, journal, counts).await {
+                        here.fail_ahead(first.into_reason(), ahead);
+                        return Err(stop);
+                    }
                     let snapshot = journal.as_ref().map_or(&unread, BatchJournal::snapshot);
                     if first.is_done(snapshot) {
                         continue;
@@ -157,9 +162,34 @@ async fn process_until_stop<'b, D: Drive>(
                 }
             },
         };
-        write_queue(&mut queue, cursor, journal, counts).await?;
+        let here = Here::of(cursor);
+        if let Err(stop) = write_queue(&mut queue, cursor, journal, counts).await {
+            if let Some(Err(later)) = end {
+                here.fail_ahead(later.reason, ahead);
+            }
+            return Err(stop);
+        }
         if let Some(end) = end {
             return end;
+        }
+    }
+}
+
+/// The user record at the cursor, before an earlier one that cannot be quarantined becomes the one where the batch stops.
+struct Here<'b> {
+    place: Place,
+    record: Option<BatchRecord<'b>>,
+}
+
+impl<'b> Here<'b> {
+    fn of(cursor: &Cursor<'b>) -> Self {
+        Here { place: place(cursor.position()), record: cursor.walk().current() }
+    }
+
+    /// Keeps its failure, which lies beyond the stop now.
+    fn fail_ahead(self, reason: StopReason, ahead: &mut Ahead<'b>) {
+        if let (StopReason::Failed(failure), Some(record)) = (reason, self.record) {
+            ahead.insert(self.place, record, Err(failure));
         }
     }
 }
@@ -197,6 +227,7 @@ fn take_ahead(
     counts: &mut Counts,
 ) -> BTreeMap<SequenceNumber, Progress> {
     let mut changes = BTreeMap::<_, Progress>::new();
+    let (mut failed, mut first_failed) = (0_u64, None);
     let taken = ahead.take_all(0..usize::MAX);
     let is_done = |(place, ahead): &(Place, AheadRecord<'_>)| ahead.result.is_ok().then_some(place.0);
     let unfinished = match taken.iter().any(|(_, ahead)| ahead.record.kinesis_record.is_enhanced_fan_out()) {
@@ -219,12 +250,22 @@ fn take_ahead(
                     progress.done.insert(id);
                 }
             }
-            // Not an attempt.
-            Err(Failure::NotNow(_)) => {}
+            Err(failure) if !failure.is_attempt() => {}
             Err(failure) => {
-                progress.fail(id, &failure.to_string(), cursor.invocation().clock.epoch_ms());
+                let error = failure.to_string();
+                progress.fail(id, &error, cursor.invocation().clock.epoch_ms());
+                failed += 1;
+                first_failed.get_or_insert((record, error));
             }
         }
+    }
+    if let Some((record, error)) = first_failed {
+        tracing::error!(
+            position = %record.kinesis_record.position(record.sub_sequence_number),
+            error,
+            records = failed,
+            "user records beyond the one where the batch stopped have failed, too"
+        );
     }
     changes
 }

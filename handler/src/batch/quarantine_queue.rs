@@ -152,9 +152,8 @@ impl<'b> QuarantineQueue<'b> {
         };
         let kinesis_record = record.kinesis_record;
         let progress = snapshot.progress(kinesis_record.sequence_number);
-        let is_held = matches!(reason, StopReason::Failed(Failure::Held { .. }));
         // One that is held is not attempted.
-        let attempts = snapshot.attempt(progress, &record).unwrap_or(1) - u32::from(is_held);
+        let attempts = snapshot.attempt(progress, &record).unwrap_or(1) - u32::from(reason.is_held());
         let used = self.used(kinesis_record.sequence_number, progress);
         let now_ms = self.invocation.clock.epoch_ms();
         let decision = match self.rules {
@@ -244,6 +243,13 @@ impl<'b> QuarantineQueue<'b> {
         let Some(kinesis_record) = cursor.walk().current_kinesis_record() else { return };
         self.log_limit(kinesis_record);
         let rest = cursor.take_rest(&done);
+        if let (Some(fates), Some(known)) = (&self.invocation.fates, known) {
+            let skipped =
+                rest.sub_sequence_numbers.clone().skip(1).filter(|&number| known.contains_sub(number));
+            skipped.for_each(|number| {
+                fates.insert((first.position.kinesis_record, number), RecordFate::Skipped);
+            });
+        }
         if self.is_holding() {
             rest.partition_keys.into_iter().for_each(|key| self.hold(key, &first.record));
         }
@@ -302,9 +308,17 @@ impl<'b> QuarantineQueue<'b> {
 
 impl QueuedRecord {
     /// Notes its fate: it is written.
-    pub(crate) fn note_fate(&self, invocation: &Invocation<'_>) {
-        let fate =
-            || RecordFate::Quarantined { reason: self.record.reason, error: self.record.error.clone() };
+    pub(crate) fn note_quarantined(&self, invocation: &Invocation<'_>) {
+        let error = || self.record.error.clone();
+        self.note_fate(invocation, || RecordFate::Quarantined { reason: self.record.reason, error: error() });
+    }
+
+    /// Notes its fate: it could not be written.
+    pub(crate) fn note_failed(&self, invocation: &Invocation<'_>) {
+        self.note_fate(invocation, || RecordFate::Failed { error: self.record.error.clone() });
+    }
+
+    fn note_fate(&self, invocation: &Invocation<'_>, fate: impl FnOnce() -> RecordFate) {
         match (&invocation.fates, self.record.content) {
             (Some(fates), QuarantinedContent::RestOfAggregate) => {
                 fates.insert_rest(self.position.kinesis_record, self.sub_sequence_numbers.clone(), fate());
@@ -319,10 +333,16 @@ impl QueuedRecord {
         known.is_some_and(|known| known.done.contains(&self.record.id))
     }
 
+    /// Returns the reason for which it was queued.
+    pub(crate) fn into_reason(self) -> StopReason {
+        self.reason
+    }
+
     /// Makes the user record, which could not be written, the one at which the batch stops.
     pub(crate) fn into_stop(self, cursor: &mut Cursor<'_>) -> Stop {
         cursor.stop_at(self.position);
-        let attempt = Attempt { id: self.record.id, error: self.record.error };
-        Stop::new(self.reason, Some(attempt))
+        let attempt =
+            self.reason.is_attempt().then_some(Attempt { id: self.record.id, error: self.record.error });
+        Stop::new(self.reason, attempt)
     }
 }

@@ -74,7 +74,15 @@ impl StopReason {
 
     /// Whether the stop counts as a failed attempt at the record.
     pub(crate) fn is_attempt(&self) -> bool {
-        !matches!(self, StopReason::Failed(Failure::NotNow(_)))
+        match self {
+            StopReason::Failed(failure) => failure.is_attempt(),
+            StopReason::Deadline | StopReason::DeadlineBeforeFirst => true,
+        }
+    }
+
+    /// Whether the record follows another one into the quarantine.
+    pub(crate) fn is_held(&self) -> bool {
+        matches!(self, StopReason::Failed(Failure::Held { .. }))
     }
 
     /// Returns the text that the journal and the quarantine keep.
@@ -101,6 +109,11 @@ impl From<ProcessError> for Failure {
 }
 
 impl Failure {
+    /// Whether it is one of an attempt at the record.
+    pub(crate) fn is_attempt(&self) -> bool {
+        !matches!(self, Failure::NotNow(_) | Failure::Held { .. })
+    }
+
     pub(crate) fn is_permanent(&self) -> bool {
         match self {
             Failure::Process { is_permanent, .. } => *is_permanent,

@@ -28,6 +28,10 @@ use crate::{
 /// Most tries of a write. Concurrent writers are one late invocation, or a few, and each of them writes a batch's stop once.
 const MAX_TRIES: u32 = 8;
 
+/// Most ranges, contents and failures that the journal keeps of one Kinesis record because of what was processed beyond a stop. Many
+/// more, besides those in the quarantine, could exceed DynamoDB's 400 KB for an item, and then nothing would be kept.
+const MAX_AHEAD_ENTRIES: usize = 5_000;
+
 /// Number of entries that are cleared at the same time.
 const CONCURRENCY: usize = 16;
 
@@ -157,7 +161,7 @@ impl<'b> BatchJournal<'b> {
         };
         let rest = queued.split_off(written);
         for written @ QueuedRecord { record, user_records, .. } in &queued {
-            written.note_fate(self.invocation);
+            written.note_quarantined(self.invocation);
             counts.quarantined += user_records;
             match self.quarantined.last_mut().filter(|(number, _)| *number == record.sequence_number) {
                 Some((_, records)) => *records += user_records,
@@ -167,6 +171,10 @@ impl<'b> BatchJournal<'b> {
         }
         let Some(error) = error else { return Ok(()) };
         counts.journal_write_errors += 1;
+        if let Some(fates) = &self.invocation.fates {
+            fates.note_reached(cursor.position());
+            rest.iter().for_each(|queued| queued.note_failed(self.invocation));
+        }
         let Some(not_written) = rest.into_iter().next() else { return Ok(()) };
         let stop = not_written.into_stop(cursor);
         let kinesis_record = &self.records[cursor.position().kinesis_record];
@@ -392,6 +400,11 @@ impl<'b> BatchJournal<'b> {
         at: BatchPosition,
     ) -> BTreeMap<SequenceNumber, Progress> {
         let mut changes = stop.map(|stop| stop.ahead.clone()).unwrap_or_default();
+        for (&number, change) in &mut changes {
+            let known = self.snapshot.progress(number).map_or(0, Progress::entries);
+            change.truncate(MAX_AHEAD_ENTRIES.saturating_sub(known));
+        }
+        changes.retain(|_, change| !change.is_empty());
         if failed.is_some()
             && let Some((kinesis_record, change)) = self.change(stop, at)
         {

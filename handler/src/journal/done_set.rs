@@ -96,6 +96,17 @@ impl DoneSet {
         self.contents.remove(hash);
     }
 
+    /// Returns the number of its ranges and contents.
+    pub(crate) fn entries(&self) -> usize {
+        self.ranges.len() + self.contents.len()
+    }
+
+    /// Forgets contents, and then ranges, until no more than so many are left: the first ones.
+    pub(crate) fn truncate(&mut self, entries: usize) {
+        while self.entries() > entries && self.contents.pop_last().is_some() {}
+        while self.entries() > entries && self.ranges.pop_last().is_some() {}
+    }
+
     /// Whether nothing is done.
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty() && self.contents.is_empty()

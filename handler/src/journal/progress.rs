@@ -74,6 +74,18 @@ impl Progress {
         self.attempts.get(id).copied().unwrap_or(0)
     }
 
+    /// Returns the number of entries that its item has in lists: ranges and contents that are done, and failures.
+    pub(crate) fn entries(&self) -> usize {
+        self.done.entries() + self.attempts.len()
+    }
+
+    /// Forgets failures, and then what is done, until no more than so many entries are left: the first ones. What is forgotten is
+    /// processed again.
+    pub(crate) fn truncate(&mut self, entries: usize) {
+        while self.entries() > entries && self.attempts.pop_last().is_some() {}
+        self.done.truncate(entries);
+    }
+
     /// Whether nothing is done and nothing has failed.
     pub fn is_empty(&self) -> bool {
         self.done.is_empty() && self.attempts.is_empty()

@@ -1,9 +1,15 @@
 //! Events to handle, and what became of them.
 
-use std::sync::Mutex;
+use std::{
+    error::Error,
+    fmt,
+    io::{self, Write},
+    sync::{Arc, Mutex},
+};
 
 use kinesis_handler::{
     BatchResponse, Context, Event, Handler, HandlerError, KinesisRecord, ProcessError, Record, retryable,
+    tracing::subscriber::{DefaultGuard, set_default},
 };
 
 use crate::options::TestOptions;
@@ -82,6 +88,54 @@ pub(crate) async fn handle(
     drop(handler);
     (response, done.into_inner().expect("no panic while locked"))
 }
+
+/// The log of a test, from its making on.
+pub(crate) struct Log {
+    lines: Lines,
+    _guard: DefaultGuard,
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("no panic while locked").write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    pub(crate) fn start() -> Self {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+        Log { lines, _guard: set_default(subscriber) }
+    }
+
+    /// Returns the lines with this text.
+    pub(crate) fn lines_with(&self, text: &str) -> Vec<String> {
+        let lines = self.lines.0.lock().expect("no panic while locked");
+        let lines = String::from_utf8_lossy(&lines).into_owned();
+        lines.lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
+    }
+}
+
+/// An error whose text cannot be written.
+#[derive(Debug)]
+pub(crate) struct NoText;
+
+impl fmt::Display for NoText {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        panic!("asked to")
+    }
+}
+
+impl Error for NoText {}
 
 /// The whole response as Lambda sees it.
 pub(crate) fn json(response: &BatchResponse) -> String {

@@ -1,7 +1,7 @@
 //! Handler rule 8: a journal that fails, hangs, loses answers or is written by others, and what a batch comes to with it.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     future::pending,
     num::NonZeroU32,
     sync::{Arc, Mutex},
@@ -16,6 +16,7 @@ use kinesis_handler::{
         MemoryJournal, Progress, RecordState, StateKind, StateRange, UserRecordId, WriteOutcome,
     },
     permanent, retryable,
+    testing::TestBatch,
 };
 use tokio::time::Instant;
 
@@ -24,6 +25,9 @@ use crate::options::TestOptions;
 
 const SHARD: JournalShard<'static> =
     JournalShard { application: "orders", stream_arn: STREAM_ARN, shard_id: "shardId-000000000000" };
+
+/// The stream of a [`TestBatch`].
+const TEST_STREAM_ARN: &str = "arn:aws:kinesis:us-east-1:123456789012:stream/test";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
@@ -47,6 +51,10 @@ impl Store {
     fn next(&self, call: &'static str) -> Fault {
         self.calls.lock().expect("no panic while locked").push(call);
         self.faults.lock().expect("no panic while locked").pop_front().unwrap_or(Fault::None)
+    }
+
+    fn set_faults(&self, faults: &[Fault]) {
+        *self.faults.lock().expect("no panic while locked") = faults.iter().copied().collect();
     }
 
     fn calls(&self) -> Vec<&'static str> {
@@ -115,23 +123,26 @@ async fn process(record: Record<'_>) -> Result<(), ProcessError> {
     }
 }
 
+fn options(store: &Arc<Store>) -> TestOptions {
+    TestOptions {
+        application: Some("orders".to_owned()),
+        journal: Some(store.clone()),
+        quarantine: true,
+        parallelization_factor: NonZeroU32::new(1),
+        ..TestOptions::default()
+    }
+}
+
 /// Handles a batch with these faults. It has ten seconds.
 async fn handle(store: &Arc<Store>, faults: &[Fault], records: &[KinesisRecord<'_>]) -> BatchResponse {
     handle_event(store, faults, &Event::new(records.to_vec())).await
 }
 
 async fn handle_event(store: &Arc<Store>, faults: &[Fault], event: &Event<'_>) -> BatchResponse {
-    *store.faults.lock().expect("no panic while locked") = faults.iter().copied().collect();
-    let options = TestOptions {
-        application: Some("orders".to_owned()),
-        journal: Some(store.clone()),
-        quarantine: true,
-        parallelization_factor: NonZeroU32::new(1),
-        ..TestOptions::default()
-    };
+    store.set_faults(faults);
     let mut context = Context::default();
     context.deadline = SystemClock.epoch_ms() + 10_000;
-    let handler = Handler::with_options(process, options.build());
+    let handler = Handler::with_options(process, options(store).build());
     handler.handle(&event.to_json(), &context).await.expect("a response")
 }
 
@@ -195,6 +206,37 @@ async fn a_record_whose_quarantine_cannot_be_written_stays_failed() {
         assert_eq!(json(&handle(&store, &[], &records).await), SUCCESS);
         assert_eq!((store.journal.quarantine(SHARD).len(), state(&store)), (1, "0 states".to_owned()));
     }
+}
+
+#[tokio::test]
+async fn the_outcome_of_a_record_that_cannot_be_quarantined_hides_none_of_those_beyond() {
+    let store = Arc::new(Store::default());
+    store.set_faults(&[Fault::None, Fault::Fails]);
+    let handler = Handler::with_options(process, options(&store).build());
+    let batch = TestBatch::new().aggregate(["a", "bad", "b", "bad", "fail", "c"]);
+    let run = batch.run_with(&handler).await;
+    let failed = "failed: asked to";
+    run.assert_fates(&["processed", failed, "processed", failed, failed, "not reached"]);
+    assert_eq!(store.calls(), ["read", "quarantine", "write"]);
+    let states = store.journal.states(JournalShard { stream_arn: TEST_STREAM_ARN, ..SHARD });
+    let attempts: Vec<_> = states.iter().map(|state| state.progress.attempts.clone()).collect();
+    // The last one was to stop the batch; the one before was never to be tried again.
+    let failed = [(UserRecordId::Sub(1), 1), (UserRecordId::Sub(4), 1)];
+    assert_eq!(attempts, [BTreeMap::from(failed)]);
+}
+
+#[tokio::test]
+async fn a_record_that_is_held_and_cannot_be_quarantined_was_not_attempted() {
+    let store = Arc::new(Store::default());
+    store.set_faults(&[Fault::None, Fault::Fails, Fault::None, Fault::Fails]);
+    let handler = Handler::with_options(process, TestOptions { hold: true, ..options(&store) }.build());
+    let run = TestBatch::new().record("bad").record("a").run_with(&handler).await;
+    run.assert_fates(&[
+        "quarantined: asked to",
+        "failed: held behind 1/0, an earlier record of its partition key, which was quarantined",
+    ]);
+    assert_eq!(store.calls(), ["read", "quarantine", "quarantine", "quarantine", "delete"]);
+    assert!(store.journal.states(JournalShard { stream_arn: TEST_STREAM_ARN, ..SHARD }).is_empty());
 }
 
 #[tokio::test]

@@ -1,7 +1,10 @@
 //! The kit for the tests of a processor: the fate of each user record.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -107,6 +110,27 @@ async fn the_rest_of_an_aggregate_and_records_processed_ahead_are_seen() {
     let run = TestBatch::new().aggregate(["a", "busy", "b"]).record("bad").run(Chunks::new(each)).await;
     run.assert_fates(&["processed", "failed: asked to", "processed", "failed: malformed"]);
     assert_eq!(run.reported(), Some(1));
+}
+
+#[tokio::test]
+async fn the_rest_of_an_aggregate_has_none_that_was_processed_before() {
+    let options = TestOptions { quarantine_limit: Some(1), ..with_quarantine() };
+    let is_down = AtomicBool::new(true);
+    let each = async |chunk: &[Record<'_>]| -> Result<ChunkOutcome, ProcessError> {
+        let outcome = |record: &Record<'_>| match record.data() {
+            b"bad" if is_down.load(Ordering::Relaxed) => Err(retryable("busy")),
+            b"bad" => Err(permanent("malformed")),
+            _ => Ok(()),
+        };
+        Ok(ChunkOutcome::Each(chunk.iter().map(outcome).collect()))
+    };
+    let handler = Handler::with_options(Chunks::new(each), options.build());
+    let batch = TestBatch::new().aggregate(["bad", "a", "bad", "b", "bad"]);
+    let busy = "failed: busy";
+    batch.run_with(&handler).await.assert_fates(&[busy, "processed", busy, "processed", busy]);
+    is_down.store(false, Ordering::Relaxed);
+    let malformed = "quarantined: malformed";
+    batch.run_with(&handler).await.assert_fates(&[malformed, "skipped", malformed, "skipped", malformed]);
 }
 
 #[tokio::test]
