@@ -28,11 +28,12 @@ const MAX_DELAY: Duration = Duration::from_secs(5);
 impl<P: RecordProcessor> Attended<'_, P> {
     /// Calls the processor until it succeeds, its error is not retryable, or attempts or time are used up.
     async fn try_in_place(&self, record: Record<'_>) -> Result<(), ProcessError> {
-        let mut attempts = 0;
+        let mut retries = Retries::new(record);
         loop {
-            let Err(error) = self.processor.process(record).await else { return Ok(()) };
-            attempts += 1;
-            if !self.waits_to_retry(record, attempts, &error).await {
+            let result = self.processor.process(record).await;
+            retries.last_error = None;
+            let Err(error) = result else { return Ok(()) };
+            if !self.waits_to_retry(&mut retries, &error).await {
                 return Err(error);
             }
         }
@@ -50,11 +51,12 @@ impl<P: WindowProcessor> Attended<'_, P> {
             return self.processor.process(record, state).await;
         }
         let before = state.clone();
-        let mut attempts = 0;
+        let mut retries = Retries::new(record);
         loop {
-            let Err(error) = self.processor.process(record, state).await else { return Ok(()) };
-            attempts += 1;
-            if !self.waits_to_retry(record, attempts, &error).await {
+            let result = self.processor.process(record, state).await;
+            retries.last_error = None;
+            let Err(error) = result else { return Ok(()) };
+            if !self.waits_to_retry(&mut retries, &error).await {
                 return Err(error);
             }
             state.clone_from(&before);
@@ -64,7 +66,9 @@ impl<P: WindowProcessor> Attended<'_, P> {
 
 impl<P> Attended<'_, P> {
     /// Waits before another attempt. Returns `false`, without waiting, if there is to be none.
-    async fn waits_to_retry(&self, record: Record<'_>, attempts: u32, error: &ProcessError) -> bool {
+    async fn waits_to_retry(&self, retries: &mut Retries<'_>, error: &ProcessError) -> bool {
+        retries.attempts += 1;
+        let Retries { record, attempts, .. } = *retries;
         let delay = delay(attempts);
         if !error.is_retryable()
             || attempts >= self.options.retry_attempts.get()
@@ -72,9 +76,33 @@ impl<P> Attended<'_, P> {
         {
             return false;
         }
-        tracing::debug!(position = %record.position(), attempts, "record failed, retrying in place");
+        let error = error.to_string();
+        tracing::debug!(position = %record.position(), attempts, error, "record failed, retrying in place");
+        retries.last_error = Some(error);
         sleep(delay).await;
         true
+    }
+}
+
+/// The attempts in place at a record. Its last error is logged if the record is interrupted while it is tried again: it has no other
+/// outcome.
+struct Retries<'r> {
+    record: Record<'r>,
+    attempts: u32,
+    last_error: Option<String>,
+}
+
+impl<'r> Retries<'r> {
+    fn new(record: Record<'r>) -> Self {
+        Retries { record, attempts: 0, last_error: None }
+    }
+}
+
+impl Drop for Retries<'_> {
+    fn drop(&mut self) {
+        if let Retries { record, attempts, last_error: Some(error) } = self {
+            tracing::warn!(position = %record.position(), attempts, error, "record interrupted while it was tried again in place");
+        }
     }
 }
 
@@ -147,6 +175,8 @@ impl<P: ChunkProcessor> ChunkProcessor for Attended<'_, P> {
             }
             // An outcome that does not fit is a failure of the chunk, whose text is in the batch's outcome.
             Ok(Ok(_)) => failed(0, &retryable("outcome does not fit the chunk")),
+            // Each of them is processed alone then.
+            Ok(Err(error)) if error.is_permanent() && chunk.len() > 1 => {}
             Ok(Err(error)) => failed(0, error),
             Err(panic) => failed(0, &retryable(Failure::Panic(panic_text(&**panic)).to_string())),
         }

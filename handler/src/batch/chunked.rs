@@ -20,7 +20,7 @@ pub(crate) async fn drive(
     limits: ChunkLimits,
     run: &mut Run<'_, '_>,
 ) -> Pause {
-    let mut collector = Collector { limits, walk: None, next: None };
+    let mut collector = Collector { limits, walk: None, next: None, alone_through: None };
     let mut chunk = Vec::new();
     loop {
         let attempt = match run.next() {
@@ -32,6 +32,20 @@ pub(crate) async fn drive(
         let records: Vec<_> = chunk.iter().map(|(_, record)| Record::of_batch(record)).collect();
         let outcome = processor.process(&records).await;
         drop(records);
+        if let Err(error) = &outcome
+            && error.is_permanent()
+            && let [(_, first), .., (last, _)] = chunk[..]
+        {
+            tracing::warn!(
+                position = %first.kinesis_record.position(first.sub_sequence_number),
+                %error,
+                records = chunk.len(),
+                "chunk failed with a permanent error, each of its user records is processed alone"
+            );
+            collector.go_back_for_single_records(last);
+            chunk.clear();
+            continue;
+        }
         let results = results(outcome, chunk.len());
         for ((place, record), result) in chunk.drain(..).zip(results) {
             run.ahead.insert(place, record, result);
@@ -68,9 +82,16 @@ struct Collector<'b> {
     walk: Option<Walk<'b>>,
     /// The user record that did not fit into the last chunk.
     next: Option<(Place, BatchRecord<'b>)>,
+    /// Place of the last user record of a chunk that has failed with a permanent error, which is about one of them.
+    alone_through: Option<Place>,
 }
 
 impl<'b> Collector<'b> {
+    /// Continues at the cursor, and makes a chunk of each user record up to this place.
+    fn go_back_for_single_records(&mut self, through: Place) {
+        *self = Collector { limits: self.limits, walk: None, next: None, alone_through: Some(through) };
+    }
+
     /// Collects the next chunk, from the user record at the cursor on, into a list that is empty.
     fn collect(&mut self, run: &mut Run<'_, 'b>, chunk: &mut Vec<(Place, BatchRecord<'b>)>) {
         let clock = self.limits.time.map(|time| (run.now(), time));
@@ -81,16 +102,17 @@ impl<'b> Collector<'b> {
                 break;
             };
             bytes = bytes.saturating_add(record.data.len());
-            let has_failed = record.attempt.is_some_and(|attempt| attempt > 1);
+            let is_alone = record.attempt.is_some_and(|attempt| attempt > 1)
+                || self.alone_through.is_some_and(|through| place <= through);
             let is_late = || clock.is_some_and(|(start, time)| run.now().duration_since(start) >= time);
             // What is held must not be in the chunk of the one behind which it is held.
             let is_repeated = run.is_holding() && !keys.insert(record.partition_key);
-            if !chunk.is_empty() && (has_failed || is_repeated || bytes > self.limits.bytes || is_late()) {
+            if !chunk.is_empty() && (is_alone || is_repeated || bytes > self.limits.bytes || is_late()) {
                 self.next = Some((place, record));
                 break;
             }
             chunk.push((place, record));
-            if has_failed {
+            if is_alone {
                 break;
             }
         }

@@ -332,10 +332,16 @@ impl<'r, 'b> Run<'r, 'b> {
     /// Moves the cursor past the user record there if it was processed ahead.
     #[inline(never)]
     fn take_ahead(&mut self) -> Taken {
-        if self.ahead.has_failed_at(self.cursor.position())
-            && self.steps.queue.is_due_before(self.cursor.walk().user_record().partition_key)
-        {
-            return Taken::Pause(Pause::WriteQueue);
+        let walk = self.cursor.walk();
+        if self.ahead.has_failed_at(walk.position()) {
+            if self.steps.is_known(walk, self.progress) {
+                self.ahead.take(walk.position());
+                self.skip();
+                return Taken::Passed;
+            }
+            if self.steps.queue.is_due_before(walk.user_record().partition_key) {
+                return Taken::Pause(Pause::WriteQueue);
+            }
         }
         let Some(AheadRecord { record, result }) = self.ahead.take(self.cursor.position()) else {
             return Taken::Nothing;

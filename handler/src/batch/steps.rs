@@ -37,14 +37,20 @@ pub(crate) struct Steps<'s, 'b> {
 }
 
 impl<'b> Steps<'_, 'b> {
+    /// Whether the user record at which a walk is needs nothing more: it is processed or quarantined, or one that cannot be told from
+    /// it waits for the quarantine. `progress` is that of its Kinesis record.
+    #[inline]
+    pub(crate) fn is_known(&self, walk: &Walk<'b>, progress: Option<&Progress>) -> bool {
+        progress.is_some_and(|progress| walk.is_in(&progress.done))
+            || self.queue.has_alike(walk.user_record())
+    }
+
     /// Decides about the user record at which a walk is. `progress` is that of its Kinesis record.
     #[inline]
     pub(crate) fn step(&self, walk: &Walk<'b>, progress: Option<&Progress>) -> Step {
         let record = walk.user_record();
         let is_idle = self.queue.is_idle();
-        if progress.is_some_and(|progress| walk.is_in(&progress.done))
-            || !is_idle && self.queue.has_alike(record)
-        {
+        if self.is_known(walk, progress) {
             return Step::Skip;
         }
         let failure: Option<Failure> = walk.failure();

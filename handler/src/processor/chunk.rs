@@ -29,7 +29,8 @@ pub trait ChunkProcessor {
     /// # Errors
     ///
     /// Whatever keeps the whole chunk from being processed. It counts as the failure of the chunk's first user record, and the
-    /// others as not begun.
+    /// others as not begun. But a permanent error, such as that of a payload, may be about any of several user records: each of them
+    /// is a chunk of its own then.
     #[expect(
         async_fn_in_trait,
         reason = "a Send bound would exclude async closures; callers see through to the future"

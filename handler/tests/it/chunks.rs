@@ -4,11 +4,13 @@ use std::sync::{Arc, Mutex};
 
 use kinesis_handler::{
     ChunkOutcome, ChunkProcessor, Chunks, Context, Event, Handler, KinesisRecord, ProcessError, Record,
-    journal::MemoryJournal, permanent, retryable,
+    journal::{JournalShard, MemoryJournal, UserRecordId},
+    permanent, retryable,
 };
+use kpl_deaggregation::{UserRecord, encode};
 use proptest::{collection::vec, prelude::*};
 
-use crate::batch::{SUCCESS, aggregate, failure, invalid_aggregate, json, plain};
+use crate::batch::{Log, STREAM_ARN, SUCCESS, aggregate, failure, invalid_aggregate, json, plain, raw};
 use crate::options::TestOptions;
 
 /// A chunk processor, and the chunks that it gets: each as the texts of its user records.
@@ -98,6 +100,16 @@ async fn the_first_user_record_that_is_not_processed_is_reported() {
 }
 
 #[tokio::test]
+async fn errors_beyond_the_stop_are_logged_in_one_line() {
+    let log = Log::start();
+    let records = [plain(1, "fa"), plain(2, "b"), plain(3, "fc"), plain(4, "d")];
+    let world = World::new(each);
+    assert_eq!(response(Chunks::new(&world), &records, &TestOptions::default()).await, failure(1));
+    let lines = log.lines_with("beyond the one where the batch stopped have failed, too");
+    assert!(lines.len() == 1 && lines[0].contains("bad") && lines[0].contains("records=2"), "{lines:?}");
+}
+
+#[tokio::test]
 async fn what_is_processed_beyond_a_failure_is_not_processed_again() {
     let options = with_quarantine();
     let records = [aggregate(1, &["a", "f", "c"]), plain(2, "d"), plain(3, "fe"), plain(4, "g")];
@@ -120,6 +132,68 @@ async fn user_records_with_permanent_errors_are_quarantined_and_the_others_proce
     let world = World::new(|texts| if texts[0] == "b" { Err(permanent("bad")) } else { each(texts) });
     assert_eq!(response(Chunks::new(&world).max_records(2), &records, &with_quarantine()).await, SUCCESS);
     assert_eq!(world.take_chunks(), ["a b", "c b", "d"]);
+}
+
+#[tokio::test]
+async fn what_the_journal_keeps_of_a_kinesis_record_is_bounded() {
+    let journal = Arc::new(MemoryJournal::default());
+    let options = TestOptions { journal: Some(journal.clone()), ..with_quarantine() };
+    let texts: Vec<_> = (0..20_000).map(|index| if index % 2 == 0 { "f" } else { "a" }).collect();
+    let world = World::new(each);
+    let user_records = texts.iter().map(|text| UserRecord::new(b"key", text.as_bytes()));
+    let records = [raw(1, &encode(user_records).expect("there are user records"))];
+    let shard =
+        JournalShard { application: "orders", stream_arn: STREAM_ARN, shard_id: "shardId-000000000000" };
+    for invocation in 1..4 {
+        assert_eq!(response(Chunks::new(&world).max_records(20_000), &records, &options).await, failure(1));
+        let progress = journal.states(shard).remove(0).progress;
+        let entries = progress.done.ranges().count() + progress.attempts.len();
+        assert!((4_990..=5_010).contains(&entries), "{entries}");
+        // That of the one at which the batch stops is kept.
+        assert_eq!(progress.failures(&UserRecordId::Sub(0)), invocation);
+    }
+}
+
+#[tokio::test]
+async fn a_permanent_error_of_a_chunk_is_that_of_the_record_which_has_it_alone() {
+    // As `chunk.iter().map(Record::json).collect::<Result<_, _>>()?` has it.
+    let any = World::new(|texts| match texts.contains(&"b") {
+        true => Err(permanent("bad")),
+        false => Ok(ChunkOutcome::Processed),
+    });
+    let records = [aggregate(1, &["a", "c", "b", "d"]), plain(2, "e"), plain(3, "f")];
+    let chunks = || Chunks::new(&any).max_records(5);
+    assert_eq!(response(chunks(), &records, &TestOptions::default()).await, failure(1));
+    assert_eq!(any.take_chunks(), ["a c b d e", "a", "c", "b"]);
+    let journal = Arc::new(MemoryJournal::default());
+    let options = TestOptions { journal: Some(journal.clone()), ..with_quarantine() };
+    assert_eq!(response(chunks(), &records, &options).await, SUCCESS);
+    assert_eq!(any.take_chunks(), ["a c b d e", "a", "c", "b", "d e f"]);
+    let shard =
+        JournalShard { application: "orders", stream_arn: STREAM_ARN, shard_id: "shardId-000000000000" };
+    let quarantined: Vec<_> = journal.quarantine(shard).into_iter().map(|record| record.data).collect();
+    assert_eq!(quarantined, [b"b"]);
+}
+
+/// A record of an enhanced fan-out consumer.
+fn fan_out(sequence_number: u64, data: &str) -> KinesisRecord<'static> {
+    let mut record = plain(sequence_number, data);
+    record.event_source_arn = Some(format!("{STREAM_ARN}/consumer/c:1").into());
+    record
+}
+
+#[tokio::test]
+async fn user_records_of_a_fan_out_consumer_that_are_alike_are_quarantined_once() {
+    let journal = Arc::new(MemoryJournal::default());
+    let options = TestOptions { journal: Some(journal.clone()), ..with_quarantine() };
+    // Members of one aggregate, which Lambda has taken apart.
+    let records = [fan_out(1, "b"), fan_out(1, "b"), fan_out(1, "c"), fan_out(1, "b")];
+    let world = World::new(each);
+    assert_eq!(response(Chunks::new(&world), &records, &options).await, SUCCESS);
+    assert_eq!(world.take_chunks(), ["b b c b"]);
+    let shard =
+        JournalShard { application: "orders", stream_arn: STREAM_ARN, shard_id: "shardId-000000000000" };
+    assert_eq!(journal.quarantine(shard).len(), 1);
 }
 
 proptest! {

@@ -15,7 +15,7 @@ use kinesis_handler::{
 use proptest::{collection::vec, prelude::*};
 use tokio::time::{Instant, sleep};
 
-use crate::batch::{failure, json};
+use crate::batch::{Log, failure, json};
 use crate::options::TestOptions;
 
 fn options(attempts: u32) -> TestOptions {
@@ -49,6 +49,26 @@ async fn a_retryable_error_is_tried_again_so_often() {
     assert_eq!(run(99, busy, &options(100)).await, ("processed".to_owned(), 100));
     let waited = start.elapsed();
     assert!(waited > Duration::from_secs(60) && waited < Duration::from_secs(500), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_error_of_a_record_that_is_interrupted_while_it_is_tried_again_is_logged() {
+    let mut context = Context::default();
+    context.deadline = SystemClock.epoch_ms() + 10_000;
+    let calls = AtomicU32::new(0);
+    let process = async |_: Record<'_>| -> Result<(), ProcessError> {
+        match calls.fetch_add(1, Ordering::Relaxed) {
+            0 => Err(retryable("busy")),
+            _ => std::future::pending().await,
+        }
+    };
+    let handler = Handler::with_options(process, options(3).build());
+    let log = Log::start();
+    let event = TestBatch::new().record("a").to_event().to_json();
+    let response = handler.handle(&event, &context).await.expect("a Kinesis event");
+    assert_eq!((json(&response), response.counts().deadline_stops), (failure(1), 1));
+    let lines = log.lines_with("interrupted while it was tried again in place");
+    assert!(lines.len() == 1 && lines[0].contains("busy"), "{lines:?}");
 }
 
 #[tokio::test(start_paused = true)]
