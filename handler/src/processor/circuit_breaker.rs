@@ -23,8 +23,9 @@ const ANSWER_TIME: Duration = Duration::from_millis(100);
 /// - **Half-open**: after a time one user record (or chunk) is let through, and others are answered with `not_now`. If the record
 ///   is processed, the circuit closes; if it fails, the circuit is open for the same time again.
 ///
-/// A failure is an error that is not permanent, or a call that is cancelled because its time is over. A permanent error and a
-/// panic are about the record: they neither open nor close the circuit. The failure that opens the circuit, and that of the
+/// A failure is an error that is not permanent, or a call that is cancelled because its time is over; all calls that are cancelled
+/// at the end of an invocation are one failure. A permanent error and a panic are about the record: they neither open nor close the
+/// circuit. The failure that opens the circuit, and that of the
 /// record which is let through, are answered with `not_now`, so an outage counts one attempt less than the number of
 /// failures that open the circuit.
 ///
@@ -77,6 +78,8 @@ pub enum CircuitState {
 enum State {
     Closed {
         failures: u32,
+        /// Arrival of the invocation whose end was the last failure: all calls that it has cancelled are one.
+        cancelled: Option<Instant>,
     },
     Open {
         until: Instant,
@@ -86,6 +89,10 @@ enum State {
     HalfOpen {
         outage: Outage,
     },
+}
+
+impl State {
+    const CLOSED: Self = State::Closed { failures: 0, cancelled: None };
 }
 
 /// The time since which a circuit is not closed, and the text of the last failure.
@@ -120,7 +127,7 @@ impl<P> CircuitBreaker<P> {
             open_time: Self::DEFAULT_OPEN_TIME,
             max_outage: None,
             is_failure: Box::new(|error| !error.is_permanent()),
-            state: Mutex::new(State::Closed { failures: 0 }),
+            state: Mutex::new(State::CLOSED),
         }
     }
 
@@ -176,7 +183,8 @@ impl<P> CircuitBreaker<P> {
 
     /// Decides whether the processor is called. `first` is the first user record of the call.
     fn admit<'a>(&'a self, first: Record<'a>) -> Result<Permit<'a, P>, ProcessError> {
-        let clock = &*first.parts().invocation.clock;
+        let invocation = first.parts().invocation;
+        let clock = &*invocation.clock;
         let mut state = self.lock();
         let is_probe = match &*state {
             State::Closed { .. } => false,
@@ -192,7 +200,7 @@ impl<P> CircuitBreaker<P> {
         // An interrupted probe would count as an attempt.
         let time = first.remaining_time().filter(|_| is_probe);
         let time = time.map(|remaining| remaining.saturating_sub(ANSWER_TIME.min(remaining / 10)));
-        Ok(Permit { breaker: self, clock, is_probe, time, is_open: true })
+        Ok(Permit { breaker: self, clock, arrived: invocation.arrived, is_probe, time, is_open: true })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -265,6 +273,8 @@ impl Answer {
 struct Permit<'a, P> {
     breaker: &'a CircuitBreaker<P>,
     clock: &'a dyn Clock,
+    /// Arrival of the invocation.
+    arrived: Instant,
     is_probe: bool,
     /// The time that the call may take. `None` if the deadline guard alone decides.
     time: Option<Duration>,
@@ -287,10 +297,10 @@ impl<P> Permit<'_, P> {
         self.is_open = false;
         let mut state = self.breaker.lock();
         match *state {
-            State::Closed { failures: 0 } => {}
-            State::Closed { .. } => *state = State::Closed { failures: 0 },
+            State::Closed { failures: 0, .. } => {}
+            State::Closed { .. } => *state = State::CLOSED,
             State::HalfOpen { .. } if self.is_probe => {
-                *state = State::Closed { failures: 0 };
+                *state = State::CLOSED;
                 drop(state);
                 tracing::info!("circuit closed");
             }
@@ -301,26 +311,32 @@ impl<P> Permit<'_, P> {
 
     /// Notes an error of the processor, and returns what is answered in its place.
     fn fail(mut self, error: &ProcessError) -> Answer {
+        // Both are the processor's code: if it panics, the call has ended without an outcome.
+        let text = (self.breaker.is_failure)(error).then(|| error.to_string().into());
         self.is_open = false;
-        if (self.breaker.is_failure)(error) {
-            return self.note_failure(|| error.to_string().into());
+        if let Some(text) = text {
+            return self.note_failure(text, None);
         }
         // The next record is let through at once, because this one says nothing.
         self.end_probe(Duration::ZERO);
         Answer::AsItIs
     }
 
-    fn note_failure(&self, error: impl FnOnce() -> Arc<str>) -> Answer {
+    /// Notes a failure with this text, for calls that were cancelled with the arrival of their invocation.
+    fn note_failure(&self, error: Arc<str>, cancelled: Option<Instant>) -> Answer {
         let breaker = self.breaker;
         let now = self.clock.instant();
         let mut state = breaker.lock();
         let outage = match &*state {
-            State::Closed { failures } if failures + 1 < breaker.max_failures.get() => {
-                *state = State::Closed { failures: failures + 1 };
+            State::Closed { cancelled: last, .. } if cancelled.is_some() && *last == cancelled => {
                 return Answer::AsItIs;
             }
-            State::Closed { .. } => Outage { since: now, error: error() },
-            State::HalfOpen { outage } if self.is_probe => Outage { since: outage.since, error: error() },
+            State::Closed { failures, .. } if failures + 1 < breaker.max_failures.get() => {
+                *state = State::Closed { failures: failures + 1, cancelled };
+                return Answer::AsItIs;
+            }
+            State::Closed { .. } => Outage { since: now, error },
+            State::HalfOpen { outage } if self.is_probe => Outage { since: outage.since, error },
             // A call of before the outage.
             State::Open { .. } | State::HalfOpen { .. } => return Answer::NotNow,
         };
@@ -359,7 +375,7 @@ impl<P> Drop for Permit<'_, P> {
         match self.is_open {
             true if thread::panicking() => self.end_probe(Duration::ZERO),
             true => {
-                self.note_failure(|| TimeOver.to_string().into());
+                self.note_failure(TimeOver.to_string().into(), Some(self.arrived));
             }
             false => {}
         }

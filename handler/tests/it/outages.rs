@@ -2,6 +2,7 @@
 
 use std::{
     num::NonZeroU32,
+    panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
@@ -9,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use kinesis_handler::{
     ChunkOutcome, ChunkProcessor, Chunks, CircuitBreaker, CircuitState, Clock, Context, Event, Handler,
     KinesisRecord, OwnedRecord, ProcessError, Processor, Record, RecordProcessor, SystemClock,
@@ -17,7 +19,7 @@ use kinesis_handler::{
 };
 use tokio::time::advance;
 
-use crate::batch::{STREAM_ARN, SUCCESS, aggregate, failure, json, plain};
+use crate::batch::{NoText, STREAM_ARN, SUCCESS, aggregate, failure, json, plain};
 use crate::options::TestOptions;
 
 const SHARD: JournalShard<'static> =
@@ -241,6 +243,40 @@ async fn calls_that_are_cancelled_open_a_circuit_and_panics_do_not() {
         }
         assert_eq!(breaker.state(), state);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_are_cancelled_together_are_one_failure() {
+    let dependency = Dependency::default();
+    let circuit = CircuitBreaker::new(&dependency).max_failures(2);
+    let options = TestOptions { concurrency: Some(8), ..TestOptions::default() };
+    let keyed = |number: u64| {
+        let mut record = plain(number, "hang");
+        record.partition_key = number.to_string().into();
+        record
+    };
+    let event = Event::new((1..9).map(keyed).collect()).to_json();
+    for state in [CircuitState::Closed, CircuitState::Open] {
+        let breaker = async |record: Record<'_>| circuit.process(record).await;
+        let handler = Handler::with_options(breaker, options.build());
+        let mut context = Context::default();
+        context.deadline = SystemClock.epoch_ms() + 2_000;
+        assert_eq!(json(&handler.handle(&event, &context).await.expect("a response")), failure(1));
+        assert_eq!(circuit.state(), state);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_whose_error_panics_leaves_the_circuit_able_to_close() {
+    let dependency = Dependency::new(Some(busy));
+    let breaker = CircuitBreaker::new(&dependency).max_failures(1).open_time(Duration::from_secs(30));
+    assert_eq!(answers(&breaker, &["a"]).await, "not now");
+    advance(Duration::from_secs(30)).await;
+    dependency.set(Some(|| retryable(NoText)));
+    assert!(AssertUnwindSafe(answers(&breaker, &["a"])).catch_unwind().await.is_err());
+    dependency.set(None);
+    assert_eq!(answers(&breaker, &["a"]).await, "ok");
+    assert_eq!(breaker.state(), CircuitState::Closed);
 }
 
 #[tokio::test(start_paused = true)]
