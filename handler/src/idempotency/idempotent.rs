@@ -1,9 +1,11 @@
 use std::{
     num::NonZeroUsize,
+    panic::{AssertUnwindSafe, resume_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use lru::LruCache;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
@@ -24,7 +26,7 @@ const NO_DEADLINE: Duration = Duration::from_secs(15 * 60);
 ///
 /// | the store has the key | the record |
 /// |---|---|
-/// | not | is processed. If it fails, the key is forgotten |
+/// | not | is processed. If it fails or panics, the key is forgotten |
 /// | as processed | is passed over, and counts as processed |
 /// | as in progress, of another call | is answered with [`not_now`](crate::not_now): that call may fail |
 /// | of another payload | is a permanent error, unless the payload [is ignored](Self::ignore_payload) |
@@ -183,11 +185,12 @@ where
             self.note(&found);
             return self.repeat(record, entry.payload, found.payload);
         }
-        if let Err(error) = self.processor.process(record).await {
+        let processed = AssertUnwindSafe(self.processor.process(record)).catch_unwind().await;
+        if !matches!(processed, Ok(Ok(()))) {
             if let Err(fault) = self.store.release(&entry.id, &entry.owner).await {
                 tracing::warn!(error = %ProcessError::from(fault), "idempotency key stays in progress until the deadline");
             }
-            return Err(error);
+            return processed.unwrap_or_else(|panic| resume_unwind(panic));
         }
         let now_ms = record.parts().invocation.clock.epoch_ms();
         entry.in_progress_until_ms = None;
@@ -213,7 +216,8 @@ fn begun(record: Record<'_>, key: &str) -> Result<IdempotencyEntry, ProcessError
     let random = getrandom::u64().map_err(|error| not_now(error.to_string()))?;
     Ok(IdempotencyEntry {
         id,
-        payload: Digest(Sha256::digest(data).into()),
+        // A producer that compresses the same payload again may get other bytes, with another time in them.
+        payload: Digest(Sha256::digest(record.payload().unwrap_or(data)).into()),
         owner: format!("{}/{random:016x}", invocation.request_id),
         in_progress_until_ms: Some(until_ms),
         expires_ms: until_ms.saturating_add(milliseconds(NO_DEADLINE)),

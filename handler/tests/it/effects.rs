@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeMap,
     future::Future,
+    panic::AssertUnwindSafe,
     pin::pin,
     sync::{
         Arc, Mutex,
@@ -21,6 +22,7 @@ use aws_sdk_dynamodb::{
         AttributeValue, CancellationReason, TransactWriteItem, Update, error::TransactionCanceledException,
     },
 };
+use futures_util::FutureExt;
 use kinesis_handler::{
     Clock, Context, Event, EventMode, Handler, KinesisRecord, Options, OwnedRecord, ProcessError, Record,
     RecordProcessor, SystemClock,
@@ -101,6 +103,7 @@ impl RecordProcessor for &Orders {
         match record.text()? {
             text if text.contains("fail") => Err(retryable("asked to")),
             text if text.contains("hang") => std::future::pending().await,
+            text if text.contains("panic") => panic!("asked to"),
             _ => Ok(()),
         }
     }
@@ -143,6 +146,25 @@ async fn what_a_producer_repeats_is_processed_once() {
     );
 }
 
+#[cfg(feature = "gzip")]
+#[tokio::test]
+async fn a_payload_that_was_compressed_again_is_the_same() {
+    // `{"id":7}`, compressed at two times.
+    let compressed = |second| {
+        let mut payload =
+            b"\x1f\x8b\x08\0\0\0\0\0\0\x03\xab\x56\xca\x4c\x51\xb2\x32\xaf\x05\0\x43\x5f\x07\x12\x08\0\0\0"
+                .to_vec();
+        payload[4] = second;
+        OwnedRecord::new(payload).decompressing()
+    };
+    let (orders, store) = (Orders::default(), Arc::new(MemoryIdempotency::default()));
+    let processor = Idempotent::new(&orders, store, json_pointer("/id"));
+    for second in [1, 2] {
+        processor.process(compressed(second).as_record()).await.expect("the same order");
+    }
+    assert_eq!(orders.calls(), 1);
+}
+
 #[tokio::test]
 async fn a_record_without_a_key_is_always_processed() {
     let (orders, store) = (Orders::default(), Arc::new(MemoryIdempotency::default()));
@@ -159,6 +181,9 @@ async fn a_failure_forgets_the_key_and_a_crash_keeps_it_until_the_deadline() {
     let (orders, store) = (Orders::default(), Arc::new(MemoryIdempotency::default()));
     let processor = Idempotent::new(&orders, store.clone(), |_: Record<'_>| Ok(Some("key".to_owned())));
     assert_eq!(answer(&processor, "fail").await, "retryable(asked to)");
+    assert_eq!(store.entries(), []);
+    let panicked = AssertUnwindSafe(answer(&processor, "panic")).catch_unwind().await;
+    assert_eq!(panicked.map_err(|panic| panic.downcast_ref::<&str>().copied()), Err(Some("asked to")));
     assert_eq!(store.entries(), []);
 
     // Dropped in the middle.
