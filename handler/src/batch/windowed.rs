@@ -121,10 +121,12 @@ async fn finish<P: WindowProcessor>(
     window: &TumblingWindow<'_>,
     stop_at: Option<Instant>,
 ) -> Result<(), HandlerError> {
-    let guarded = AssertUnwindSafe(until(stop_at, processor.finish(state, window))).catch_unwind();
+    // The error's text is the processor's code, too.
+    let finish = async { processor.finish(state, window).await.map_err(|error| error.to_string()) };
+    let guarded = AssertUnwindSafe(until(stop_at, finish)).catch_unwind();
     let error = match guarded.await {
         Ok(Some(Ok(()))) => return Ok(()),
-        Ok(Some(Err(error))) => error.to_string(),
+        Ok(Some(Err(error))) => error,
         Ok(None) => "the deadline is near".to_owned(),
         Err(panic) => format!("processor panicked: {}", without_quoted_values(&panic_text(&*panic))),
     };

@@ -14,7 +14,7 @@ use proptest::{collection::vec, prelude::*};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::batch::{STREAM_ARN, aggregate, json, plain};
+use crate::batch::{NoText, STREAM_ARN, aggregate, json, plain};
 
 /// All texts of a window, in their order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ struct Texts {
 #[derive(Debug, Default)]
 struct Collect {
     finished: Mutex<Vec<(Texts, bool)>>,
-    refuses_to_finish: bool,
+    refuses_to_finish: Option<fn() -> ProcessError>,
 }
 
 impl WindowProcessor for &Collect {
@@ -45,8 +45,8 @@ impl WindowProcessor for &Collect {
     }
 
     async fn finish(&self, state: &Texts, window: &TumblingWindow<'_>) -> Result<(), ProcessError> {
-        if self.refuses_to_finish {
-            return Err(permanent("asked to"));
+        if let Some(error) = self.refuses_to_finish {
+            return Err(error());
         }
         self.finished
             .lock()
@@ -212,10 +212,13 @@ async fn what_cannot_go_on_fails_the_invocation() {
         handle(&collect, &event(&[plain(1, "a")], r#"{"texts":7}"#)).await,
         "the window's state does not match the processor's type (line 1, column 10)",
     );
-    let refusing = Collect { refuses_to_finish: true, ..Collect::default() };
+    let refusing = |error| Collect { refuses_to_finish: Some(error), ..Collect::default() };
     let mut last = event(&[], "{}");
     last.window.as_mut().expect("a window").is_final_invoke = true;
-    check_error(handle(&refusing, &last).await, "the window could not be finished: asked to");
+    let refused = handle(&refusing(|| permanent("asked to")), &last).await;
+    check_error(refused, "the window could not be finished: asked to");
+    let panicked = handle(&refusing(|| permanent(NoText)), &last).await;
+    check_error(panicked, "the window could not be finished: processor panicked: asked to");
 }
 
 #[tokio::test]
