@@ -10,7 +10,8 @@ use crate::{PayloadError, Record, record::json_mismatch::JsonMismatch};
 /// A document that does not match the type is an error, and the next one follows. After one that is not JSON there is none,
 /// because nothing tells where the next one begins.
 pub struct JsonDocuments<'a, T> {
-    documents: StreamDeserializer<'a, SliceRead<'a>, &'a RawValue>,
+    /// Absent after what is not JSON: behind a number that is followed by something else, the reader would go on.
+    documents: Option<StreamDeserializer<'a, SliceRead<'a>, &'a RawValue>>,
     expected: PhantomData<fn() -> T>,
 }
 
@@ -18,9 +19,12 @@ impl<'a, T: Deserialize<'a>> Iterator for JsonDocuments<'a, T> {
     type Item = Result<T, PayloadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let document = match self.documents.next()? {
+        let document = match self.documents.as_mut()?.next()? {
             Ok(document) => document.get(),
-            Err(error) => return Some(Err(PayloadError::of_json(&error, || None))),
+            Err(error) => {
+                self.documents = None;
+                return Some(Err(PayloadError::of_json(&error, || None)));
+            }
         };
         let value = serde_json::from_str(document);
         Some(
@@ -43,7 +47,7 @@ impl<'a> Record<'a> {
     /// [`PayloadError::Compression`] with the option `decompress`. A document is [`PayloadError::Json`].
     pub fn json_documents<T: Deserialize<'a>>(&self) -> Result<JsonDocuments<'a, T>, PayloadError> {
         let documents = serde_json::Deserializer::from_slice(self.payload()?).into_iter();
-        Ok(JsonDocuments { documents, expected: PhantomData })
+        Ok(JsonDocuments { documents: Some(documents), expected: PhantomData })
     }
 }
 
@@ -93,5 +97,7 @@ mod tests {
     fn nothing_follows_what_is_not_json() {
         check("{\"id\":1}\nsecret\n{\"id\":3}", &[Ok(1), Err("payload is not JSON (line 2, column 1)")]);
         check("{\"id\":1}\n{\"id\":", &[Ok(1), Err("payload is incomplete JSON (line 2, column 6)")]);
+        check("1x {\"id\":3}", &[Err("payload is not JSON (line 1, column 2)")]);
+        check("1-2 {\"id\":3}", &[Err("payload is not JSON (line 1, column 2)")]);
     }
 }
