@@ -286,7 +286,8 @@ impl<P: Processor> Handler<P> {
         // Nothing of it may belong to a replay.
         let has_shard = !event.records.is_empty() || event.window.is_some();
         if let Some(hook) = options.hooks.shard_start.as_ref().filter(|_| has_shard) {
-            self.start_shard(hook, mirror, event, invocation).await;
+            // An event of `kinesis-kit` may be the first one, and the next has no hook.
+            self.start_shard(hook, self.shared.mirror.as_ref(), event, invocation).await;
         }
 
         let deaggregator = workspace.deaggregator.take().unwrap_or_else(|| {
@@ -523,7 +524,7 @@ fn log_batch(batch_size: usize, failed: Option<SequenceNumber>, counts: &Counts)
     ];
     let not_zero = |count: u64| (count > 0).then_some(count);
     // A line about the record itself has its position; only a strict mirror reports one without that.
-    let unexplained = failed.filter(|_| failed_batches + deadline_stops == 0);
+    let unexplained = failed.filter(|_| failed_batches + paused + deadline_stops == 0);
     macro_rules! log {
         ($level:ident) => {
             tracing::$level!(

@@ -7,7 +7,7 @@ use std::{
 };
 
 use kinesis_handler::{
-    ChunkOutcome, Chunks, Clock, Context, Handler, Hooks, ProcessError, Record, SystemClock,
+    ChunkOutcome, Chunks, Clock, Context, EventMode, Handler, Hooks, ProcessError, Record, SystemClock,
     checkpoint::{Checkpoint, CheckpointFuture, CheckpointStore, MemoryCheckpoints, RowFuture},
     retryable,
     testing::{TestBatch, TestRecord},
@@ -144,6 +144,13 @@ async fn the_first_batch_of_a_shard_comes_with_its_mirrored_position() {
     let handler = Handler::with_options(process, options.build().with_hooks(told.hooks()));
     batch("shardId-2").run_with(&handler).await;
     assert_eq!(starts(), ["start shardId-2 None"]);
+    // `kinesis-kit` does not write the mirror, and its event may be the first one.
+    let handler = Handler::with_options(process, options.build().with_hooks(told.hooks()));
+    let mut event = batch("shardId-1").to_event();
+    event.mode = EventMode::Reprocess;
+    handler.handle(&event.to_json(), &Context::default()).await.expect("a Kinesis event");
+    batch("shardId-1").run_with(&handler).await;
+    assert_eq!(starts(), ["start shardId-1 Some(\"2/1\")"]);
     // The row of another application is not this shard's position.
     let other = TestOptions { application: Some("invoices".to_owned()), ..options.clone() };
     let handler = Handler::with_options(process, other.build().with_hooks(told.hooks()));
