@@ -356,7 +356,27 @@ impl<'a> TumblingWindow<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*, sample::Index};
+
     use super::*;
+
+    proptest! {
+        /// Vector instructions find the same bytes and the same faults.
+        #[test]
+        fn base64_is_decoded_as_the_standard_engine_does(
+            data in vec(any::<u8>(), 0..600), edits in vec((any::<Index>(), any::<u8>()), 0..3), cut in 0..4_usize,
+        ) {
+            let mut text = BASE64_STANDARD.encode(&data).into_bytes();
+            text.truncate(text.len().saturating_sub(cut));
+            for (at, byte) in edits.into_iter().filter(|_| !text.is_empty()).collect::<Vec<_>>() {
+                let at = at.index(text.len());
+                text[at] = byte;
+            }
+            let expected = BASE64_STANDARD.decode(&text);
+            let expected = expected.map_err(|error| UnreadableRecord::Base64 { reason: error.into() });
+            prop_assert_eq!(RecordData::Base64(text.into()).decode(), expected);
+        }
+    }
 
     #[test]
     fn debug_shows_neither_data_nor_keys() {
