@@ -89,19 +89,23 @@ async fn switch(args: &MappingsArgs, switch: Switch) -> Result<Completion, Error
     for (uuid, before) in asked {
         let _waiting = meter::wait(format!("mapping {uuid} to be {}", switch.state()));
         let state = loop {
-            let state = reader.state(&uuid).await?;
-            if state == switch.state() || Instant::now() >= until {
+            let state = reader.state(&uuid).await;
+            let has_ended = state.as_ref().map_or(true, |state| state == switch.state());
+            if has_ended || Instant::now() >= until {
                 break state;
             }
             sleep(INTERVAL).await;
         };
-        if state == switch.state() {
-            note(format_args!("mapping {uuid}: {state}"));
-            report(&before, switch, stream.retention_ms);
-        } else {
-            error(format_args!("mapping {uuid}: still {state} after {} s", args.wait));
-            completion = Completion::SomeFailed;
+        match state {
+            Ok(state) if state == switch.state() => {
+                note(format_args!("mapping {uuid}: {state}"));
+                report(&before, switch, stream.retention_ms);
+                continue;
+            }
+            Ok(state) => error(format_args!("mapping {uuid}: still {state} after {} s", args.wait)),
+            Err(failure) => error(format_args!("mapping {uuid}: {}", chain(&failure))),
         }
+        completion = Completion::SomeFailed;
     }
     Ok(completion)
 }

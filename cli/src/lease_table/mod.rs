@@ -43,6 +43,8 @@ pub(crate) struct Leases {
     pub(crate) by_shard: BTreeMap<String, Lease>,
     /// Shards whose leases cannot be read.
     pub(crate) unreadable: BTreeMap<String, CheckpointError>,
+    /// The key of a lease of a KCL application for several streams, whichever stream it is of.
+    pub(crate) of_several_streams: Option<String>,
     /// Why there are none, for people.
     found_instead: String,
 }
@@ -80,7 +82,7 @@ impl LeaseTable {
         stream: &Description,
         shards: &[Shard],
     ) -> Result<BTreeMap<String, Lease>, Error> {
-        let Leases { by_shard, unreadable, found_instead } = self.read(stream, shards).await?;
+        let Leases { by_shard, unreadable, found_instead, .. } = self.read(stream, shards).await?;
         if let Some((lease_key, source)) = unreadable.into_iter().next() {
             return Err(Error::Lease { table: self.name.clone(), lease_key, source });
         }
@@ -106,8 +108,9 @@ impl LeaseTable {
                 warning(format_args!("warning: table {table}: a row cannot be read: {}", chain(&source)));
                 continue;
             };
-            if is_of_stream(&lease_key) {
-                found.unreadable.insert(lease_key, source);
+            let shard_id = shard_in_key(&lease_key, stream);
+            if is_of_stream(shard_id) {
+                found.unreadable.insert(shard_id.to_owned(), source);
                 continue;
             }
             warning(format_args!(
@@ -122,6 +125,8 @@ impl LeaseTable {
         if let Some(other) = other {
             return Err(Error::OtherStream { table: table.clone(), stream_arn: other.to_owned() });
         }
+        let is_of_several = |(_, row): &(&String, &Row)| row.stream_identifier.is_some();
+        found.of_several_streams = leases.iter().find(is_of_several).map(|(key, _)| key.clone());
         for (key, row) in leases {
             if let Some(shard_id) = shard_id(&key, &row, stream)
                 && is_of_stream(&shard_id)
@@ -145,16 +150,31 @@ impl LeaseTable {
 
 /// Returns the shard of a lease, unless it is one of another stream: in the table of a KCL application for several streams.
 fn shard_id(key: &str, row: &Row, stream: &Description) -> Option<String> {
-    let (Some(identifier), Some(shard_id)) = (&row.stream_identifier, &row.shard_id) else {
-        return Some(key.to_owned());
+    match (&row.stream_identifier, &row.shard_id) {
+        (Some(identifier), Some(shard_id)) => identifies(identifier, stream).then(|| shard_id.clone()),
+        _ => Some(key.to_owned()),
+    }
+}
+
+/// Returns the shard of a lease by its key: all of the key, unless a KCL application for several streams has written it.
+fn shard_in_key<'k>(key: &'k str, stream: &Description) -> &'k str {
+    match key.rsplit_once(':') {
+        Some((identifier, shard_id)) if identifies(identifier, stream) => shard_id,
+        _ => key,
+    }
+}
+
+/// Whether an identifier such as `123456789012:orders:1767225600` is that of the stream.
+fn identifies(identifier: &str, stream: &Description) -> bool {
+    let Some((account, (name, epoch))) =
+        identifier.split_once(':').and_then(|(account, rest)| Some((account, rest.split_once(':')?)))
+    else {
+        return false;
     };
-    let mut parts = identifier.split(':');
-    let (account, name, epoch) = (parts.next()?, parts.next()?, parts.next()?);
-    let is_of_stream = stream.arn.split(':').nth(4) == Some(account)
+    stream.arn.split(':').nth(4) == Some(account)
         && stream.arn.ends_with(&format!(":stream/{name}"))
         // A stream of the same name that was there before.
-        && stream.created_s.is_none_or(|created| epoch == created.to_string());
-    is_of_stream.then(|| shard_id.clone())
+        && stream.created_s.is_none_or(|created| epoch == created.to_string())
 }
 
 impl Lease {
@@ -206,5 +226,16 @@ mod tests {
             shard_id("shardId-000000000001", &row, &stream()).as_deref(),
             Some("shardId-000000000001")
         );
+    }
+
+    #[test]
+    fn the_key_of_an_unreadable_lease_has_its_shard() {
+        for (key, expected) in [
+            ("shardId-000000000001", "shardId-000000000001"),
+            ("123456789012:orders:1767225600:shardId-000000000001", "shardId-000000000001"),
+            ("123456789012:orders:1:shardId-000000000001", "123456789012:orders:1:shardId-000000000001"),
+        ] {
+            assert_eq!(shard_in_key(key, &stream()), expected);
+        }
     }
 }

@@ -19,6 +19,7 @@ mod scripted_kinesis;
 mod stream;
 mod terminal;
 mod scripted_stream;
+mod checkpoint;
 mod doctor;
 mod look;
 mod put;

@@ -30,6 +30,7 @@ fn run(arguments: &str, mappings: Vec<Value>) -> (Run, Vec<Value>) {
         }
         "PUT /2015-03-31/event-source-mappings/denied" => error(403, "AccessDeniedException"),
         path if path.starts_with("PUT ") => (202, json!({ "UUID": "m", "State": "Disabling" })),
+        path if path.ends_with("/gone") => error(404, "ResourceNotFoundException"),
         path if path.ends_with("/slow") => (200, json!({ "UUID": "slow", "State": "Disabling" })),
         _ => {
             let is_pause = mappings.iter().any(|mapping| mapping["State"] == "Enabled");
@@ -112,4 +113,13 @@ fn what_does_not_change_is_an_error() {
     assert_eq!(run.exit_code, Some(1), "{}", run.stderr);
     assert!(run.stderr.contains("mapping denied: ") && run.stderr.contains("AccessDenied"), "{}", run.stderr);
     assert!(run.stderr.contains("mapping slow: still Disabling after 1 s"), "{}", run.stderr);
+}
+
+#[test]
+fn a_mapping_that_is_gone_hides_no_other() {
+    let mappings = vec![mapping("gone", "", "Enabled", -1), mapping("m", "", "Enabled", -1)];
+    let (run, _) = run("pause --stream orders --function orders", mappings);
+    assert_eq!(run.exit_code, Some(1), "{}", run.stderr);
+    assert!(run.stderr.contains("mapping gone: ") && run.stderr.contains("NotFound"), "{}", run.stderr);
+    assert!(run.stderr.contains("mapping m: Disabled\n"), "{}", run.stderr);
 }

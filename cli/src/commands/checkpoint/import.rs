@@ -6,8 +6,9 @@ use kpl_deaggregation::Deaggregator;
 use super::{Positions, export::PositionLine, unread::user_records};
 use crate::{
     args::CheckpointImportArgs,
-    error::{Completion, Error},
-    lease_table::{GoKclLease, LeaseTable, Mirror, NewLease},
+    aws::AwsError,
+    error::{Completion, Error, chain},
+    lease_table::{GoKclLease, LeaseTable, Leases, Mirror, NewLease},
     output::note::{count, error, note, warning},
     stream::{Position, ReadPace, ShardReader, now_ms},
 };
@@ -37,8 +38,18 @@ pub(super) async fn run(args: &CheckpointImportArgs) -> Result<Completion, Error
     };
     let mirror = Mirror { application: args.application.clone(), stream_arn };
     // Before anything is written: the table may be that of another stream.
-    let present = positions.table.read(&positions.stream, &positions.shards).await?.by_shard;
-    positions.check_may_add(present.values())?;
+    let Leases { by_shard: present, unreadable, of_several_streams, .. } =
+        positions.table.read(&positions.stream, &positions.shards).await?;
+    positions.check_may_add(of_several_streams.as_deref())?;
+    let other = present
+        .values()
+        .find_map(|lease| lease.row.application.as_ref().filter(|&name| *name != args.application));
+    if let Some(other) = other {
+        return Err(Error::Usage(format!(
+            "table {} is the mirror of the application {other}: a table is that of one application",
+            positions.table.name()
+        )));
+    }
     let (now_ms, mut added, mut kept) = (now_ms(), 0, 0);
     for position in &imported {
         let Some(shard) = positions.shard(&position.shard_id) else {
@@ -54,8 +65,19 @@ pub(super) async fn run(args: &CheckpointImportArgs) -> Result<Completion, Error
                 shard.id
             ));
         }
-        let lease = new_lease(&positions, position).await?;
-        if let Some(there) = present.get(&shard.id) {
+        // It may be about this shard only, such as a position of another stream.
+        let lease = match new_lease(&positions, position).await {
+            Ok(lease) => lease,
+            Err(failure) => {
+                error(format_args!("{}: {}", shard.id, chain(&failure)));
+                failed += 1;
+                continue;
+            }
+        };
+        if let Some(failure) = unreadable.get(&shard.id) {
+            error(format_args!("{}: kept, because its row cannot be read: {}", shard.id, chain(failure)));
+            kept += 1;
+        } else if let Some(there) = present.get(&shard.id) {
             let is_same = there.row.checkpoint == lease.checkpoint
                 && there.row.sub_sequence_number.unwrap_or(0) == lease.sub_sequence_number;
             if is_same {
@@ -73,7 +95,7 @@ pub(super) async fn run(args: &CheckpointImportArgs) -> Result<Completion, Error
         }
     }
     let does = if args.dry_run { "would be added" } else { "added" };
-    note(format_args!("{} {does}, {kept} kept as they are, {failed} unreadable", count(added, "position")));
+    note(format_args!("{} {does}, {kept} kept as they are, {failed} failed", count(added, "position")));
     Ok(if kept == 0 && failed == 0 { Completion::Done } else { Completion::SomeFailed })
 }
 
@@ -136,7 +158,7 @@ async fn of_table(table: &str, positions: &Positions, failed: &mut u64) -> Resul
 }
 
 /// Returns the row for a position, with the arrival of its record if the stream still has it.
-async fn new_lease(positions: &Positions, imported: &Imported) -> Result<NewLease, Error> {
+async fn new_lease(positions: &Positions, imported: &Imported) -> Result<NewLease, AwsError> {
     let RowCheckpoint::At(number) = imported.checkpoint else {
         return Ok(NewLease::without_record(imported.checkpoint));
     };

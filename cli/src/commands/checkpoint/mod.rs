@@ -60,13 +60,13 @@ impl Positions {
         self.shards.iter().find(|shard| shard.id == shard_id)
     }
 
-    /// Returns an error if rows of the table are named by more than a shard: a row of this command would be none to its application.
-    fn check_may_add<'l>(&self, leases: impl IntoIterator<Item = &'l Lease>) -> Result<(), Error> {
-        match leases.into_iter().find(|lease| lease.row.stream_identifier.is_some()) {
-            Some(lease) => Err(Error::Usage(format!(
-                "table {} is of a KCL application for several streams ({}): no row can be added to it",
-                self.table.name(),
-                lease.key
+    /// Returns an error if a row of the table, with this key, is named by more than a shard: a row of this command would be none to
+    /// its application.
+    fn check_may_add(&self, of_several_streams: Option<&str>) -> Result<(), Error> {
+        match of_several_streams {
+            Some(key) => Err(Error::Usage(format!(
+                "table {} is of a KCL application for several streams ({key}): no row can be added to it",
+                self.table.name()
             ))),
             None => Ok(()),
         }

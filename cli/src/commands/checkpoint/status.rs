@@ -57,6 +57,7 @@ pub(super) async fn run(args: &CheckpointStatusArgs) -> Result<Completion, Error
 }
 
 async fn show(args: &CheckpointStatusArgs) -> Result<Completion, Error> {
+    let began_ms = now_ms();
     let LeaseTableArgs { table, .. } = &args.of;
     let positions = Positions::open(&args.of).await?;
     positions.check_shards(&args.shards)?;
@@ -89,7 +90,7 @@ async fn show(args: &CheckpointStatusArgs) -> Result<Completion, Error> {
     }
     // Of some of the shards it would be too late for the others.
     if args.shards.is_empty() {
-        note_start(&statuses);
+        note_start(&statuses, began_ms);
     }
     let is_whole = statuses.iter().all(|status| !status.state.is_problem());
     Ok(if is_whole { Completion::Done } else { Completion::SomeFailed })
@@ -100,19 +101,28 @@ async fn open_journal(table: &str, stream_arn: &str) -> Result<JournalTable, Err
     JournalTable::open(table, &ShardFilter { stream: Some(stream), ..ShardFilter::default() }).await
 }
 
-/// Says where a new mapping must start.
-fn note_start(statuses: &[ShardStatus]) {
-    let is_unknown = |status: &ShardStatus| matches!(status.state, State::Unreadable(_) | State::NotBegun);
-    if statuses.iter().any(is_unknown) {
+/// Says where a new mapping must start. `began_ms` is a time before the first shard was read, in milliseconds since 1970.
+fn note_start(statuses: &[ShardStatus], began_ms: u64) {
+    let Some(start_s) = start_s(statuses, began_ms) else {
         note("a new mapping must start at TRIM_HORIZON: the position of a shard is not known");
         return;
-    }
-    let first = statuses.iter().filter_map(|status| status.unread?.first_arrival_ms).min();
-    let start_s = first.unwrap_or_else(now_ms).saturating_sub(MARGIN_MS) / 1_000;
+    };
     note(format_args!(
         "a new mapping loses nothing if it starts AT_TIMESTAMP {} UTC ({start_s} seconds since 1970)",
         cell::time(start_s * 1_000)
     ));
+}
+
+/// Returns the time at which a new mapping must start, in seconds since 1970. `None` if a position is not known.
+fn start_s(statuses: &[ShardStatus], began_ms: u64) -> Option<u64> {
+    let is_unknown = |status: &ShardStatus| matches!(status.state, State::Unreadable(_) | State::NotBegun);
+    if statuses.iter().any(is_unknown) {
+        return None;
+    }
+    let first = statuses.iter().filter_map(|status| status.unread?.first_arrival_ms).min();
+    // A shard without such a record may have got one while others were read.
+    let first = first.map_or(began_ms, |first| first.min(began_ms));
+    Some(first.saturating_sub(MARGIN_MS) / 1_000)
 }
 
 /// All that is needed to tell about a shard.
@@ -164,5 +174,34 @@ impl Status {
         let shard = JournalShard { application, stream_arn: &self.positions.stream.arn, shard_id };
         let entries = journal.states(shard, StateKind::Retry).await?;
         Ok(entries.states.into_iter().find(|state| !state.progress.attempts.is_empty()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::checkpoint::unread::Unread;
+
+    #[track_caller]
+    fn check_start(first_arrivals_ms: &[Option<u64>], expected_s: u64) {
+        let status = |&first_arrival_ms: &Option<u64>| {
+            let mut status = ShardStatus::new("shardId-000000000000", None);
+            status.unread = Some(Unread { first_arrival_ms, counted: None });
+            status
+        };
+        let statuses: Vec<_> = first_arrivals_ms.iter().map(status).collect();
+        assert_eq!(start_s(&statuses, 1_000_000), Some(expected_s));
+    }
+
+    #[test]
+    fn a_new_mapping_starts_before_the_first_record_that_may_not_be_processed() {
+        check_start(&[], 940);
+        check_start(&[None, None], 940);
+        check_start(&[None, Some(900_000), Some(950_999)], 840);
+        // It arrived while shards were read, and so may one in the other shard, a moment after that was read.
+        check_start(&[None, Some(1_100_000)], 940);
+        let mut unknown = ShardStatus::new("shardId-000000000000", None);
+        unknown.state = State::NotBegun;
+        assert_eq!(start_s(&[unknown], 1_000_000), None);
     }
 }

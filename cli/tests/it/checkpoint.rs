@@ -1,0 +1,138 @@
+//! `checkpoint`, on lease tables and with faults as told.
+
+use serde_json::{Value, json};
+
+use crate::{
+    kit::{Run, kit_where},
+    scripted_kinesis::{ScriptedKinesis, error, variables},
+    scripted_stream::{ARN, SHARD, ScriptedStream},
+};
+
+const OTHER_SHARD: &str = "shardId-000000000001";
+
+/// The identifier of the stream in the table of a KCL application for several streams.
+const IDENTIFIER: &str = "123456789012:orders:1767225600";
+
+fn lease(key: &str, checkpoint: &str) -> Value {
+    json!({ "leaseKey": { "S": key }, "checkpoint": { "S": checkpoint }, "leaseCounter": { "N": "1" } })
+}
+
+/// A lease of a KCL application for several streams.
+fn lease_of_several(shard_id: &str, checkpoint: Value) -> Value {
+    json!({
+        "leaseKey": { "S": format!("{IDENTIFIER}:{shard_id}") },
+        "checkpoint": checkpoint,
+        "leaseCounter": { "N": "1" },
+        "streamName": { "S": IDENTIFIER },
+        "shardId": { "S": shard_id },
+    })
+}
+
+/// The table of a mirror with these items, and another one, `kcl`, with those; and a stream of two shards, of which the
+/// second does not take the position 7.
+fn server(leases: Vec<Value>, of_kcl: Vec<Value>) -> ScriptedKinesis {
+    let records: &[(u64, &[u8])] = &[(7, b"a"), (8, b"b")];
+    let stream = ScriptedStream::of(records).with_shard(OTHER_SHARD, None, false, records);
+    ScriptedKinesis::start(move |operation, _, request| match operation {
+        "Scan" if request["TableName"] == "kcl" => (200, json!({ "Items": of_kcl })),
+        "Scan" => (200, json!({ "Items": leases })),
+        "DescribeTable" => {
+            let keys = [json!({ "AttributeName": "leaseKey", "KeyType": "HASH" })];
+            (200, json!({ "Table": { "TableStatus": "ACTIVE", "KeySchema": keys } }))
+        }
+        "PutItem" => (200, json!({})),
+        "GetShardIterator"
+            if request["ShardId"] == OTHER_SHARD && request["StartingSequenceNumber"] == "7" =>
+        {
+            error(400, "InvalidArgumentException")
+        }
+        _ => stream.answer(operation, request),
+    })
+}
+
+fn run(server: &ScriptedKinesis, args: &str) -> Run {
+    let args = format!("checkpoint {args} --table leases --stream orders");
+    kit_where(&variables(&server.url()), args.split(' '), "")
+}
+
+#[test]
+fn an_unreadable_lease_of_a_kcl_for_several_streams_is_no_shard_without_a_lease() {
+    let leases = || {
+        vec![
+            lease_of_several(SHARD, json!({ "S": "7" })),
+            lease_of_several(OTHER_SHARD, json!({ "N": "8" })),
+            // Of a stream that was there before.
+            json!({ "leaseKey": { "S": format!("123456789012:orders:1:{SHARD}") }, "checkpoint": { "N": "8" } }),
+        ]
+    };
+    let export = run(&server(leases(), Vec::new()), "export");
+    assert_eq!((export.exit_code, export.stdout.as_str()), (Some(2), ""), "{}", export.stderr);
+    assert!(export.stderr.contains(&format!("row {OTHER_SHARD} cannot be read")), "{}", export.stderr);
+    let status = run(&server(leases(), Vec::new()), "status --format json");
+    let states: Vec<Value> = status
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON")["state"].clone())
+        .collect();
+    assert_eq!((status.exit_code, states), (Some(1), vec![json!("known"), json!("unreadable")]));
+    assert!(status.stderr.contains("must start at TRIM_HORIZON"), "{}", status.stderr);
+    let server = server(Vec::new(), leases());
+    let import = run(&server, "import --from-table kcl --application orders");
+    assert_eq!(import.exit_code, Some(2), "{}", import.stderr);
+    assert!(server.requests("PutItem").is_empty());
+}
+
+#[test]
+fn a_position_that_the_stream_does_not_take_is_that_shards_failure() {
+    let server = server(Vec::new(), vec![lease(OTHER_SHARD, "7"), lease(SHARD, "8")]);
+    let import = run(&server, "import --from-table kcl --application orders");
+    assert_eq!(import.exit_code, Some(1), "{}", import.stderr);
+    let added: Vec<Value> =
+        server.requests("PutItem").iter().map(|put| put["Item"]["leaseKey"]["S"].clone()).collect();
+    assert_eq!(added, [json!(SHARD)]);
+    assert!(
+        import.stderr.contains(&format!("{OTHER_SHARD}: "))
+            && import.stderr.contains("InvalidArgumentException"),
+        "{}",
+        import.stderr
+    );
+    assert!(import.stderr.contains("1 position added, 0 kept as they are, 1 failed"), "{}", import.stderr);
+}
+
+#[test]
+fn a_row_that_cannot_be_read_is_kept() {
+    let unreadable = json!({ "leaseKey": { "S": SHARD }, "checkpoint": { "N": "8" } });
+    let server = server(vec![unreadable], vec![lease(SHARD, "8")]);
+    let import = run(&server, "import --from-table kcl --application orders");
+    assert_eq!(import.exit_code, Some(1), "{}", import.stderr);
+    assert!(import.stderr.contains("kept, because its row cannot be read"), "{}", import.stderr);
+    assert!(server.requests("PutItem").is_empty());
+}
+
+#[test]
+fn positions_are_not_added_to_the_mirror_of_another_application() {
+    let mut mirror = lease(OTHER_SHARD, "8");
+    mirror["kitApp"] = json!({ "S": "orders" });
+    mirror["kitStream"] = json!({ "S": ARN });
+    let server = server(vec![mirror], vec![lease(SHARD, "8")]);
+    let import = run(&server, "import --from-table kcl --application billing");
+    assert_eq!(import.exit_code, Some(2), "{}", import.stderr);
+    assert!(
+        import.stderr.contains("table leases is the mirror of the application orders"),
+        "{}",
+        import.stderr
+    );
+    assert!(server.requests("PutItem").is_empty());
+    assert_eq!(run(&server, "import --from-table kcl --application orders").exit_code, Some(0));
+}
+
+#[test]
+fn positions_are_not_added_to_the_table_of_a_kcl_for_several_streams() {
+    let mut other = lease_of_several(SHARD, json!({ "S": "8" }));
+    other["streamName"] = json!({ "S": "123456789012:other:1767225600" });
+    let server = server(vec![other], vec![lease(SHARD, "8")]);
+    let import = run(&server, "import --from-table kcl --application orders");
+    assert_eq!(import.exit_code, Some(2), "{}", import.stderr);
+    assert!(import.stderr.contains("for several streams"), "{}", import.stderr);
+    assert!(server.requests("PutItem").is_empty());
+}
