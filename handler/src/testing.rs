@@ -22,12 +22,16 @@
 //! The module needs no feature, like [`OwnedRecord`](crate::OwnedRecord): it has no dependencies, and a function that does not use it
 //! does not contain it.
 
-use std::time::SystemTime;
+use std::{borrow::Cow, time::SystemTime};
 
 use kpl_deaggregation::{UserRecord, encode};
 use lambda_runtime::Context;
+use serde_json::value::RawValue;
 
-use crate::{BatchOutcome, BatchResponse, Event, Handler, KinesisRecord, Options, Processor, SequenceNumber};
+use crate::{
+    BatchOutcome, BatchResponse, Event, Handler, KinesisRecord, Options, Processor, SequenceNumber,
+    event::TumblingWindow,
+};
 
 /// The stream of all test batches.
 const STREAM_ARN: &str = "arn:aws:kinesis:us-east-1:123456789012:stream/test";
@@ -95,6 +99,7 @@ pub struct TestBatch {
     records: Vec<KinesisRecord<'static>>,
     shard_id: Option<String>,
     arrival: Option<SystemTime>,
+    window: Option<TumblingWindow<'static>>,
 }
 
 impl TestBatch {
@@ -112,6 +117,28 @@ impl TestBatch {
     /// Sets the arrival time of the Kinesis records that are added after it. Without it, they have none.
     pub fn arrival(mut self, arrival: SystemTime) -> Self {
         self.arrival = Some(arrival);
+        self
+    }
+
+    /// Makes it a batch of a tumbling window, for [`Windows`](crate::Windows): with the times of its start and end in ISO 8601, and
+    /// the JSON of the state so far, `{}` for a window that begins. [`BatchResponse::state`] has the state after the batch.
+    ///
+    /// # Panics
+    ///
+    /// If the state is not JSON.
+    pub fn window(mut self, start: impl Into<String>, end: impl Into<String>, state: &str) -> Self {
+        let state = RawValue::from_string(state.to_owned()).expect("the state of a window is JSON");
+        self.window = Some(TumblingWindow::new(start.into(), end.into(), Cow::Owned(state)));
+        self
+    }
+
+    /// Makes it the last batch of its [window](Self::window), which finishes it. Lambda delivers it without records.
+    ///
+    /// # Panics
+    ///
+    /// If the batch has no window.
+    pub fn end_of_window(mut self) -> Self {
+        self.window.as_mut().expect("the batch has a window").is_final_invoke = true;
         self
     }
 
@@ -160,7 +187,13 @@ impl TestBatch {
         for record in &mut records {
             record.shard_id = Some(shard_id.to_owned().into());
         }
-        Event::new(records)
+        let mut event = Event::new(records);
+        event.window = self.window.clone().map(|window| TumblingWindow {
+            shard_id: Some(shard_id.to_owned().into()),
+            event_source_arn: Some(STREAM_ARN.into()),
+            ..window
+        });
+        event
     }
 
     /// Runs a processor over the batch, with the default options. See [`run_with`](Self::run_with).

@@ -367,7 +367,7 @@ impl<'b> BatchJournal<'b> {
                 tracing::warn!(
                     position = %self.position(state.sequence_number, None),
                     error = state.progress.last_error,
-                    "Kinesis record was discarded by the mapping before it was done"
+                    "Kinesis record was discarded by the mapping before it was processed"
                 );
             }
             self.count(moved, "journal not cleared", counts);

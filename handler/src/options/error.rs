@@ -56,10 +56,7 @@ pub enum OptionsError {
         reason: &'static str,
     },
     /// The environment variable has the kit's prefix, but the kit does not know it: most likely a typing error.
-    #[error(
-        "{variable} is not an option: did you mean {}? docs/configuration.md lists all options",
-        nearest(variable)
-    )]
+    #[error("{variable} is not an option{} docs/configuration.md lists all options", suggestion(variable))]
     Unknown {
         /// Name of the variable.
         variable: String,
@@ -86,12 +83,16 @@ impl OptionsError {
     }
 }
 
-/// Returns the variable that is most like a name that is none.
-fn nearest(unknown: &str) -> &'static str {
+/// Returns the question whether the variable is meant that is most like the unknown one, or a semicolon if none is like it.
+fn suggestion(unknown: &str) -> String {
     // The names begin alike.
-    let prefix = "KINESIS_HANDLER_";
-    let own = |name: &'_ str| name.strip_prefix(prefix).unwrap_or(name).to_owned();
+    let own = |name: &'_ str| name.strip_prefix("KINESIS_HANDLER_").unwrap_or(name).to_owned();
     let unknown = own(unknown);
-    let distance = |name: &&str| strsim::damerau_levenshtein(&own(name), &unknown);
-    Options::VARIABLES.into_iter().min_by_key(distance).unwrap_or(prefix)
+    let distance = |name: &str| strsim::damerau_levenshtein(&own(name), &unknown);
+    let nearest = Options::VARIABLES.into_iter().min_by_key(|name| distance(name));
+    // Of a typing error, most of the name is left.
+    match nearest.filter(|name| distance(name) <= own(name).len().min(unknown.len()) / 3) {
+        Some(name) => format!(": did you mean {name}?"),
+        None => ";".to_owned(),
+    }
 }

@@ -580,5 +580,10 @@ mod tests {
             "KINESIS_HANDLER_INVALID_AGGREGATES is not an option: did you mean KINESIS_HANDLER_INVALID_AGGREGATE? \
              docs/configuration.md lists all options",
         );
+        check_refused(
+            "KINESIS_HANDLER_FOO",
+            "on",
+            "KINESIS_HANDLER_FOO is not an option; docs/configuration.md lists all options",
+        );
     }
 }

@@ -2,18 +2,20 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, SystemTime},
 };
 
 use kinesis_handler::{
-    ChunkOutcome, Chunks, Handler, ProcessError, Record,
+    ChunkOutcome, Chunks, Handler, ProcessError, Record, WindowProcessor, Windows,
+    event::TumblingWindow,
     journal::MemoryJournal,
     permanent, retryable,
     testing::{TestBatch, TestRecord},
 };
+use serde::{Deserialize, Serialize};
 
 use crate::options::TestOptions;
 
@@ -146,4 +148,43 @@ async fn a_record_knows_its_keys_its_shard_and_its_age() {
     let arrival = SystemTime::now() - Duration::from_secs(60);
     let batch = TestBatch::new().shard_id("shardId-000000000002").arrival(arrival).aggregate([record]);
     batch.run(check).await.assert_fates(&["processed"]);
+}
+
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Sum {
+    of: u64,
+}
+
+/// Sums numbers, and keeps the sums of finished windows.
+#[derive(Default)]
+struct Sums(Mutex<Vec<(String, u64)>>);
+
+impl WindowProcessor for &Sums {
+    type State = Sum;
+
+    async fn process(&self, record: Record<'_>, sum: &mut Sum) -> Result<(), ProcessError> {
+        sum.of += record.parse::<u64>()?;
+        Ok(())
+    }
+
+    async fn finish(&self, sum: &Sum, window: &TumblingWindow<'_>) -> Result<(), ProcessError> {
+        self.0.lock().expect("no panic while locked").push((window.start.to_string(), sum.of));
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_window_gets_its_state_and_its_end() {
+    let sums = Sums::default();
+    let handler = Handler::new(Windows::new(&sums));
+    let window = |state: &str| TestBatch::new().window("2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z", state);
+
+    let run = window("{}").record("1").aggregate(["2", "x"]).run_with(&handler).await;
+    assert_eq!((run.response().state(), run.reported()), (Some(r#"{"of":1}"#), Some(2)));
+    let run = window(r#"{"of":1}"#).aggregate(["2", "3"]).run_with(&handler).await;
+    run.assert_fates(&["processed", "processed"]);
+    assert_eq!(run.response().state(), Some(r#"{"of":6}"#));
+
+    window(r#"{"of":6}"#).end_of_window().run_with(&handler).await.assert_fates(&[]);
+    assert_eq!(*sums.0.lock().expect("no panic while locked"), [("2026-01-01T00:00:00Z".to_owned(), 6)]);
 }
