@@ -42,12 +42,16 @@ pub(crate) struct KitArgs {
     pub(crate) kit_version: Option<String>,
 }
 
+/// Names of binaries that Cargo refuses, because it has folders of these names.
+const RESERVED: [&str; 4] = ["build", "deps", "examples", "incremental"];
+
 /// A name that crates, files and stacks of CloudFormation may have.
 fn project_name(text: &str) -> Result<String, &'static str> {
     let is_legal = text.len() <= 64
         && text.starts_with(|first: char| first.is_ascii_alphabetic())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     match is_legal {
+        _ if RESERVED.contains(&text) => Err("Cargo reserves this name"),
         true => Ok(text.to_owned()),
         false => Err("expected a letter, and up to 63 letters, digits and \"-\""),
     }

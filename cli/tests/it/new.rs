@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::kit::{Run, kit_with};
@@ -82,6 +83,16 @@ fn no_variable_is_left_and_the_template_has_no_findings() {
 }
 
 #[test]
+fn the_event_is_made_of_the_payloads() {
+    let events = Path::new(&checkout()).join("templates/cargo-lambda/events");
+    let payloads = events.join("orders.jsonl");
+    let run = kit_with(["aggregate", "--key", "customer", payloads.to_str().expect("a plain path")], "");
+    let json = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
+    let event = fs::read_to_string(events.join("orders.json")).expect("text");
+    assert_eq!(json(&event), json(&run.stdout), "{}", run.stderr);
+}
+
+#[test]
 fn nothing_is_overwritten() {
     let folder = folder();
     fs::create_dir(folder.path().join("orders")).expect("a writable folder");
@@ -94,6 +105,11 @@ fn nothing_is_overwritten() {
 #[test]
 fn a_wrong_name_or_checkout_is_refused() {
     let folder = folder();
+    for name in ["build", "deps"] {
+        let run = new(&folder, &[name]);
+        assert_eq!(run.exit_code, Some(2), "{name}");
+        assert!(run.stderr.contains("Cargo reserves this name"), "{}", run.stderr);
+    }
     for name in ["1orders", "or_ders", "../orders", "", &"o".repeat(65)] {
         let run = new(&folder, &[name]);
         assert_eq!(run.exit_code, Some(2), "{name}");
