@@ -51,6 +51,8 @@ pub(crate) enum Error {
     Skipped(#[from] SkippedFileError),
     #[error("table {table} cannot be used")]
     Journal { table: String, source: JournalError },
+    #[error("table {table} is not the table of a retry journal: its {items} lack the key pk")]
+    NotJournal { table: String, items: String },
     #[error("table {table} cannot be used")]
     Checkpoints { table: String, source: CheckpointError },
     #[error("an entry of the journal cannot be deleted: {fault}")]
@@ -161,6 +163,7 @@ impl Error {
             Error::Progress(_)
             | Error::Skipped(_)
             | Error::Journal { .. }
+            | Error::NotJournal { .. }
             | Error::Checkpoints { .. }
             | Error::Lease { .. }
             | Error::NoLease { .. }

@@ -193,7 +193,7 @@ fn the_quarantine_is_listed_shown_redriven_and_purged() {
     let failed = operator.kit(&format!("{redrive} --attempts 1 -- {}", function.display()), &switches);
     assert_eq!(failed.exit_code, Some(1), "{}", failed.stderr);
     assert!(
-        failed.stderr.contains("0 records processed, and out of the quarantine, 3 failed"),
+        failed.stderr.contains("0 records processed and deleted from the quarantine, 3 failed"),
         "{}",
         failed.stderr
     );

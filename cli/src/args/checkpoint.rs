@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use clap::{Subcommand, ValueEnum};
+use clap::{ArgGroup, Subcommand, ValueEnum};
 
 use super::{CreateTableArgs, Format};
 use crate::stream::{name::StreamName, point::StreamPoint};
@@ -120,7 +120,7 @@ pub(crate) struct CheckpointCompleteArgs {
     pub(crate) dry_run: bool,
 }
 
-/// Takes leases from a KCL worker that is no more: the mirror leaves alone what a worker owns.
+/// Takes leases from a KCL worker that has ended, because the mirror does not write a lease that a worker owns.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 A worker that is stopped in order releases its leases itself; one that was killed does not. A worker that is alive renews its \
@@ -157,7 +157,7 @@ pub(crate) struct CheckpointReleaseArgs {
 #[command(after_long_help = "\
 This changes neither the position of an event source mapping, nor what a running KCL worker does: stop the application first. A \
 lease that a worker owns, or that is written meanwhile, is kept. A function that mirrors its position never moves a lease back, \
-but goes on from trim-horizon and latest. `checkpoint export` keeps the positions from before.
+but continues from trim-horizon and latest. `checkpoint export` keeps the positions from before.
 
 Permissions: kinesis:DescribeStreamSummary, ListShards; dynamodb:Scan and UpdateItem on the table.
 
@@ -227,9 +227,9 @@ Exit codes:
 Examples:
   kinesis-kit checkpoint import positions.jsonl --table orders-checkpoints --stream orders --application orders
   kinesis-kit checkpoint import --from-table orders-kcl --table orders-checkpoints --stream orders --application orders")]
+#[command(group = ArgGroup::new("positions").required(true).args(["file", "from_table"]))]
 pub(crate) struct CheckpointImportArgs {
     /// File of `checkpoint export`
-    #[arg(required_unless_present = "from_table", conflicts_with = "from_table")]
     pub(crate) file: Option<PathBuf>,
     /// Take the positions of this table
     #[arg(long, value_name = "NAME")]

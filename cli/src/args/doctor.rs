@@ -64,8 +64,8 @@ Errors and warnings are about mappings from Kinesis that
   - retry without a limit, or let records expire from the stream (MaximumRecordAgeInSeconds)
   - have no on-failure destination, one that gets no data (SQS, SNS: a warning), or one to which the role may not write
   - are disabled or throttled (ReservedConcurrentExecutions: 0), start at LATEST, or drop aggregated records by a filter
-  - have concurrent batches (a warning; an error with the checkpoint mirror), or tumbling windows that the handler does not \
-support
+  - have concurrent batches (a warning; an error with the checkpoint mirror), or tumbling windows with a journal, a \
+mirror, filters or concurrent batches
   - read a stream that distributes records automatically
   - discard records before the handler quarantines them (MAX_ATTEMPTS, MAX_AGE_SECONDS), or share a retry journal
   - invoke a function that cannot start, because of its KINESIS_HANDLER_ variables

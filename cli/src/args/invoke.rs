@@ -38,8 +38,8 @@ arn:aws:kinesis:us-east-1:123456789012:stream/example.
 Exit codes:
   0    all records of all events are processed
   1    some are not, the function failed, or its response says nothing about the batch
-  2    wrong usage; an input cannot be read; the function cannot be invoked, or COMMAND ends before it asks for its
-       first event
+  2    wrong usage; an input cannot be read; the function cannot be invoked, or COMMAND ends before it asks for its \
+first event
   130  interrupted
 
 Examples:

@@ -12,7 +12,14 @@ pub(crate) struct LookArgs {
     #[arg(long = "shard", value_name = "ID", requires = "stream", help_heading = "Options for a stream")]
     pub(crate) shards: Vec<String>,
     /// Start: trim-horizon, latest, a time, a duration ago (10m), or a position (SHARD/SEQUENCE-NUMBER:SUB)
-    #[arg(long, value_name = "WHERE", value_parser = start_argument, requires = "stream", help_heading = "Options for a stream")]
+    #[arg(
+        long,
+        value_name = "WHERE",
+        value_parser = start_argument,
+        allow_hyphen_values = true,
+        requires = "stream",
+        help_heading = "Options for a stream"
+    )]
     pub(crate) from: Option<StreamPoint>,
     /// Stop after this many user records
     #[arg(

@@ -62,8 +62,8 @@ use crate::stream::{
     record_position::RecordPosition,
 };
 
-/// Looks into Kinesis streams and records, puts records, delivers again what a Lambda function has not processed, and
-/// simulates how Lambda delivers.
+/// Inspects Kinesis streams, puts records, redelivers records that a Lambda function did not process, and simulates Lambda's
+/// delivery.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -93,8 +93,11 @@ impl Args {
                 let _ = anstream::stdout().write_all(text.as_bytes());
                 process::exit(error.exit_code());
             }
-            if let Some(program) = program_without_dashes(&error) {
-                let tip = format!("a program and its arguments go after --: -- {program} …");
+            if let Some(argument) = program_without_dashes(&error) {
+                let tip = match is_scenario(&error, argument) {
+                    true => format!("a scenario is named by an option: --scenario {argument}"),
+                    false => format!("a program and its arguments go after --: -- {argument} …"),
+                };
                 error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
             } else if lacks_target(&error) {
                 let tip = "a program that is the function goes after --: -- target/debug/function";
@@ -113,6 +116,12 @@ fn program_without_dashes(error: &clap::Error) -> Option<&str> {
         && !argument.starts_with('-')
         && usage.to_string().contains("COMMAND");
     is_program.then_some(argument.as_str())
+}
+
+/// Returns whether the argument is rather the scenario of a simulation.
+fn is_scenario(error: &clap::Error, argument: &str) -> bool {
+    let Some(ContextValue::StyledStr(usage)) = error.get(ContextKind::Usage) else { return false };
+    usage.to_string().contains("--scenario") && argument.ends_with(".json")
 }
 
 /// Returns whether it was not said where events go, such as by a program that was taken for an input.
@@ -182,7 +191,8 @@ impl Command {
 #[command(after_long_help = "\
 POSITION is SHARD/SEQUENCE-NUMBER:SUB, which is unique in a stream, and which --at, --from, replay and quarantine take. In a \
 terminal that is too narrow, a row has several lines, and keys and payloads are cut; in a file or pipe, rows are whole. \
-Binary payloads are shown as 0x and their bytes; SIZE is that of the whole payload, in bytes.
+Binary payloads are shown as 0x and their bytes; SIZE is that of the whole payload, in bytes. A record that begins as an \
+aggregated one, but has another checksum, is a plain record; standard error counts such checksum mismatches.
 
 JSON is one line for each user record, complete: sequenceNumber, subSequenceNumber, aggregated, partitionKey, \
 explicitHashKey, data (base64), shardId, approximateArrivalTimestamp (seconds since 1970). Values that the input does \
@@ -285,6 +295,7 @@ Exit codes:
 Examples:
   echo '{\"partitionKey\":\"k\",\"text\":\"hello\"}' | kinesis-kit aggregate
   kinesis-kit aggregate --key customerId payloads.jsonl > event.json
+  kinesis-kit aggregate --compress gzip orders.jsonl | kinesis-kit invoke -- target/debug/function
   kinesis-kit aggregate orders.jsonl --arrival \"$(date +%s)\" > event.json
   kinesis-kit aggregate orders.jsonl --output put-records > request.json
   aws kinesis put-records --stream-name orders --cli-input-json file://request.json
@@ -297,6 +308,9 @@ pub(crate) struct AggregateArgs {
     /// such as /customer/id
     #[arg(long, value_name = "FIELD")]
     pub(crate) key: Option<KeyField>,
+    /// Compress the payload of each user record
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub(crate) compress: Option<PayloadCompression>,
     /// Kind of the output
     #[arg(long, value_enum, default_value_t)]
     pub(crate) output: Output,

@@ -14,10 +14,10 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) stream: StreamName,
     /// Start of the range
-    #[arg(long, value_name = "WHERE")]
+    #[arg(long, value_name = "WHERE", allow_hyphen_values = true)]
     pub(crate) from: StreamPoint,
     /// End of the range
-    #[arg(long, value_name = "WHERE", default_value = "latest")]
+    #[arg(long, value_name = "WHERE", allow_hyphen_values = true, default_value = "latest")]
     pub(crate) to: StreamPoint,
     /// The checkpoint mirror's DynamoDB table, for `checkpoint`
     #[arg(long, value_name = "TABLE")]

@@ -122,11 +122,10 @@ signal ends the run once the invocations under way have ended; a second one kill
 
 Exit codes:
   0    done, or with --stream ended by a signal or --for; records that were discarded are a result, not a failure
-  1    with --stream: records were lost, without a failure record; a record that is too large for any event
-       still blocked its shard; invocations were killed; standard output was closed; or polling had to end
-  2    wrong usage; the scenario cannot be read or is wrong; COMMAND cannot be started, or
-       ends before it asks for its first event
-       with --stream: no such stream, no credentials, or no connection
+  1    with --stream: records were lost, without a failure record; a record that is too large for any event \
+still blocked its shard; invocations were killed; standard output was closed; or polling had to end
+  2    wrong usage; the scenario cannot be read or is wrong; COMMAND cannot be started, or ends before it asks for its \
+first event; with --stream: no such stream, no credentials, or no connection
   130  interrupted, without --stream
 
 Examples:

@@ -74,7 +74,7 @@ async fn switch(args: &MappingsArgs, switch: Switch) -> Result<Completion, Error
     for mapping in mappings {
         let uuid = mapping.uuid.clone().unwrap_or_default();
         if mapping.state.as_deref() == Some(switch.state()) {
-            note(format_args!("mapping {uuid}: is {} already", switch.state()));
+            note(format_args!("mapping {uuid}: {} already", switch.state()));
             report(&mapping, switch, stream.retention_ms);
             continue;
         }
@@ -128,7 +128,7 @@ fn report(mapping: &EventSourceMappingConfiguration, switch: Switch, retention_m
         Switch::Disable => {
             let since_ms = changed_ms.unwrap_or_else(now_ms);
             note(format_args!(
-                "records that arrive from {} UTC on wait; nothing of them is lost until {} UTC ({} of {limit}): {end}",
+                "records that arrive after {} UTC wait in the stream, and none is lost before {} UTC ({} of {limit}): {end}",
                 Arrival::from_epoch_milliseconds(since_ms),
                 Arrival::from_epoch_milliseconds(since_ms + kept_ms),
                 cell::duration(kept_ms)

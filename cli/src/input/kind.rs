@@ -117,7 +117,10 @@ fn recognise<'a>(bytes: &'a [u8], text: &'a [u8]) -> Result<(Vec<KinesisRecord<'
         !matches!(no_document, Mismatch::Json(_)) || start.is_some_and(|byte| b"{[\"".contains(byte));
     let reason = error::chain(if is_json { &no_document } else { &no_base64 });
     let lines = match has_payload_lines(text) {
-        true => "; if each line is a payload, pack them first: kinesis-kit aggregate --key FIELD",
+        true => {
+            "; if each line is a payload, name the field of its partition key: kinesis-kit aggregate --key FIELD packs them, \
+             kinesis-kit invoke --key FIELD delivers them"
+        }
         false => "",
     };
     Ok((of_data(bytes), format!("{RAW} ({reason}){lines}")))

@@ -9,6 +9,7 @@ mod document;
 mod base64_text;
 mod kind;
 pub(crate) mod user_record_line;
+pub(crate) mod compression;
 
 use std::{
     fs::File,

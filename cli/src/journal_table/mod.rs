@@ -21,7 +21,7 @@ use crate::{
     error::{Error, chain},
     output::{
         cell,
-        note::note,
+        note::{count, note},
         table::{LastCell, Row, Table},
         tone::Tone,
     },
@@ -98,6 +98,13 @@ impl JournalTable {
             return Ok((vec![shard.to_string()], Vec::new()));
         }
         let mut keys = self.store.scan_keys().await.map_err(|source| self.error(source))?;
+        if keys.partition_keys.is_empty()
+            && !keys.foreign.is_empty()
+            && keys.foreign.iter().all(|item| item.key.partition_key.is_empty())
+        {
+            let (table, items) = (self.name.clone(), count(keys.foreign.len() as u64, "item"));
+            return Err(Error::NotJournal { table, items });
+        }
         keys.partition_keys.retain(|key| JournalShard::parse(key).is_some_and(|shard| filter.takes(shard)));
         if *filter != ShardFilter::default() {
             keys.foreign.clear();

@@ -103,9 +103,10 @@ impl LeaseTable {
         let rows = leases.len() + unreadable.len();
         let mut example = leases.keys().next().cloned();
         let mut found = Leases::default();
+        let mut without_key = None;
         for UnreadableLease { lease_key, error: source, .. } in unreadable {
             let Some(lease_key) = lease_key else {
-                warning(format_args!("warning: table {table}: a row cannot be read: {}", chain(&source)));
+                without_key.get_or_insert((0, source)).0 += 1;
                 continue;
             };
             let shard_id = shard_in_key(&lease_key, stream);
@@ -118,6 +119,10 @@ impl LeaseTable {
                 chain(&source)
             ));
             example.get_or_insert(lease_key);
+        }
+        if let Some((rows, source)) = without_key {
+            let rows = count(rows, "row");
+            warning(format_args!("warning: table {table}: {rows} cannot be read: {}", chain(&source)));
         }
         // Shard IDs are the same in every stream.
         let other =

@@ -1,6 +1,7 @@
 use std::{
     cell::Cell,
     collections::BTreeMap,
+    fmt,
     io::{self, IsTerminal, Write},
     sync::{
         LazyLock, Mutex, MutexGuard, PoisonError,
@@ -44,8 +45,9 @@ pub(crate) struct Meter {
 
 impl Meter {
     pub(crate) fn new(what: &str) -> Self {
-        let style =
-            ProgressStyle::with_template("{spinner} {prefix}: {records}, {rate}, {elapsed}{lag}{wait} {msg}");
+        let style = ProgressStyle::with_template(
+            "{spinner} {prefix}: {records}, {rate}, {elapsed}{lag}{wait}{wide_msg}",
+        );
         let style = style
             .expect("the template is legal")
             .with_key("records", |state: &ProgressState, text: &mut dyn std::fmt::Write| {
@@ -71,8 +73,9 @@ impl Meter {
         self.bar.set_position(self.records.get());
     }
 
-    pub(crate) fn say(&self, message: impl Into<String>) {
-        self.bar.set_message(message.into());
+    /// Shows a message at the end of the line, as far as the terminal has room for it.
+    pub(crate) fn say(&self, message: impl fmt::Display) {
+        self.bar.set_message(format!("; {message}"));
     }
 }
 

@@ -2,7 +2,10 @@ use std::time::Duration;
 
 use aws_sdk_kinesis::{
     Client,
-    operation::{get_records::GetRecordsOutput, list_shards::ListShardsOutput},
+    operation::{
+        describe_stream_summary::DescribeStreamSummaryOutput, get_records::GetRecordsOutput,
+        list_shards::ListShardsOutput,
+    },
     types::{PutRecordsRequestEntry, PutRecordsResultEntry, StreamStatus},
 };
 use tokio::time::sleep;
@@ -19,6 +22,8 @@ const READ_LIMIT: i32 = 10_000;
 
 /// Shards that one request lists: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ListShards.html>
 const LIST_LIMIT: i32 = 1_000;
+
+const DESCRIBE: &str = "DescribeStreamSummary";
 
 /// Interval at which a new stream is looked at.
 const CREATION_INTERVAL: Duration = Duration::from_millis(500);
@@ -90,13 +95,8 @@ impl Api {
     }
 
     pub(crate) async fn describe(&self) -> Result<Description, AwsError> {
-        let operation = "DescribeStreamSummary";
-        let request = || {
-            let request = self.client.describe_stream_summary();
-            request.set_stream_name(self.stream.name()).set_stream_arn(self.stream_arn()).send()
-        };
-        let answer = self.repeater.request(&self.resource, operation, Attempts::Few, request).await?;
-        let Some(summary) = answer.stream_description_summary else {
+        let operation = DESCRIBE;
+        let Some(summary) = self.describe_summary().await?.stream_description_summary else {
             return Err(AwsError::Answer { operation, what: "no description".to_owned() });
         };
         match u64::try_from(summary.retention_period_hours) {
@@ -191,29 +191,49 @@ impl Api {
             };
             self.client.create_stream().set_stream_name(name).shard_count(shards).send()
         };
+        // First, because a stream that is there cannot be told from one that is being changed by the answer to CreateStream.
+        if self.exists().await? {
+            return Ok(false);
+        }
         match self.repeater.request(&self.resource, "CreateStream", Attempts::Few, request).await {
             Ok(_) => Ok(true),
+            // Somebody else has made it meanwhile.
             Err(error) if error.is("ResourceInUseException") => Ok(false),
             Err(error) => Err(error),
         }
     }
 
+    async fn exists(&self) -> Result<bool, AwsError> {
+        match self.describe_summary().await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is("ResourceNotFoundException") => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn describe_summary(&self) -> Result<DescribeStreamSummaryOutput, AwsError> {
+        let request = || {
+            let request = self.client.describe_stream_summary();
+            request.set_stream_name(self.stream.name()).set_stream_arn(self.stream_arn()).send()
+        };
+        self.repeater.request(&self.resource, DESCRIBE, Attempts::Few, request).await
+    }
+
     /// Waits until the stream takes records.
     pub(crate) async fn wait_until_active(&self) -> Result<(), AwsError> {
-        let operation = "DescribeStreamSummary";
         let _waiting = meter::wait(format!("{} to become active", self.resource));
         loop {
-            let request = || {
-                let request = self.client.describe_stream_summary();
-                request.set_stream_name(self.stream.name()).set_stream_arn(self.stream_arn()).send()
-            };
-            let answer = self.repeater.request(&self.resource, operation, Attempts::Few, request).await?;
-            match answer.stream_description_summary.map(|summary| summary.stream_status) {
+            match self
+                .describe_summary()
+                .await?
+                .stream_description_summary
+                .map(|summary| summary.stream_status)
+            {
                 Some(StreamStatus::Active | StreamStatus::Updating) => return Ok(()),
                 Some(StreamStatus::Creating) => sleep(CREATION_INTERVAL).await,
                 status => {
                     let what = format!("status {status:?} of {}", self.resource);
-                    return Err(AwsError::Answer { operation, what });
+                    return Err(AwsError::Answer { operation: DESCRIBE, what });
                 }
             }
         }

@@ -119,7 +119,7 @@ pub(crate) fn shards(named: &[String], points: &[&StreamPoint]) -> Result<Vec<St
             (Some(_) | None, [_]) => {}
             _ => {
                 return usage(format!(
-                    "{point} is of one shard: write SHARD/{point}, or name the shard with --shard"
+                    "{point} names no shard: write SHARD/{point}, or name the shard with --shard"
                 ));
             }
         }
@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(shards(&["a"], &["49:7", "a/50"]), Ok(vec!["a".to_owned()]));
         assert_eq!(shards(&["b"], &["a/49"]), Err("a/49 is of shard a, and not of b".to_owned()));
         assert_eq!(shards(&[], &["a/49", "b/50"]), Err("b/50 is of shard b, and not of a".to_owned()));
-        let advice = "49 is of one shard: write SHARD/49, or name the shard with --shard";
+        let advice = "49 names no shard: write SHARD/49, or name the shard with --shard";
         assert_eq!(shards(&[], &["49"]), Err(advice.to_owned()));
         assert_eq!(shards(&["a", "b"], &["49"]), Err(advice.to_owned()));
     }

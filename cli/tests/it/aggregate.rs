@@ -205,3 +205,14 @@ fn plain_json_lines_are_payloads_with_their_key_in_a_field() {
     let run = kit("aggregate", lines);
     assert!(run.stderr.contains("name the field that has its partition key: --key FIELD"), "{}", run.stderr);
 }
+
+#[test]
+fn payloads_are_compressed_on_request() {
+    for format in ["gzip", "zstd"] {
+        let event =
+            kit(&format!("aggregate --compress {format}"), "{\"partitionKey\":\"k\",\"text\":\"one\"}\n");
+        assert_eq!(event.exit_code, Some(0), "{}", event.stderr);
+        let shown = kit("inspect", &event.stdout).stdout;
+        assert!(shown.ends_with(&format!("{format}: one\n")), "{shown}");
+    }
+}

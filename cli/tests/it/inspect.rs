@@ -58,7 +58,7 @@ fn auto_takes_what_fits_first_and_says_so() {
     check_auto(
         "{\"id\":1}\n{\"id\":2}\n",
         &plain_line("eyJpZCI6MX0KeyJpZCI6Mn0K"),
-        r#"raw bytes (element 0: JSON object without "kinesis", "Data" or "data"); if each line is a payload, pack them first: kinesis-kit aggregate --key FIELD"#,
+        r#"raw bytes (element 0: JSON object without "kinesis", "Data" or "data"); if each line is a payload, name the field of its partition key: kinesis-kit aggregate --key FIELD packs them, kinesis-kit invoke --key FIELD delivers them"#,
     );
     check_auto(
         r#"{"Records":["#,
@@ -182,8 +182,7 @@ fn a_bad_record_leaves_the_others_readable() {
         ODD_EVENT,
         1,
         &lines.join("\n"),
-        "kinesis-kit: 14 Kinesis records, 5 user records, 1 aggregated, 10 invalid, \
-         0 with the magic number but a bad digest\n",
+        "kinesis-kit: 14 Kinesis records, 5 user records, 1 aggregated, 10 invalid\n",
     );
 }
 
@@ -208,8 +207,7 @@ fn records_of_the_api_tell_what_they_can() {
         records,
         1,
         &lines.join("\n"),
-        "kinesis-kit: 5 Kinesis records, 5 user records, 1 aggregated, 1 invalid, \
-         0 with the magic number but a bad digest\n",
+        "kinesis-kit: 5 Kinesis records, 5 user records, 1 aggregated, 1 invalid\n",
     );
 }
 
@@ -234,7 +232,7 @@ POSITION                                                    KEY     HASH KEY  AR
 5                                                           k       -         -                           -  INVALID: data is not base64: illegal byte at 0
 ";
     let notes = "kinesis-kit: took standard input as a Lambda event\n\
-                 kinesis-kit: 5 Kinesis records, 5 user records, 1 aggregated, 1 invalid, 1 with the magic number but a bad digest\n";
+                 kinesis-kit: 5 Kinesis records, 5 user records, 1 aggregated, 1 invalid, 1 with a checksum mismatch\n";
     check("inspect", event, 1, table, notes);
 }
 
@@ -247,8 +245,7 @@ fn the_table_has_a_summary() {
         "POSITION  KEY  HASH KEY  ARRIVAL (UTC)  SIZE  DATA\n\
          :0        k    -         -                 3  one\n\
          :1        k    -         -                 3  two\n",
-        "kinesis-kit: 1 Kinesis record, 2 user records, 1 aggregated, 0 invalid, \
-         0 with the magic number but a bad digest\n",
+        "kinesis-kit: 1 Kinesis record, 2 user records, 1 aggregated, 0 invalid\n",
     );
     check("inspect --input records", r#"{"Records":[]}"#, 0, "", "kinesis-kit: no records\n");
 }

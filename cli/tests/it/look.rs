@@ -163,7 +163,7 @@ fn check_usage(args: &str, expected: &str) {
 fn what_means_nothing_is_refused() {
     check_usage(
         "inspect --stream orders --from 7",
-        "7 is of one shard: write SHARD/7, or name the shard with --shard",
+        "7 names no shard: write SHARD/7, or name the shard with --shard",
     );
     check_usage("inspect --stream orders --shard nothing", "the stream has no shard nothing");
     check_usage("inspect --stream orders --from checkpoint", "expected trim-horizon, latest, a time such as");

@@ -67,8 +67,8 @@ fn the_retention_is_the_limit_without_a_shorter_age() {
         assert_eq!((run.exit_code, requests), (Some(0), Vec::new()), "{}", run.stderr);
         assert_eq!(
             run.stderr,
-            "kinesis-kit: mapping m: is Disabled already\n\
-             kinesis-kit: records that arrive from 2026-01-01 00:00:00.000 UTC on wait; nothing of them is lost until \
+            "kinesis-kit: mapping m: Disabled already\n\
+             kinesis-kit: records that arrive after 2026-01-01 00:00:00.000 UTC wait in the stream, and none is lost before \
              2026-01-02 00:00:00.000 UTC (24 h of the stream's retention): older records then leave the stream, without a \
              failure record\n\
              kinesis-kit: records that were waiting before are older: see the metric IteratorAge\n"

@@ -188,7 +188,7 @@ fn a_record_that_fails_does_not_keep_others_back() {
         run.stderr
     );
     assert!(
-        run.stderr.ends_with("2 records processed, and out of the quarantine, 1 failed\n"),
+        run.stderr.ends_with("2 records processed and deleted from the quarantine, 1 failed\n"),
         "{}",
         run.stderr
     );

@@ -327,7 +327,7 @@ fn check_usage(args: &str, expected: &str) {
 #[test]
 fn what_means_nothing_is_refused() {
     check_usage("--from latest", "there is nothing to replay behind the newest record");
-    check_usage("--from 7", "7 is of one shard: write SHARD/7, or name the shard with --shard");
+    check_usage("--from 7", "7 names no shard: write SHARD/7, or name the shard with --shard");
     check_usage("--from @7 --to @7", "--to is not later than --from");
     check_usage("--from checkpoint", "name the mirror's table with --checkpoint-table");
     check_usage("--from yesterday", "expected trim-horizon, latest, checkpoint, a time such as");
@@ -521,7 +521,7 @@ fn a_record_that_never_succeeds_is_named_with_the_reason() {
     });
     let run = world.replay("--from trim-horizon");
     let expected = format!(
-        "kinesis-kit: {SHARD} stops at record 8: the function reported it in batchItemFailures, without a reason\n"
+        "kinesis-kit: stopped at {SHARD}/8: the function reported it in batchItemFailures, without a reason\n"
     );
     assert!(run.stderr.contains(&expected), "{}", run.stderr);
 
@@ -537,7 +537,7 @@ fn a_record_that_never_succeeds_is_named_with_the_reason() {
         other => stream.answer(other, request),
     });
     let run = world.replay("--from trim-horizon");
-    let expected = format!("kinesis-kit: {SHARD} stops at record 8:0: no \\u{{1b}}amount\n");
+    let expected = format!("kinesis-kit: stopped at {SHARD}/8:0: no \\u{{1b}}amount\n");
     assert!(run.stderr.contains(&expected), "{}", run.stderr);
     let line: Value = serde_json::from_str(run.stdout.lines().next().expect("a line")).expect("JSON");
     assert_eq!((&line["failedSubSequenceNumber"], &line["error"]), (&json!(0), &json!("no \\u{1b}amount")));
@@ -550,7 +550,11 @@ fn a_record_that_never_succeeds_is_named_with_the_reason() {
     });
     let run = world.replay("--from trim-horizon");
     assert_eq!(outcomes(&run), [json!([SHARD, "failed", 0, 0, "7"])], "{}", run.stderr);
-    let error = run.stderr.lines().find(|line| line.contains("stops at record 7: ")).expect("it is named");
+    let error = run
+        .stderr
+        .lines()
+        .find(|line| line.contains(&format!("stopped at {SHARD}/7: ")))
+        .expect("it is named");
     assert!(
         error.contains("; its event has 66") && error.ends_with(" bytes, and Lambda takes 6291456"),
         "{error}"

@@ -116,7 +116,7 @@ fn check_all(args: &str, stdin: &Value, told: Told, note: &str) {
     }
     assert_eq!(stdout.lines().count(), expected.concat().lines().count());
     let summary = "kinesis-kit: 151 Kinesis records, 11007 user records, 72 aggregated, 37 invalid, \
-                   28 with the magic number but a bad digest\n";
+                   28 with a checksum mismatch\n";
     assert_eq!((exit_code, stderr), (Some(1), format!("{note}{summary}")));
 }
 

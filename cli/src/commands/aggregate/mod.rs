@@ -11,10 +11,11 @@ use tempfile::SpooledTempFile;
 pub(crate) use self::event::successor;
 use self::{event::EventWriter, put_records::RequestWriter};
 use crate::{
-    args::{AggregateArgs, GroupBy, KeyField, Output},
+    args::{AggregateArgs, GroupBy, KeyField, Output, PayloadCompression},
     error::{self, Completion, Error},
     input::{
         Lines,
+        compression::compressed,
         user_record_line::{LineError, PAYLOAD_ADVICE, UserRecordLine},
     },
     output::note::{count, note, warning},
@@ -77,6 +78,7 @@ struct Packing<'a> {
     aggregator: Aggregator,
     /// Field of the partition key, if lines are payloads.
     key: Option<&'a KeyField>,
+    compression: Option<PayloadCompression>,
     group_by: GroupBy,
     /// Number of bytes of the user records since all Kinesis records were closed, at least.
     open_bytes: usize,
@@ -108,6 +110,7 @@ impl<'a> Packing<'a> {
             aggregator: Aggregator::new(options)
                 .expect("the command line takes no size limit above the aggregator's"),
             key: args.key.as_ref(),
+            compression: args.compress,
             group_by: args.group_by,
             open_bytes: 0,
             writer: match args.output {
@@ -124,7 +127,7 @@ impl<'a> Packing<'a> {
 
     /// Adds a line. The inner result is about the line.
     fn add(&mut self, line: &[u8]) -> Result<Result<(), LineError>, Error> {
-        let closed = match pack(line, self.key, &mut self.aggregator) {
+        let closed = match pack(line, self.key, self.compression, &mut self.aggregator) {
             Ok(closed) => closed,
             Err(error) => return Ok(Err(error)),
         };
@@ -167,9 +170,10 @@ impl<'a> Packing<'a> {
 fn pack(
     line: &[u8],
     key: Option<&KeyField>,
+    compression: Option<PayloadCompression>,
     aggregator: &mut Aggregator,
 ) -> Result<Option<PutEntry>, LineError> {
     let line = UserRecordLine::read(line, key)?;
-    let data = line.data()?;
+    let data = compressed(line.data()?, compression);
     Ok(aggregator.add(line.user_record(&data))?)
 }

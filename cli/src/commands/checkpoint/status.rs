@@ -58,7 +58,7 @@ pub(super) async fn run(args: &CheckpointStatusArgs) -> Result<Completion, Error
 
 async fn show(args: &CheckpointStatusArgs) -> Result<Completion, Error> {
     let began_ms = now_ms();
-    let LeaseTableArgs { table, .. } = &args.of;
+    let LeaseTableArgs { table, stream } = &args.of;
     let positions = Positions::open(&args.of).await?;
     positions.check_shards(&args.shards)?;
     let leases = positions.table.read(&positions.stream, &positions.shards).await?;
@@ -84,7 +84,8 @@ async fn show(args: &CheckpointStatusArgs) -> Result<Completion, Error> {
     let missing = statuses.iter().filter(|status| status.state == State::Missing).count() as u64;
     if missing > 0 {
         note(format_args!(
-            "{} without a row: before a KCL application takes over, add rows with `checkpoint complete --table {table}`",
+            "{} without a row: before a KCL application takes over, add rows with `kinesis-kit checkpoint complete --table \
+             {table} --stream {stream}`",
             count(missing, "shard")
         ));
     }

@@ -32,12 +32,15 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}, {}, {} aggregated, {} invalid, {} with the magic number but a bad digest",
+            "{}, {}, {} aggregated, {} invalid",
             count(self.kinesis_records, "Kinesis record"),
             count(self.user_records, "user record"),
             self.aggregated,
-            self.invalid,
-            self.checksum_mismatches
-        )
+            self.invalid
+        )?;
+        match self.checksum_mismatches {
+            0 => Ok(()),
+            records => write!(f, ", {records} with a checksum mismatch"),
+        }
     }
 }

@@ -5,21 +5,20 @@ mod request;
 mod receipts;
 
 use std::{
-    borrow::Cow,
     cell::{Cell, RefCell},
-    io::Write,
     time::Duration,
 };
 
-use flate2::write::GzEncoder;
 use kpl_deaggregation::{Aggregator, AggregatorOptions, Grouping, PutEntry};
-use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    args::{GroupBy, PayloadCompression, PutArgs},
+    args::{GroupBy, PutArgs},
     error::{self, Completion, Error},
-    input::user_record_line::{LineError, PAYLOAD_ADVICE, UserRecordLine},
+    input::{
+        compression::compressed,
+        user_record_line::{LineError, PAYLOAD_ADVICE, UserRecordLine},
+    },
     output::{
         meter::{Meter, Stdout},
         note::{count, note, warning},
@@ -64,7 +63,10 @@ pub(crate) fn run(args: &PutArgs) -> Result<Completion, Error> {
         };
         let ended = run::until_interrupted(put(args, &halt, &ledger), &halt).await;
         let ended = if halt.is_asked_for() { ended.and(Err(Error::Interrupted)) } else { ended };
-        note(ledger.receipts.borrow().summary());
+        // A stream that cannot be used has got nothing.
+        if ended.is_ok() || ledger.read.get() > 0 {
+            note(ledger.receipts.borrow().summary());
+        }
         if ended.is_err() {
             ledger.note_rest();
         }
@@ -85,7 +87,7 @@ impl Ledger {
                  {first} on"
             ));
         } else if read > 0 {
-            note(format_args!("everything up to line {read} is put: go on with line {}", read + 1));
+            note(format_args!("everything up to line {read} is put: continue with line {}", read + 1));
         }
     }
 }
@@ -154,19 +156,6 @@ async fn put_lines(mut lines: Lines, mut producer: Producer<'_>, halt: &Halt) ->
         }
     }
     producer.flush().await
-}
-
-/// Returns a payload in the format in which it is put.
-fn compressed(data: Cow<'_, [u8]>, compression: Option<PayloadCompression>) -> Cow<'_, [u8]> {
-    match compression {
-        None => data,
-        Some(PayloadCompression::Gzip) => {
-            let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());
-            encoder.write_all(&data).expect("memory takes it");
-            Cow::Owned(encoder.finish().expect("memory takes it"))
-        }
-        Some(PayloadCompression::Zstd) => Cow::Owned(compress_to_vec(&data[..], CompressionLevel::Fastest)),
-    }
 }
 
 /// Gathers user records into Kinesis records, and those into requests.
@@ -303,25 +292,5 @@ impl<'a> Producer<'a> {
         self.meter.add(request.user_records());
         let has_new_shard = request.send(&self.api, &self.ledger.receipts, &self.shards).await?;
         Ok(has_new_shard && self.args.group_by == GroupBy::Shard && self.aggregator.is_some())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use kinesis_handler::compression::{Compression, DecompressionLimits};
-
-    use super::*;
-
-    #[test]
-    fn payloads_are_compressed_in_the_format_that_was_asked_for() {
-        assert_eq!(compressed(b"hello"[..].into(), None), &b"hello"[..]);
-        for (format, expected) in
-            [(PayloadCompression::Gzip, Compression::Gzip), (PayloadCompression::Zstd, Compression::Zstd)]
-        {
-            let data = compressed(b"hello"[..].into(), Some(format));
-            assert_eq!(Compression::detect(&data), Some(expected));
-            let decompressed = expected.decompress(&data, DecompressionLimits::default());
-            assert_eq!(decompressed.as_deref(), Ok(&b"hello"[..]));
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! `kinesis-kit quarantine`: what was given up, seen, sent again, or deleted.
+//! `kinesis-kit quarantine`: the quarantined user records, shown, redelivered or deleted.
 
 mod row;
 mod event;

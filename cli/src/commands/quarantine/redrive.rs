@@ -47,8 +47,8 @@ pub(super) async fn redrive(args: &QuarantineRedriveArgs) -> Result<Completion, 
     let finished = rows.finish();
     let what = match (args.dry_run, deletes) {
         (true, _) => "would be delivered",
-        (false, true) => "processed, and out of the quarantine",
-        (false, false) if target.processes() => "processed, and still in the quarantine",
+        (false, true) => "processed and deleted from the quarantine",
+        (false, false) if target.processes() => "processed and kept in the quarantine",
         (false, false) => "written",
     };
     let again = match quarantined {

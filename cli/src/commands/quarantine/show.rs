@@ -75,7 +75,7 @@ fn write_text(
         ("partition key", text(&record.partition_key)),
         ("hash key", record.explicit_hash_key.as_deref().map_or_else(dash, text)),
         ("arrival", record.arrival_ms.map_or_else(dash, cell::time)),
-        ("given up", cell::time(record.quarantined_ms)),
+        ("quarantined", cell::time(record.quarantined_ms)),
         ("reason", record.reason.to_string()),
         ("attempts", record.attempts.to_string()),
         ("error", cell::text(&record.error, SHOWN_DATA)),

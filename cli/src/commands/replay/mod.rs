@@ -274,9 +274,7 @@ impl Replay<'_> {
             _ => Visited::InPart,
         };
         match &fate {
-            ReplayFate::Failed { at, error } => {
-                note(format_args!("{shard_id} stops at record {at}: {error}"))
-            }
+            ReplayFate::Failed { at, error } => note(format_args!("stopped at {shard_id}/{at}: {error}")),
             ReplayFate::Unreadable { error } => note(format_args!("{shard_id} cannot be read: {error}")),
             _ => {}
         }

@@ -152,9 +152,12 @@ impl ReplayReport {
             };
             let (outcome, error) = cells(fate.as_ref().unwrap_or(&ReplayFate::Halted), tally);
             let tone = match fate {
-                Some(ReplayFate::Failed { .. } | ReplayFate::Lost | ReplayFate::Unreadable { .. }) => {
-                    Tone::Error
-                }
+                Some(
+                    ReplayFate::Failed { .. }
+                    | ReplayFate::Skipped { .. }
+                    | ReplayFate::Lost
+                    | ReplayFate::Unreadable { .. },
+                ) => Tone::Error,
                 Some(ReplayFate::NotBegun | ReplayFate::Halted) | None => Tone::Warning,
                 Some(_) => Tone::Plain,
             };

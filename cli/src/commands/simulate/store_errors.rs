@@ -11,12 +11,13 @@ use serde::Deserialize;
 use crate::output::cell;
 
 /// The log messages of the kit's handler about a table that cannot be used, and the metrics that count them.
-const MESSAGES: [(&str, &str); 5] = [
+const MESSAGES: [(&str, &str); 6] = [
     ("journal not read", "JournalReadErrors"),
     ("journal not written", "JournalWriteErrors"),
     ("journal not cleared", "JournalWriteErrors"),
     ("user record not quarantined", "JournalWriteErrors"),
     ("checkpoint not written", "CheckpointWriteErrors"),
+    ("checkpoint refused: the mirror needs a table for each application and stream", "CheckpointWriteErrors"),
 ];
 
 /// Length in bytes up to which a line is kept: those of the handler are shorter.
@@ -48,7 +49,7 @@ struct Found {
 struct LogLine<'a> {
     #[serde(borrow)]
     message: Cow<'a, str>,
-    #[serde(borrow)]
+    #[serde(borrow, alias = "reason")]
     error: Cow<'a, str>,
 }
 
@@ -126,9 +127,13 @@ mod tests {
                 "ad\",\"error\":\"no table\"}\n{\"message\":\"order received\",\"order\":\"A-1\"}\n",
                 "text\n{\"message\":\"journal not read\",\"error\":\"other\"}\n",
                 "{\"message\":\"checkpoint not written\",\"error\":\"denied\"}\n",
+                "{\"message\":\"checkpoint refused: the mirror needs a table for each application and stream\",",
+                "\"application\":\"orders\",\"reason\":\"other stream\"}\n",
             ],
             &[
                 "warning: checkpoint not written (once, metric CheckpointWriteErrors): denied",
+                "warning: checkpoint refused: the mirror needs a table for each application and stream (once, metric \
+                 CheckpointWriteErrors): other stream",
                 "warning: journal not read (2 times, metric JournalReadErrors): no table",
             ],
         );
