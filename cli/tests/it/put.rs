@@ -152,8 +152,10 @@ fn a_stream_is_made_and_waited_for() {
         "CreateStream" => (200, json!({})),
         "DescribeStreamSummary" => {
             let (status, mut answer) = description("orders");
-            if number == 0 {
-                answer["StreamDescriptionSummary"]["StreamStatus"] = json!("CREATING");
+            match number {
+                0 => return error(400, "ResourceNotFoundException"),
+                1 => answer["StreamDescriptionSummary"]["StreamStatus"] = json!("CREATING"),
+                _ => {}
             }
             (status, answer)
         }
@@ -162,10 +164,21 @@ fn a_stream_is_made_and_waited_for() {
     let (made, kinesis) = run(answer, "--create 3 --plain", LINES);
     assert_eq!(made.exit_code, Some(0), "{}", made.stderr);
     assert_eq!(kinesis.requests("CreateStream"), [json!({ "StreamName": "orders", "ShardCount": 3 })]);
-    assert_eq!(kinesis.requests("DescribeStreamSummary").len(), 2);
+    assert_eq!(kinesis.requests("DescribeStreamSummary").len(), 3);
 
+    // It is there already.
     let answer = |operation: &str, _: usize, request: &Value| match operation {
+        "DescribeStreamSummary" => description("orders"),
+        _ => takes(request),
+    };
+    let (found, kinesis) = run(answer, "--create 3 --plain", LINES);
+    assert_eq!(found.exit_code, Some(0));
+    assert_eq!((kinesis.requests("CreateStream").len(), found.stderr.contains("retrying")), (0, false));
+
+    // Another one makes it at the same time.
+    let answer = |operation: &str, number: usize, request: &Value| match operation {
         "CreateStream" => error(400, "ResourceInUseException"),
+        "DescribeStreamSummary" if number == 0 => error(400, "ResourceNotFoundException"),
         "DescribeStreamSummary" => description("orders"),
         _ => takes(request),
     };

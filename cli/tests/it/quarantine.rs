@@ -128,7 +128,11 @@ fn records_that_are_quarantined_again_are_counted() {
         (run.exit_code, outcomes(&run)),
         (Some(0), vec!["7 processed".to_owned(), "8 processed".to_owned()])
     );
-    assert!(run.stderr.ends_with("out of the quarantine, 1 quarantined again, 0 failed\n"), "{}", run.stderr);
+    assert!(
+        run.stderr.ends_with("deleted from the quarantine, 1 quarantined again, 0 failed\n"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]

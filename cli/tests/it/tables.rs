@@ -1,4 +1,4 @@
-//! `journal create` and `checkpoint create`, against DynamoDB as told.
+//! `journal create` and `checkpoint create`, and tables of another kind, against DynamoDB as told.
 
 use std::{fs, path::Path};
 
@@ -190,4 +190,20 @@ fn a_missing_permission_is_an_error() {
         run.stderr,
         "kinesis-kit: table orders cannot be used: DescribeTable: AccessDeniedException: asked to\n"
     );
+}
+
+#[test]
+fn a_table_that_is_no_journal_is_refused() {
+    for command in ["quarantine list", "quarantine show", "quarantine purge --yes", "journal list"] {
+        // A lease has neither of the keys that are asked for.
+        let server = ScriptedKinesis::start(|operation, _, _| match operation {
+            "Scan" => (200, json!({ "Items": [{}, {}], "Count": 2, "ScannedCount": 2 })),
+            other => panic!("{other} is not scripted"),
+        });
+        let run = run(&server, &format!("{command} --table leases"));
+        let expected =
+            "kinesis-kit: table leases is not the table of a retry journal: its 2 items lack the key pk\n";
+        assert_eq!((run.exit_code, run.stdout.as_str()), (Some(2), ""), "{command}");
+        assert!(run.stderr.ends_with(expected), "{command}: {}", run.stderr);
+    }
 }

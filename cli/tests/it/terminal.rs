@@ -58,6 +58,12 @@ fn a_program_without_dashes_gets_advice() {
     assert_eq!(run.exit_code, Some(2));
     let tip = "tip: a program and its arguments go after --: -- target/debug/function …";
     assert!(run.stderr.contains(tip), "{}", run.stderr);
+    let run = kit_where(&[], ["simulate", "orders.json", "--", "target/debug/function"], "");
+    assert!(
+        run.stderr.contains("tip: a scenario is named by an option: --scenario orders.json"),
+        "{}",
+        run.stderr
+    );
     let run = kit_where(&[], ["inspect", "a", "b"], "");
     assert!(!run.stderr.contains("program"), "{}", run.stderr);
 }
