@@ -271,8 +271,8 @@ impl<P: Processor> Handler<P> {
         workspace: &mut Workspace,
     ) -> Result<(BatchResponse, Option<BatchOutcome>), HandlerError> {
         let Shared { processor, options, journal, mirror, replays, .. } = &*self.shared;
-        let mirror = if invocation.is_replay { replays } else { mirror };
-        let mirror = mirror.as_ref().filter(|_| Mirror::applies_to(event));
+        let of_shards = if invocation.is_replay { replays } else { mirror };
+        let mirror = of_shards.as_ref().filter(|_| Mirror::applies_to(event));
         let journal = journal.as_ref().filter(|_| RetryJournal::applies_to(event));
         if let Some(mirror) = mirror {
             if event.window.is_some() {
@@ -287,7 +287,7 @@ impl<P: Processor> Handler<P> {
         let has_shard = !event.records.is_empty() || event.window.is_some();
         if let Some(hook) = options.hooks.shard_start.as_ref().filter(|_| has_shard) {
             // An event of `kinesis-kit` may be the first one, and the next has no hook.
-            self.start_shard(hook, self.shared.mirror.as_ref(), event, invocation).await;
+            self.start_shard(hook, of_shards.as_ref(), event, invocation).await;
         }
 
         let deaggregator = workspace.deaggregator.take().unwrap_or_else(|| {
