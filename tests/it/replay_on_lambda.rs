@@ -7,6 +7,11 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use kinesis_handler::{
+    checkpoint::{Checkpoint, CheckpointOutcome, CheckpointPosition, CheckpointStore},
+    journal::{DynamoDbJournal, JournalShard},
+    replay::{DynamoDbReplayPositions, ReplayRange},
+};
 use serde_json::json;
 
 use crate::{
@@ -18,7 +23,7 @@ use crate::{
 const SHARDS: usize = 16;
 
 /// User records of an aggregated record.
-const AGGREGATED: usize = 50;
+const AGGREGATED: usize = 500;
 
 /// A hash key of one of the shards before they are split.
 fn hash_key(shard: usize) -> Option<u128> {
@@ -84,7 +89,7 @@ fn partition_keys(operator: &Operator) -> BTreeSet<String> {
 #[test]
 #[ignore = "needs kinesis-local and moto: make test"]
 fn a_range_is_replayed_by_lambda_while_the_command_is_killed_twice() {
-    let aggregates = env::var("AGGREGATES").ok().and_then(|number| number.parse().ok()).unwrap_or(20);
+    let aggregates = env::var("AGGREGATES").ok().and_then(|number| number.parse().ok()).unwrap_or(4);
     let operator = Operator::start(SHARDS as i32);
     operator.create_journal();
     let s3 = aws_sdk_s3::Client::from_conf(
@@ -146,4 +151,42 @@ fn a_range_is_replayed_by_lambda_while_the_command_is_killed_twice() {
     let own = format!("{APPLICATION}/replay-{from}-{until}#");
     assert!(partition_keys(&operator).iter().all(|key| key.starts_with(&own)));
     assert_eq!(partition_keys(&operator).len(), SHARDS + 6 - nothing);
+}
+
+#[test]
+#[ignore = "needs kinesis-local and moto: make test"]
+fn a_position_never_moves_back_and_is_no_foreign_item_of_the_journal() {
+    let operator = Operator::start(1);
+    operator.create_journal();
+    let client = aws_sdk_dynamodb::Client::new(&operator.config);
+    let positions = DynamoDbReplayPositions::with_client(JOURNAL, client);
+    let application = ReplayRange::new(1, 2).expect("a range").application(APPLICATION);
+    let stream_arn = "arn:aws:kinesis:us-east-1:000000000000:stream/orders";
+    let shard = JournalShard { application: &application, stream_arn, shard_id: "shardId-000000000000" };
+    let at = |number: &str, sub_sequence_number| {
+        let sequence_number = number.parse().expect("digits");
+        CheckpointPosition { sequence_number, sub_sequence_number }
+    };
+    let write = |position| {
+        let JournalShard { application, stream_arn, shard_id } = shard;
+        let checkpoint =
+            Checkpoint { application, stream_arn, shard_id, position, arrival_ms: Some(1), now_ms: 5 };
+        operator.runtime.block_on(positions.write(checkpoint)).expect("moto answers")
+    };
+    let read = || operator.runtime.block_on(positions.position(shard)).expect("moto answers");
+    assert_eq!(read(), None);
+    assert_eq!(write(at("99", 0)), CheckpointOutcome::Written);
+    assert_eq!(write(at("100", 9)), CheckpointOutcome::Written);
+    for earlier in [at("99", 3), at("100", 8), at("100", 9)] {
+        assert!(matches!(write(earlier), CheckpointOutcome::AlreadyAhead { .. }), "{earlier:?}");
+    }
+    assert_eq!(write(at("100", 10)), CheckpointOutcome::Written);
+    let found = read().expect("a position");
+    assert_eq!((found.position, found.arrival_ms, found.updated_ms), (at("100", 10), Some(1), 5));
+
+    let journal = DynamoDbJournal::with_config(JOURNAL, operator.config.clone());
+    let keys = operator.runtime.block_on(journal.scan_keys()).expect("moto answers");
+    assert_eq!((keys.partition_keys.len(), keys.foreign), (1, Vec::new()));
+    operator.runtime.block_on(positions.delete(shard)).expect("moto answers");
+    assert_eq!(read(), None);
 }

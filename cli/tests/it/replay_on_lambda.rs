@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    kit::{Run, kit_where},
+    kit::{Run, kit_interrupted, kit_where},
     scripted_kinesis::{Answer, ScriptedKinesis, error, variables},
     scripted_stream::{ARN, SHARD, ScriptedStream},
     scripted_table::ordered,
@@ -268,6 +268,21 @@ fn remove_ends_a_replay_that_is_under_way() {
     let run = world.run("--from 10m --remove");
     assert_eq!(run.exit_code, Some(2), "{}", run.stderr);
     assert!(run.stderr.contains("no run on this machine has begun this replay"), "{}", run.stderr);
+}
+
+#[test]
+fn an_interruption_leaves_the_mapping_and_shows_the_shards() {
+    let world = Account::new(&[&[], &[(SHARD, 2)]]).start();
+    let url = world.kinesis.url();
+    let mut variables = variables(&url);
+    variables.push(("XDG_STATE_HOME", world.folder.path().to_str().expect("a plain path")));
+    let args =
+        format!("replay --on-lambda --stream orders --function orders --interval 1 --format json {RANGE}");
+    let looks = || world.kinesis.requests(&format!("{MAPPINGS}/replay-uuid")).len();
+    let (run, _) = kit_interrupted(&variables, args.split_whitespace(), "", || looks() > 1);
+    world.check(&run, 130, &[(SHARD, "underWay", Some(2)), (CHILD, "notBegun", None)]);
+    assert!(run.stderr.contains("the replay goes on without this command"), "{}", run.stderr);
+    assert_eq!((world.made().1.len(), world.deleted()), (1, (0, 0)));
 }
 
 #[test]
