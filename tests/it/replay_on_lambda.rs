@@ -25,6 +25,9 @@ const SHARDS: usize = 16;
 /// User records of an aggregated record.
 const AGGREGATED: usize = 500;
 
+/// User records that are processed before the command is killed, and again before it is killed for the second time.
+const MIN_PROCESSED: usize = 6_000;
+
 /// A hash key of one of the shards before they are split.
 fn hash_key(shard: usize) -> Option<u128> {
     Some(((shard as u128) << 124) + 1)
@@ -114,9 +117,9 @@ fn a_range_is_replayed_by_lambda_while_the_command_is_killed_twice() {
     );
     let url = lambda.url();
     let variables = [("AWS_ENDPOINT_URL_LAMBDA", url.as_str())];
-    for part in [4, 2] {
+    for part in [1, 2] {
         let mut run = operator.spawn(&replay, &variables);
-        wait_for("some user records", || operator.processed().len() >= expected.len() / part);
+        wait_for("some user records", || operator.processed().len() >= part * MIN_PROCESSED);
         run.kill().expect("it runs");
         run.wait().expect("it ends");
         // A producer writes all the time.
