@@ -21,6 +21,7 @@ mod lease_table;
 mod kcl;
 mod language;
 mod take_over;
+mod cutover;
 mod outage;
 mod properties;
 mod windows;

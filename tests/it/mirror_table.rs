@@ -10,7 +10,7 @@ use std::{
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use kinesis_handler::checkpoint::{
     Checkpoint, CheckpointError, CheckpointOutcome, CheckpointPosition, CheckpointStore, DynamoDbCheckpoints,
-    MemoryCheckpoints, Refusal, Row, RowCheckpoint, StoreFault,
+    FrozenPosition, MemoryCheckpoints, Refusal, Row, RowCheckpoint, StoreFault,
 };
 use proptest::{
     prelude::*,
@@ -109,6 +109,35 @@ fn row(item: &Item) -> Row {
     row.arrival_ms = number("kitArrivalAt");
     row.updated_ms = number("kitUpdatedAt");
     row
+}
+
+#[tokio::test]
+#[ignore = "needs moto: make test"]
+async fn a_checkpoint_removes_what_a_cut_over_has_frozen() {
+    let world = World::start().await;
+    for (sequence, sub, through) in [("9", 2, Some(position("9/2"))), ("SHARD_END", 0, None)] {
+        let frozen = [
+            ("leaseKey", text(SHARD)),
+            ("leaseCounter", number(1)),
+            ("checkpoint", text("9")),
+            ("checkpointSubSequenceNumber", number(2)),
+            ("cutoverSequence", text(sequence)),
+            ("cutoverSub", number(sub)),
+            ("cutoverExpiresAt", number(77)),
+        ];
+        world.put(item(&frozen)).await;
+        let read = async || world.store.read(SHARD).await.expect("moto answers").expect("a row").frozen;
+        assert_eq!(read().await, Some(FrozenPosition { through, expires_ms: 77 }));
+        let ahead = world.write("9/1").await.expect("moto answers");
+        assert!(matches!(ahead, CheckpointOutcome::AlreadyAhead { .. }));
+        assert!(read().await.is_some());
+        // With an arrival, and without one.
+        let checkpoint = Checkpoint { arrival_ms: through.map(|_| 5), ..checkpoint(SHARD, "9/3", 7) };
+        assert_eq!(world.store.write(checkpoint).await.expect("moto answers"), CheckpointOutcome::Written);
+        let row = world.item(SHARD).await.expect("a row");
+        assert!(row.keys().all(|name| !name.starts_with("cutover")), "{row:?}");
+        assert_eq!(row.contains_key("kitArrivalAt"), through.is_some());
+    }
 }
 
 #[tokio::test]

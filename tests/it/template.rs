@@ -194,6 +194,7 @@ fn every_parameter_reaches_its_property() {
             table("CheckpointTable"),
         ),
         ("CheckpointMirror", "strict", &[], "OrderFunction", function("CHECKPOINT_STRICT"), json!("on")),
+        ("Cutover", "on", &[("CheckpointMirror", "on")], "OrderFunction", function("CUTOVER"), json!("on")),
         ("RetryJournal", "on", &[], "OrderFunction", function("JOURNAL_TABLE"), table("JournalTable")),
         ("RetryJournal", "quarantine", &[], "OrderFunction", function("QUARANTINE"), json!("on")),
         (

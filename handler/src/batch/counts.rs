@@ -26,7 +26,8 @@ pub struct Counts {
     pub deadline_stops: u64,
     /// User records that had failed before, as the journal knows, and are done now.
     pub retried: u64,
-    /// User records that were not processed again, because the journal has them as done.
+    /// User records that were not processed again, because the journal has them as done, or a cut-over in the midst of their
+    /// aggregate.
     pub resumed: u64,
     /// User records that this invocation put into the quarantine. If another invocation puts the same record there at the
     /// same time, as a late one may, each of them counts and logs it, although the quarantine has it once.
@@ -45,6 +46,10 @@ pub struct Counts {
     pub checkpoint_already_ahead: u64,
     /// Whether a KCL worker owns the shard's row, which suspends the mirror: 1 or 0.
     pub checkpoint_lease_owned: u64,
+    /// Kinesis records that were not begun, because the frozen position of a cut-over has them as processed.
+    pub cutover_skipped: u64,
+    /// Whether the frozen position of a cut-over could not be read: 1 or 0. The batch was processed without it.
+    pub checkpoint_read_errors: u64,
     /// Whether the mirror should have been written, and was not, or nobody knows: 1 or 0.
     pub checkpoint_write_errors: u64,
 }

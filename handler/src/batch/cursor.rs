@@ -9,6 +9,7 @@ use crate::{
         stop::{Failure, StopReason},
         walk::{BatchPosition, Walk},
     },
+    checkpoint::FrozenPosition,
     event::{KinesisRecord, UnreadableRecord},
     invocation::Invocation,
     journal::{ContentHash, DoneSet, UserRecordId},
@@ -21,6 +22,17 @@ pub(crate) struct Passed {
     pub(crate) position: BatchPosition,
     /// As in [`Cursor`].
     begun: u64,
+}
+
+impl Passed {
+    /// Returns the position after the Kinesis records that were processed before a cut-over.
+    pub(crate) fn before_cutover(records: &[KinesisRecord<'_>], frozen: Option<FrozenPosition>) -> Self {
+        let covered = |record: &&KinesisRecord<'_>| {
+            frozen.is_some_and(|frozen| frozen.covers_record(record.sequence_number))
+        };
+        let kinesis_record = records.iter().take_while(covered).count();
+        Passed { position: BatchPosition { kinesis_record, ..BatchPosition::default() }, begun: 0 }
+    }
 }
 
 /// A cursor over the user records of a batch: all before it is processed or queued for the quarantine.

@@ -1,7 +1,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    ops::RangeInclusive,
+    ops::{Range, RangeInclusive},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -54,7 +54,7 @@ pub struct RecordOutcome {
 pub enum RecordFate {
     /// The processor has returned `Ok`.
     Processed,
-    /// It was not processed again, because the journal has it as processed.
+    /// It was not processed again, because the journal, or the frozen position of a cut-over, has it as processed.
     Skipped,
     /// It failed, and is in the quarantine.
     Quarantined {
@@ -131,6 +131,12 @@ impl FateLog {
     /// Notes that the batch returns from this position to an earlier one, because a user record could not be quarantined.
     pub(crate) fn note_reached(&self, position: BatchPosition) {
         self.lock().reached = place(position);
+    }
+
+    /// Notes that all user records of these Kinesis records were processed before a cut-over.
+    pub(crate) fn insert_skipped(&self, kinesis_records: Range<usize>) {
+        let skipped = |index| (index, (0..=u64::MAX, RecordFate::Skipped));
+        self.lock().rests.extend(kinesis_records.map(skipped));
     }
 
     /// Returns the outcome of each user record of a batch that has ended at a position, for this reason if it was not its end.

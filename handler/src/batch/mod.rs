@@ -51,7 +51,7 @@ use crate::{
     record::BatchRecord,
 };
 
-/// Processes the user records of a batch without a journal one by one, and returns the position of the first one that is not
+/// Processes the user records of a batch after those that were passed, without a journal, one by one, and returns the position of the first one that is not
 /// processed with the reason.
 ///
 /// The data of a group of Kinesis records takes the place of the data of the group before, which is still in the processor's
@@ -59,13 +59,13 @@ use crate::{
 pub(crate) async fn process_in_groups<D: Drive>(
     driver: &mut Driver<'_, D>,
     records: &[KinesisRecord<'_>],
+    mut passed: Passed,
     mut deaggregator: Deaggregator,
     invocation: &Invocation<'_>,
     workspace: &mut Workspace,
     counts: &mut Counts,
 ) -> (Result<(), Stop>, BatchPosition) {
     let mut deadline = DeadlineCheck::new(invocation);
-    let mut passed = Passed::default();
     loop {
         let first = passed.position.kinesis_record;
         let decoder = PayloadDecoder::of_group(records, first, workspace.decoder_memory());
@@ -109,7 +109,8 @@ async fn process_until_stop<'b, D: Drive>(
 ) -> Result<(), Stop> {
     let invocation = cursor.invocation();
     let mut queue = QuarantineQueue::new(journal.as_ref().map(BatchJournal::rules), invocation);
-    let unread = JournalSnapshot::default();
+    let mut unread = JournalSnapshot::default();
+    unread.include_frozen(invocation.frozen);
     loop {
         let snapshot = journal.as_ref().map_or(&unread, BatchJournal::snapshot);
         let steps = Steps { snapshot, queue: &queue, deadline };

@@ -15,7 +15,9 @@ use crate::{
     Counts, Options,
     batch::{stop::store_panic, walk::BatchPosition},
     checkpoint::{
-        Checkpoint, CheckpointError, CheckpointOutcome, CheckpointPosition, CheckpointStore, RowCheckpoint,
+        Checkpoint, CheckpointError, CheckpointOutcome, CheckpointPosition, CheckpointStore, FrozenPosition,
+        Row, RowCheckpoint,
+        cutover::{FrozenPositions, IsPassed},
     },
     event::{Event, EventMode, KinesisRecord},
     invocation::Invocation,
@@ -25,6 +27,8 @@ use crate::{
 pub(crate) struct Mirror {
     store: Arc<dyn CheckpointStore>,
     is_strict: bool,
+    /// What cut-overs have frozen. `None` if that does not count.
+    cutovers: Option<FrozenPositions>,
     /// Warnings that were logged, and would be true of every batch.
     said: Mutex<BTreeSet<(Said, String, String)>>,
 }
@@ -49,14 +53,15 @@ impl Mirror {
     /// Returns the mirror of the options; `None` if they have no store.
     pub(crate) fn new(options: &Options) -> Option<Self> {
         let store = Arc::clone(options.checkpoints.as_ref()?);
-        Some(Mirror { store, is_strict: options.checkpoint_strict, said: Mutex::default() })
+        let cutovers = options.cutover.then(FrozenPositions::default);
+        Some(Mirror { store, is_strict: options.checkpoint_strict, cutovers, said: Mutex::default() })
     }
 
     /// Returns the mirror of replays on Lambda; `None` if the options have no store for it. It is strict, because no later batch may
     /// follow the one whose position is missing.
     pub(crate) fn of_replays(options: &Options) -> Option<Self> {
         let store = Arc::clone(options.replay_positions.as_ref()?);
-        Some(Mirror { store, is_strict: true, said: Mutex::default() })
+        Some(Mirror { store, is_strict: true, cutovers: None, said: Mutex::default() })
     }
 
     /// Whether the event is part of what the mirror follows: not if an operator sends it.
@@ -76,24 +81,11 @@ impl Mirror {
         invocation: &Invocation<'_>,
         by: Option<Instant>,
     ) -> Option<CheckpointPosition> {
-        let read = async {
-            let read = self.store.read(invocation.shard_id?);
-            Some(match by {
-                Some(by) => timeout_at(by, read).await.unwrap_or(Err(CheckpointError::OutOfTime)),
-                None => read.await,
-            })
-        };
-        // A store must not fail a batch.
-        let result = AssertUnwindSafe(read).catch_unwind().await;
-        let result =
-            result.unwrap_or_else(|panic| Some(Err(CheckpointError::Store { source: store_panic(&*panic) })));
-        match result? {
+        match self.row(stream_arn, invocation, by).await {
             Ok(row) => {
                 let row = row?;
-                let is_ours = row.stream_arn.as_deref().is_none_or(|arn| Some(arn) == stream_arn)
-                    && row.application.as_ref().is_none_or(|name| *name == invocation.application);
                 match row.checkpoint {
-                    RowCheckpoint::At(sequence_number) if is_ours => Some(CheckpointPosition {
+                    RowCheckpoint::At(sequence_number) => Some(CheckpointPosition {
                         sequence_number,
                         sub_sequence_number: row.sub_sequence_number.unwrap_or(0),
                     }),
@@ -107,6 +99,79 @@ impl Mirror {
         }
     }
 
+    /// Returns the row of the invocation's shard. `None` if there is none, or it belongs to another stream or application.
+    async fn row(
+        &self,
+        stream_arn: Option<&str>,
+        invocation: &Invocation<'_>,
+        by: Option<Instant>,
+    ) -> Result<Option<Row>, CheckpointError> {
+        let Some(shard_id) = invocation.shard_id else { return Ok(None) };
+        let read = async {
+            let read = self.store.read(shard_id);
+            match by {
+                Some(by) => timeout_at(by, read).await.unwrap_or(Err(CheckpointError::OutOfTime)),
+                None => read.await,
+            }
+        };
+        // A store must not fail a batch.
+        let result = AssertUnwindSafe(read).catch_unwind().await;
+        let row =
+            result.unwrap_or_else(|panic| Err(CheckpointError::Store { source: store_panic(&*panic) }))?;
+        Ok(row.filter(|row| {
+            row.stream_arn.as_deref().is_none_or(|arn| Some(arn) == stream_arn)
+                && row.application.as_ref().is_none_or(|name| *name == invocation.application)
+        }))
+    }
+
+    /// Returns what a cut-over has frozen of the event's shard, from the row if this environment does not know it. `None` if
+    /// that is nothing, has expired, or does not count.
+    ///
+    /// # Errors
+    ///
+    /// The row cannot be read, and the mirror is strict. Otherwise that is logged and counted.
+    pub(crate) async fn frozen(
+        &self,
+        event: &Event<'_>,
+        invocation: &Invocation<'_>,
+        counts: &mut Counts,
+    ) -> Result<Option<FrozenPosition>, CheckpointError> {
+        let Some(cutovers) = &self.cutovers else { return Ok(None) };
+        let key = shard_key(event);
+        let now_ms = invocation.clock.epoch_ms();
+        let frozen = match cutovers.known(&key, now_ms) {
+            Some(frozen) => frozen,
+            None => match self.row(event.stream_arn(), invocation, invocation.read_by()).await {
+                Ok(row) => {
+                    let frozen = row.and_then(|row| row.frozen);
+                    if let Some(frozen) = &frozen {
+                        let through = frozen.through.map(tracing::field::display);
+                        tracing::info!(through, "cut-over: records up to its frozen position are skipped");
+                    }
+                    cutovers.note(key, frozen, now_ms);
+                    frozen
+                }
+                Err(error) if self.is_strict => return Err(error),
+                Err(error) => {
+                    tracing::error!(
+                        error = whole_text(&error),
+                        "frozen position of a cut-over not read: records may be processed twice"
+                    );
+                    counts.checkpoint_read_errors += 1;
+                    None
+                }
+            },
+        };
+        Ok(frozen.filter(|frozen| now_ms < frozen.expires_ms))
+    }
+
+    /// Notes the end of a batch, for the next one of its shard.
+    fn end_batch(&self, event: &Event<'_>, is_passed: IsPassed, invocation: &Invocation<'_>) {
+        if let Some(cutovers) = &self.cutovers {
+            cutovers.end_batch(&shard_key(event), is_passed, invocation.clock.epoch_ms());
+        }
+    }
+
     /// Writes how far the batch has come, and counts what became of that. Nothing is written if nothing is done.
     pub(crate) async fn write(
         &self,
@@ -115,8 +180,19 @@ impl Mirror {
         invocation: &Invocation<'_>,
         counts: &mut Counts,
     ) -> Mirrored {
-        let Some((kinesis_record, position)) = done_through(event, at) else { return Mirrored::Yes };
-        match self.try_write(kinesis_record, position, invocation).await {
+        let done = done_through(event, at);
+        // The row is there already.
+        let done =
+            done.filter(|(_, position)| !invocation.frozen.is_some_and(|frozen| frozen.covers(*position)));
+        let Some((kinesis_record, position)) = done else {
+            self.end_batch(event, IsPassed::No, invocation);
+            return Mirrored::Yes;
+        };
+        let written = self.try_write(kinesis_record, position, invocation).await;
+        let is_passed =
+            if matches!(written, Ok(CheckpointOutcome::Written)) { IsPassed::Yes } else { IsPassed::No };
+        self.end_batch(event, is_passed, invocation);
+        match written {
             Ok(CheckpointOutcome::Written) => Mirrored::Yes,
             Ok(CheckpointOutcome::AlreadyAhead { at: stored }) => {
                 counts.checkpoint_already_ahead += u64::from(is_all_behind(event, at, stored));
@@ -196,6 +272,10 @@ impl Mirror {
     }
 }
 
+fn shard_key(event: &Event<'_>) -> (Option<String>, Option<String>) {
+    (event.stream_arn().map(str::to_owned), event.shard_id().map(str::to_owned))
+}
+
 /// Returns the last user record before a position: up to there, all is done.
 fn done_through<'e, 'a>(
     event: &'e Event<'a>,
@@ -239,7 +319,8 @@ fn is_all_behind(event: &Event<'_>, at: BatchPosition, stored: Option<Checkpoint
     at.kinesis_record == event.records.len() && !last.is_enhanced_fan_out()
 }
 
-fn whole_text(error: &CheckpointError) -> String {
+/// Returns an error and its source.
+pub(crate) fn whole_text(error: &CheckpointError) -> String {
     match error.source() {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),

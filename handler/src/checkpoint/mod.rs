@@ -7,6 +7,7 @@
 pub(crate) mod mirror;
 mod position;
 mod outcome;
+pub(crate) mod cutover;
 mod row;
 mod memory;
 #[cfg(feature = "dynamodb")]
@@ -14,6 +15,7 @@ mod dynamodb;
 
 use std::{fmt, pin::Pin};
 
+pub use cutover::FrozenPosition;
 #[cfg(feature = "dynamodb")]
 pub use dynamodb::DynamoDbCheckpoints;
 pub use memory::MemoryCheckpoints;
@@ -100,8 +102,8 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync {
     /// Any [`CheckpointError`]; then the row may be written or not.
     fn write<'a>(&'a self, checkpoint: Checkpoint<'a>) -> CheckpointFuture<'a>;
 
-    /// Reads the row of a shard. `None` if there is no row, and by default, because only a
-    /// [hook](crate::Hooks::on_shard_start) reads it.
+    /// Reads the row of a shard as the last write has left it. `None` if there is no row, and by default, because only a
+    /// [hook](crate::Hooks::on_shard_start) and a [cut-over](crate::MirrorOptions::cutover) read it.
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, fmt};
 
-use super::{Checkpoint, CheckpointError, CheckpointOutcome, CheckpointPosition, Refusal};
+use super::{Checkpoint, CheckpointError, CheckpointOutcome, CheckpointPosition, FrozenPosition, Refusal};
 use crate::SequenceNumber;
 
 /// A row of the lease table, as far as the mirror knows it.
@@ -28,6 +28,8 @@ pub struct Row {
     pub stream_identifier: Option<String>,
     /// `shardId`: the shard of such a lease. Every other lease has the shard's ID as its key.
     pub shard_id: Option<String>,
+    /// `cutoverSequence`, `cutoverSub` and `cutoverExpiresAt`: what a pending cut-over has frozen.
+    pub frozen: Option<FrozenPosition>,
 }
 
 /// Leases of a table, as a scan found them.
@@ -105,6 +107,7 @@ impl Row {
             updated_ms: None,
             stream_identifier: None,
             shard_id: None,
+            frozen: None,
         }
     }
 
@@ -161,7 +164,7 @@ impl Row {
         Err(CheckpointOutcome::AlreadyAhead { at: Some(at) })
     }
 
-    /// Moves the row to the checkpoint.
+    /// Moves the row to the checkpoint, which ends a cut-over: a row never precedes what is frozen in it.
     pub fn advance(&mut self, checkpoint: &Checkpoint<'_>) {
         self.checkpoint = RowCheckpoint::At(checkpoint.position.sequence_number);
         self.sub_sequence_number = Some(checkpoint.position.sub_sequence_number);
@@ -170,5 +173,6 @@ impl Row {
         self.application = Some(checkpoint.application.to_owned());
         self.arrival_ms = checkpoint.arrival_ms;
         self.updated_ms = Some(checkpoint.now_ms);
+        self.frozen = None;
     }
 }

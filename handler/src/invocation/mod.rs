@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::{
     Clock, Options, RecordFate,
     batch::{ahead::Place, fates::FateLog},
+    checkpoint::FrozenPosition,
     compression::DecompressionLimits,
     event::KinesisRecord,
     journal::JournalError,
@@ -53,6 +54,8 @@ pub(crate) struct Invocation<'a> {
     pub(crate) clock: Arc<dyn Clock>,
     /// Bound of all stores together, drawn once.
     pub(crate) store_by: OnceLock<Option<Instant>>,
+    /// What a cut-over has frozen of the shard. `None` if that is nothing, and until it is read.
+    pub(crate) frozen: Option<FrozenPosition>,
     /// Fates of user records. `None` if nobody wants to know them.
     pub(crate) fates: Option<Arc<FateLog>>,
     /// Bounds of what a payload may decompress to.
@@ -116,6 +119,7 @@ impl<'a> Invocation<'a> {
             clock,
             store_by: OnceLock::new(),
             decompression: options.decompression,
+            frozen: None,
             fates: None,
         }
     }
@@ -205,6 +209,7 @@ mod tests {
             deadline: Some(arrived + Duration::from_secs(10)),
             clock: Arc::new(FixedClock(now)),
             store_by: OnceLock::new(),
+            frozen: None,
             fates: None,
             decompression: DecompressionLimits::default(),
         };

@@ -15,6 +15,7 @@ use crate::{
         cursor::Cursor, failure_rules::FailureRules, quarantine_queue::QueuedRecord, stop::Stop,
         walk::BatchPosition,
     },
+    checkpoint::FrozenPosition,
     event::{KinesisRecord, Position},
     invocation::Invocation,
     journal::{
@@ -86,6 +87,11 @@ impl<'b> BatchJournal<'b> {
 
     pub(crate) fn snapshot(&self) -> &JournalSnapshot {
         &self.snapshot
+    }
+
+    /// Adds what was processed before a cut-over to what was read.
+    pub(crate) fn include_frozen(&mut self, frozen: Option<FrozenPosition>) {
+        self.snapshot.include_frozen(frozen);
     }
 
     /// Returns the number of user records that the batch has put into the quarantine, by Kinesis record.

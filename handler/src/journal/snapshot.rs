@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     SequenceNumber,
+    checkpoint::FrozenPosition,
     journal::{Progress, StateKind, UserRecordId},
     record::BatchRecord,
 };
@@ -28,6 +29,14 @@ impl JournalSnapshot {
     /// Makes a snapshot of a journal that was read, out of entries for records of the batch.
     pub(crate) fn new(records: BTreeMap<SequenceNumber, RecordSnapshot>) -> Self {
         JournalSnapshot { records, is_read: true }
+    }
+
+    /// Adds the user records of a Kinesis record that were processed before a cut-over.
+    pub(crate) fn include_frozen(&mut self, frozen: Option<FrozenPosition>) {
+        if let Some(through) = frozen.and_then(|frozen| frozen.through) {
+            let record = self.records.entry(through.sequence_number).or_default();
+            record.progress.done.insert_range(0, through.sub_sequence_number);
+        }
     }
 
     pub(crate) fn is_read(&self) -> bool {

@@ -29,7 +29,7 @@ use crate::{
         walk::BatchPosition,
         workspace::{Workspace, Workspaces, recycled},
     },
-    checkpoint::mirror::{Mirror, Mirrored},
+    checkpoint::mirror::{Mirror, Mirrored, whole_text},
     event::{Event, KinesisRecord},
     hooks::{self, AsyncHook, ShardStart},
     invocation::{Invocation, deadline::DeadlineCheck, invocation_span, stage_span},
@@ -114,6 +114,12 @@ pub enum HandlerError {
         /// The processor's error.
         error: String,
     },
+    /// A cut-over may be pending, its frozen position cannot be read, and the mirror is strict.
+    #[error("the frozen position of a cut-over cannot be read: {error}")]
+    FrozenPositionUnread {
+        /// The store's error.
+        error: String,
+    },
 }
 
 impl HandlerError {
@@ -126,6 +132,7 @@ impl HandlerError {
             HandlerError::WindowState { .. } => "KinesisHandler.WindowState",
             HandlerError::Replay { .. } => "KinesisHandler.Replay",
             HandlerError::WindowNotFinished { .. } => "KinesisHandler.WindowNotFinished",
+            HandlerError::FrozenPositionUnread { .. } => "KinesisHandler.FrozenPositionUnread",
         }
     }
 
@@ -255,7 +262,8 @@ impl<P: Processor> Handler<P> {
         invocation.stream = event.stream_name();
         invocation.shard_id = event.shard_id();
         let span = invocation_span!(invocation);
-        let handled = self.handle_batch(&event, &invocation, &mut workspace).instrument(span.clone()).await;
+        let handled = self.handle_batch(&event, &mut invocation, &mut workspace);
+        let handled = handled.instrument(span.clone()).await;
         let hook = options.hooks.batch_end.as_ref().map(|hook| (hook, invocation.store_by_from_now()));
         workspace.records = recycled(mem::take(&mut event.records));
         if let (Some((hook, by)), Ok((_, Some(outcome)))) = (hook, &handled) {
@@ -267,7 +275,7 @@ impl<P: Processor> Handler<P> {
     async fn handle_batch(
         &self,
         event: &Event<'_>,
-        invocation: &Invocation<'_>,
+        invocation: &mut Invocation<'_>,
         workspace: &mut Workspace,
     ) -> Result<(BatchResponse, Option<BatchOutcome>), HandlerError> {
         let Shared { processor, options, journal, mirror, replays, .. } = &*self.shared;
@@ -295,12 +303,33 @@ impl<P: Processor> Handler<P> {
         });
         let mut driver = Driver::begin(processor, options, event)?;
         let mut counts = Counts::default();
+        if let Some(mirror) = mirror {
+            let frozen = mirror.frozen(event, invocation, &mut counts);
+            let frozen = frozen.instrument(stage_span!(invocation, "read frozen position")).await;
+            let unread = |error| HandlerError::FrozenPositionUnread { error: whole_text(&error) };
+            invocation.frozen = frozen.map_err(unread)?;
+        }
+        let invocation = &*invocation;
+        let passed = Passed::before_cutover(&event.records, invocation.frozen);
+        let skipped = passed.position.kinesis_record;
+        if let Some(fates) = invocation.fates.as_deref().filter(|_| skipped > 0) {
+            fates.insert_skipped(0..skipped);
+        }
+        counts.cutover_skipped = skipped as u64;
         let mut journaled = None;
         let (processed, position) = match journal {
             None if !processor.looks_ahead(options) => {
                 let records = &event.records;
-                process_in_groups(&mut driver, records, deaggregator, invocation, workspace, &mut counts)
-                    .await
+                let processed = process_in_groups(
+                    &mut driver,
+                    records,
+                    passed,
+                    deaggregator,
+                    invocation,
+                    workspace,
+                    &mut counts,
+                );
+                processed.await
             }
             journal => {
                 let mut decoder = PayloadDecoder::new(&event.records, workspace.decoder_memory());
@@ -313,9 +342,11 @@ impl<P: Processor> Handler<P> {
                     }
                     None => None,
                 };
+                if let Some(journal) = &mut journal {
+                    journal.include_frozen(invocation.frozen);
+                }
                 let mut deadline = DeadlineCheck::new(invocation);
-                let mut cursor =
-                    Cursor::new(&event.records, decoder, deaggregator, invocation, Passed::default());
+                let mut cursor = Cursor::new(&event.records, decoder, deaggregator, invocation, passed);
                 let processed =
                     process_batch(&mut driver, &mut cursor, &mut journal, &mut deadline, &mut counts);
                 let processed = processed.await;
@@ -502,6 +533,8 @@ fn log_batch(batch_size: usize, failed: Option<SequenceNumber>, counts: &Counts)
         journal_write_errors,
         checkpoint_already_ahead,
         checkpoint_lease_owned,
+        cutover_skipped,
+        checkpoint_read_errors,
         checkpoint_write_errors,
     } = *counts;
     let unusual = [
@@ -520,6 +553,8 @@ fn log_batch(batch_size: usize, failed: Option<SequenceNumber>, counts: &Counts)
         journal_write_errors,
         checkpoint_already_ahead,
         checkpoint_lease_owned,
+        cutover_skipped,
+        checkpoint_read_errors,
         checkpoint_write_errors,
     ];
     let not_zero = |count: u64| (count > 0).then_some(count);
@@ -547,6 +582,8 @@ fn log_batch(batch_size: usize, failed: Option<SequenceNumber>, counts: &Counts)
                 journalWriteErrors = not_zero(journal_write_errors),
                 checkpointAlreadyAhead = not_zero(checkpoint_already_ahead),
                 checkpointLeaseOwned = not_zero(checkpoint_lease_owned),
+                cutoverSkipped = not_zero(cutover_skipped),
+                checkpointReadErrors = not_zero(checkpoint_read_errors),
                 checkpointWriteErrors = not_zero(checkpoint_write_errors),
                 "batch processed"
             )

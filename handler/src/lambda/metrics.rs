@@ -31,7 +31,7 @@ const NAMESPACE: &str = "KinesisHandler";
 /// The name, unit and count of each counter. `docs/metrics.md` has the same table.
 type Counter = (&'static str, Unit, fn(&Counts) -> u64);
 
-const COUNTERS: [Counter; 19] = [
+const COUNTERS: [Counter; 21] = [
     ("KinesisRecords", Unit::Count, |counts| counts.kinesis_records),
     ("UserRecords", Unit::Count, |counts| counts.user_records),
     ("Bytes", Unit::Bytes, |counts| counts.bytes),
@@ -51,6 +51,8 @@ const COUNTERS: [Counter; 19] = [
     ("JournalWriteErrors", Unit::Count, |counts| counts.journal_write_errors),
     ("CheckpointAlreadyAhead", Unit::Count, |counts| counts.checkpoint_already_ahead),
     ("CheckpointLeaseOwned", Unit::Count, |counts| counts.checkpoint_lease_owned),
+    ("CheckpointReadErrors", Unit::Count, |counts| counts.checkpoint_read_errors),
+    ("CutoverSkippedRecords", Unit::Count, |counts| counts.cutover_skipped),
 ];
 
 const AGGREGATION_RATIO: &str = "AggregationRatio";

@@ -280,7 +280,7 @@ impl OptionsBuilder {
                 options.hold = quarantine.hold;
             }
         }
-        if let Some(MirrorOptions { store, is_strict }) = mirror {
+        if let Some(MirrorOptions { store, is_strict, skips_frozen }) = mirror {
             if let Some(factor) = options.parallelization_factor.filter(|factor| factor.get() > 1) {
                 return Err(OptionsError::Excludes {
                     option: "parallelization_factor",
@@ -291,6 +291,7 @@ impl OptionsBuilder {
             }
             options.checkpoints = Some(store);
             options.checkpoint_strict = is_strict;
+            options.cutover = skips_frozen;
         }
         Ok(options)
     }

@@ -125,19 +125,34 @@ impl Default for QuarantineOptions {
 pub struct MirrorOptions {
     pub(super) store: Arc<dyn CheckpointStore>,
     pub(super) is_strict: bool,
+    pub(super) skips_frozen: bool,
 }
 
 impl MirrorOptions {
     /// Returns the options of a mirror in this store. If a checkpoint cannot be written, the mirror is behind until a later
     /// batch is written.
     pub fn new(store: Arc<dyn CheckpointStore>) -> Self {
-        MirrorOptions { store, is_strict: false }
+        MirrorOptions { store, is_strict: false, skips_frozen: false }
     }
 
     /// Reports the last record of a batch as failed if its checkpoint could not be written. Lambda then delivers that record
     /// again, although it has been processed.
     pub fn strict(mut self) -> Self {
         self.is_strict = true;
+        self
+    }
+
+    /// Skips what was processed before a cut-over to a new event source mapping, which starts at a time and so delivers some of it
+    /// again: what is at or before the [frozen position](crate::checkpoint::FrozenPosition) of its shard.
+    ///
+    /// The handler [reads](CheckpointStore::read) a shard's row for its first batch in this environment, and after a pause of half a
+    /// minute. The checkpoint that passes the frozen position removes it, which ends the cut-over of the shard. If the row cannot
+    /// be read, records are processed twice; with [`strict`](Self::strict), the invocation fails instead.
+    ///
+    /// An enhanced fan-out consumer processes the Kinesis record at the position again, because it does not know the numbers of
+    /// user records.
+    pub fn cutover(mut self) -> Self {
+        self.skips_frozen = true;
         self
     }
 }

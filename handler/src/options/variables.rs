@@ -13,6 +13,7 @@ const APPLICATION: &str = "KINESIS_HANDLER_APPLICATION";
 const CHECKPOINT_STRICT: &str = "KINESIS_HANDLER_CHECKPOINT_STRICT";
 const CHECKPOINT_TABLE: &str = "KINESIS_HANDLER_CHECKPOINT_TABLE";
 const CONCURRENCY: &str = "KINESIS_HANDLER_CONCURRENCY";
+const CUTOVER: &str = "KINESIS_HANDLER_CUTOVER";
 const DECOMPRESS: &str = "KINESIS_HANDLER_DECOMPRESS";
 const DEADLINE_MARGIN_MS: &str = "KINESIS_HANDLER_DEADLINE_MARGIN_MS";
 const HOLD: &str = "KINESIS_HANDLER_HOLD";
@@ -56,11 +57,12 @@ fn variable(option: &'static str) -> &'static str {
 
 impl Options {
     /// The environment variables that [`from_env`](Self::from_env) reads.
-    pub const VARIABLES: [&'static str; 21] = [
+    pub const VARIABLES: [&'static str; 22] = [
         APPLICATION,
         CHECKPOINT_STRICT,
         CHECKPOINT_TABLE,
         CONCURRENCY,
+        CUTOVER,
         DEADLINE_MARGIN_MS,
         DECOMPRESS,
         HOLD,
@@ -88,6 +90,7 @@ impl Options {
     /// - `KINESIS_HANDLER_CHECKPOINT_TABLE`: [`mirror`](super::OptionsBuilder::mirror) in the DynamoDB table of this name. Needs
     ///   the feature `dynamodb`. Nothing connects before the first event.
     /// - `KINESIS_HANDLER_CONCURRENCY`: [`concurrency`](super::OptionsBuilder::concurrency), 1 to 1000
+    /// - `KINESIS_HANDLER_CUTOVER`: [`cutover`](MirrorOptions::cutover), `on` or `off`
     /// - `KINESIS_HANDLER_DEADLINE_MARGIN_MS`: [`deadline_margin`](super::OptionsBuilder::deadline_margin), 0 to 5400000 milliseconds
     /// - `KINESIS_HANDLER_DECOMPRESS`: [`decompress`](super::OptionsBuilder::decompress), `on` or `off`. Needs the feature `gzip` or
     ///   `zstd`.
@@ -130,7 +133,7 @@ impl Options {
         let mut builder = Options::builder();
         let mut quarantine = QuarantineOptions::default();
         let (mut application, mut function_name) = (None, None);
-        let (mut checkpoint_table, mut is_strict) = (None, false);
+        let (mut checkpoint_table, mut is_strict, mut skips_frozen) = (None, false, false);
         let (mut journal_table, mut has_quarantine, mut has_hold) = (None, false, false);
         let (mut decompresses, mut replays) = (false, false);
         // Options that do nothing without the quarantine.
@@ -142,6 +145,7 @@ impl Options {
                 APPLICATION => application = Some(value.into_owned()),
                 CHECKPOINT_STRICT => is_strict = switch(CHECKPOINT_STRICT, &value)?,
                 CHECKPOINT_TABLE => checkpoint_table = Some(table_name(CHECKPOINT_TABLE, &value)?),
+                CUTOVER => skips_frozen = switch(CUTOVER, &value)?,
                 CONCURRENCY => {
                     builder = builder.concurrency(number(CONCURRENCY, &value, "a number from 1 to 1000")?);
                 }
@@ -220,8 +224,10 @@ impl Options {
             of_quarantine.push(HOLD);
         }
         quarantine.check().map_err(|error| error.rename(variable))?;
-        if is_strict && checkpoint_table.is_none() {
-            return Err(OptionsError::Needs { option: CHECKPOINT_STRICT, needed: CHECKPOINT_TABLE });
+        for (option, is_on) in [(CHECKPOINT_STRICT, is_strict), (CUTOVER, skips_frozen)] {
+            if is_on && checkpoint_table.is_none() {
+                return Err(OptionsError::Needs { option, needed: CHECKPOINT_TABLE });
+            }
         }
         if has_quarantine && journal_table.is_none() {
             return Err(OptionsError::Needs { option: QUARANTINE, needed: JOURNAL_TABLE });
@@ -246,6 +252,7 @@ impl Options {
         }
         if let Some(store) = checkpoints {
             let mirror = MirrorOptions::new(store);
+            let mirror = if skips_frozen { mirror.cutover() } else { mirror };
             builder = builder.mirror(if is_strict { mirror.strict() } else { mirror });
         }
         if let Some(store) = journal {
@@ -418,9 +425,12 @@ mod tests {
     #[cfg(feature = "dynamodb")]
     #[test]
     fn a_table_turns_the_mirror_on() {
-        let variables = [(CHECKPOINT_TABLE, "orders.mirror"), (APPLICATION, "a"), (CHECKPOINT_STRICT, "on")];
+        let mut variables =
+            vec![(CHECKPOINT_TABLE, "orders.mirror"), (APPLICATION, "a"), (CHECKPOINT_STRICT, "on")];
         let options = read(&variables).expect("legal values");
-        assert!(options.checkpoint_strict);
+        assert!(options.checkpoint_strict && !options.cutover);
+        variables.push((CUTOVER, "on"));
+        assert_eq!(read(&variables).map(|options| options.cutover), Ok(true));
         let shown = format!("{:?}", options.checkpoints);
         assert!(shown.contains("DynamoDbCheckpoints") && shown.contains("orders.mirror"), "{shown}");
         check_refused(
@@ -564,6 +574,11 @@ mod tests {
             "on",
             "KINESIS_HANDLER_CHECKPOINT_STRICT needs KINESIS_HANDLER_CHECKPOINT_TABLE, which is \
              not set",
+        );
+        check_refused(
+            CUTOVER,
+            "on",
+            "KINESIS_HANDLER_CUTOVER needs KINESIS_HANDLER_CHECKPOINT_TABLE, which is not set",
         );
         for value in ["", "ab", "a/b/c", &"a".repeat(256)] {
             check_refused(

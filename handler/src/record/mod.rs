@@ -277,6 +277,7 @@ impl OwnedRecord {
                 deadline: None,
                 clock: Arc::new(SystemClock),
                 store_by: OnceLock::new(),
+                frozen: None,
                 fates: None,
                 decompression: DecompressionLimits::default(),
             },

@@ -21,6 +21,7 @@ mod retry_in_place;
 mod test_kit;
 mod windows;
 mod mirror;
+mod cutover;
 mod journal;
 mod journal_bounds;
 mod journal_conflicts;

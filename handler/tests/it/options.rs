@@ -13,6 +13,7 @@ pub(crate) struct TestOptions {
     pub(crate) application: Option<String>,
     pub(crate) checkpoints: Option<Arc<dyn CheckpointStore>>,
     pub(crate) checkpoint_strict: bool,
+    pub(crate) cutover: bool,
     pub(crate) journal: Option<Arc<dyn JournalStore>>,
     pub(crate) quarantine: bool,
     pub(crate) hold: bool,
@@ -55,6 +56,7 @@ impl TestOptions {
         }
         if let Some(store) = &self.checkpoints {
             let mirror = MirrorOptions::new(Arc::clone(store));
+            let mirror = if self.cutover { mirror.cutover() } else { mirror };
             builder = builder.mirror(if self.checkpoint_strict { mirror.strict() } else { mirror });
         }
         if let Some(factor) = self.parallelization_factor {

@@ -2,7 +2,7 @@ use std::{collections::HashMap, sync::LazyLock};
 
 use crate::{
     aws::{Item, Unreadable, number, text, unreadable},
-    checkpoint::{CheckpointError, Row, RowCheckpoint},
+    checkpoint::{CheckpointError, CheckpointPosition, FrozenPosition, Row, RowCheckpoint},
 };
 
 /// The item that is assumed when an answer has none.
@@ -24,8 +24,25 @@ pub(super) fn row(item: &Item) -> Result<Row, CheckpointError> {
         updated_ms: number(item, "kitUpdatedAt")?,
         stream_identifier: owned("streamName")?,
         shard_id: owned("shardId")?,
+        frozen: frozen(item)?,
         ..Row::new(checkpoint)
     })
+}
+
+/// Reads what a cut-over has frozen.
+fn frozen(item: &Item) -> Result<Option<FrozenPosition>, Unreadable> {
+    let Some(sequence) = text(item, "cutoverSequence")? else { return Ok(None) };
+    let through = match RowCheckpoint::from_attribute(sequence) {
+        Some(RowCheckpoint::ShardEnd) => None,
+        Some(RowCheckpoint::At(sequence_number)) => {
+            let sub_sequence_number =
+                number(item, "cutoverSub")?.ok_or_else(|| unreadable(item, "cutoverSub"))?;
+            Some(CheckpointPosition { sequence_number, sub_sequence_number })
+        }
+        _ => return Err(unreadable(item, "cutoverSequence")),
+    };
+    let expires_ms = number(item, "cutoverExpiresAt")?.ok_or_else(|| unreadable(item, "cutoverExpiresAt"))?;
+    Ok(Some(FrozenPosition { through, expires_ms }))
 }
 
 impl From<Unreadable> for CheckpointError {
@@ -60,5 +77,13 @@ mod tests {
             ],
             "cannot read the lease: checkpointSubSequenceNumber is N(\"-1\")",
         );
+        let at = ("checkpoint", AttributeValue::S("7".to_owned()));
+        let frozen = |sequence: &str| ("cutoverSequence", AttributeValue::S(sequence.to_owned()));
+        check_unreadable(
+            &[at.clone(), frozen("LATEST")],
+            "cannot read the lease: cutoverSequence is S(\"LATEST\")",
+        );
+        check_unreadable(&[at.clone(), frozen("7")], "cannot read the lease: cutoverSub is absent");
+        check_unreadable(&[at, frozen("SHARD_END")], "cannot read the lease: cutoverExpiresAt is absent");
     }
 }

@@ -23,6 +23,9 @@ const CONDITION: &str = "attribute_not_exists(leaseKey) OR (attribute_not_exists
 const SET: &str = "SET checkpoint = :seq, checkpointSubSequenceNumber = :sub, ownerSwitchesSinceCheckpoint = :zero, \
     kitVersion = :version, kitUpdatedAt = :now, kitStream = :stream, kitApp = :app";
 
+/// A checkpoint passes what a cut-over has frozen: the row never precedes that.
+const REMOVE: &str = " REMOVE cutoverSequence, cutoverSub, cutoverExpiresAt";
+
 /// Version of the mirror's own attributes.
 const KIT_VERSION: u64 = 1;
 
@@ -35,15 +38,15 @@ pub(super) async fn write(
     let length = sequence_number.len() as u64;
     let digits = checkpoint.position.sequence_number.without_padding().to_string().len() as u64;
     // The arrival of another record would be wrong, so an unknown one is none.
-    let (arrival, add) = match checkpoint.arrival_ms {
-        Some(_) => (", kitArrivalAt = :arrival", " ADD leaseCounter :one"),
-        None => ("", " REMOVE kitArrivalAt ADD leaseCounter :one"),
+    let (arrival, remove) = match checkpoint.arrival_ms {
+        Some(_) => (", kitArrivalAt = :arrival", ""),
+        None => ("", ", kitArrivalAt"),
     };
     let result = client
         .update_item()
         .table_name(table)
         .key("leaseKey", text_value(checkpoint.shard_id))
-        .update_expression([SET, arrival, add].concat())
+        .update_expression([SET, arrival, REMOVE, remove, " ADD leaseCounter :one"].concat())
         .condition_expression(CONDITION)
         .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
         .expression_attribute_values(":trim_horizon", text_value("TRIM_HORIZON"))
