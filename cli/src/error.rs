@@ -75,6 +75,9 @@ pub(crate) enum Error {
     Usage(String),
     #[error("cannot write to {}", path.display())]
     WriteFile { path: PathBuf, source: io::Error },
+    /// A service has not done within a time what it was asked for.
+    #[error("{what}")]
+    TooSlow { what: String },
     #[error("interrupted")]
     Interrupted,
     #[error("cannot write to standard output")]
@@ -147,7 +150,11 @@ impl Error {
 
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Error::Lines { .. } | Error::Write(_) | Error::OutputClosed | Error::Entry { .. } => 1,
+            Error::Lines { .. }
+            | Error::Write(_)
+            | Error::OutputClosed
+            | Error::Entry { .. }
+            | Error::TooSlow { .. } => 1,
             Error::Read { .. }
             | Error::Input { .. }
             | Error::SequenceNumbers { .. }

@@ -26,6 +26,7 @@ mod outage;
 mod properties;
 mod windows;
 mod operator;
+mod cutover_end_to_end;
 mod redrive;
 mod replay;
 mod lambda_api;

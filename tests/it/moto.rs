@@ -1,6 +1,7 @@
 //! A DynamoDB server (moto) of a test's own.
 
 use std::{
+    io::{Read, Write},
     net::{Ipv4Addr, TcpStream},
     process::{Child, Command, Stdio},
 };
@@ -13,6 +14,11 @@ use aws_sdk_dynamodb::{
         AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
         ProjectionType, ScalarAttributeType,
     },
+};
+
+use aws_sdk_lambda::{
+    primitives::Blob,
+    types::{Environment, FunctionCode, Runtime},
 };
 
 use crate::emulator::{free_port, repository, wait_for};
@@ -102,6 +108,45 @@ pub(crate) async fn create_journal_table(client: &Client, name: &str) {
         .send()
         .await
         .expect("moto makes a table");
+}
+
+/// Makes a function with these variables, and a timeout of a second. Its code is never run.
+pub(crate) async fn create_function(config: &SdkConfig, port: u16, name: &str, variables: &[(&str, &str)]) {
+    // There is no other need for the SDK of IAM.
+    let body = "Action=CreateRole&Version=2010-05-08&RoleName=function&AssumeRolePolicyDocument=%7B%7D";
+    let credential = "Credential=test/20260101/us-east-1/iam/aws4_request";
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\
+         Authorization: AWS4-HMAC-SHA256 {credential}, SignedHeaders=host, Signature=0\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("moto listens");
+    connection.write_all(request.as_bytes()).expect("moto reads");
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).expect("moto answers");
+    let (_, rest) = answer.split_once("<Arn>").unwrap_or_else(|| panic!("a role, not {answer}"));
+    let role = rest.split('<').next().expect("a split has a first part");
+
+    let environment = variables
+        .iter()
+        .fold(Environment::builder(), |environment, (name, value)| environment.variables(*name, *value));
+    aws_sdk_lambda::Client::new(config)
+        .create_function()
+        .function_name(name)
+        .runtime(Runtime::Providedal2023)
+        .handler("bootstrap")
+        .role(role)
+        .timeout(1)
+        .environment(environment.build())
+        // An empty archive.
+        .code(
+            FunctionCode::builder()
+                .zip_file(Blob::new(*b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"))
+                .build(),
+        )
+        .send()
+        .await
+        .expect("moto makes a function");
 }
 
 fn text(name: &str) -> AttributeDefinition {

@@ -74,6 +74,17 @@ impl Operator {
         self.runtime.block_on(moto::create_journal_table(&client, JOURNAL));
     }
 
+    /// Makes a lease table.
+    pub(crate) fn create_lease_table(&self, name: &str) {
+        let client = aws_sdk_dynamodb::Client::new(&self.config);
+        self.runtime.block_on(moto::create_table(&client, name));
+    }
+
+    /// Makes a function with these variables, to be looked at.
+    pub(crate) fn create_function(&self, name: &str, variables: &[(&str, &str)]) {
+        self.runtime.block_on(moto::create_function(&self.config, self.moto.port, name, variables));
+    }
+
     /// A path for a file of this name.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

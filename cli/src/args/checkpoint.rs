@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Subcommand, ValueEnum};
 
-use super::{CreateTableArgs, Format};
+use super::{CheckpointCutoverArgs, CreateTableArgs, Format};
 use crate::stream::{name::StreamName, point::StreamPoint};
 
 /// Shows and changes the positions that a checkpoint mirror, or a KCL application, keeps in its lease table, and creates the
@@ -16,6 +16,7 @@ pub(crate) struct CheckpointArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum CheckpointCommand {
     Status(CheckpointStatusArgs),
+    Cutover(CheckpointCutoverArgs),
     Complete(CheckpointCompleteArgs),
     Release(CheckpointReleaseArgs),
     Reset(CheckpointResetArgs),

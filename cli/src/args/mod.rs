@@ -1,5 +1,6 @@
 mod checkpoint;
 mod create;
+mod cutover;
 mod doctor;
 mod help;
 mod invoke;
@@ -34,6 +35,7 @@ pub(crate) use checkpoint::{
     CheckpointReleaseArgs, CheckpointResetArgs, CheckpointStatusArgs, LeaseTableArgs, Start,
 };
 pub(crate) use create::CreateTableArgs;
+pub(crate) use cutover::CheckpointCutoverArgs;
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use invoke::InvokeArgs;
 pub(crate) use journal::{

@@ -7,6 +7,8 @@ mod repeat;
 mod first_answer;
 pub(crate) mod function_name;
 pub(crate) mod event_source_mappings;
+pub(crate) mod mapping_settings;
+pub(crate) mod lambda_mappings;
 pub(crate) mod object_prefix;
 
 use std::time::Duration;

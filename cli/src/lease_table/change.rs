@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::{error::SdkError, operation::update_item::UpdateItemError, types::AttributeValue};
 use kinesis_handler::{
     SequenceNumber,
-    checkpoint::{Row, RowCheckpoint},
+    checkpoint::{FrozenPosition, Row, RowCheckpoint},
 };
 
 use super::{Lease, LeaseTable};
@@ -104,13 +104,14 @@ impl LeaseTable {
 
     /// Moves a lease, unless it has an owner or was written since it was read. Returns whether that was done.
     pub(crate) async fn reset(&self, lease: &Lease, to: &NewLease, now_ms: u64) -> Result<bool, Error> {
-        let (set, arrival) = match to.arrival_ms {
-            Some(arrival_ms) => (", kitArrivalAt = :arrival ADD leaseCounter :one", Some(arrival_ms)),
-            None => (" REMOVE kitArrivalAt ADD leaseCounter :one", None),
+        let (set, remove, arrival) = match to.arrival_ms {
+            Some(arrival_ms) => (", kitArrivalAt = :arrival", "", Some(arrival_ms)),
+            None => ("", ", kitArrivalAt", None),
         };
+        // What a cut-over has frozen is of the position that the row had.
         let expression = format!(
             "SET checkpoint = :checkpoint, checkpointSubSequenceNumber = :sub, ownerSwitchesSinceCheckpoint = :zero, \
-             kitUpdatedAt = :now{set}"
+             kitUpdatedAt = :now{set} REMOVE cutoverSequence, cutoverSub, cutoverExpiresAt{remove} ADD leaseCounter :one"
         );
         let mut update = self
             .update(lease)
@@ -125,6 +126,28 @@ impl LeaseTable {
         if let Some(arrival_ms) = arrival {
             update = update.expression_attribute_values(":arrival", number(arrival_ms));
         }
+        applied(update.send().await).map_err(|failure| self.failure("UpdateItem", failure))
+    }
+
+    /// Freezes the position of a lease for a cut-over, unless the row has an owner or was written since it was read. Returns whether
+    /// that was done.
+    pub(crate) async fn freeze(&self, lease: &Lease, frozen: &FrozenPosition) -> Result<bool, Error> {
+        let (sequence, sub) = match frozen.through {
+            Some(through) => (text(through.sequence_number), through.sub_sequence_number),
+            None => (text(RowCheckpoint::ShardEnd), 0),
+        };
+        let set = "SET cutoverSequence = :sequence, cutoverSub = :sub, cutoverExpiresAt = :expires";
+        let condition =
+            "attribute_not_exists(leaseOwner) AND leaseCounter = :counter AND checkpoint = :checkpoint";
+        let update = self
+            .update(lease)
+            .update_expression(set)
+            .condition_expression(condition)
+            .expression_attribute_values(":sequence", sequence)
+            .expression_attribute_values(":sub", number(sub))
+            .expression_attribute_values(":expires", number(frozen.expires_ms))
+            .expression_attribute_values(":counter", number(lease.row.lease_counter))
+            .expression_attribute_values(":checkpoint", text(lease.row.checkpoint));
         applied(update.send().await).map_err(|failure| self.failure("UpdateItem", failure))
     }
 

@@ -1,6 +1,8 @@
 //! `kinesis-kit checkpoint`: the positions that a checkpoint mirror, or a KCL application, keeps in its lease table.
 
 mod unread;
+mod start;
+mod cutover;
 mod status;
 mod status_table;
 mod complete;
@@ -24,6 +26,7 @@ use crate::{
 pub(crate) fn run(args: &CheckpointArgs) -> Result<Completion, Error> {
     match &args.command {
         CheckpointCommand::Create(args) => run::block_on(table::create(&table::CHECKPOINTS, &args.create)),
+        CheckpointCommand::Cutover(args) => run::block_on(cutover::run(args)).map_err(Error::of_work),
         CheckpointCommand::Status(args) => run::block_on(status::run(args)),
         CheckpointCommand::Complete(args) => run::block_on(complete::run(args)).map_err(Error::of_work),
         CheckpointCommand::Release(args) => run::block_on(release::run(args)).map_err(Error::of_work),

@@ -11,6 +11,7 @@ use tokio::time::sleep;
 
 use super::{
     Positions,
+    start::{self, CONCURRENCY, MappingStart},
     status_table::{ShardStatus, State, StatusTable},
     unread::{Processed, unread},
 };
@@ -26,13 +27,6 @@ use crate::{
     run::interrupts::Interrupts,
     stream::{ReadPace, Shard, now_ms},
 };
-
-/// Most shards that are read at once.
-const CONCURRENCY: usize = 16;
-
-/// Time before the first record that is not processed at which a new mapping starts, in milliseconds: the times of records that
-/// arrive at the same time are not in the order of their sequence numbers.
-const MARGIN_MS: u64 = 60_000;
 
 pub(super) async fn run(args: &CheckpointStatusArgs) -> Result<Completion, Error> {
     let Some(seconds) = args.watch else { return show(args).await };
@@ -91,8 +85,9 @@ async fn show(args: &CheckpointStatusArgs) -> Result<Completion, Error> {
     }
     // Of some of the shards it would be too late for the others.
     if args.shards.is_empty() {
-        note_start(&statuses, began_ms);
+        note_start(mapping_start(&statuses, start::last_processed_ms(&status.leases), began_ms));
     }
+    note_cutover(&statuses);
     let is_whole = statuses.iter().all(|status| !status.state.is_problem());
     Ok(if is_whole { Completion::Done } else { Completion::SomeFailed })
 }
@@ -102,28 +97,38 @@ async fn open_journal(table: &str, stream_arn: &str) -> Result<JournalTable, Err
     JournalTable::open(table, &ShardFilter { stream: Some(stream), ..ShardFilter::default() }).await
 }
 
-/// Says where a new mapping must start. `began_ms` is a time before the first shard was read, in milliseconds since 1970.
-fn note_start(statuses: &[ShardStatus], began_ms: u64) {
-    let Some(start_s) = start_s(statuses, began_ms) else {
-        note("a new mapping must start at TRIM_HORIZON: the position of a shard is not known");
-        return;
-    };
-    note(format_args!(
-        "a new mapping loses nothing if it starts AT_TIMESTAMP {} UTC ({start_s} seconds since 1970)",
-        cell::time(start_s * 1_000)
-    ));
+/// Says where a new mapping must start.
+fn note_start(start: MappingStart) {
+    match start {
+        MappingStart::TrimHorizon => {
+            note("a new mapping must start at TRIM_HORIZON: the position of a shard is not known");
+        }
+        start @ MappingStart::AtTimestamp(_) => {
+            note(format_args!("a new mapping loses nothing if it starts {start}"));
+        }
+    }
 }
 
-/// Returns the time at which a new mapping must start, in seconds since 1970. `None` if a position is not known.
-fn start_s(statuses: &[ShardStatus], began_ms: u64) -> Option<u64> {
+/// Returns the start of a new mapping. `began_ms` is a time before the first shard was read, in milliseconds since 1970.
+fn mapping_start(statuses: &[ShardStatus], last_processed_ms: Option<u64>, began_ms: u64) -> MappingStart {
     let is_unknown = |status: &ShardStatus| matches!(status.state, State::Unreadable(_) | State::NotBegun);
     if statuses.iter().any(is_unknown) {
-        return None;
+        return MappingStart::TrimHorizon;
     }
-    let first = statuses.iter().filter_map(|status| status.unread?.first_arrival_ms).min();
-    // A shard without such a record may have got one while others were read.
-    let first = first.map_or(began_ms, |first| first.min(began_ms));
-    Some(first.saturating_sub(MARGIN_MS) / 1_000)
+    let first_ms = statuses.iter().filter_map(|status| status.unread?.first_arrival_ms).min();
+    MappingStart::of(first_ms, last_processed_ms, began_ms)
+}
+
+/// Says how many shards have not come past the frozen position of a cut-over.
+fn note_cutover(statuses: &[ShardStatus]) {
+    let pending = statuses.iter().filter_map(ShardStatus::pending_cutover);
+    if let Some(last_ms) = pending.clone().map(|frozen| frozen.expires_ms).max() {
+        note(format_args!(
+            "a cut-over is pending in {}: it ends when a record after the frozen position is processed, or at {} UTC",
+            count(pending.count() as u64, "shard"),
+            cell::time(last_ms)
+        ));
+    }
 }
 
 /// All that is needed to tell about a shard.
@@ -191,7 +196,8 @@ mod tests {
             status
         };
         let statuses: Vec<_> = first_arrivals_ms.iter().map(status).collect();
-        assert_eq!(start_s(&statuses, 1_000_000), Some(expected_s));
+        let start = mapping_start(&statuses, Some(1_000_000), 1_000_000);
+        assert_eq!(start, MappingStart::AtTimestamp(expected_s));
     }
 
     #[test]
@@ -203,6 +209,6 @@ mod tests {
         check_start(&[None, Some(1_100_000)], 940);
         let mut unknown = ShardStatus::new("shardId-000000000000", None);
         unknown.state = State::NotBegun;
-        assert_eq!(start_s(&[unknown], 1_000_000), None);
+        assert_eq!(mapping_start(&[unknown], None, 1_000_000), MappingStart::TrimHorizon);
     }
 }

@@ -1,6 +1,9 @@
 use std::io::{self, Write};
 
-use kinesis_handler::journal::RecordState;
+use kinesis_handler::{
+    checkpoint::{FrozenPosition, RowCheckpoint},
+    journal::RecordState,
+};
 use serde::Serialize;
 
 use super::unread::{Counted, Unread};
@@ -73,9 +76,16 @@ impl ShardStatus {
         Some(unread.first_arrival_ms.map_or(0, |arrival_ms| now_ms().saturating_sub(arrival_ms)))
     }
 
+    /// Returns the frozen position of a cut-over that has not ended in this shard.
+    pub(super) fn pending_cutover(&self) -> Option<FrozenPosition> {
+        self.lease.as_ref()?.row.frozen.filter(|frozen| now_ms() < frozen.expires_ms)
+    }
+
     /// Describes the state for people.
     fn text(&self) -> String {
         let state = match &self.state {
+            State::Known if self.pending_cutover().is_some() => "cut-over pending",
+            State::Drained if self.pending_cutover().is_some() => "drained; cut-over pending",
             State::Known => "",
             State::Drained => "drained",
             State::Passed => "drained: its descendants have positions",
@@ -129,6 +139,10 @@ struct StatusLine<'a> {
     lease_owner: Option<&'a str>,
     application: Option<&'a str>,
     updated_ms: Option<u64>,
+    /// Frozen position of a pending cut-over: a sequence number, or `SHARD_END`.
+    cutover_sequence: Option<String>,
+    cutover_sub: Option<u64>,
+    cutover_expires_ms: Option<u64>,
     /// Sequence number of the Kinesis record that fails.
     failing: Option<String>,
     error: Option<&'a str>,
@@ -156,6 +170,7 @@ impl<W: Write> StatusTable<W> {
         // A row that a KCL has made has none.
         let updated_ms = row.and_then(|row| row.updated_ms);
         let counted = status.unread.and_then(|unread| unread.counted);
+        let frozen = status.pending_cutover();
         if self.format == Format::Json {
             let line = StatusLine {
                 shard_id: &status.shard_id,
@@ -169,6 +184,14 @@ impl<W: Write> StatusTable<W> {
                 lease_owner: owner,
                 application: row.and_then(|row| row.application.as_deref()),
                 updated_ms,
+                cutover_sequence: frozen.map(|frozen| match frozen.through {
+                    Some(through) => through.sequence_number.to_string(),
+                    None => RowCheckpoint::ShardEnd.to_string(),
+                }),
+                cutover_sub: frozen
+                    .and_then(|frozen| frozen.through)
+                    .map(|through| through.sub_sequence_number),
+                cutover_expires_ms: frozen.map(|frozen| frozen.expires_ms),
                 failing: status.failing.as_ref().map(|failing| failing.sequence_number.to_string()),
                 error: match &status.state {
                     State::Unreadable(error) => Some(error),

@@ -1,0 +1,110 @@
+use futures_util::{StreamExt, TryStreamExt, stream};
+use kinesis_handler::checkpoint::{CheckpointPosition, FrozenPosition, Row, RowCheckpoint};
+
+use super::{Cutover, function::TargetFunction, report};
+use crate::{
+    commands::checkpoint::{
+        start::{CONCURRENCY, MappingStart, Start, has_records_from},
+        unread::Processed,
+    },
+    error::Error,
+    lease_table::{Lease, Leases, Mirror, NewLease},
+    output::{
+        cell,
+        note::{count, error, note},
+    },
+    stream::now_ms,
+};
+
+/// The longest time for which positions are frozen, in milliseconds: what is in the stream for longer is of no mapping that was made
+/// just now, and a mapping that an operator makes later, to process records again, must not skip them.
+const MAX_FROZEN_MS: u64 = 7 * 24 * 60 * 60 * 1_000;
+
+impl Cutover<'_> {
+    /// Finds the start of the new mapping, and freezes the positions that it follows from. `None` if one of them has moved meanwhile,
+    /// which is reported.
+    pub(super) async fn freeze(&self, function: &TargetFunction) -> Result<Option<MappingStart>, Error> {
+        let began_ms = now_ms();
+        let leases = self.leases(function).await?;
+        let start = Start::find(&self.positions, &leases, began_ms).await?;
+        report(&start, "the new mapping starts");
+        let expires_ms = began_ms + self.positions.stream.retention_ms.min(MAX_FROZEN_MS);
+        let added = self.add_drained(&leases, &start, function).await?;
+        let is_known = |shard_id: &String| start.unknown.iter().all(|(unknown, _)| unknown != shard_id);
+        let known = leases
+            .by_shard
+            .iter()
+            .filter(|(id, _)| is_known(id))
+            .chain(added.iter().map(|(id, lease)| (id, lease)));
+        let frozen: Vec<(&String, &Lease, FrozenPosition)> =
+            known.filter_map(|(id, lease)| Some((id, lease, frozen_position(lease, expires_ms)?))).collect();
+        let written = stream::iter(&frozen)
+            .map(|(id, lease, frozen)| async move {
+                Ok::<_, Error>((*id, self.positions.table.freeze(lease, frozen).await?))
+            })
+            .buffered(CONCURRENCY);
+        let written: Vec<(&String, bool)> = written.try_collect().await?;
+        let moved: Vec<&String> =
+            written.iter().filter(|(_, is_written)| !is_written).map(|(id, _)| *id).collect();
+        for shard_id in &moved {
+            error(format_args!(
+                "{shard_id}: its position was written meanwhile, so an invocation is running: try again"
+            ));
+        }
+        if !moved.is_empty() {
+            note(
+                "the mapping is still disabled, and nothing is deleted: give the command again, or undo it with `kinesis-kit resume`",
+            );
+            return Ok(None);
+        }
+        note(format_args!(
+            "{} frozen until {} UTC at the latest",
+            count(frozen.len() as u64, "position"),
+            cell::time(expires_ms)
+        ));
+        Ok(Some(start.at))
+    }
+
+    /// Adds rows for shards that are drained and have none, as far as the new mapping would deliver records of them again.
+    async fn add_drained(
+        &self,
+        leases: &Leases,
+        start: &Start,
+        function: &TargetFunction,
+    ) -> Result<Vec<(String, Lease)>, Error> {
+        let mirror = Mirror {
+            application: function.application.clone(),
+            stream_arn: self.positions.stream.arn.clone(),
+        };
+        let mut added = Vec::new();
+        for shard in self.positions.shards.iter().filter(|shard| start.passed.contains(&shard.id)) {
+            debug_assert!(!leases.by_shard.contains_key(&shard.id), "it has no row");
+            if !has_records_from(&self.positions, &shard.id, start.at).await? {
+                continue;
+            }
+            let drained = NewLease::without_record(RowCheckpoint::ShardEnd);
+            if self.positions.table.add(shard, &drained, Some(&mirror), now_ms()).await? {
+                note(format_args!(
+                    "{}: added a row, because its descendants have positions: it is drained",
+                    shard.id
+                ));
+                let mut row = Row::new(RowCheckpoint::ShardEnd);
+                row.lease_counter = 0;
+                added.push((shard.id.clone(), Lease { key: shard.id.clone(), row }));
+            }
+        }
+        Ok(added)
+    }
+}
+
+/// Returns what is frozen for a lease. `None` if nothing of its shard is processed.
+fn frozen_position(lease: &Lease, expires_ms: u64) -> Option<FrozenPosition> {
+    let through = match Processed::of(lease)? {
+        Processed::Nothing => return None,
+        Processed::Through(sequence_number, sub_sequence_number) => {
+            Some(CheckpointPosition { sequence_number, sub_sequence_number })
+        }
+        Processed::Everything => None,
+    };
+    Some(FrozenPosition { through, expires_ms })
+}
