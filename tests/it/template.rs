@@ -213,6 +213,15 @@ fn every_parameter_reaches_its_property() {
             function("MAX_AGE_SECONDS"),
             json!("7"),
         ),
+        (
+            "AgePolicy",
+            "skip",
+            &[("MaxAgeSeconds", "7")],
+            "OrderFunction",
+            function("AGE_POLICY"),
+            json!("skip"),
+        ),
+        ("MaxAgeSeconds", "7", &[("AgePolicy", "skip")], "OrderFunction", function("MAX_AGE_SECONDS"), json!("7")),
         ("Hold", "on", &[("RetryJournal", "quarantine")], "OrderFunction", function("HOLD"), json!("on")),
         ("Replays", "on", &[("RetryJournal", "on")], "OrderFunction", function("REPLAYS"), json!("on")),
         (
@@ -288,8 +297,9 @@ fn a_mirror_means_one_lane() {
 }
 
 /// Every combination that adds resources.
-const VARIANTS: [&[(&str, &str)]; 4] = [
+const VARIANTS: [&[(&str, &str)]; 5] = [
     &[],
+    &[("AgePolicy", "skip"), ("MaxAgeSeconds", "600")],
     &[("CheckpointMirror", "on"), ("RetryJournal", "quarantine"), ("EnhancedFanOut", "on")],
     &[("FailureDestination", "sqs"), ("StreamArn", "arn:aws:kinesis:eu-west-1:123456789012:stream/s")],
     &[("StreamKeyArn", KEY), ("DataKeyArn", KEY), ("RetryJournal", "on")],

@@ -32,6 +32,8 @@ pub struct Counts {
     /// User records that this invocation put into the quarantine. If another invocation puts the same record there at the
     /// same time, as a late one may, each of them counts and logs it, although the quarantine has it once.
     pub quarantined: u64,
+    /// User records that failed and were skipped for their age, as the options want it: their data is lost.
+    pub skipped: u64,
     /// Kinesis records before the batch that the mapping has discarded, in part or as a whole. Their entries in the journal are
     /// of the kind discarded from now on.
     pub discarded: u64,

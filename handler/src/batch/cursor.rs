@@ -43,7 +43,8 @@ impl Passed {
 pub(crate) struct Cursor<'b> {
     walk: Walk<'b>,
     payloads: PayloadDecoder<'b>,
-    /// Number of user records that the processor was called with; at least one after a write to the quarantine.
+    /// Number of user records that the processor was called with; at least one after a write to the quarantine, and after
+    /// one was skipped.
     begun: u64,
     /// Whether the processor has not returned from the last of them.
     is_in_flight: bool,
@@ -139,9 +140,9 @@ impl<'b> Cursor<'b> {
         self.is_in_flight
     }
 
-    /// Notes that user records were written to the quarantine. It is progress, and the next user record does not have the whole
-    /// time, even if the processor was not called yet because these were broken.
-    pub(crate) fn note_quarantined(&mut self) {
+    /// Notes that user records were written to the quarantine or skipped. It is progress, and the next user record does not have the
+    /// whole time, even if the processor was not called yet because these were broken.
+    pub(crate) fn note_progress(&mut self) {
         self.begun = self.begun.max(1);
     }
 

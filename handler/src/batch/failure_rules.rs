@@ -121,6 +121,39 @@ impl FailureRules {
     }
 }
 
+/// The rule by which a user record that has failed is skipped for its age, instead of stopping the batch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SkipRule {
+    max_age: Duration,
+    /// Failed attempts that are needed.
+    min_attempts: u32,
+}
+
+impl SkipRule {
+    /// Returns the rule of these options; `None` if they want nothing to be skipped.
+    pub(crate) fn new(options: &Options) -> Option<Self> {
+        // Without a journal, nothing knows of earlier attempts.
+        let min_attempts = if options.journal.is_some() { MIN_ATTEMPTS_FOR_AGE } else { 1 };
+        options.skip_failed_after.map(|max_age| SkipRule { max_age, min_attempts })
+    }
+
+    /// Whether a user record is skipped that has failed for this reason. `attempts` is the number of its failed attempts, if it is
+    /// known.
+    pub(crate) fn applies_to(
+        &self,
+        reason: &StopReason,
+        record: &BatchRecord<'_>,
+        attempts: Option<u32>,
+        now_ms: u64,
+    ) -> bool {
+        let age_ms =
+            record.kinesis_record.approximate_arrival_ms.map(|arrival_ms| now_ms.saturating_sub(arrival_ms));
+        reason.is_attempt()
+            && attempts.unwrap_or(1) >= self.min_attempts
+            && age_ms.is_some_and(|age_ms| u128::from(age_ms) >= self.max_age.as_millis())
+    }
+}
+
 /// Returns the share of the quarantine's limit that a user record takes.
 pub(crate) fn units(record: &BatchRecord<'_>) -> u64 {
     let key_bytes = record.partition_key.len() + record.explicit_hash_key.map_or(0, <[u8]>::len);
@@ -177,6 +210,28 @@ mod tests {
         check(&RULES, StopReason::Failed(Failure::Unreadable(UnreadableRecord::MissingData)), 9, 9_999, Stop);
         check(&RULES, StopReason::Failed(not_now("maintenance").into()), 9, 9_999, Stop);
         check(&FailureRules { quarantine: false, ..RULES }, permanent_failure(), 9, 9_999, Stop);
+    }
+
+    #[test]
+    fn old_records_that_have_failed_are_skipped_if_there_is_the_rule() {
+        #[track_caller]
+        fn check(reason: &StopReason, min_attempts: u32, attempts: Option<u32>, now_ms: u64, expected: bool) {
+            let rule = SkipRule { max_age: Duration::from_millis(100), min_attempts };
+            assert_eq!(
+                rule.applies_to(reason, &record(Some(0), false).parts(), attempts, now_ms),
+                expected
+            );
+        }
+        let busy = StopReason::Failed(retryable("busy").into());
+        check(&busy, 1, None, 1_099, false);
+        check(&busy, 1, None, 1_100, true);
+        check(&permanent_failure(), 1, None, 1_100, true);
+        check(&StopReason::Deadline, 1, None, 1_100, true);
+        check(&StopReason::Failed(not_now("maintenance").into()), 1, None, 1_100, false);
+        // With a journal, the second attempt; a journal that could not be read knows of none.
+        check(&busy, 2, Some(1), 1_100, false);
+        check(&busy, 2, Some(2), 1_100, true);
+        check(&busy, 2, None, 1_100, false);
     }
 
     #[track_caller]

@@ -48,7 +48,8 @@ pub struct RecordOutcome {
 
 /// The fate of a user record in a batch.
 ///
-/// Its text is that of a test: `processed`, `skipped`, `not reached`, `failed: ERROR` or `quarantined: ERROR`.
+/// Its text is that of a test: `processed`, `skipped`, `not reached`, `failed: ERROR`, `quarantined: ERROR` or `skipped for its age:
+/// ERROR`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecordFate {
@@ -56,6 +57,12 @@ pub enum RecordFate {
     Processed,
     /// It was not processed again, because the journal, or the frozen position of a cut-over, has it as processed.
     Skipped,
+    /// It failed, and was skipped for its age, as [`skip_failed_after`](crate::OptionsBuilder::skip_failed_after) wants it: its data is
+    /// lost.
+    SkippedForAge {
+        /// Text of its last failure, shortened.
+        error: String,
+    },
     /// It failed, and is in the quarantine.
     Quarantined {
         /// Reason why it was quarantined.
@@ -83,6 +90,7 @@ impl fmt::Display for RecordFate {
         match self {
             RecordFate::Processed => f.write_str("processed"),
             RecordFate::Skipped => f.write_str("skipped"),
+            RecordFate::SkippedForAge { error } => write!(f, "skipped for its age: {error}"),
             RecordFate::Quarantined { error, .. } => write!(f, "quarantined: {error}"),
             RecordFate::Failed { error } => write!(f, "failed: {error}"),
             RecordFate::NotReached => f.write_str("not reached"),

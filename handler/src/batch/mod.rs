@@ -38,7 +38,7 @@ use crate::{
         ahead::{Ahead, AheadRecord, Place, place},
         cursor::{Cursor, Passed},
         payload_decoder::PayloadDecoder,
-        quarantine_queue::{Next, QuarantineQueue},
+        quarantine_queue::{Next, QuarantineQueue, SkippedRecord},
         run::{Drive, Driver, Run},
         steps::{Pause, Steps},
         stop::{Failure, Stop, StopReason, panic_text},
@@ -146,6 +146,12 @@ async fn process_until_stop<'b, D: Drive>(
             Pause::Stop(reason) => match queue.fail(reason, cursor, snapshot) {
                 Next::Continue => continue,
                 Next::Stop(stop) => Some(Err(stop)),
+                Next::Skip(skipped) => {
+                    // If the write fails, the batch returns to an earlier record, and this one is not skipped.
+                    write_queue(&mut queue, cursor, journal, counts).await?;
+                    skip(skipped, cursor, counts);
+                    continue;
+                }
                 Next::QuarantineRest(first) => {
                     // The write may find that another invocation has quarantined the same.
                     let here = Here::of(cursor);
@@ -206,6 +212,25 @@ fn pass_ahead(mut run: Run<'_, '_>) -> Pause {
         Some(failure) => Pause::Stop(StopReason::Failed(failure)),
         None => pause,
     }
+}
+
+/// Moves the cursor past the user record there, which has failed and is skipped for its age.
+fn skip(skipped: SkippedRecord, cursor: &mut Cursor<'_>, counts: &mut Counts) {
+    let SkippedRecord { error, attempts, age } = skipped;
+    let position = cursor.position();
+    if let Some(kinesis_record) = cursor.walk().current_kinesis_record() {
+        tracing::error!(
+            position = %kinesis_record.position(position.sub_sequence_number),
+            attempts,
+            ageSeconds = age.as_secs(),
+            error,
+            "user record skipped for its age, its data is lost"
+        );
+    }
+    counts.skipped += 1;
+    cursor.invocation().note_fate(place(position), || RecordFate::SkippedForAge { error });
+    cursor.note_progress();
+    cursor.pass();
 }
 
 /// Takes what was processed ahead in the Kinesis record at this index, and returns what is done of it.
@@ -286,7 +311,7 @@ async fn write_queue<'b>(
         Some(journal) if !queue.is_empty() => {
             let span = stage_span!(cursor.invocation(), "write quarantine");
             journal.write_quarantine(queue.take(), cursor, counts).instrument(span).await?;
-            cursor.note_quarantined();
+            cursor.note_progress();
             Ok(())
         }
         _ => Ok(()),

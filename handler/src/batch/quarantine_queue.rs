@@ -1,6 +1,7 @@
 use std::{
     collections::{HashMap, HashSet},
     ops::RangeInclusive,
+    time::Duration,
 };
 
 use crate::{
@@ -65,8 +66,19 @@ pub(crate) enum Next {
     Continue,
     /// The batch ends.
     Stop(Stop),
+    /// The queue is written, and after that the record is skipped for its age.
+    Skip(SkippedRecord),
     /// The queue is written, and after that the rest of the aggregate, from this user record on, is queued.
     QuarantineRest(Box<QueuedRecord>),
+}
+
+/// A user record that is skipped for its age.
+#[derive(Debug)]
+pub(crate) struct SkippedRecord {
+    pub(crate) error: String,
+    /// The number of the attempt, if it is known.
+    pub(crate) attempts: Option<u32>,
+    pub(crate) age: Duration,
 }
 
 impl<'b> QuarantineQueue<'b> {
@@ -153,7 +165,8 @@ impl<'b> QuarantineQueue<'b> {
         let kinesis_record = record.kinesis_record;
         let progress = snapshot.progress(kinesis_record.sequence_number);
         // One that is held is not attempted.
-        let attempts = snapshot.attempt(progress, &record).unwrap_or(1) - u32::from(reason.is_held());
+        let known_attempts = snapshot.attempt(progress, &record);
+        let attempts = known_attempts.unwrap_or(1) - u32::from(reason.is_held());
         let used = self.used(kinesis_record.sequence_number, progress);
         let now_ms = self.invocation.clock.epoch_ms();
         let decision = match self.rules {
@@ -162,6 +175,18 @@ impl<'b> QuarantineQueue<'b> {
         };
         if decision == Decision::StopAtLimit {
             self.log_limit(kinesis_record);
+        }
+        if decision == Decision::Stop
+            && let Some(rule) = &self.invocation.skip_rule
+            && rule.applies_to(&reason, &record, known_attempts, now_ms)
+        {
+            let arrival_ms = kinesis_record.approximate_arrival_ms.unwrap_or(now_ms);
+            let age = Duration::from_millis(now_ms.saturating_sub(arrival_ms));
+            return Next::Skip(SkippedRecord {
+                error: shorten(&reason.text()),
+                attempts: known_attempts,
+                age,
+            });
         }
         match decision {
             Decision::Stop | Decision::StopAtLimit => {

@@ -159,6 +159,13 @@ impl<P: ChunkProcessor> Drive for Chunks<P> {
                 return Err(OptionsError::Excludes { option, value: value.get(), other: "Chunks", reason });
             }
         }
+        if options.skip_failed_after.is_some() && options.journal.is_none() {
+            return Err(OptionsError::Unsuited {
+                option: "skip_failed_after (KINESIS_HANDLER_AGE_POLICY) without a journal",
+                processor: "Chunks",
+                reason: "only with a journal is a user record tried alone before it is skipped for the failure of its chunk",
+            });
+        }
         Ok(())
     }
 
@@ -390,6 +397,11 @@ impl<'r, 'b> Run<'r, 'b> {
         self.steps.queue.is_holding()
     }
 
+    /// Whether the batch may continue after a user record that has failed, because it is skipped for its age.
+    pub(crate) fn may_skip(&self) -> bool {
+        self.cursor.invocation().skip_rule.is_some()
+    }
+
     /// Returns the time.
     pub(crate) fn now(&self) -> Instant {
         self.cursor.invocation().clock.instant()
@@ -448,7 +460,7 @@ impl<'r, 'b> Run<'r, 'b> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{sync::Arc, time::Duration};
 
     use super::*;
     use crate::{
@@ -513,6 +525,17 @@ mod tests {
                  decides itself which of a chunk to try again in place"
                 .to_owned())
         );
+        let skips = || Options::builder().skip_failed_after(Duration::from_secs(60));
+        let options = skips().build().expect("options");
+        assert_eq!(
+            chunks.check(&options).map_err(|error| error.to_string()),
+            Err("skip_failed_after (KINESIS_HANDLER_AGE_POLICY) without a journal cannot be combined with Chunks: only with \
+                 a journal is a user record tried alone before it is skipped for the failure of its chunk"
+                .to_owned())
+        );
+        let journal = JournalOptions::new(Arc::new(MemoryJournal::default()));
+        let options = skips().application("orders").journal(journal).build().expect("options");
+        assert_eq!(chunks.check(&options), Ok(()));
         assert_eq!(
             check(2, 1).map_err(|error| error.to_string()),
             Err("concurrency (KINESIS_HANDLER_CONCURRENCY): 2 cannot be combined with Chunks: a chunk processor gets one chunk after the other"

@@ -23,6 +23,8 @@ pub struct WindowState<S> {
     now: S,
     /// The state before the Kinesis record at this index.
     before: Option<(usize, S)>,
+    /// The state before the user record that is being processed, if the batch may continue after its failure.
+    before_user_record: Option<S>,
 }
 
 impl<S: Clone> WindowState<S> {
@@ -57,7 +59,7 @@ pub(crate) fn begin<P: WindowProcessor>(
             HandlerError::WindowState { what }
         })?,
     };
-    Ok(WindowState { now, before: None })
+    Ok(WindowState { now, before: None, before_user_record: None })
 }
 
 /// Calls a processor for one user record after the other.
@@ -66,14 +68,24 @@ pub(crate) async fn drive<P: WindowProcessor>(
     state: &mut WindowState<P::State>,
     run: &mut Run<'_, '_>,
 ) -> Pause {
+    // It has failed and is skipped, so what it has changed must not stay.
+    if let Some(before) = state.before_user_record.take() {
+        state.now = before;
+    }
     loop {
         let attempt = match run.next() {
             Next::Process(attempt) => attempt,
             Next::Pause(pause) => return pause,
         };
         state.enter(run.kinesis_record());
+        if run.may_skip() {
+            state.before_user_record = Some(state.now.clone());
+        }
         match processor.process(run.begin(attempt), &mut state.now).await {
-            Ok(()) => run.pass(attempt),
+            Ok(()) => {
+                state.before_user_record = None;
+                run.pass(attempt);
+            }
             Err(error) => return run.fail(error.into()),
         }
     }

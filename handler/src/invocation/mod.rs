@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::{
     Clock, Options, RecordFate,
-    batch::{ahead::Place, fates::FateLog},
+    batch::{ahead::Place, failure_rules::SkipRule, fates::FateLog},
     checkpoint::FrozenPosition,
     compression::DecompressionLimits,
     event::KinesisRecord,
@@ -58,6 +58,8 @@ pub(crate) struct Invocation<'a> {
     pub(crate) frozen: Option<FrozenPosition>,
     /// Fates of user records. `None` if nobody wants to know them.
     pub(crate) fates: Option<Arc<FateLog>>,
+    /// Rule by which user records that have failed are skipped. `None` if none is.
+    pub(crate) skip_rule: Option<SkipRule>,
     /// Bounds of what a payload may decompress to.
     pub(crate) decompression: DecompressionLimits,
 }
@@ -120,6 +122,7 @@ impl<'a> Invocation<'a> {
             store_by: OnceLock::new(),
             decompression: options.decompression,
             frozen: None,
+            skip_rule: None,
             fates: None,
         }
     }
@@ -211,6 +214,7 @@ mod tests {
             store_by: OnceLock::new(),
             frozen: None,
             fates: None,
+            skip_rule: None,
             decompression: DecompressionLimits::default(),
         };
         assert_eq!(invocation.store_by(), Some(arrived + Duration::from_millis(expected_ms)));

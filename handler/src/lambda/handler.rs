@@ -20,6 +20,7 @@ use crate::{
     SequenceNumber,
     batch::{
         cursor::{Cursor, Passed},
+        failure_rules::SkipRule,
         fates::FateLog,
         payload_decoder::PayloadDecoder,
         process_batch, process_in_groups,
@@ -259,6 +260,8 @@ impl<P: Processor> Handler<P> {
             invocation.application = range.application(&options.application).into();
             leave_out_others(&mut event, range);
         }
+        // What an operator redelivers or replays is old.
+        invocation.skip_rule = SkipRule::new(options).filter(|_| event.mode == EventMode::Mapping && !invocation.is_replay);
         invocation.stream = event.stream_name();
         invocation.shard_id = event.shard_id();
         let span = invocation_span!(invocation);
@@ -527,6 +530,7 @@ fn log_batch(batch_size: usize, failed: Option<SequenceNumber>, counts: &Counts)
         retried,
         resumed,
         quarantined,
+        skipped,
         discarded,
         journal_read_errors,
         unreadable_journal_items,
@@ -547,6 +551,7 @@ fn log_batch(batch_size: usize, failed: Option<SequenceNumber>, counts: &Counts)
         retried,
         resumed,
         quarantined,
+        skipped,
         discarded,
         journal_read_errors,
         unreadable_journal_items,
@@ -576,6 +581,7 @@ fn log_batch(batch_size: usize, failed: Option<SequenceNumber>, counts: &Counts)
                 retried = not_zero(retried),
                 resumed = not_zero(resumed),
                 quarantined = not_zero(quarantined),
+                skipped = not_zero(skipped),
                 discarded = not_zero(discarded),
                 journalReadErrors = not_zero(journal_read_errors),
                 unreadableJournalItems = not_zero(unreadable_journal_items),

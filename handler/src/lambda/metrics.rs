@@ -31,7 +31,7 @@ const NAMESPACE: &str = "KinesisHandler";
 /// The name, unit and count of each counter. `docs/metrics.md` has the same table.
 type Counter = (&'static str, Unit, fn(&Counts) -> u64);
 
-const COUNTERS: [Counter; 21] = [
+const COUNTERS: [Counter; 22] = [
     ("KinesisRecords", Unit::Count, |counts| counts.kinesis_records),
     ("UserRecords", Unit::Count, |counts| counts.user_records),
     ("Bytes", Unit::Bytes, |counts| counts.bytes),
@@ -40,6 +40,7 @@ const COUNTERS: [Counter; 21] = [
     ("RetriedRecords", Unit::Count, |counts| counts.retried),
     ("ResumedRecords", Unit::Count, |counts| counts.resumed),
     ("QuarantinedRecords", Unit::Count, |counts| counts.quarantined),
+    ("SkippedRecords", Unit::Count, |counts| counts.skipped),
     ("DiscardedRecords", Unit::Count, |counts| counts.discarded),
     ("InvalidAggregates", Unit::Count, |counts| counts.invalid_aggregates),
     ("EmptyAggregates", Unit::Count, |counts| counts.empty_aggregates),
@@ -201,7 +202,7 @@ pub(crate) fn record(event: &Event<'_>, counts: &Counts, invocation: &Invocation
         }
     }
     if counts.kinesis_records > 0 {
-        let user_records = counts.user_records + counts.resumed + counts.quarantined;
+        let user_records = counts.user_records + counts.resumed + counts.quarantined + counts.skipped;
         histogram!(AGGREGATION_RATIO, labels.iter())
             .record(user_records as f64 / counts.kinesis_records as f64);
     }

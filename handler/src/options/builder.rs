@@ -2,7 +2,7 @@ use std::{num::NonZeroU32, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use kpl_deaggregation::DEFAULT_MAX_KEY_BYTES;
 
-use super::{JournalOptions, MirrorOptions, Options, OptionsError};
+use super::{JournalOptions, MirrorOptions, Options, OptionsError, stores::check_age};
 use crate::{
     Clock, InvalidAggregatePolicy, VectorInstructions, checkpoint::CheckpointStore,
     compression::DecompressionLimits, record::decompressing::DECOMPRESSES,
@@ -135,6 +135,20 @@ impl OptionsBuilder {
         self
     }
 
+    /// Skips a user record that has failed, instead of stopping the batch at it, if it arrived in the stream this long ago or longer:
+    /// one second to 365 days. **Its data is lost**: each one is logged as an error and counted in `SkippedRecords`. By default none is
+    /// skipped.
+    ///
+    /// This is for data that is worthless when it is old, where one record must not hold up its shard. Errors of every kind count, except
+    /// [`not_now`](crate::not_now), which is no failure of the record. With a [journal](Self::journal), a record is skipped at its second
+    /// failed attempt or later, because the first failure of an old record after an outage proves nothing. Without one, nothing knows of
+    /// earlier attempts, and the first failure decides, so the age should exceed the longest outage. A record that the
+    /// [quarantine](JournalOptions::quarantine) takes is not skipped. Events of `kinesis-kit`, which redeliver old records, skip none.
+    pub fn skip_failed_after(mut self, age: Duration) -> Self {
+        self.rest.skip_failed_after = Some(age);
+        self
+    }
+
     /// Sets the fate of an aggregated record with a valid checksum and malformed content. By default it fails.
     pub fn invalid_aggregate(mut self, policy: InvalidAggregatePolicy) -> Self {
         self.rest.invalid_aggregate = policy;
@@ -204,7 +218,8 @@ impl OptionsBuilder {
     /// - [`OptionsError::Value`] for a value outside of its range
     /// - [`OptionsError::MissingFeature`] for an option that needs a feature which is not compiled in
     /// - [`OptionsError::Needs`] for a journal or a mirror without an application
-    /// - [`OptionsError::Excludes`] for a mirror together with concurrent batches
+    /// - [`OptionsError::Excludes`] for a mirror together with concurrent batches, and for an age at which failed records are both skipped
+    ///   and quarantined
     pub fn build(self) -> Result<Options, OptionsError> {
         let OptionsBuilder {
             application,
@@ -261,6 +276,9 @@ impl OptionsBuilder {
         if let Some(number) = look_ahead {
             options.look_ahead = in_range("look_ahead", number, LOOK_AHEAD, "a number from 1 to 100000")?;
         }
+        if let Some(age) = options.skip_failed_after {
+            check_age("skip_failed_after", age)?;
+        }
         if let Some(number) = retry_attempts {
             options.retry_attempts =
                 in_range("retry_attempts", number, RETRY_ATTEMPTS, "a number from 1 to 100")?;
@@ -279,6 +297,14 @@ impl OptionsBuilder {
                 options.max_age = quarantine.max_age;
                 options.hold = quarantine.hold;
             }
+        }
+        if let (Some(age), Some(_)) = (options.skip_failed_after, options.max_age) {
+            return Err(OptionsError::Excludes {
+                option: "skip_failed_after",
+                value: u32::try_from(age.as_secs()).unwrap_or(u32::MAX),
+                other: "max_age",
+                reason: "a failed record of that age is either skipped or quarantined",
+            });
         }
         if let Some(MirrorOptions { store, is_strict, skips_frozen }) = mirror {
             if let Some(factor) = options.parallelization_factor.filter(|factor| factor.get() > 1) {
@@ -367,6 +393,18 @@ mod tests {
         builder.parallelization_factor(1).build().expect("one batch at a time");
     }
 
+    #[test]
+    fn old_records_are_either_skipped_or_quarantined() {
+        let age = Duration::from_secs(60);
+        let quarantine = QuarantineOptions::default();
+        check_refused(
+            journal(quarantine.max_age(age)).skip_failed_after(age),
+            "skip_failed_after: 60 cannot be combined with max_age: a failed record of that age is either skipped or \
+             quarantined",
+        );
+        journal(quarantine).skip_failed_after(age).build().expect("a legal combination");
+    }
+
     #[cfg(not(any(feature = "gzip", feature = "zstd")))]
     #[test]
     fn decompression_needs_a_feature() {
@@ -403,6 +441,11 @@ mod tests {
             let expected = format!("max_age: expected 1 to 31536000 seconds, found \"{seconds}\"");
             let age = Duration::from_secs(seconds);
             check_refused(journal(QuarantineOptions::default().max_age(age)), &expected);
+        }
+        for seconds in [0, 31_536_001] {
+            let expected =
+                format!("skip_failed_after: expected 1 to 31536000 seconds, found \"{seconds}\"");
+            check_refused(Options::builder().skip_failed_after(Duration::from_secs(seconds)), &expected);
         }
         check_refused(
             Options::builder().deadline_margin(Duration::from_millis(5_400_001)),

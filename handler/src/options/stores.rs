@@ -102,8 +102,8 @@ impl QuarantineOptions {
 
     /// Checks the values, and returns those that are numbers: the limit and the attempts.
     pub(super) fn check(&self) -> Result<(NonZeroU32, Option<NonZeroU32>), OptionsError> {
-        if let Some(age) = self.max_age.filter(|age| !AGES.contains(age)) {
-            return Err(OptionsError::value("max_age", age.as_secs(), "1 to 31536000 seconds"));
+        if let Some(age) = self.max_age {
+            check_age("max_age", age)?;
         }
         let limit = in_range("quarantine_limit", self.limit, QUARANTINE_LIMITS, "a number from 1 to 5000")?;
         let attempts = self
@@ -111,6 +111,14 @@ impl QuarantineOptions {
             .map(|attempts| in_range("max_attempts", attempts, ATTEMPTS, "a number from 1 to 10000"))
             .transpose()?;
         Ok((limit, attempts))
+    }
+}
+
+/// Checks an age of records.
+pub(super) fn check_age(option: &'static str, age: Duration) -> Result<(), OptionsError> {
+    match AGES.contains(&age) {
+        true => Ok(()),
+        false => Err(OptionsError::value(option, age.as_secs(), "1 to 31536000 seconds")),
     }
 }
 

@@ -9,6 +9,7 @@ const PREFIX: &str = "KINESIS_HANDLER_";
 /// The variable in which Lambda gives the function's name.
 const FUNCTION_NAME: &str = "AWS_LAMBDA_FUNCTION_NAME";
 
+const AGE_POLICY: &str = "KINESIS_HANDLER_AGE_POLICY";
 const APPLICATION: &str = "KINESIS_HANDLER_APPLICATION";
 const CHECKPOINT_STRICT: &str = "KINESIS_HANDLER_CHECKPOINT_STRICT";
 const CHECKPOINT_TABLE: &str = "KINESIS_HANDLER_CHECKPOINT_TABLE";
@@ -51,13 +52,15 @@ fn variable(option: &'static str) -> &'static str {
         "quarantine_limit" => QUARANTINE_LIMIT,
         "replays" => REPLAYS,
         "retry_attempts" => RETRY_ATTEMPTS,
+        "skip_failed_after" => MAX_AGE_SECONDS,
         other => other,
     }
 }
 
 impl Options {
     /// The environment variables that [`from_env`](Self::from_env) reads.
-    pub const VARIABLES: [&'static str; 22] = [
+    pub const VARIABLES: [&'static str; 23] = [
+        AGE_POLICY,
         APPLICATION,
         CHECKPOINT_STRICT,
         CHECKPOINT_TABLE,
@@ -84,6 +87,8 @@ impl Options {
 
     /// The defaults, overridden by the environment variables whose names start with `KINESIS_HANDLER_`:
     ///
+    /// - `KINESIS_HANDLER_AGE_POLICY`: what becomes of a failed record of `KINESIS_HANDLER_MAX_AGE_SECONDS`, `quarantine` (the default) or
+    ///   `skip`: [`skip_failed_after`](super::OptionsBuilder::skip_failed_after)
     /// - `KINESIS_HANDLER_APPLICATION`: [`application`](super::OptionsBuilder::application), any text without `#`. By default
     ///   `AWS_LAMBDA_FUNCTION_NAME`, the function's name, which Lambda sets.
     /// - `KINESIS_HANDLER_CHECKPOINT_STRICT`: [`strict`](MirrorOptions::strict), `on` or `off`
@@ -99,7 +104,8 @@ impl Options {
     /// - `KINESIS_HANDLER_JOURNAL_TABLE`: [`journal`](super::OptionsBuilder::journal) in the DynamoDB table of this name. Needs the feature
     ///   `dynamodb`. Nothing connects before the first event.
     /// - `KINESIS_HANDLER_LOOK_AHEAD`: [`look_ahead`](super::OptionsBuilder::look_ahead), 1 to 100000
-    /// - `KINESIS_HANDLER_MAX_AGE_SECONDS`: [`max_age`](QuarantineOptions::max_age), 1 to 31536000 seconds
+    /// - `KINESIS_HANDLER_MAX_AGE_SECONDS`: [`max_age`](QuarantineOptions::max_age), or with the policy `skip`
+    ///   [`skip_failed_after`](super::OptionsBuilder::skip_failed_after), 1 to 31536000 seconds
     /// - `KINESIS_HANDLER_MAX_ATTEMPTS`: [`max_attempts`](QuarantineOptions::max_attempts), 1 to 10000
     /// - `KINESIS_HANDLER_MAX_DECOMPRESSED_BYTES`:
     ///   [`max_decompressed_bytes`](super::OptionsBuilder::max_decompressed_bytes), 1 to 1073741824
@@ -136,6 +142,7 @@ impl Options {
         let (mut checkpoint_table, mut is_strict, mut skips_frozen) = (None, false, false);
         let (mut journal_table, mut has_quarantine, mut has_hold) = (None, false, false);
         let (mut decompresses, mut replays) = (false, false);
+        let (mut max_age, mut skips) = (None, false);
         // Options that do nothing without the quarantine.
         let mut of_quarantine = Vec::new();
         for (name, value) in variables {
@@ -143,6 +150,13 @@ impl Options {
             match &*name {
                 FUNCTION_NAME => function_name = Some(value.into_owned()),
                 APPLICATION => application = Some(value.into_owned()),
+                AGE_POLICY => {
+                    skips = match &*value {
+                        "quarantine" => false,
+                        "skip" => true,
+                        _ => return Err(OptionsError::value(AGE_POLICY, value, "quarantine or skip")),
+                    };
+                }
                 CHECKPOINT_STRICT => is_strict = switch(CHECKPOINT_STRICT, &value)?,
                 CHECKPOINT_TABLE => checkpoint_table = Some(table_name(CHECKPOINT_TABLE, &value)?),
                 CUTOVER => skips_frozen = switch(CUTOVER, &value)?,
@@ -184,8 +198,7 @@ impl Options {
                 JOURNAL_TABLE => journal_table = Some(table_name(JOURNAL_TABLE, &value)?),
                 MAX_AGE_SECONDS => {
                     let seconds = number(MAX_AGE_SECONDS, &value, "1 to 31536000 seconds")?;
-                    quarantine = quarantine.max_age(Duration::from_secs(seconds));
-                    of_quarantine.push(MAX_AGE_SECONDS);
+                    max_age = Some(Duration::from_secs(seconds));
                 }
                 MAX_ATTEMPTS => {
                     quarantine =
@@ -218,6 +231,17 @@ impl Options {
                 }
                 _ => {}
             }
+        }
+        match max_age {
+            Some(age) if skips => builder = builder.skip_failed_after(age),
+            Some(age) => {
+                quarantine = quarantine.max_age(age);
+                of_quarantine.push(MAX_AGE_SECONDS);
+            }
+            None if skips => {
+                return Err(OptionsError::Needs { option: AGE_POLICY, needed: MAX_AGE_SECONDS });
+            }
+            None => {}
         }
         if has_hold {
             quarantine = quarantine.hold();
@@ -464,6 +488,22 @@ mod tests {
         );
     }
 
+    #[test]
+    fn old_records_are_skipped_if_the_policy_says_so() {
+        let age = (MAX_AGE_SECONDS, "60");
+        for variables in [[age, (AGE_POLICY, "skip")], [(AGE_POLICY, "skip"), age]] {
+            let options = read(&variables).expect("no quarantine is needed");
+            assert_eq!(
+                (options.skip_failed_after, options.max_age),
+                (Some(Duration::from_secs(60)), None)
+            );
+        }
+        check_refused(AGE_POLICY, "drop", "KINESIS_HANDLER_AGE_POLICY: expected quarantine or skip, found \"drop\"");
+        let error = read(&[(MAX_AGE_SECONDS, "0"), (AGE_POLICY, "skip")]).map(drop).expect_err("a wrong value");
+        let expected = "KINESIS_HANDLER_MAX_AGE_SECONDS: expected 1 to 31536000 seconds, found \"0\"";
+        assert_eq!(error.to_string(), expected);
+    }
+
     #[cfg(feature = "dynamodb")]
     #[test]
     fn a_mirror_goes_with_one_lane_only() {
@@ -491,6 +531,7 @@ mod tests {
             let expected = format!("{variable} needs {needed}, which is not set");
             check_refused(variable, value, &expected);
         }
+        check_refused(AGE_POLICY, "skip", "KINESIS_HANDLER_AGE_POLICY needs KINESIS_HANDLER_MAX_AGE_SECONDS, which is not set");
         let off = read(&[(QUARANTINE, "off"), (PARALLELIZATION_FACTOR, "1")]).expect("legal values");
         assert!(!off.quarantine && off.journal.is_none());
     }

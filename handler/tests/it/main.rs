@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "tests")]
 
 mod options;
+mod age_policy;
 mod outages;
 #[cfg(feature = "dynamodb")]
 mod effects;

@@ -1,6 +1,6 @@
 //! The metrics of an invocation.
 
-use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use kinesis_handler::{
     Clock, Context, Event, EventMode, Handler, KinesisRecord, ProcessError, Record, SystemClock,
@@ -35,8 +35,6 @@ fn metrics_of(
     event: Event<'_>,
     more_labels: &[(&str, &str)],
 ) -> BTreeMap<String, f64> {
-    let recorder = DebuggingRecorder::new();
-    let snapshotter = recorder.snapshotter();
     let mut options = TestOptions::default();
     if journal {
         options.application = Some("orders".to_owned());
@@ -44,6 +42,17 @@ fn metrics_of(
         options.quarantine = true;
         options.parallelization_factor = NonZeroU32::new(1);
     }
+    metrics_with(&options, times, event, more_labels)
+}
+
+fn metrics_with(
+    options: &TestOptions,
+    times: usize,
+    event: Event<'_>,
+    more_labels: &[(&str, &str)],
+) -> BTreeMap<String, f64> {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
     let handler = Handler::with_options(process, options.build());
     let event = event.to_json();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -125,6 +134,17 @@ fn wrong_aggregates_are_counted() {
     assert_eq!((metrics["ChecksumMismatches"], metrics["FailedBatches"]), (1.0, 1.0));
     let metrics = self::metrics(false, 1, &[invalid_aggregate(1)]);
     assert_eq!(metrics["InvalidAggregates"], 1.0);
+}
+
+#[test]
+fn what_is_skipped_for_its_age_is_counted() {
+    let mut record = plain(1, "fail");
+    record.approximate_arrival_ms = Some(SystemClock.epoch_ms() - 90_000);
+    let options =
+        TestOptions { skip_failed_after: Some(Duration::from_secs(60)), ..TestOptions::default() };
+    let metrics = metrics_with(&options, 1, Event::new(vec![record]), &[]);
+    assert_eq!((metrics["SkippedRecords"], metrics["AggregationRatio"]), (1.0, 1.0));
+    assert!(!metrics.contains_key("FailedBatches"), "{metrics:?}");
 }
 
 #[test]

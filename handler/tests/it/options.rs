@@ -20,6 +20,7 @@ pub(crate) struct TestOptions {
     pub(crate) quarantine_limit: Option<u32>,
     pub(crate) max_attempts: Option<NonZeroU32>,
     pub(crate) max_age: Option<Duration>,
+    pub(crate) skip_failed_after: Option<Duration>,
     pub(crate) parallelization_factor: Option<NonZeroU32>,
     pub(crate) deadline_margin: Option<Duration>,
     pub(crate) invalid_aggregate: InvalidAggregatePolicy,
@@ -67,6 +68,9 @@ impl TestOptions {
         }
         if let Some(bytes) = self.max_key_bytes {
             builder = builder.max_key_bytes(bytes);
+        }
+        if let Some(age) = self.skip_failed_after {
+            builder = builder.skip_failed_after(age);
         }
         if let Some(number) = self.concurrency {
             builder = builder.concurrency(number);

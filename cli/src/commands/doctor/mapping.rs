@@ -5,6 +5,7 @@ use super::{
     setting::{Setting, Unknown},
 };
 
+pub(super) const AGE_POLICY: &str = "KINESIS_HANDLER_AGE_POLICY";
 pub(super) const APPLICATION: &str = "KINESIS_HANDLER_APPLICATION";
 pub(super) const CHECKPOINT_TABLE: &str = "KINESIS_HANDLER_CHECKPOINT_TABLE";
 pub(super) const JOURNAL_TABLE: &str = "KINESIS_HANDLER_JOURNAL_TABLE";
@@ -106,8 +107,17 @@ impl Function {
     ///
     /// [`Unknown`] if the value is.
     pub(super) fn is_on(&self, name: &'static str) -> Result<bool, Unknown> {
+        self.is(name, "on")
+    }
+
+    /// Returns whether an environment variable has this value.
+    ///
+    /// # Errors
+    ///
+    /// [`Unknown`] if its value is.
+    pub(super) fn is(&self, name: &'static str, expected: &str) -> Result<bool, Unknown> {
         let Some(value) = self.variable(name)? else { return Ok(false) };
-        Ok(value.get(name)?.is_some_and(|text| text == "on"))
+        Ok(value.get(name)?.is_some_and(|text| text == expected))
     }
 
     /// Returns the number in an environment variable, `None` if it is not set or not a number.

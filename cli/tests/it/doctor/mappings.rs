@@ -58,6 +58,8 @@ fn each_weakness_is_found_alone() {
     ] {
         check(TEMPLATE, from, to, expected);
     }
+    let skips = "SECONDS: \"86400\"\n          KINESIS_HANDLER_AGE_POLICY: skip";
+    check(TEMPLATE, "SECONDS: \"3600\"", skips, "error KINESIS_HANDLER_MAX_AGE_SECONDS");
     let sub = "!Sub \"arn:aws:sqs:${AWS::Region}:${AWS::AccountId}:orders3-dlq\"";
     check(TEMPLATE, "!GetAtt Failures.Arn", sub, "warning DestinationConfig");
     check(

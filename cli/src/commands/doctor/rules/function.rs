@@ -8,7 +8,8 @@ use super::{Judged, error, warning};
 use crate::commands::doctor::{
     finding::Finding,
     mapping::{
-        APPLICATION, Function, JOURNAL_TABLE, MAX_AGE_SECONDS, MAX_ATTEMPTS, Mapping, PARALLELIZATION_FACTOR,
+        AGE_POLICY, APPLICATION, Function, JOURNAL_TABLE, MAX_AGE_SECONDS, MAX_ATTEMPTS, Mapping,
+        PARALLELIZATION_FACTOR,
     },
     setting::{Setting, Unknown},
 };
@@ -90,7 +91,7 @@ fn stand_ins(name: &str) -> Vec<String> {
         let fault = fault(&[(name.to_owned(), (*value).to_owned())]);
         !matches!(fault, Some(OptionsError::Value { .. }))
     };
-    let other = ["1", "fail", "table"].into_iter().find(is_taken).map(str::to_owned);
+    let other = ["1", "fail", "table", "all", "quarantine"].into_iter().find(is_taken).map(str::to_owned);
     let switch = ["on", "off"].into_iter().filter(is_taken).map(str::to_owned);
     match other {
         Some(value) => vec![value],
@@ -135,14 +136,21 @@ pub(super) fn max_age(mapping: &Mapping) -> Judged {
     let Some(function) = mapping.function.get(FUNCTION)? else { return Ok(None) };
     let Some(max_age) = function.number(MAX_AGE_SECONDS)? else { return Ok(None) };
     let age = mapping.record_age_s.get("MaximumRecordAgeInSeconds")?.copied().unwrap_or(-1);
-    Ok((age >= 0 && max_age >= age).then(|| {
+    if age < 0 || max_age < age {
+        return Ok(None);
+    }
+    let reason = match function.is(AGE_POLICY, "skip")? {
+        true => "the mapping discards a record, with its neighbours, before it is old enough to be skipped",
+        false => "the mapping discards a record before it is old enough for the quarantine",
+    };
+    Ok(Some(
         error(
             MAX_AGE_SECONDS,
             format!("{max_age}, with MaximumRecordAgeInSeconds: {age}"),
-            "the mapping discards a record before it is old enough for the quarantine",
+            reason,
             "less than MaximumRecordAgeInSeconds",
-        )
-    }))
+        ),
+    ))
 }
 
 /// A reserved concurrency of 0 stops a function, as a disabled mapping does.
