@@ -611,6 +611,8 @@ fn the_doctor_finds_nothing_until_a_default_is_weakened() {
             &[("RetryJournal", "quarantine"), ("MaxAgeSeconds", "82800")],
             "error KINESIS_HANDLER_MAX_AGE_SECONDS",
         ),
+        (&[("TumblingWindowInSeconds", "60"), ("RetryJournal", "on")], "error TumblingWindowInSeconds"),
+        (&[("TumblingWindowInSeconds", "60"), ("Concurrency", "16")], "error TumblingWindowInSeconds"),
     ] {
         assert_eq!(findings(parameters), [expected], "{parameters:?}");
     }

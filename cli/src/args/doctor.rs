@@ -64,10 +64,10 @@ Errors and warnings are about mappings from Kinesis that
   - retry without a limit, or let records expire from the stream (MaximumRecordAgeInSeconds)
   - have no on-failure destination, one that gets no data (SQS, SNS: a warning), or one to which the role may not write
   - are disabled or throttled (ReservedConcurrentExecutions: 0), start at LATEST, or drop aggregated records by a filter
-  - have concurrent batches (a warning; an error with the checkpoint mirror), or tumbling windows with a journal, a \
-mirror, filters or concurrent batches
+  - have concurrent batches (a warning; an error with the checkpoint mirror)
+  - have tumbling windows together with filters, concurrent batches, the retry journal, the checkpoint mirror or CONCURRENCY
   - read a stream that distributes records automatically
-  - discard records before the handler quarantines them (MAX_ATTEMPTS, MAX_AGE_SECONDS), or share a retry journal
+  - discard records before the handler quarantines or skips them (MAX_ATTEMPTS, MAX_AGE_SECONDS), or share a retry journal
   - invoke a function that cannot start, because of its KINESIS_HANDLER_ variables
   - are replaced by this change (with --baseline)
 about parameters outside of the template's own limits, and about alarms whose metric does not have their dimensions.

@@ -8,6 +8,7 @@ use super::{
 pub(super) const AGE_POLICY: &str = "KINESIS_HANDLER_AGE_POLICY";
 pub(super) const APPLICATION: &str = "KINESIS_HANDLER_APPLICATION";
 pub(super) const CHECKPOINT_TABLE: &str = "KINESIS_HANDLER_CHECKPOINT_TABLE";
+pub(super) const CONCURRENCY: &str = "KINESIS_HANDLER_CONCURRENCY";
 pub(super) const JOURNAL_TABLE: &str = "KINESIS_HANDLER_JOURNAL_TABLE";
 pub(super) const MAX_AGE_SECONDS: &str = "KINESIS_HANDLER_MAX_AGE_SECONDS";
 pub(super) const MAX_ATTEMPTS: &str = "KINESIS_HANDLER_MAX_ATTEMPTS";

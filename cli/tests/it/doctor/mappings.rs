@@ -152,8 +152,8 @@ fn concurrent_batches_and_a_mirror_are_an_error() {
 }
 
 #[test]
-fn a_tumbling_window_has_no_mirror_no_journal_no_filter_and_no_concurrent_batches() {
-    const JOURNAL: &str = "warning TumblingWindowInSeconds";
+fn a_tumbling_window_has_no_mirror_no_journal_no_filter_and_nothing_concurrent() {
+    const JOURNAL: &str = "error TumblingWindowInSeconds";
     const WINDOW: &str = "error TumblingWindowInSeconds";
     let window = "ParallelizationFactor: 1\n      TumblingWindowInSeconds: 60";
     let with_window = TEMPLATE.replace("ParallelizationFactor: 1", window);
@@ -164,7 +164,7 @@ fn a_tumbling_window_has_no_mirror_no_journal_no_filter_and_no_concurrent_batche
         &with_window,
         "Factor: 1",
         "Factor: 2",
-        &["error TumblingWindowInSeconds", "warning ParallelizationFactor", JOURNAL],
+        &[WINDOW, JOURNAL, "warning ParallelizationFactor"],
     );
     check_all(
         &with_window,
@@ -178,6 +178,13 @@ fn a_tumbling_window_has_no_mirror_no_journal_no_filter_and_no_concurrent_batche
         + "      Timeout: 60\n  Mapping"
         + with_window.split("  Mapping").nth(1).expect("an end");
     check_all(&plain, "InSeconds: 60", "InSeconds: 60", &[]);
+    let concurrency = |number| {
+        format!("Timeout: 60\n      Environment: {{ Variables: {{ KINESIS_HANDLER_CONCURRENCY: {number} }} }}")
+    };
+    check_all(&plain, "Timeout: 60", &concurrency(16), &[WINDOW]);
+    check_all(&plain, "Timeout: 60", &concurrency(1), &[]);
+    let run = doctor(&plain.replace("Timeout: 60", &concurrency(16)), "");
+    assert!(run.stderr.contains("window-with-concurrency") || run.stdout.contains("window-with-concurrency"));
 }
 
 #[test]
@@ -209,7 +216,7 @@ fn automatic_distribution_keeps_no_order_and_no_aggregates() {
     let nothing = "Position";
     check(&automatic(TEMPLATE), nothing, nothing, &format!("warning {setting}"));
     check(&automatic(&fan_out()), nothing, nothing, &format!("error {setting}"));
-    let expected = [&format!("error {setting}"), "warning TumblingWindowInSeconds"];
+    let expected = [&format!("error {setting}"), "error TumblingWindowInSeconds"];
     check_all(&automatic(TEMPLATE), "ParallelizationFactor: 1", window, &expected);
     check_clean(&automatic(TEMPLATE), "AUTO", "USER_PARTITION_KEY");
     check(&automatic(TEMPLATE), "AUTO", "!ImportValue strategy", &format!("not-judged {setting}"));

@@ -38,6 +38,7 @@ const RULES: &[(&str, Rule)] = &[
     ("concurrent-batches", reading::concurrent_batches),
     ("window-with-mirror", reading::window_with_mirror),
     ("window-with-journal", reading::window_with_journal),
+    ("window-with-concurrency", reading::window_with_concurrency),
     ("window-with-concurrent-batches", reading::window_with_concurrent_batches),
     ("window-with-filters", reading::window_with_filters),
     ("automatic-distribution", reading::automatic_distribution),

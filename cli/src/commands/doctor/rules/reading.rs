@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{Judged, error, warning};
 use crate::commands::doctor::{
     finding::Finding,
-    mapping::{CHECKPOINT_TABLE, JOURNAL_TABLE, Mapping},
+    mapping::{CHECKPOINT_TABLE, CONCURRENCY, JOURNAL_TABLE, Mapping},
     setting::{Setting, Unknown},
 };
 
@@ -167,15 +167,17 @@ fn window_s(mapping: &Mapping) -> Result<i64, Unknown> {
 const WINDOW: &str = "TumblingWindowInSeconds";
 
 pub(super) fn window_with_mirror(mapping: &Mapping) -> Judged {
-    if window_s(mapping)? <= 0 {
+    let window_s = window_s(mapping)?;
+    if window_s <= 0 {
         return Ok(None);
     }
     let Some(function) = mapping.function.get("FunctionName")? else { return Ok(None) };
     Ok(function.has(CHECKPOINT_TABLE)?.then(|| {
         error(
             WINDOW,
-            format!("{}, with {CHECKPOINT_TABLE}", window_s(mapping).unwrap_or_default()),
-            "the handler refuses events of a window with a checkpoint mirror, so every record is discarded",
+            format!("{window_s}, with {CHECKPOINT_TABLE}"),
+            "a function with a window processor does not start with a checkpoint mirror, and any other one refuses the events of a \
+             window: the mapping discards every record",
             format!("no tumbling window, or no {CHECKPOINT_TABLE}"),
         )
     }))
@@ -188,12 +190,30 @@ pub(super) fn window_with_journal(mapping: &Mapping) -> Judged {
     }
     let Some(function) = mapping.function.get("FunctionName")? else { return Ok(None) };
     Ok(function.has(JOURNAL_TABLE)?.then(|| {
-        warning(
+        error(
             WINDOW,
             format!("{window_s}, with {JOURNAL_TABLE}"),
-            "the retry journal and the quarantine do not apply to events of a window: the mapping discards records that fail \
-             for good",
+            "a function with a window processor does not start with a retry journal, so the mapping discards every record; with any \
+             other processor, journal and quarantine do not apply to events of a window",
             format!("no tumbling window, or no {JOURNAL_TABLE}"),
+        )
+    }))
+}
+
+pub(super) fn window_with_concurrency(mapping: &Mapping) -> Judged {
+    let window_s = window_s(mapping)?;
+    if window_s <= 0 {
+        return Ok(None);
+    }
+    let Some(function) = mapping.function.get("FunctionName")? else { return Ok(None) };
+    let concurrency = function.number(CONCURRENCY)?.filter(|&concurrency| concurrency > 1);
+    Ok(concurrency.map(|concurrency| {
+        error(
+            WINDOW,
+            format!("{window_s}, with {CONCURRENCY}={concurrency}"),
+            "a function with a window processor, which gets one user record after the other, does not start with concurrency, so the \
+             mapping discards every record",
+            format!("no tumbling window, or {CONCURRENCY}=1"),
         )
     }))
 }
