@@ -27,7 +27,8 @@ const AFTER_HELP: &str = "\
 Standard output gets the response of each invocation, standard error the function's log and the meaning of the response: \
 which records are processed, from which one the mapping retries, and what it discards when its attempts or the records' \
 age are used up. The meaning is that of a mapping with FunctionResponseTypes: [ReportBatchItemFailures]. Without that \
-setting, Lambda takes every response for a success.
+setting, Lambda takes every response for a success. For an event of a tumbling window it says whether the state of the response is \
+carried on, and whether the window ends.
 
 All events go to the same process of COMMAND, as to a warm environment. To see a retry, name a file twice.
 

@@ -95,7 +95,8 @@ async fn invoke_with(target: &Target, event: &Prepared) -> Result<Invoked, Error
         return Ok(Invoked { response: None, meaning: Meaning { lines, completion: Completion::Done } });
     }
     let numbers: Vec<_> = records.iter().map(|record| record.sequence_number).collect();
-    let meaning = Meaning::of(&answer, &numbers);
+    let window = batch.as_ref().and_then(|event| event.window.as_ref());
+    let meaning = Meaning::of(&answer, &numbers, window);
     let response = if let Answer::Response(response) = answer { Some(response) } else { None };
     Ok(Invoked { response, meaning })
 }
