@@ -101,7 +101,8 @@ impl Hooks {
 
     /// Calls `hook` at the end of each batch, when journal and mirror are written, with the outcome of each user record.
     ///
-    /// It costs a second walk over the batch. An invocation that fails as a whole has no outcome.
+    /// It costs a second walk over the batch. An invocation that fails before its first record has no outcome. One that fails after its
+    /// records, because a window could not be finished or its state not be returned, has one with an [`error`](BatchOutcome::error).
     pub fn on_batch_end<F, Fut>(mut self, hook: F) -> Self
     where
         F: Fn(BatchOutcome) -> Fut + Send + Sync + 'static,

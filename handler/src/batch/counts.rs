@@ -4,15 +4,16 @@ use kpl_deaggregation::Content;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Kinesis records that were begun.
+    /// Kinesis records that were begun: those up to the one at which the batch has stopped, and those beyond it of which a user record
+    /// was processed, or has failed. One that cannot be read does not count.
     pub kinesis_records: u64,
     /// User records that are done.
     pub user_records: u64,
-    /// Decoded data of the Kinesis records that were begun, in bytes.
+    /// Decoded data of these Kinesis records, in bytes.
     pub bytes: u64,
-    /// Kinesis records that were aggregated.
+    /// Those among them that were aggregated.
     pub aggregated: u64,
-    /// Those among them without a single user record.
+    /// Those among the aggregated ones without a single user record.
     pub empty_aggregates: u64,
     /// Kinesis records that look aggregated but for their digest; they are plain user records.
     pub checksum_mismatches: u64,

@@ -43,6 +43,8 @@ impl Passed {
 pub(crate) struct Cursor<'b> {
     walk: Walk<'b>,
     payloads: PayloadDecoder<'b>,
+    /// Number of Kinesis records up to the last one that is counted.
+    counted: usize,
     /// Number of user records that the processor was called with; at least one after a write to the quarantine, and after
     /// one was skipped.
     begun: u64,
@@ -63,6 +65,7 @@ impl<'b> Cursor<'b> {
         Cursor {
             walk: Walk::new(records, deaggregator, invocation, passed.position),
             payloads,
+            counted: 0,
             begun: passed.begun,
             is_in_flight: false,
         }
@@ -106,8 +109,23 @@ impl<'b> Cursor<'b> {
     pub(crate) fn kinesis_record(&mut self, counts: &mut Counts) -> Option<&'b KinesisRecord<'b>> {
         if self.walk.enter(&mut self.payloads)? {
             self.walk.count(counts);
+            self.counted = self.position().kinesis_record + 1;
         }
         self.walk.current_kinesis_record()
+    }
+
+    /// Counts the Kinesis record at this index, of which user records were processed ahead, unless it is counted. Called in the order
+    /// of the batch.
+    pub(crate) fn count_ahead(&mut self, kinesis_record: usize, counts: &mut Counts) {
+        if kinesis_record < self.counted {
+            return;
+        }
+        self.counted = kinesis_record + 1;
+        let mut walk = self.walk.clone();
+        walk.stop_at(BatchPosition { kinesis_record, ..BatchPosition::default() });
+        if walk.enter(&mut self.payloads).is_some() {
+            walk.count(counts);
+        }
     }
 
     /// Whether a Kinesis record is entered and not left.

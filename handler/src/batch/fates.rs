@@ -32,6 +32,9 @@ pub struct BatchOutcome {
     pub request_id: String,
     /// The batch item failure: the Kinesis record from which on Lambda delivers again. `None` if all are processed.
     pub reported: Option<SequenceNumber>,
+    /// Text of the error with which the invocation has failed as a whole after its records were processed: a window could not be
+    /// finished, or its state not be returned. Lambda delivers all of the batch again then, whatever the fates of the records are.
+    pub error: Option<String>,
     /// The user records of the batch, in its order.
     pub records: Vec<RecordOutcome>,
 }

@@ -261,6 +261,7 @@ fn take_ahead(
         false => HashSet::new(),
     };
     for (place, AheadRecord { record, result }) in taken {
+        cursor.count_ahead(place.0, counts);
         cursor.invocation().note_fate(place, || match &result {
             Ok(()) => RecordFate::Processed,
             Err(failure) => RecordFate::failed(failure),

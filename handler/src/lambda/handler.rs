@@ -66,6 +66,13 @@ struct Shared<P> {
     started_shards: Mutex<HashSet<(Option<String>, Option<String>)>>,
 }
 
+/// An invocation that has come to the end of its batch.
+struct Handled {
+    response: Result<BatchResponse, HandlerError>,
+    /// The outcome of each user record, if somebody wants to know it.
+    outcome: Option<BatchOutcome>,
+}
+
 /// Why an invocation fails as a whole. Lambda then retries the batch, or splits it.
 #[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -226,7 +233,7 @@ impl<P: Processor> Handler<P> {
     /// # Errors
     ///
     /// Any [`HandlerError`]. Nothing was processed then, except where a window processor has a state that cannot be returned or a
-    /// window that could not be finished: Lambda delivers these records again.
+    /// window that could not be finished: Lambda delivers these records again, so metrics do not count them.
     pub async fn handle(&self, event: &[u8], context: &Context) -> Result<BatchResponse, HandlerError> {
         let fates = self.shared.options.hooks.batch_end.as_ref().map(|_| Arc::default());
         Ok(self.handle_event(event, context, fates).await?.0)
@@ -269,18 +276,21 @@ impl<P: Processor> Handler<P> {
         let handled = handled.instrument(span.clone()).await;
         let hook = options.hooks.batch_end.as_ref().map(|hook| (hook, invocation.store_by_from_now()));
         workspace.records = recycled(mem::take(&mut event.records));
-        if let (Some((hook, by)), Ok((_, Some(outcome)))) = (hook, &handled) {
+        let Handled { response, outcome } = handled?;
+        if let (Some((hook, by)), Some(outcome)) = (hook, &outcome) {
             hooks::call("on_batch_end", hook, outcome.clone(), by).instrument(span).await;
         }
-        handled
+        Ok((response?, outcome))
     }
+
+    /// Handles a batch. An error is one of an invocation that has processed nothing.
 
     async fn handle_batch(
         &self,
         event: &Event<'_>,
         invocation: &mut Invocation<'_>,
         workspace: &mut Workspace,
-    ) -> Result<(BatchResponse, Option<BatchOutcome>), HandlerError> {
+    ) -> Result<Handled, HandlerError> {
         let Shared { processor, options, journal, mirror, replays, .. } = &*self.shared;
         let of_shards = if invocation.is_replay { replays } else { mirror };
         let mirror = of_shards.as_ref().filter(|_| Mirror::applies_to(event));
@@ -378,6 +388,9 @@ impl<P: Processor> Handler<P> {
             let error = shorten(&stop.reason.text());
             StoppedRecord { sequence_number, sub_sequence_number: position.sub_sequence_number, error }
         });
+        let stopped_at = stopped.as_ref().map(|_| position.kinesis_record);
+        // A window processor, which has no journal and no mirror, may fail here, and then Lambda delivers the whole batch again.
+        let ended = driver.end(event, stopped_at, invocation.stop_at).await;
         let mut failed = stopped.as_ref().map(|stopped| stopped.sequence_number);
         if let Some(mirror) = mirror
             && {
@@ -392,8 +405,10 @@ impl<P: Processor> Handler<P> {
             let finish = journal.finish(stop.as_ref(), failed, cursor, &mut counts);
             finish.instrument(stage_span!(invocation, "write journal")).await;
         }
-        log_batch(event.records.len(), failed, &counts);
-        metrics::record(event, &counts, invocation);
+        if ended.is_ok() {
+            log_batch(event.records.len(), failed, &counts);
+            metrics::record(event, &counts, invocation);
+        }
         let mut quarantined = Vec::new();
         if let Some((cursor, journal)) = journaled {
             quarantined = journal.map(BatchJournal::into_quarantined).unwrap_or_default();
@@ -406,18 +421,19 @@ impl<P: Processor> Handler<P> {
             shard_id: invocation.shard_id.map(str::to_owned),
             request_id: invocation.request_id.clone().into_owned(),
             reported: failed,
+            error: ended.as_ref().err().map(ToString::to_string),
             records: outcomes(fates, (position, stop.as_ref()), &event.records, invocation, workspace),
         });
-        let stopped_at = stopped.as_ref().map(|_| position.kinesis_record);
-        let state = driver.end(event, stopped_at, invocation.stop_at).await?;
-        let response = BatchResponse::new(failed, state, counts);
-        let response = match event.mode {
-            EventMode::Mapping => response,
-            EventMode::Reprocess | EventMode::Resume => {
-                response.with_details(ResponseDetails { quarantined, failed: stopped })
+        let response = ended.map(|state| {
+            let response = BatchResponse::new(failed, state, counts);
+            match event.mode {
+                EventMode::Mapping => response,
+                EventMode::Reprocess | EventMode::Resume => {
+                    response.with_details(ResponseDetails { quarantined, failed: stopped })
+                }
             }
-        };
-        Ok((response, outcome))
+        });
+        Ok(Handled { response, outcome })
     }
 }
 

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use kinesis_handler::{
-    Clock, Context, Event, EventMode, Handler, KinesisRecord, ProcessError, Record, SystemClock,
-    journal::MemoryJournal, not_now, permanent, retryable,
+    ChunkOutcome, Chunks, Clock, Context, Event, EventMode, Handler, KinesisRecord, ProcessError, Processor,
+    Record, SystemClock, journal::MemoryJournal, not_now, permanent, retryable,
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
@@ -42,18 +42,17 @@ fn metrics_of(
         options.quarantine = true;
         options.parallelization_factor = NonZeroU32::new(1);
     }
-    metrics_with(&options, times, event, more_labels)
+    metrics_with(Handler::with_options(process, options.build()), times, event, more_labels)
 }
 
 fn metrics_with(
-    options: &TestOptions,
+    handler: Handler<impl Processor>,
     times: usize,
     event: Event<'_>,
     more_labels: &[(&str, &str)],
 ) -> BTreeMap<String, f64> {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
-    let handler = Handler::with_options(process, options.build());
     let event = event.to_json();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     metrics::with_local_recorder(&recorder, || {
@@ -104,6 +103,29 @@ fn failures_and_stops_are_told_apart() {
 }
 
 #[test]
+fn kinesis_records_beyond_the_stop_count_if_something_of_them_was_processed() {
+    let process = async |chunk: &[Record<'_>]| -> Result<ChunkOutcome, ProcessError> {
+        let mut results = Vec::new();
+        for &record in chunk {
+            results.push(process(record).await);
+        }
+        Ok(ChunkOutcome::Each(results))
+    };
+    let records = [plain(1, "a"), plain(2, "fail"), aggregate(3, &["b", "c"]), plain(4, "d"), plain(5, "e")];
+    let chunks = Chunks::new(process).max_records(4);
+    let metrics = metrics_with(Handler::new(chunks), 1, Event::new(records.to_vec()), &[]);
+    let bytes = (1 + 4 + frame(&["b", "c"]).len()) as f64;
+    let expected = [
+        ("KinesisRecords", 3.0),
+        ("UserRecords", 3.0),
+        ("Bytes", bytes),
+        ("AggregationRatio", 1.0),
+        ("FailedBatches", 1.0),
+    ];
+    assert_eq!(metrics, expected.map(|(name, value)| (name.to_owned(), value)).into());
+}
+
+#[test]
 fn what_the_journal_makes_of_a_batch_is_counted() {
     let record = [aggregate(1, &["a", "flaky", "bad"])];
     let bytes = frame(&["a", "flaky", "bad"]).len() as f64;
@@ -142,7 +164,8 @@ fn what_is_skipped_for_its_age_is_counted() {
     record.approximate_arrival_ms = Some(SystemClock.epoch_ms() - 90_000);
     let options =
         TestOptions { skip_failed_after: Some(Duration::from_secs(60)), ..TestOptions::default() };
-    let metrics = metrics_with(&options, 1, Event::new(vec![record]), &[]);
+    let handler = Handler::with_options(process, options.build());
+    let metrics = metrics_with(handler, 1, Event::new(vec![record]), &[]);
     assert_eq!((metrics["SkippedRecords"], metrics["AggregationRatio"]), (1.0, 1.0));
     assert!(!metrics.contains_key("FailedBatches"), "{metrics:?}");
 }

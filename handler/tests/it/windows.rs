@@ -195,6 +195,34 @@ async fn the_last_invocation_belongs_to_the_shard_of_its_window_although_it_has_
     assert_eq!(*told.lock().expect("no panic while locked"), expected);
 }
 
+#[tokio::test]
+async fn a_batch_whose_state_cannot_be_returned_counts_nothing_and_has_an_outcome_with_the_error() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let at_end = Arc::clone(&told);
+    let hooks = Hooks::new().on_batch_end(move |batch| {
+        at_end.lock().expect("no panic while locked").push((batch.error, batch.records.len()));
+        async {}
+    });
+    let collect = Collect::default();
+    let options = Options::default().with_hooks(hooks);
+    let handler = Handler::try_with_options(Windows::new(&collect), options).expect("suitable options");
+    let recorder = metrics_util::debugging::DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    for text in ["a".to_owned(), "x".repeat(TumblingWindow::MAX_STATE_BYTES)] {
+        let event = event(&[plain(1, &text)], "{}").to_json();
+        // Nothing of it waits for another thread.
+        let _guard = metrics::set_default_local_recorder(&recorder);
+        let _ = handler.handle(&event, &Context::default()).await;
+    }
+    let error = "the window's state has 1048590 bytes: Lambda keeps at most 1048576";
+    let expected = [(None, 1), (Some(error.to_owned()), 1)];
+    assert_eq!(*told.lock().expect("no panic while locked"), expected);
+    let counted = snapshotter.snapshot().into_vec().into_iter().find_map(|(key, _, _, value)| {
+        (key.key().name() == "KinesisRecords").then_some(value)
+    });
+    assert_eq!(counted, Some(metrics_util::debugging::DebugValue::Counter(1)));
+}
+
 #[track_caller]
 fn check_error(response: Result<BatchResponse, HandlerError>, expected: &str) {
     assert_eq!(response.map(|response| json(&response)).expect_err("an error").to_string(), expected);
