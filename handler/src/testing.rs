@@ -29,7 +29,7 @@ use lambda_runtime::Context;
 use serde_json::value::RawValue;
 
 use crate::{
-    BatchOutcome, BatchResponse, Event, Handler, KinesisRecord, Options, Processor, SequenceNumber,
+    BatchOutcome, BatchResponse, Event, Handler, KinesisRecord, Processor, SequenceNumber,
     event::TumblingWindow,
 };
 
@@ -202,7 +202,7 @@ impl TestBatch {
     ///
     /// As [`run_with`](Self::run_with).
     pub async fn run<P: Processor>(&self, processor: P) -> TestRun {
-        self.run_with(&Handler::with_options(processor, Options::default())).await
+        self.run_with(&Handler::new(processor)).await
     }
 
     /// Runs a handler over the batch: it is delivered once, without a deadline.

@@ -154,14 +154,14 @@ impl<P: Processor + Send + Sync + 'static> Function<P> {
         if let Some(hooks) = self.hooks {
             options = options.with_hooks(hooks);
         }
-        self.processor.check(&options)?;
+        let handler = Handler::try_with_options(self.processor, options)?;
         if let Some(hook) = self.on_start {
             hook().await?;
         }
         if let Some(register) = self.on_shutdown {
             register().await;
         }
-        let service = metrics.layer(Handler::with_options(self.processor, options));
+        let service = metrics.layer(handler);
         // Only environments of Lambda Managed Instances have it. `run` would warn of it.
         if env::var_os("AWS_LAMBDA_MAX_CONCURRENCY").is_none() {
             return Runtime::new(service).layer(RawEventLayer).layer(TracingLayer::new()).run().await;

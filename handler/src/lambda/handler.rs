@@ -16,8 +16,8 @@ use tower::{Service, service_fn};
 use tracing::Instrument;
 
 use crate::{
-    BatchOutcome, BatchResponse, Counts, EventError, EventMode, Options, Processor, RawEvent, RecordOutcome,
-    SequenceNumber,
+    BatchOutcome, BatchResponse, Counts, EventError, EventMode, Options, OptionsError, Processor, RawEvent,
+    RecordOutcome, RecordProcessor, SequenceNumber,
     batch::{
         cursor::{Cursor, Passed},
         failure_rules::SkipRule,
@@ -175,14 +175,50 @@ impl<P> Clone for Handler<P> {
     }
 }
 
+impl<P: RecordProcessor> Handler<P> {
+    /// Makes a handler of a processor of one record, which any options suit.
+    pub fn with_options(processor: P, options: Options) -> Self {
+        Self::build(processor, options)
+    }
+}
+
 impl<P: Processor> Handler<P> {
-    /// A handler with the default options.
+    /// Makes a handler with the default options.
     pub fn new(processor: P) -> Self {
-        Self::with_options(processor, Options::default())
+        // They suit every kind of processor.
+        Self::build(processor, Options::default())
     }
 
-    /// A handler with these options.
-    pub fn with_options(processor: P, options: Options) -> Self {
+    /// Makes a handler of any kind of processor, if these options suit it. In general use [`with_options`](Self::with_options), which
+    /// cannot fail; [`Chunks`](crate::Chunks) and [`Windows`](crate::Windows) need this one.
+    ///
+    /// ```
+    /// use kinesis_handler::{ChunkOutcome, Chunks, Handler, Options, ProcessError, Record};
+    ///
+    /// async fn process(chunk: &[Record<'_>]) -> Result<ChunkOutcome, ProcessError> {
+    ///     kinesis_handler::tracing::info!(records = chunk.len());
+    ///     Ok(ChunkOutcome::Processed)
+    /// }
+    ///
+    /// # fn main() -> Result<(), kinesis_handler::OptionsError> {
+    /// let handler = Handler::try_with_options(Chunks::new(process), Options::default())?;
+    /// let at_once = Options::builder().concurrency(16).build()?;
+    /// assert!(Handler::try_with_options(Chunks::new(process), at_once).is_err());
+    /// # let _ = handler;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`OptionsError::Excludes`] or [`OptionsError::Unsuited`] for an option that the kind of processor cannot do with.
+    pub fn try_with_options(processor: P, options: Options) -> Result<Self, OptionsError> {
+        processor.check(&options)?;
+        Ok(Self::build(processor, options))
+    }
+
+    /// Makes a handler with options that suit the processor.
+    fn build(processor: P, options: Options) -> Self {
         let workspaces = Workspaces::new(options.vector_instructions);
         let (journal, mirror) = (RetryJournal::new(&options), Mirror::new(&options));
         let replays = Mirror::of_replays(&options);

@@ -205,7 +205,7 @@ async fn a_chunk_skips_the_record_that_fails_alone() {
         }
     };
     let options = with_journal(Arc::<MemoryJournal>::default(), false);
-    let handler = Handler::with_options(Chunks::new(process), options.build());
+    let handler = Handler::try_with_options(Chunks::new(process), options.build()).expect("suitable options");
     let old = batch(OLD).record("a").record("bad").record("b");
     let mut fates = Vec::new();
     for _ in 0..4 {
@@ -236,7 +236,7 @@ async fn a_window_keeps_nothing_of_a_record_that_is_skipped() {
     let state = RawValue::from_string("{}".to_owned()).expect("JSON");
     let window = TumblingWindow::new("2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z", std::borrow::Cow::Owned(state));
     event.window = Some(window);
-    let handler = Handler::with_options(Windows::new(Texts), options().build());
+    let handler = Handler::try_with_options(Windows::new(Texts), options().build()).expect("suitable options");
     let response = handler.handle(&event.to_json(), &Context::default()).await.expect("a response");
     assert_eq!(response.state(), Some(r#"{"a":1,"b":1}"#));
     assert_eq!((response.batch_item_failure(), response.counts().skipped), (None, 3));

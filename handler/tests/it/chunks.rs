@@ -41,7 +41,7 @@ impl ChunkProcessor for &World {
 }
 
 async fn response(chunks: Chunks<&World>, records: &[KinesisRecord<'_>], options: &TestOptions) -> String {
-    let handler = Handler::with_options(chunks, options.build());
+    let handler = Handler::try_with_options(chunks, options.build()).expect("suitable options");
     let event = Event::new(records.to_vec()).to_json();
     json(&handler.handle(&event, &Context::default()).await.expect("a Kinesis event"))
 }
@@ -229,7 +229,7 @@ proptest! {
         }).collect();
         let world = Flaky(Mutex::default(), Mutex::default());
         let chunks = Chunks::new(&world).max_records(max_records).max_bytes(max_bytes);
-        let handler = Handler::with_options(chunks, with_quarantine().build());
+        let handler = Handler::try_with_options(chunks, with_quarantine().build()).expect("suitable options");
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let mut from = 0;
         for _ in 0..100 {

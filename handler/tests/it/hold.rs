@@ -49,7 +49,7 @@ async fn check(processor: impl Processor, options: TestOptions) {
         .aggregate([keyed("a", "bad"), keyed("b", "2"), keyed("a", "3")])
         .record(keyed("b", "4"))
         .record(keyed("a", "bad"));
-    let handler = Handler::with_options(processor, options.build());
+    let handler = Handler::try_with_options(processor, options.build()).expect("suitable options");
     let run = batch.run_with(&handler).await;
     let held = "quarantined: held behind 2/0, an earlier record of its partition key, which was quarantined";
     let expected = match options.hold {
@@ -130,7 +130,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let run = runtime.block_on(async {
             match driver {
-                2 => batch.run_with(&Handler::with_options(Chunks::new(process_chunk), options.build())).await,
+                2 => batch.run_with(&Handler::try_with_options(Chunks::new(process_chunk), options.build()).expect("suitable options")).await,
                 _ => batch.run_with(&Handler::with_options(process, options.build())).await,
             }
         });
@@ -165,7 +165,7 @@ async fn a_chunk_has_one_record_of_each_key() {
     };
     let batch =
         TestBatch::new().aggregate([keyed("a", "1"), keyed("b", "2"), keyed("a", "3"), keyed("c", "4")]);
-    let handler = Handler::with_options(Chunks::new(note), options(&Arc::default()).build());
+    let handler = Handler::try_with_options(Chunks::new(note), options(&Arc::default()).build()).expect("suitable options");
     batch.run_with(&handler).await;
     drop(handler);
     assert_eq!(chunks.into_inner().expect("no panic while locked"), ["1 2", "3 4"]);

@@ -88,7 +88,7 @@ fn with_quarantine(journal: &Arc<MemoryJournal>) -> TestOptions {
 }
 
 async fn handle(processor: impl Processor, records: &[KinesisRecord<'_>], options: &TestOptions) -> String {
-    let handler = Handler::with_options(processor, options.build());
+    let handler = Handler::try_with_options(processor, options.build()).expect("suitable options");
     json(
         &handler
             .handle(&Event::new(records.to_vec()).to_json(), &Context::default())

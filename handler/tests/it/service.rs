@@ -162,3 +162,16 @@ async fn an_error_of_the_invocation_names_its_type_and_cause() {
         "record 0: invalid sequenceNumber: invalid character in the sequence number at byte 0, expected a digit"
     );
 }
+
+#[test]
+fn a_handler_cannot_be_made_with_options_that_do_not_suit_its_processor() {
+    let chunks = || {
+        Chunks::new(async |_: &[Record<'_>]| -> Result<ChunkOutcome, ProcessError> {
+            Ok(ChunkOutcome::Processed)
+        })
+    };
+    let refused = |options: Options| Handler::try_with_options(chunks(), options).map(drop);
+    assert_eq!(refused(Options::default()), Ok(()));
+    let at_once = Options::builder().concurrency(2).build().expect("legal options");
+    assert!(matches!(refused(at_once), Err(OptionsError::Excludes { other: "Chunks", .. })));
+}

@@ -179,7 +179,7 @@ async fn the_last_invocation_belongs_to_the_shard_of_its_window_although_it_has_
             async {}
         });
     let collect = Collect::default();
-    let handler = Handler::with_options(Windows::new(&collect), Options::default().with_hooks(hooks));
+    let handler = Handler::try_with_options(Windows::new(&collect), Options::default().with_hooks(hooks)).expect("suitable options");
     for (records, is_last, arn) in [
         (vec![plain(1, "a")], false, STREAM_ARN.to_owned()),
         (vec![], true, format!("{STREAM_ARN}/consumer/c:1")),
