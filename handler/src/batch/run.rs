@@ -42,16 +42,20 @@ pub trait Drive {
     #[expect(async_fn_in_trait, reason = "no other crate can name the trait")]
     async fn drive(&self, options: &Options, batch: &mut Self::Batch, run: &mut Run<'_, '_>) -> Pause;
 
-    /// Ends a batch. Returns the state of its window that the response has. `stopped_at` is the index of the Kinesis record at which
-    /// the batch has stopped, `stop_at` when the deadline guard ends what runs.
+    /// Ends a batch. Returns the state of its window that the response has: the one that came with the event, which a processor without
+    /// windows does not change. `stopped_at` is the index of the Kinesis record at which the batch has stopped, `stop_at` when the
+    /// deadline guard ends what runs.
     #[expect(async_fn_in_trait, reason = "no other crate can name the trait")]
+    #[expect(unused_variables, reason = "named for those that use them")]
     async fn end(
         &self,
         batch: Self::Batch,
         event: &Event<'_>,
         stopped_at: Option<usize>,
         stop_at: Option<Instant>,
-    ) -> Result<Option<Box<RawValue>>, HandlerError>;
+    ) -> Result<Option<Box<RawValue>>, HandlerError> {
+        Ok(event.window.as_ref().map(|window| window.state.clone().into_owned()))
+    }
 }
 
 /// A processor in the midst of a batch.
@@ -84,11 +88,6 @@ impl<'d, D: Drive> Driver<'d, D> {
     }
 }
 
-/// Returns the state that came with the event: a processor without windows does not change it.
-fn unchanged_state(event: &Event<'_>) -> Option<Box<RawValue>> {
-    event.window.as_ref().map(|window| window.state.clone().into_owned())
-}
-
 impl<P: RecordProcessor> Drive for P {
     type Batch = ();
 
@@ -114,16 +113,6 @@ impl<P: RecordProcessor> Drive for P {
                 drive_records(&Decompressing { processor: &attended }, options, run).await
             }
         }
-    }
-
-    async fn end(
-        &self,
-        (): (),
-        event: &Event<'_>,
-        _: Option<usize>,
-        _: Option<Instant>,
-    ) -> Result<Option<Box<RawValue>>, HandlerError> {
-        Ok(unchanged_state(event))
     }
 }
 
@@ -184,16 +173,6 @@ impl<P: ChunkProcessor> Drive for Chunks<P> {
                 chunked::drive(&Decompressing { processor: &attended }, *limits, run).await
             }
         }
-    }
-
-    async fn end(
-        &self,
-        (): (),
-        event: &Event<'_>,
-        _: Option<usize>,
-        _: Option<Instant>,
-    ) -> Result<Option<Box<RawValue>>, HandlerError> {
-        Ok(unchanged_state(event))
     }
 }
 
