@@ -221,7 +221,14 @@ fn every_parameter_reaches_its_property() {
             function("AGE_POLICY"),
             json!("skip"),
         ),
-        ("MaxAgeSeconds", "7", &[("AgePolicy", "skip")], "OrderFunction", function("MAX_AGE_SECONDS"), json!("7")),
+        (
+            "MaxAgeSeconds",
+            "7",
+            &[("AgePolicy", "skip")],
+            "OrderFunction",
+            function("MAX_AGE_SECONDS"),
+            json!("7"),
+        ),
         ("Hold", "on", &[("RetryJournal", "quarantine")], "OrderFunction", function("HOLD"), json!("on")),
         ("Replays", "on", &[("RetryJournal", "on")], "OrderFunction", function("REPLAYS"), json!("on")),
         (

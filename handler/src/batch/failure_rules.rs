@@ -217,10 +217,7 @@ mod tests {
         #[track_caller]
         fn check(reason: &StopReason, min_attempts: u32, attempts: Option<u32>, now_ms: u64, expected: bool) {
             let rule = SkipRule { max_age: Duration::from_millis(100), min_attempts };
-            assert_eq!(
-                rule.applies_to(reason, &record(Some(0), false).parts(), attempts, now_ms),
-                expected
-            );
+            assert_eq!(rule.applies_to(reason, &record(Some(0), false).parts(), attempts, now_ms), expected);
         }
         let busy = StopReason::Failed(retryable("busy").into());
         check(&busy, 1, None, 1_099, false);

@@ -443,8 +443,7 @@ mod tests {
             check_refused(journal(QuarantineOptions::default().max_age(age)), &expected);
         }
         for seconds in [0, 31_536_001] {
-            let expected =
-                format!("skip_failed_after: expected 1 to 31536000 seconds, found \"{seconds}\"");
+            let expected = format!("skip_failed_after: expected 1 to 31536000 seconds, found \"{seconds}\"");
             check_refused(Options::builder().skip_failed_after(Duration::from_secs(seconds)), &expected);
         }
         check_refused(

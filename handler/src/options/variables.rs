@@ -493,13 +493,15 @@ mod tests {
         let age = (MAX_AGE_SECONDS, "60");
         for variables in [[age, (AGE_POLICY, "skip")], [(AGE_POLICY, "skip"), age]] {
             let options = read(&variables).expect("no quarantine is needed");
-            assert_eq!(
-                (options.skip_failed_after, options.max_age),
-                (Some(Duration::from_secs(60)), None)
-            );
+            assert_eq!((options.skip_failed_after, options.max_age), (Some(Duration::from_secs(60)), None));
         }
-        check_refused(AGE_POLICY, "drop", "KINESIS_HANDLER_AGE_POLICY: expected quarantine or skip, found \"drop\"");
-        let error = read(&[(MAX_AGE_SECONDS, "0"), (AGE_POLICY, "skip")]).map(drop).expect_err("a wrong value");
+        check_refused(
+            AGE_POLICY,
+            "drop",
+            "KINESIS_HANDLER_AGE_POLICY: expected quarantine or skip, found \"drop\"",
+        );
+        let error =
+            read(&[(MAX_AGE_SECONDS, "0"), (AGE_POLICY, "skip")]).map(drop).expect_err("a wrong value");
         let expected = "KINESIS_HANDLER_MAX_AGE_SECONDS: expected 1 to 31536000 seconds, found \"0\"";
         assert_eq!(error.to_string(), expected);
     }
@@ -531,7 +533,11 @@ mod tests {
             let expected = format!("{variable} needs {needed}, which is not set");
             check_refused(variable, value, &expected);
         }
-        check_refused(AGE_POLICY, "skip", "KINESIS_HANDLER_AGE_POLICY needs KINESIS_HANDLER_MAX_AGE_SECONDS, which is not set");
+        check_refused(
+            AGE_POLICY,
+            "skip",
+            "KINESIS_HANDLER_AGE_POLICY needs KINESIS_HANDLER_MAX_AGE_SECONDS, which is not set",
+        );
         let off = read(&[(QUARANTINE, "off"), (PARALLELIZATION_FACTOR, "1")]).expect("legal values");
         assert!(!off.quarantine && off.journal.is_none());
     }

@@ -40,12 +40,7 @@ fn options() -> TestOptions {
 }
 
 fn with_journal(store: Arc<dyn JournalStore>, quarantine: bool) -> TestOptions {
-    TestOptions {
-        application: Some("orders".to_owned()),
-        journal: Some(store),
-        quarantine,
-        ..options()
-    }
+    TestOptions { application: Some("orders".to_owned()), journal: Some(store), quarantine, ..options() }
 }
 
 /// A batch whose records have arrived this long ago.
@@ -83,7 +78,8 @@ async fn old_records_that_have_failed_are_skipped_and_counted() {
 #[tokio::test]
 async fn nothing_is_skipped_by_default_or_before_its_time() {
     let check = async |batch: TestBatch, options: TestOptions| {
-        let run = batch.record("busy").record("a").run_with(&Handler::with_options(process, options.build())).await;
+        let run =
+            batch.record("busy").record("a").run_with(&Handler::with_options(process, options.build())).await;
         run.assert_fates(&["failed: asked to", "not reached"]);
         assert_eq!((run.reported(), run.response().counts().skipped), (Some(1), 0));
     };
@@ -115,11 +111,7 @@ async fn what_the_quarantine_takes_is_not_skipped() {
     let options = with_journal(Arc::<MemoryJournal>::default(), true);
     let handler = Handler::with_options(process, options.build());
     let old = batch(OLD).record("bad").record("busy").record("a");
-    old.run_with(&handler).await.assert_fates(&[
-        "quarantined: malformed",
-        "failed: asked to",
-        "not reached",
-    ]);
+    old.run_with(&handler).await.assert_fates(&["quarantined: malformed", "failed: asked to", "not reached"]);
     old.run_with(&handler).await.assert_fates(&[
         "quarantined: malformed",
         "skipped for its age: asked to",
@@ -234,9 +226,11 @@ impl WindowProcessor for Texts {
 async fn a_window_keeps_nothing_of_a_record_that_is_skipped() {
     let mut event = batch(OLD).aggregate(["a", "busy", "b", "panic"]).record("bad").to_event();
     let state = RawValue::from_string("{}".to_owned()).expect("JSON");
-    let window = TumblingWindow::new("2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z", std::borrow::Cow::Owned(state));
+    let window =
+        TumblingWindow::new("2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z", std::borrow::Cow::Owned(state));
     event.window = Some(window);
-    let handler = Handler::try_with_options(Windows::new(Texts), options().build()).expect("suitable options");
+    let handler =
+        Handler::try_with_options(Windows::new(Texts), options().build()).expect("suitable options");
     let response = handler.handle(&event.to_json(), &Context::default()).await.expect("a response");
     assert_eq!(response.state(), Some(r#"{"a":1,"b":1}"#));
     assert_eq!((response.batch_item_failure(), response.counts().skipped), (None, 3));

@@ -38,7 +38,8 @@ async fn respond(
     options: OptionsBuilder,
     records: Vec<KinesisRecord<'_>>,
 ) -> String {
-    let handler = Handler::try_with_options(processor, options.build().expect("legal options")).expect("suitable options");
+    let handler = Handler::try_with_options(processor, options.build().expect("legal options"))
+        .expect("suitable options");
     let event = Event::new(records).to_json();
     json(&handler.handle(&event, &Context::default()).await.expect("a Kinesis event"))
 }

@@ -404,7 +404,10 @@ async fn a_deadline_may_come_between_any_two_reads_of_the_clock() {
         let context = due_in(milliseconds);
         let one = Handler::with_options(&one, options().build()).handle(&event, &context).await;
         let chunks = Chunks::new(&chunk).max_records(2);
-        let chunks = Handler::try_with_options(chunks, options().build()).expect("suitable options").handle(&event, &context).await;
+        let chunks = Handler::try_with_options(chunks, options().build())
+            .expect("suitable options")
+            .handle(&event, &context)
+            .await;
         for response in [one, chunks].into_iter().flatten() {
             assert_eq!(response.counts().failed, 0, "due in {milliseconds} ms");
             stops += response.counts().deadline_stops;

@@ -165,7 +165,8 @@ async fn a_chunk_has_one_record_of_each_key() {
     };
     let batch =
         TestBatch::new().aggregate([keyed("a", "1"), keyed("b", "2"), keyed("a", "3"), keyed("c", "4")]);
-    let handler = Handler::try_with_options(Chunks::new(note), options(&Arc::default()).build()).expect("suitable options");
+    let handler = Handler::try_with_options(Chunks::new(note), options(&Arc::default()).build())
+        .expect("suitable options");
     batch.run_with(&handler).await;
     drop(handler);
     assert_eq!(chunks.into_inner().expect("no panic while locked"), ["1 2", "3 4"]);

@@ -108,7 +108,8 @@ async fn hooks_are_told_of_the_user_records_of_chunks() {
     let chunks = Chunks::new(async |_: &[Record<'_>]| -> Result<ChunkOutcome, ProcessError> {
         outcome.lock().expect("no panic while locked").pop().expect("an outcome for each batch")
     });
-    let handler = Handler::try_with_options(chunks, TestOptions::default().build().with_hooks(told.hooks())).expect("suitable options");
+    let handler = Handler::try_with_options(chunks, TestOptions::default().build().with_hooks(told.hooks()))
+        .expect("suitable options");
     let batch = TestBatch::new().record("a").record("b").record("c").to_event().to_json();
     for expected in [
         vec!["failed 1/0: busy"],

@@ -162,8 +162,7 @@ fn wrong_aggregates_are_counted() {
 fn what_is_skipped_for_its_age_is_counted() {
     let mut record = plain(1, "fail");
     record.approximate_arrival_ms = Some(SystemClock.epoch_ms() - 90_000);
-    let options =
-        TestOptions { skip_failed_after: Some(Duration::from_secs(60)), ..TestOptions::default() };
+    let options = TestOptions { skip_failed_after: Some(Duration::from_secs(60)), ..TestOptions::default() };
     let handler = Handler::with_options(process, options.build());
     let metrics = metrics_with(handler, 1, Event::new(vec![record]), &[]);
     assert_eq!((metrics["SkippedRecords"], metrics["AggregationRatio"]), (1.0, 1.0));

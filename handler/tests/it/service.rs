@@ -7,8 +7,8 @@ use std::sync::{
 
 use bytes::Bytes;
 use kinesis_handler::{
-    BatchResponse, ChunkOutcome, Chunks, Context, Event, Handler, LambdaEvent, OwnedRecord, ProcessError,
-    RawEvent, RawEventLayer, Record, RecordProcessor, permanent,
+    BatchResponse, ChunkOutcome, Chunks, Context, Event, Handler, LambdaEvent, Options, OptionsError,
+    OwnedRecord, ProcessError, RawEvent, RawEventLayer, Record, RecordProcessor, permanent,
 };
 use lambda_runtime::{Diagnostic, Runtime};
 use tower::{Service, ServiceBuilder, ServiceExt, buffer::Buffer, util::BoxCloneService};

@@ -179,7 +179,8 @@ async fn the_last_invocation_belongs_to_the_shard_of_its_window_although_it_has_
             async {}
         });
     let collect = Collect::default();
-    let handler = Handler::try_with_options(Windows::new(&collect), Options::default().with_hooks(hooks)).expect("suitable options");
+    let handler = Handler::try_with_options(Windows::new(&collect), Options::default().with_hooks(hooks))
+        .expect("suitable options");
     for (records, is_last, arn) in [
         (vec![plain(1, "a")], false, STREAM_ARN.to_owned()),
         (vec![], true, format!("{STREAM_ARN}/consumer/c:1")),
@@ -217,9 +218,11 @@ async fn a_batch_whose_state_cannot_be_returned_counts_nothing_and_has_an_outcom
     let error = "the window's state has 1048590 bytes: Lambda keeps at most 1048576";
     let expected = [(None, 1), (Some(error.to_owned()), 1)];
     assert_eq!(*told.lock().expect("no panic while locked"), expected);
-    let counted = snapshotter.snapshot().into_vec().into_iter().find_map(|(key, _, _, value)| {
-        (key.key().name() == "KinesisRecords").then_some(value)
-    });
+    let counted = snapshotter
+        .snapshot()
+        .into_vec()
+        .into_iter()
+        .find_map(|(key, _, _, value)| (key.key().name() == "KinesisRecords").then_some(value));
     assert_eq!(counted, Some(metrics_util::debugging::DebugValue::Counter(1)));
 }
 

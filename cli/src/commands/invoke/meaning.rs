@@ -32,11 +32,7 @@ pub(super) struct Meaning {
 
 impl Meaning {
     /// Returns the meaning of an answer to an event with these records, which may belong to a tumbling window.
-    pub(super) fn of(
-        answer: &Answer,
-        batch: &[SequenceNumber],
-        window: Option<&TumblingWindow<'_>>,
-    ) -> Self {
+    pub(super) fn of(answer: &Answer, batch: &[SequenceNumber], window: Option<&TumblingWindow<'_>>) -> Self {
         match (answer, window) {
             (Answer::Response(response), None) => Self::of_response(response, batch),
             (Answer::Response(response), Some(window)) if window.is_final_invoke => {
@@ -67,7 +63,8 @@ impl Meaning {
     fn of_response_with_state(response: &[u8], batch: &[SequenceNumber]) -> Self {
         let mut meaning = Self::of_response(response, batch);
         let Some(state) = OpenWindow::state_of(response) else {
-            let reason = "the response has no \"state\", a JSON object, which Lambda asks for until the window ends";
+            let reason =
+                "the response has no \"state\", a JSON object, which Lambda asks for until the window ends";
             let lines = Self::retry_of_all(batch, reason).chain([SAME_STATE.to_owned()]).collect();
             return Meaning { lines, completion: Completion::SomeFailed };
         };
@@ -341,7 +338,8 @@ mod tests {
         let failed = "the function failed: crashed: exit status: 3";
         check_in(Some(&last), Answer::Error(error), 0, Completion::SomeFailed, &[failed, LAST_AGAIN]);
         let foreign = response(r#"{"batchItemFailures":[{"itemIdentifier":"9"}]}"#);
-        let unknown = "batchItemFailures does not name records of the batch: the mapping retries the invocation";
+        let unknown =
+            "batchItemFailures does not name records of the batch: the mapping retries the invocation";
         check_in(Some(&last), foreign, 0, Completion::SomeFailed, &[unknown, LAST_AGAIN]);
         last.is_terminated_early = true;
         let early = "the window has ended, early because its state grew too large: the next one begins without a state, whatever \

@@ -160,12 +160,7 @@ fn a_tumbling_window_has_no_mirror_no_journal_no_filter_and_nothing_concurrent()
     check_all(&with_window, "Window", "Window", &[JOURNAL]);
     check_all(&with_window, "InSeconds: 60", "InSeconds: 0", &[]);
     check_all(&with_window, "InSeconds: 60", "InSeconds: 901", &[WINDOW, JOURNAL]);
-    check_all(
-        &with_window,
-        "Factor: 1",
-        "Factor: 2",
-        &[WINDOW, JOURNAL, "warning ParallelizationFactor"],
-    );
+    check_all(&with_window, "Factor: 1", "Factor: 2", &[WINDOW, JOURNAL, "warning ParallelizationFactor"]);
     check_all(
         &with_window,
         "ParallelizationFactor: 1",
@@ -179,7 +174,9 @@ fn a_tumbling_window_has_no_mirror_no_journal_no_filter_and_nothing_concurrent()
         + with_window.split("  Mapping").nth(1).expect("an end");
     check_all(&plain, "InSeconds: 60", "InSeconds: 60", &[]);
     let concurrency = |number| {
-        format!("Timeout: 60\n      Environment: {{ Variables: {{ KINESIS_HANDLER_CONCURRENCY: {number} }} }}")
+        format!(
+            "Timeout: 60\n      Environment: {{ Variables: {{ KINESIS_HANDLER_CONCURRENCY: {number} }} }}"
+        )
     };
     check_all(&plain, "Timeout: 60", &concurrency(16), &[WINDOW]);
     check_all(&plain, "Timeout: 60", &concurrency(1), &[]);

@@ -143,14 +143,12 @@ pub(super) fn max_age(mapping: &Mapping) -> Judged {
         true => "the mapping discards a record, with its neighbours, before it is old enough to be skipped",
         false => "the mapping discards a record before it is old enough for the quarantine",
     };
-    Ok(Some(
-        error(
-            MAX_AGE_SECONDS,
-            format!("{max_age}, with MaximumRecordAgeInSeconds: {age}"),
-            reason,
-            "less than MaximumRecordAgeInSeconds",
-        ),
-    ))
+    Ok(Some(error(
+        MAX_AGE_SECONDS,
+        format!("{max_age}, with MaximumRecordAgeInSeconds: {age}"),
+        reason,
+        "less than MaximumRecordAgeInSeconds",
+    )))
 }
 
 /// A reserved concurrency of 0 stops a function, as a disabled mapping does.
