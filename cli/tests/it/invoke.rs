@@ -61,6 +61,44 @@ fn the_response_is_printed_after_the_log_and_with_its_meaning() {
     );
 }
 
+/// Prints a line when the environment ends. Lambda says so to programs with an extension only.
+const AT_THE_END: &str = r#"
+import http.client, os, signal, threading
+
+def end(*_):
+    print("at the end", flush=True)
+    os._exit(0)
+
+signal.signal(signal.SIGTERM, end)
+api = os.environ["AWS_LAMBDA_RUNTIME_API"]
+registration = http.client.HTTPConnection(api)
+registration.request("POST", "/2020-01-01/extension/register", '{"events":[]}', {"Lambda-Extension-Name": "end"})
+response = registration.getresponse()
+identifier = response.headers["Lambda-Extension-Identifier"]
+response.read()
+
+def wait():
+    events = http.client.HTTPConnection(api)
+    events.request("GET", "/2020-01-01/extension/event/next", headers={"Lambda-Extension-Identifier": identifier})
+    events.getresponse()
+
+threading.Thread(target=wait, daemon=True).start()
+"#;
+
+#[test]
+fn the_explanation_comes_after_what_is_printed_at_the_end() {
+    let program = format!("{AT_THE_END}{RUNTIME}");
+    let run = kit_with(["invoke", "--", "python3", "-c", &program], line(SUCCESS));
+    assert_eq!(
+        (run.exit_code, run.stderr.as_str()),
+        (
+            Some(0),
+            "kinesis-kit: took standard input as 1 line of JSON\ninvocation 1\nat the end\nkinesis-kit: the record is \
+             processed: the mapping continues after it\n"
+        )
+    );
+}
+
 #[test]
 fn a_failure_is_the_exit_code() {
     let number = "49590338271490256608559692538361571095921575989136588899";
