@@ -1,4 +1,5 @@
 use std::{
+    hash::{DefaultHasher, Hash, Hasher},
     panic::{AssertUnwindSafe, resume_unwind},
     time::Duration,
 };
@@ -69,7 +70,7 @@ impl<P> Attended<'_, P> {
     async fn waits_to_retry(&self, retries: &mut Retries<'_>, error: &ProcessError) -> bool {
         retries.attempts += 1;
         let Retries { record, attempts, .. } = *retries;
-        let delay = delay(attempts);
+        let delay = delay(&record, attempts);
         if !error.is_retryable()
             || attempts >= self.options.retry_attempts.get()
             || record.remaining_time().is_some_and(|remaining| remaining <= delay)
@@ -106,15 +107,17 @@ impl Drop for Retries<'_> {
     }
 }
 
-/// Returns a random time to wait after so many attempts: exponential backoff with full jitter.
-fn delay(attempts: u32) -> Duration {
+/// Returns the time to wait after so many attempts: exponential backoff with full jitter.
+///
+/// The jitter is a hash of what no two waits at the same time share: invocation, user record and attempt. So a simulation waits alike
+/// every time.
+fn delay(record: &Record<'_>, attempts: u32) -> Duration {
     let longest =
         FIRST_DELAY.saturating_mul(1_u32.checked_shl(attempts - 1).unwrap_or(u32::MAX)).min(MAX_DELAY);
-    let mut random = [0; 4];
-    match getrandom::fill(&mut random) {
-        Ok(()) => longest.mul_f64(f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX)),
-        Err(_) => longest,
-    }
+    let mut hasher = DefaultHasher::new();
+    (record.request_id(), record.position().to_string(), record.data(), attempts).hash(&mut hasher);
+    let [a, b, c, d, ..] = hasher.finish().to_le_bytes();
+    longest.mul_f64(f64::from(u32::from_le_bytes([a, b, c, d])) / f64::from(u32::MAX))
 }
 
 impl<P: RecordProcessor> RecordProcessor for Attended<'_, P> {
@@ -187,11 +190,17 @@ impl<P: ChunkProcessor> ChunkProcessor for Attended<'_, P> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::OwnedRecord;
 
     #[test]
     fn delays_grow_at_random_up_to_a_limit() {
         for (attempts, longest_ms) in [(1, 100), (2, 200), (3, 400), (6, 3_200), (7, 5_000), (99, 5_000)] {
-            let delays: Vec<_> = (0..100).map(|_| delay(attempts)).collect();
+            let delay = |number: u32| {
+                let record = OwnedRecord::new(number.to_string());
+                delay(&record.as_record(), attempts)
+            };
+            let delays: Vec<_> = (0..100).map(delay).collect();
+            assert_eq!(delays[7], delay(7), "the same wait is as long every time");
             let longest = Duration::from_millis(longest_ms);
             assert!(delays.iter().all(|&delay| delay <= longest), "{attempts}: {delays:?}");
             assert!(delays.iter().any(|&delay| delay > longest / 2), "{attempts}: {delays:?}");

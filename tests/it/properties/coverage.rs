@@ -14,7 +14,7 @@ use super::{
     journal::{Effect, JournalCall, Quarantined},
     mirror::Write,
     once,
-    plan::{Plan, StoreFault},
+    plan::{ChunkOutcomePlan, Plan, StoreFault},
     world::World,
 };
 
@@ -26,7 +26,7 @@ pub(super) struct Coverage {
 }
 
 /// All that must have been seen.
-const EXPECTED: [&str; 32] = [
+const EXPECTED: [&str; 38] = [
     "mirror written",
     "mirror written late",
     "mirror ahead",
@@ -59,6 +59,12 @@ const EXPECTED: [&str; 32] = [
     "two applications",
     "made-up done set",
     "calm with a journal",
+    "quarantined: held",
+    "tried again in place",
+    "skipped for its age",
+    "chunks: Each",
+    "chunks: UpTo",
+    "chunks: Whole",
 ];
 
 impl Coverage {
@@ -69,6 +75,22 @@ impl Coverage {
             seen.insert("two applications");
         }
         include_journal(plan, history, &mut seen);
+        if let Some(chunks) = plan.chunks {
+            seen.insert(match chunks.outcome {
+                ChunkOutcomePlan::Each => "chunks: Each",
+                ChunkOutcomePlan::UpTo => "chunks: UpTo",
+                ChunkOutcomePlan::Whole => "chunks: Whole",
+            });
+        }
+        let mut tried = BTreeSet::new();
+        if plan.retry_attempts > 1
+            && !history.tries.borrow().all.iter().all(|of| tried.insert((of.invocation, of.user_record)))
+        {
+            seen.insert("tried again in place");
+        }
+        if history.calls.borrow().iter().any(|call| call.skipped > 0) {
+            seen.insert("skipped for its age");
+        }
         for fault in &plan.faults {
             *self.faults.entry(fault.kind).or_default() += 1;
         }
@@ -162,6 +184,7 @@ fn include_journal(plan: &Plan, history: &History, seen: &mut BTreeSet<&'static 
         seen.insert(match record.reason {
             QuarantineReason::Permanent => "quarantined: permanent",
             QuarantineReason::MaxAttempts => "quarantined: attempts",
+            QuarantineReason::Held => "quarantined: held",
             _ => "quarantined: age",
         });
         if record.error.starts_with("processor panicked") {

@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     fmt,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
@@ -50,6 +50,8 @@ pub(super) struct Completion {
 /// The function was called.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Call {
+    /// Number of user records that it has skipped for their age.
+    pub(super) skipped: u64,
     /// After how many steps of the mapping it has answered; `None` if it never did.
     pub(super) ended: Option<usize>,
 }
@@ -57,7 +59,7 @@ pub(super) struct Call {
 /// The facts that are settled at a moment, apart from what the mapping has given up.
 #[derive(Debug, Default)]
 pub(super) struct Settled {
-    /// Done, made up to be done, or in the quarantine.
+    /// Done, made up to be done, in the quarantine, or perhaps skipped for their age.
     pub(super) user_records: HashSet<usize>,
     /// Kinesis records that are invalid, and are so all the same.
     pub(super) invalid: HashSet<SequenceNumber>,
@@ -78,6 +80,8 @@ pub(super) struct History {
     pub(super) user_records: Rc<Vec<UserRecordInfo>>,
     pub(super) done: Rc<RefCell<Vec<Completion>>>,
     pub(super) tries: Rc<RefCell<Tries>>,
+    /// The user records that may have been skipped for their age, and from when on.
+    pub(super) skippable: Rc<RefCell<HashMap<usize, Moment>>>,
     pub(super) calls: Rc<RefCell<Vec<Call>>>,
     pub(super) steps: Rc<RefCell<Vec<StepTaken>>>,
     pub(super) progress: Arc<Progress>,
@@ -99,6 +103,7 @@ impl History {
             user_records: Rc::new(user_records),
             done: Rc::default(),
             tries: Rc::default(),
+            skippable: Rc::default(),
             calls: Rc::default(),
             steps: Rc::default(),
             progress: Arc::default(),
@@ -158,6 +163,11 @@ impl History {
         let mut settled = Settled::default();
         settled.user_records.extend(self.done.borrow()[..at.completions].iter().map(|done| done.user_record));
         settled.user_records.extend(self.made_up_user_records());
+        let skippable = self.skippable.borrow();
+        let skippable = skippable
+            .iter()
+            .filter(|(_, since)| since.steps <= at.steps && since.completions <= at.completions);
+        settled.user_records.extend(skippable.map(|(number, _)| number));
         let made_up = self.made_up.iter().map(|&(record, _)| &self.records[record]);
         settled
             .invalid

@@ -7,9 +7,9 @@ use kinesis_esm_simulator::{Outcome, StepKind};
 use super::{
     faults::Moment,
     history::{History, Settled, StepTaken},
-    once,
+    hold, once,
     plan::Plan,
-    quarantine, take_over,
+    quarantine, retries, take_over,
     world::World,
 };
 
@@ -22,7 +22,9 @@ pub(super) fn check(worlds: &[World]) -> Result<(), String> {
         once::check(plan, history)?;
         take_over::check(plan, history)?;
         identifiers(history)?;
-        quarantine::check(plan, history)
+        quarantine::check(plan, history)?;
+        hold::check(plan, history)?;
+        retries::check(plan, history)
     })
 }
 
@@ -101,6 +103,9 @@ fn order(history: &History) -> Result<(), String> {
         if let Some(number) = quarantined.user_record {
             give_up(number, quarantined.at.completions);
         }
+    }
+    for (&number, since) in &*history.skippable.borrow() {
+        give_up(number, since.completions);
     }
     let mut last: HashMap<&str, usize> = HashMap::new();
     // What was made up has its first completion before the beginning.

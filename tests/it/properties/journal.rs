@@ -49,6 +49,7 @@ pub(super) enum Effect {
 #[derive(Debug, Clone)]
 pub(super) struct Quarantined {
     pub(super) at: Moment,
+    pub(super) invocation: usize,
     /// Its number. `None` for an invalid aggregate.
     pub(super) user_record: Option<usize>,
     pub(super) record: QuarantinedRecord,
@@ -201,13 +202,14 @@ impl Shared {
                     progress.done.insert(UserRecordId::Sub(next));
                 }
                 Safety::ForgetsDone => progress.done = Default::default(),
+                Safety::CountsEveryTry => progress.attempts.values_mut().for_each(|attempts| *attempts += 1),
                 _ => {}
             }
         }
         states
     }
 
-    fn write(&self, writes: &[OwnedWrite]) -> WriteOutcome {
+    fn write(&self, writes: &[OwnedWrite], invocation: usize) -> WriteOutcome {
         let items = writes.iter().map(|write| 1 + write.quarantined.len()).sum();
         self.largest_write.fetch_max(items, Ordering::Relaxed);
         let keeps = self.safety != Safety::QuarantinesNothing;
@@ -234,6 +236,7 @@ impl Shared {
                 let new = user_records.into_iter();
                 quarantined.extend(new.map(|user_record| Quarantined {
                     at,
+                    invocation,
                     user_record,
                     record: record.clone(),
                 }));
@@ -292,7 +295,7 @@ impl JournalStore for FaultyJournal {
             self.shared.progress.begin_quarantine(invocation);
         }
         let call = self.call(move |shared| {
-            let outcome = shared.write(&writes);
+            let outcome = shared.write(&writes, invocation);
             let written =
                 writes.iter().map(|write| (write.state.kind, write.state.sequence_number)).collect();
             (outcome, Effect::Write(written, outcome))

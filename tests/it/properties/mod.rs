@@ -14,6 +14,8 @@ mod world;
 mod once;
 mod take_over;
 mod quarantine;
+mod hold;
+mod retries;
 mod invariants;
 mod coverage;
 
@@ -168,6 +170,36 @@ fn a_journal_that_takes_two_applications_for_one_is_noticed() {
 #[test]
 fn an_order_by_arrival_only_is_noticed() {
     check_noticed(Safety::IgnoresKeys, "I2");
+}
+
+#[test]
+fn a_quarantine_that_holds_nothing_is_noticed() {
+    check_noticed(Safety::HoldsNothing, "hold");
+}
+
+#[test]
+fn a_handler_that_does_not_try_again_in_place_is_noticed() {
+    check_noticed(Safety::RetriesNothing, "retries");
+}
+
+#[test]
+fn a_handler_that_tries_once_too_often_is_noticed() {
+    check_noticed(Safety::RetriesTooOften, "retries");
+}
+
+#[test]
+fn tries_in_place_that_count_as_attempts_are_noticed() {
+    check_noticed(Safety::CountsEveryTry, "attempts");
+}
+
+#[test]
+fn a_handler_that_skips_what_it_should_not_is_noticed() {
+    check_noticed(Safety::SkipsUnasked, "I1");
+}
+
+#[test]
+fn a_chunk_whose_outcome_is_that_of_one_more_is_noticed() {
+    check_noticed(Safety::MapsChunksTooFar, "I1");
 }
 
 #[test]

@@ -23,10 +23,35 @@ pub(super) struct Plan {
     /// Only with one lane.
     pub(super) mirror: Option<MirrorPlan>,
     pub(super) journal: Option<JournalPlan>,
-    /// Most user records that are processed at once.
+    /// Most user records that are processed at once. 1 with chunks.
     pub(super) concurrency: u32,
     pub(super) look_ahead: u32,
+    /// Most tries of a user record within an invocation. 1 with chunks.
+    pub(super) retry_attempts: u32,
+    /// Whether the processor gets chunks of user records.
+    pub(super) chunks: Option<ChunkPlan>,
+    /// Age from which user records that have failed are skipped.
+    pub(super) skip_failed_after_secs: Option<u64>,
     pub(super) seed: u64,
+}
+
+/// The processor's treatment of chunks. A chunk is one transaction: a panic or a cancellation undoes all of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ChunkPlan {
+    /// Most user records of a chunk.
+    pub(super) records: usize,
+    pub(super) outcome: ChunkOutcomePlan,
+}
+
+/// The processor's statement about a chunk of which user records fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ChunkOutcomePlan {
+    /// It states the outcome of each of them, and does nothing for later ones of a failed one's key.
+    Each,
+    /// It stops at the first one that fails.
+    UpTo,
+    /// It says that the chunk has failed, and does nothing.
+    Whole,
 }
 
 #[derive(Debug, Clone)]
@@ -41,6 +66,8 @@ pub(super) struct JournalPlan {
     /// The fates of calls, in a cycle. None at all: nothing goes wrong.
     pub(super) faults: Vec<StoreFault>,
     pub(super) quarantine: bool,
+    /// Whether later user records of a quarantined one's key follow it.
+    pub(super) hold: bool,
     /// `None` for the default.
     pub(super) quarantine_limit: Option<u32>,
     /// Most items that a write of the journal takes; `None` for the default.
@@ -208,6 +235,11 @@ pub(super) fn plan() -> impl Strategy<Value = Plan> {
         prop_oneof![3 => Just(60_000), 1 => 3_000..10_000u64],
         (option::weighted(0.8, mirror()), option::weighted(0.7, journal())),
         (prop_oneof![2 => Just(1), 1 => 2..6u32], 1..20u32, any::<u64>()),
+        (
+            prop_oneof![2 => Just(1), 1 => 2..5u32],
+            option::weighted(0.25, chunks()),
+            option::weighted(0.2, 1..400u64),
+        ),
     )
         .prop_map(
             |(
@@ -217,8 +249,9 @@ pub(super) fn plan() -> impl Strategy<Value = Plan> {
                 mut records,
                 faults,
                 timeout_ms,
-                (mirror, journal),
-                (concurrency, look_ahead, seed),
+                (mirror, mut journal),
+                (mut concurrency, look_ahead, seed),
+                (mut retry_attempts, chunks, skip_failed_after_secs),
             )| {
                 if mapping.lanes > 1 && !mapping.enhanced_fan_out {
                     // Rule 8: all aggregates have one key, so lanes would break the order of the keys in them.
@@ -229,6 +262,21 @@ pub(super) fn plan() -> impl Strategy<Value = Plan> {
                     }
                 }
                 let mirror = mirror.filter(|_| mapping.lanes == 1);
+                if chunks.is_some() {
+                    (concurrency, retry_attempts) = (1, 1);
+                }
+                let skip_failed_after_secs =
+                    skip_failed_after_secs.filter(|_| chunks.is_none() || journal.is_some());
+                if skip_failed_after_secs.is_some() {
+                    if let Some(journal) = &mut journal {
+                        journal.max_age_secs = None;
+                    }
+                    // One that is skipped makes the next one not the first, and no processor sees it.
+                    for record in records.iter_mut().filter(|of| matches!(of.content, Content::Invalid)) {
+                        let behaviour = Behaviour { delay_ms: 0, failures: None, how: BadEnd::Error };
+                        record.content = Content::Plain(UserRecordPlan { key: 0, behaviour });
+                    }
+                }
                 Plan {
                     mapping,
                     retention_minutes,
@@ -240,10 +288,22 @@ pub(super) fn plan() -> impl Strategy<Value = Plan> {
                     journal,
                     concurrency,
                     look_ahead,
+                    retry_attempts,
+                    chunks,
+                    skip_failed_after_secs,
                     seed,
                 }
             },
         )
+}
+
+fn chunks() -> impl Strategy<Value = ChunkPlan> {
+    let outcome = prop_oneof![
+        2 => Just(ChunkOutcomePlan::Each),
+        1 => Just(ChunkOutcomePlan::UpTo),
+        1 => Just(ChunkOutcomePlan::Whole),
+    ];
+    (1..8usize, outcome).prop_map(|(records, outcome)| ChunkPlan { records, outcome })
 }
 
 fn mirror() -> impl Strategy<Value = MirrorPlan> {
@@ -255,7 +315,12 @@ fn journal() -> impl Strategy<Value = JournalPlan> {
     let index = any::<prop::sample::Index>;
     (
         prop_oneof![1 => Just(Vec::new()), 1 => vec(store_fault(), 1..8)],
-        (prop::bool::weighted(0.7), option::weighted(0.6, 1..5u32), option::weighted(0.3, 2..12usize)),
+        (
+            prop::bool::weighted(0.7),
+            option::weighted(0.6, 1..5u32),
+            option::weighted(0.3, 2..12usize),
+            prop::bool::weighted(0.3),
+        ),
         option::weighted(0.6, 1..5u32),
         option::weighted(0.3, 1..400u64),
         any::<bool>(),
@@ -265,7 +330,7 @@ fn journal() -> impl Strategy<Value = JournalPlan> {
         .prop_map(
             |(
                 faults,
-                (quarantine, quarantine_limit, max_write_items),
+                (quarantine, quarantine_limit, max_write_items, hold),
                 max_attempts,
                 max_age_secs,
                 says_parallelization_factor,
@@ -275,6 +340,7 @@ fn journal() -> impl Strategy<Value = JournalPlan> {
                 JournalPlan {
                     faults,
                     quarantine,
+                    hold: quarantine && hold,
                     quarantine_limit,
                     max_write_items,
                     max_attempts,

@@ -26,7 +26,7 @@ pub(super) fn check(plan: &Plan, history: &History) -> Result<(), String> {
     if once::is_calm(plan, history) {
         // Beyond the limit, a fan-out consumer stops.
         let stops = plan.mapping.is_enhanced_fan_out() && journal.quarantine_limit.is_some();
-        if journal.quarantine && !stops && plan.concurrency == 1 {
+        if journal.quarantine && !stops && plan.concurrency == 1 && plan.chunks.is_none() {
             permanent_ones(history)?;
         }
         left_over(plan, history)?;
@@ -98,6 +98,7 @@ fn reasons(plan: &JournalPlan, history: &History) -> Result<(), String> {
             QuarantineReason::MaxAge => plan.max_age_secs.is_some_and(|max| {
                 record.arrival_ms.is_some_and(|arrival| record.quarantined_ms >= arrival + max * 1000)
             }),
+            QuarantineReason::Held => plan.hold,
             _ => false,
         };
         if !plan.quarantine || !is_due || failures.is_some_and(|failures| failures < record.attempts) {

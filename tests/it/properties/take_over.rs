@@ -123,13 +123,13 @@ fn not_ahead(
 ///   still be at work beside their retries;
 /// - those whose write has failed, or has not arrived yet;
 /// - those that could not write a user record into the quarantine, and have returned to it from beyond;
-/// - those that process several user records at once, and were beyond the one where their batch has stopped.
+/// - those that process several user records at once, or in chunks, and were beyond the one where their batch has stopped.
 ///
 /// An invocation that has answered, and whose write had no fault, has nothing beyond the row.
 fn take_over(plan: &Plan, history: &History) -> Result<(), String> {
     let Some(mirror) = &history.mirror else { return Ok(()) };
     let (steps, done, calls) = (history.steps.borrow(), history.done.borrow(), history.calls.borrow());
-    let may_be_ahead = plan.concurrency > 1;
+    let may_be_ahead = plan.concurrency > 1 || plan.chunks.is_some();
     let returned: HashSet<usize> =
         history.journal.as_ref().map(|journal| journal.troubled().clone()).unwrap_or_default();
     let troubled: HashSet<usize> =

@@ -11,10 +11,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use kinesis_esm_simulator::{SCENARIO_START_MS, Simulation, Stream};
+use kinesis_esm_simulator::{SCENARIO_START_MS, Simulation, SimulationClock, Stream};
 use kinesis_handler::{
-    Event, Handler, HandlerError, JournalOptions, LambdaEvent, MirrorOptions, Options, QuarantineOptions,
-    RawEvent,
+    Chunks, Event, Handler, HandlerError, JournalOptions, LambdaEvent, MirrorOptions, Options, Processor,
+    QuarantineOptions, RawEvent,
     journal::{MemoryJournal, RecordState, StateKind},
 };
 use lambda_host::ServiceFunction;
@@ -26,8 +26,8 @@ use super::{
     history::{Call, History},
     journal::FaultyJournal,
     mirror::FaultyTable,
-    plan::Plan,
-    processor::{Failed, processor},
+    plan::{ChunkPlan, Plan},
+    processor::{Failed, Work, chunk_processor, processor},
     stream::shards,
 };
 
@@ -62,6 +62,18 @@ pub(super) enum Safety {
     IgnoresApplication,
     /// Takes the partition key of each Kinesis record for another one, so only the arrival orders them.
     IgnoresKeys,
+    /// Processes later user records of a quarantined one's key, although they are to follow it.
+    HoldsNothing,
+    /// Does not try again in place.
+    RetriesNothing,
+    /// Tries once more than it should.
+    RetriesTooOften,
+    /// Its journal has one failed attempt more of each user record that has failed, as if it counted tries in place.
+    CountsEveryTry,
+    /// Skips old records that have failed, although nobody wants that.
+    SkipsUnasked,
+    /// Takes one user record more of a chunk for processed.
+    MapsChunksTooFar,
 }
 
 /// The plan of an application, and its history.
@@ -107,8 +119,6 @@ async fn application(
     let (shards, records) = shards(plan);
     let mut history = History::new(application, records);
     let stream = Stream::new(Rc::clone(&clock), Duration::from_secs(plan.retention_minutes * 60), shards);
-    let failed = Rc::default();
-    let processor = processor(&history, safety, Rc::clone(&failed));
     let mut options = Options::builder().clock(Arc::new((*clock).clone())).application(application);
     if let Some(mirror) = plan.mirror.as_ref().filter(|_| safety != Safety::NoStop) {
         let table = FaultyTable::new(mirror.faults.clone(), safety, Arc::clone(&history.progress));
@@ -138,6 +148,9 @@ async fn application(
             if let Some(seconds) = of_plan.max_age_secs {
                 quarantine = quarantine.max_age(Duration::from_secs(seconds));
             }
+            if of_plan.hold && safety != Safety::HoldsNothing {
+                quarantine = quarantine.hold();
+            }
             options_of_journal = options_of_journal.quarantine(quarantine);
         }
         options = options.journal(options_of_journal);
@@ -145,14 +158,50 @@ async fn application(
             options = options.parallelization_factor(plan.mapping.lanes);
         }
     }
-    options = options.concurrency(plan.concurrency).look_ahead(plan.look_ahead);
+    let tries = match safety {
+        Safety::RetriesNothing => 1,
+        Safety::RetriesTooOften if plan.chunks.is_none() => plan.retry_attempts + 1,
+        _ => plan.retry_attempts,
+    };
+    options = options.concurrency(plan.concurrency).look_ahead(plan.look_ahead).retry_attempts(tries);
+    let quarantines_old = plan.journal.as_ref().is_some_and(|journal| journal.max_age_secs.is_some());
+    let skip_failed_after_secs = match safety {
+        Safety::SkipsUnasked if plan.chunks.is_none() && !quarantines_old => Some(1),
+        _ => plan.skip_failed_after_secs,
+    };
+    if let Some(seconds) = skip_failed_after_secs {
+        options = options.skip_failed_after(Duration::from_secs(seconds));
+    }
     let options = options.build().expect("plans are legal");
-    let handler = Handler::with_options(processor, options);
+    let failed = Failed::default();
+    let work = Work::new(plan, &history, safety, Rc::clone(&failed));
+    let world = (simulation, clock, stream);
+    match plan.chunks {
+        Some(ChunkPlan { records, outcome }) => {
+            let chunks = Chunks::new(chunk_processor(work, outcome)).max_records(records);
+            let handler = Handler::try_with_options(chunks, options).expect("plans are legal");
+            simulate(world, handler, safety, failed, &history).await;
+        }
+        None => {
+            let handler = Handler::with_options(processor(work), options);
+            simulate(world, handler, safety, failed, &history).await;
+        }
+    }
+    World { plan: plan.clone(), history }
+}
+
+/// Runs a handler in a world to its end.
+async fn simulate<P: Processor + 'static>(
+    (simulation, clock, stream): (Simulation, Rc<SimulationClock>, Stream),
+    handler: Handler<P>,
+    safety: Safety,
+    failed: Failed,
+    history: &History,
+) {
     let (calls, progress) = (Rc::clone(&history.calls), Arc::clone(&history.progress));
     let function = ServiceFunction::<_, RawEvent>::new(Weakened { handler, safety, failed, calls, progress });
     let observer = history.observer();
     simulation.run(clock, stream, function, observer).await.expect("nothing impossible");
-    World { plan: plan.clone(), history }
 }
 
 /// The handler, and what was taken away from it.
@@ -176,7 +225,7 @@ impl<P> Clone for Weakened<P> {
     }
 }
 
-impl<P: kinesis_handler::RecordProcessor + 'static> Service<LambdaEvent<RawEvent>> for Weakened<P> {
+impl<P: Processor + 'static> Service<LambdaEvent<RawEvent>> for Weakened<P> {
     type Response = Value;
     type Error = HandlerError;
     type Future = Pin<Box<dyn Future<Output = Result<Value, HandlerError>>>>;
@@ -209,6 +258,7 @@ impl<P: kinesis_handler::RecordProcessor + 'static> Service<LambdaEvent<RawEvent
             .await;
             calls.borrow_mut()[invocation].ended = Some(progress.now().steps);
             let response = response?;
+            calls.borrow_mut()[invocation].skipped = response.counts().skipped;
             let reported = response.batch_item_failure();
             let reported = match safety {
                 Safety::All
@@ -220,7 +270,13 @@ impl<P: kinesis_handler::RecordProcessor + 'static> Service<LambdaEvent<RawEvent
                 | Safety::ForgetsDone
                 | Safety::QuarantinesNothing
                 | Safety::IgnoresApplication
-                | Safety::IgnoresKeys => return Ok(json!(response)),
+                | Safety::IgnoresKeys
+                | Safety::HoldsNothing
+                | Safety::RetriesNothing
+                | Safety::RetriesTooOften
+                | Safety::CountsEveryTry
+                | Safety::SkipsUnasked
+                | Safety::MapsChunksTooFar => return Ok(json!(response)),
                 Safety::NoStop => {
                     let failed = failed.borrow_mut().remove(&request_id);
                     reported.into_iter().chain(failed).min()
