@@ -255,7 +255,7 @@ impl TestRun {
     }
 
     /// Asserts the fates of all user records of the batch, in its order: each is `processed`, `skipped`, `not reached`,
-    /// `failed: ERROR` or `quarantined: ERROR`.
+    /// `failed: ERROR`, `quarantined: ERROR` or `skipped for its age: ERROR`.
     ///
     /// # Panics
     ///

@@ -58,6 +58,30 @@ fn the_docs_list_the_parameters_of_the_template() {
 }
 
 #[test]
+fn each_yes_of_the_comparison_names_a_test_or_an_example_that_runs() {
+    let page = page("docs/comparison.md");
+    let read = |path: &str| fs::read_to_string(repository().join(path)).unwrap_or_default();
+    let mut capabilities = 0;
+    for line in page.text.lines() {
+        let Some(cell) = line.split(" | ").nth(1).filter(|cell| cell.starts_with("yes")) else { continue };
+        capabilities += 1;
+        let paths: Vec<_> = cell.split('`').skip(1).step_by(2).collect();
+        assert!(!paths.is_empty(), "no test: {line}");
+        for path in paths {
+            let (folder, name) = path.rsplit_once('/').expect("a path");
+            let name = name.trim_end_matches(".rs");
+            let runs = match folder {
+                "examples" => read("examples/tests/run.rs").contains(&format!("\"{name}\"")),
+                _ if path.ends_with(".rs") => read(&format!("{folder}/main.rs")).contains(&format!("mod {name};")),
+                _ => read(&format!("{path}/it/main.rs")).contains("mod "),
+            };
+            assert!(runs, "{path} does not run: {line}");
+        }
+    }
+    assert!(capabilities > 15, "{capabilities}");
+}
+
+#[test]
 fn the_readme_has_the_version_of_rust() {
     let manifest = fs::read_to_string(repository().join("Cargo.toml")).expect("the manifest is there");
     let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = \"")?.strip_suffix('"'));
