@@ -90,11 +90,7 @@ type Fault = (&'static str, u64, Option<u64>);
 
 /// Returns the scenario, and the texts of each window in the order of shards and time. From the record `split_at` on, the shard is split
 /// in two.
-fn scenario(
-    arrivals: &[Arrival],
-    faults: &[Fault],
-    split_at: Option<usize>,
-) -> (Value, Vec<Vec<String>>) {
+fn scenario(arrivals: &[Arrival], faults: &[Fault], split_at: Option<usize>) -> (Value, Vec<Vec<String>>) {
     let (mut at_ms, mut records) = (0, Vec::new());
     let mut windows = BTreeMap::<(usize, u64), Vec<String>>::new();
     let shard_id = |number: usize| format!("shardId-{number:012}");

@@ -71,8 +71,10 @@ fn each_yes_of_the_comparison_names_a_test_or_an_example_that_runs() {
             let (folder, name) = path.rsplit_once('/').expect("a path");
             let name = name.trim_end_matches(".rs");
             let runs = match folder {
-                "examples" => read("examples/tests/run.rs").contains(&format!("\"{name}\"")),
-                _ if path.ends_with(".rs") => read(&format!("{folder}/main.rs")).contains(&format!("mod {name};")),
+                "examples" => read("examples/tests/run.rs").contains(&format!("async fn {name}()")),
+                _ if path.ends_with(".rs") => {
+                    read(&format!("{folder}/main.rs")).contains(&format!("mod {name};"))
+                }
                 _ => read(&format!("{path}/it/main.rs")).contains("mod "),
             };
             assert!(runs, "{path} does not run: {line}");
