@@ -1,4 +1,4 @@
-//! What hold is for: after a quarantined user record, an invocation tries no later one of its key.
+//! Hold: after a quarantined user record, an invocation tries no later one of its key.
 
 use std::collections::HashMap;
 

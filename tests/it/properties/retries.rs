@@ -1,4 +1,4 @@
-//! What attempts in place are for: a retryable error fails a user record only after as many tries as there may be, if there is
+//! Attempts in place: a retryable error fails a user record only after as many tries as there may be, if there is
 //! time for them.
 
 use std::{collections::BTreeMap, time::Duration};
