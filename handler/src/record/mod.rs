@@ -279,6 +279,7 @@ impl OwnedRecord {
                 store_by: OnceLock::new(),
                 frozen: None,
                 fates: None,
+                skip_rule: None,
                 decompression: DecompressionLimits::default(),
             },
             decompressed: None,

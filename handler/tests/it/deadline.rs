@@ -392,19 +392,17 @@ async fn a_deadline_may_come_between_any_two_reads_of_the_clock() {
     };
     let mut stops = 0;
     for milliseconds in 1..60 {
-        let options = || {
-            let concurrency = TestOptions { concurrency: Some(2), ..TestOptions::default() };
-            TestOptions {
-                clock: Some(TestClock::new(1)),
-                deadline_margin: Some(Duration::ZERO),
-                ..concurrency
-            }
+        let options = |concurrency| TestOptions {
+            clock: Some(TestClock::new(1)),
+            deadline_margin: Some(Duration::ZERO),
+            concurrency,
+            ..TestOptions::default()
         };
         let event = Event::new(records()).to_json();
         let context = due_in(milliseconds);
-        let one = Handler::with_options(&one, options().build()).handle(&event, &context).await;
+        let one = Handler::with_options(&one, options(Some(2)).build()).handle(&event, &context).await;
         let chunks = Chunks::new(&chunk).max_records(2);
-        let chunks = Handler::try_with_options(chunks, options().build())
+        let chunks = Handler::try_with_options(chunks, options(None).build())
             .expect("suitable options")
             .handle(&event, &context)
             .await;

@@ -301,10 +301,11 @@ async fn the_processor_decides_which_errors_are_an_outage_and_for_how_long() {
 #[tokio::test(start_paused = true)]
 async fn an_outage_of_chunks_counts_the_attempts_before_the_circuit_opens() {
     let (journal, dependency) = (Arc::new(MemoryJournal::default()), Dependency::new(Some(busy)));
-    let handler = Handler::with_options(
+    let handler = Handler::try_with_options(
         Chunks::new(CircuitBreaker::new(EachOf(&dependency)).max_failures(2)),
         with_quarantine(&journal).build(),
-    );
+    )
+    .expect("suitable options");
     let event = Event::new(vec![aggregate(1, &["a", "b"]), plain(2, "c")]).to_json();
     let handle = async || json(&handler.handle(&event, &Context::default()).await.expect("a response"));
     for _ in 0..20 {
