@@ -115,7 +115,7 @@ async fn run<P: Processor + 'static>(
                 options = options.journal(JournalOptions::new(journal.clone()).quarantine(quarantine));
             }
             let options = options.parallelization_factor(1).build().expect("legal options");
-            Handler::with_options(processor(Rc::clone(&is_down)), options)
+            Handler::try_with_options(processor(Rc::clone(&is_down)), options).expect("suitable options")
         };
         Environments { new_handler, current: RefCell::default() }
     };

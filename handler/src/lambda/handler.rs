@@ -320,7 +320,6 @@ impl<P: Processor> Handler<P> {
     }
 
     /// Handles a batch. An error is one of an invocation that has processed nothing.
-
     async fn handle_batch(
         &self,
         event: &Event<'_>,

@@ -172,7 +172,7 @@ impl History {
         settled
             .invalid
             .extend(made_up.filter(|record| record.is_invalid).map(|record| record.sequence_number));
-        for Quarantined { at: quarantined, user_record, record } in self.quarantined() {
+        for Quarantined { at: quarantined, user_record, record, .. } in self.quarantined() {
             if quarantined.steps <= at.steps {
                 match user_record {
                     Some(number) => settled.user_records.insert(number),
