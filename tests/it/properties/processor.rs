@@ -168,7 +168,8 @@ pub(super) struct Work {
 
 /// A try that has come to its end, and was neither noted nor undone yet.
 struct Tried {
-    open: Open,
+    /// `None` for a record that is none of the plan's: an invalid aggregate that Lambda could not take apart.
+    open: Option<Open>,
     /// The bad end that it comes to.
     fails: Option<BadEnd>,
 }
@@ -194,10 +195,10 @@ impl Work {
         }
     }
 
-    async fn attempt(&self, record: Record<'_>) -> Result<Tried, ProcessError> {
+    async fn attempt(&self, record: Record<'_>) -> Tried {
         let Some(number) = record.text().ok().and_then(|text| text.parse::<usize>().ok()) else {
             self.tries.borrow_mut().begin_other(self.progress.invocation());
-            return Err(permanent("no number"));
+            return Tried { open: None, fails: Some(BadEnd::Permanent) };
         };
         let Behaviour { delay_ms, failures, how } = self.infos[number].behaviour;
         let invocation = self.progress.invocation();
@@ -219,11 +220,12 @@ impl Work {
         if fails && how == BadEnd::Hang {
             std::future::pending::<()>().await;
         }
-        Ok(Tried { open, fails: fails.then_some(how) })
+        Tried { open: Some(open), fails: fails.then_some(how) }
     }
 
     /// Notes that the user record is done.
-    fn complete(&self, mut open: Open) {
+    fn complete(&self, open: Option<Open>) {
+        let Some(mut open) = open else { return };
         open.end = End::Done;
         let invocation = self.progress.invocation();
         self.done.borrow_mut().push(Completion { user_record: open.user_record, invocation });
@@ -231,14 +233,13 @@ impl Work {
     }
 
     /// Notes that the user record has failed.
-    fn fail(&self, mut open: Open, how: BadEnd, record: Record<'_>) -> Result<(), ProcessError> {
-        open.end = End::Failed;
-        {
+    fn fail(&self, open: Option<Open>, how: BadEnd, record: Record<'_>) -> Result<(), ProcessError> {
+        if let Some(mut open) = open {
+            open.end = End::Failed;
             let this = &mut self.tries.borrow_mut().all[open.position];
             this.left = record.remaining_time();
             this.is_retryable = matches!(how, BadEnd::Error);
         }
-        drop(open);
         let error = match how {
             BadEnd::Permanent => permanent("asked to"),
             // Not `panic!`, which would print.
@@ -261,7 +262,7 @@ impl Work {
     }
 
     async fn process(&self, record: Record<'_>) -> Result<(), ProcessError> {
-        let Tried { open, fails } = self.attempt(record).await?;
+        let Tried { open, fails } = self.attempt(record).await;
         match fails {
             None => {
                 self.complete(open);
@@ -278,7 +279,7 @@ impl Work {
     ) -> Result<ChunkOutcome, ProcessError> {
         let mut tried = Vec::with_capacity(chunk.len());
         for record in chunk {
-            tried.push(self.attempt(*record).await?);
+            tried.push(self.attempt(*record).await);
         }
         let first = chunk[0];
         let panics = tried.iter().any(|tried| tried.fails == Some(BadEnd::Panic));
