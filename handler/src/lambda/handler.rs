@@ -304,7 +304,8 @@ impl<P: Processor> Handler<P> {
             leave_out_others(&mut event, range);
         }
         // What an operator redelivers or replays is old.
-        invocation.skip_rule = SkipRule::new(options).filter(|_| event.mode == EventMode::Mapping && !invocation.is_replay);
+        invocation.skip_rule =
+            SkipRule::new(options).filter(|_| event.mode == EventMode::Mapping && !invocation.is_replay);
         invocation.stream = event.stream_name();
         invocation.shard_id = event.shard_id();
         let span = invocation_span!(invocation);

@@ -143,7 +143,8 @@ impl OptionsBuilder {
     /// [`not_now`](crate::not_now), which is no failure of the record. With a [journal](Self::journal), a record is skipped at its second
     /// failed attempt or later, because the first failure of an old record after an outage proves nothing. Without one, nothing knows of
     /// earlier attempts, and the first failure decides, so the age should exceed the longest outage. A record that the
-    /// [quarantine](JournalOptions::quarantine) takes is not skipped. Events of `kinesis-kit`, which redeliver old records, skip none.
+    /// [quarantine](JournalOptions::quarantine) takes is not skipped. Events and replays of `kinesis-kit`, which
+    /// deliver old records, skip none.
     pub fn skip_failed_after(mut self, age: Duration) -> Self {
         self.rest.skip_failed_after = Some(age);
         self

@@ -209,3 +209,16 @@ fn metrics_of_a_replay_are_apart() {
         assert!(labels.contains(&("mode", "replay")), "{key:?}");
     }
 }
+
+#[tokio::test]
+async fn a_replay_skips_no_record_for_its_age() {
+    let mut world = World::new();
+    world.options.skip_failed_after = Some(std::time::Duration::from_secs(1));
+    let records = [arriving(1_500, plain(7, "fail"))];
+    for _ in 0..3 {
+        let response = world.replay(&records).await;
+        assert_eq!((json(&response), response.counts().skipped), (failure(7), 0));
+    }
+    let live = async || world.handle("", &records).await.expect("a response").counts().skipped;
+    assert_eq!((live().await, live().await), (0, 1));
+}
