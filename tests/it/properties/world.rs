@@ -167,6 +167,8 @@ async fn application(
     let quarantines_old = plan.journal.as_ref().is_some_and(|journal| journal.max_age_secs.is_some());
     let skip_failed_after_secs = match safety {
         Safety::SkipsUnasked if plan.chunks.is_none() && !quarantines_old => Some(1),
+        // Without a journal, chunks refuse it.
+        Safety::NoStop if plan.chunks.is_some() => None,
         _ => plan.skip_failed_after_secs,
     };
     if let Some(seconds) = skip_failed_after_secs {
