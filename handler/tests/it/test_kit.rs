@@ -126,7 +126,7 @@ async fn the_rest_of_an_aggregate_has_none_that_was_processed_before() {
         };
         Ok(ChunkOutcome::Each(chunk.iter().map(outcome).collect()))
     };
-    let handler = Handler::with_options(Chunks::new(each), options.build());
+    let handler = Handler::try_with_options(Chunks::new(each), options.build()).expect("suitable options");
     let batch = TestBatch::new().aggregate(["bad", "a", "bad", "b", "bad"]);
     let busy = "failed: busy";
     batch.run_with(&handler).await.assert_fates(&[busy, "processed", busy, "processed", busy]);
