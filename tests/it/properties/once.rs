@@ -34,7 +34,9 @@ pub(super) fn check(plan: &Plan, history: &History) -> Result<(), String> {
         exactly_once(history)?;
     }
     // The lanes of a fan-out consumer share the states of aggregates, and one of them may clear what another one counts.
-    if !plan.mapping.is_enhanced_fan_out() || plan.mapping.lanes == 1 {
+    // Members that are skipped are not written, like those that are processed, before the batch stops in their Kinesis record.
+    let is_fan_out = plan.mapping.is_enhanced_fan_out();
+    if !is_fan_out || plan.mapping.lanes == 1 && plan.skip_failed_after_secs.is_none() {
         attempts(history)?;
     }
     Ok(())
