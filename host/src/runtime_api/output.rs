@@ -127,8 +127,11 @@ impl Pipe {
 
 fn last_line(output: &str) -> Option<&str> {
     let is_remark = |line: &str| {
-        // After a panic in Rust, below a stack trace, and after an error in Node.js.
-        line.starts_with("note: ") || line.starts_with([' ', '\t']) || line.starts_with("Node.js v")
+        // After a panic in Rust, below a stack trace or the causes of an error of anyhow, and after an error in Node.js.
+        line.starts_with("note: ")
+            || line.starts_with([' ', '\t'])
+            || matches!(line, "Caused by:" | "Stack backtrace:" | "stack backtrace:")
+            || line.starts_with("Node.js v")
     };
     let mut lines = output.lines().rev().filter(|line| !line.trim().is_empty());
     lines.clone().find(|line| !is_remark(line)).or_else(|| lines.next()).map(str::trim)
@@ -189,6 +192,10 @@ mod tests {
         check(
             "f.js:1\nthrow 1\n^\n\nError: no table\n    at f.js:1:7\n\nNode.js v22.1.0\n",
             Some("Error: no table"),
+        );
+        check(
+            "Error: no URL\n\nCaused by:\n    not found\n\nStack backtrace:\n   0: main\n             at ./src/main.rs:1:1\n",
+            Some("Error: no URL"),
         );
         check("    only this\n", Some("only this"));
     }
