@@ -23,6 +23,9 @@ const TABLE: &str = "orders-checkpoints";
 const FUNCTION_ARN: &str = "arn:aws:lambda:eu-west-1:123456789012:function:orders-consumer";
 const MAPPINGS: &str = "/2015-03-31/event-source-mappings";
 
+/// The request that makes a mapping.
+const CREATE: &str = "POST /2015-03-31/event-source-mappings";
+
 /// When the mapping was disabled: long ago.
 const MODIFIED_S: f64 = 1_767_225_600.0;
 
@@ -73,8 +76,7 @@ impl Account {
                 self.rows.insert(item["leaseKey"]["S"].as_str().expect("a key").to_owned(), item);
                 (200, json!({}))
             }
-            // POST of a new mapping.
-            "Invoke" => {
+            CREATE => {
                 let mut made = request.clone();
                 let name = request["FunctionName"].as_str().expect("a name");
                 let arn = name.replace("orders-consumer", FUNCTION_ARN);
@@ -139,7 +141,7 @@ fn row(shard_id: &str, checkpoint: &str) -> Value {
     json!({
         "leaseKey": { "S": shard_id }, "checkpoint": { "S": checkpoint },
         "checkpointSubSequenceNumber": { "N": "0" }, "leaseCounter": { "N": "7" }, "kitStream": { "S": ARN },
-        "kitApp": { "S": "orders-consumer" }, "kitArrivalAt": { "N": "1000" },
+        "kitApp": { "S": "orders-consumer" }, "kitArrivalAt": { "N": "200000" },
     })
 }
 
@@ -200,7 +202,7 @@ impl World {
 
     /// The requests that make a mapping.
     fn made(&self) -> Vec<Value> {
-        self.server.requests("Invoke")
+        self.server.requests(CREATE)
     }
 
     fn progress_files(&self) -> usize {
@@ -265,11 +267,11 @@ fn positions_are_frozen_and_the_mapping_is_made_again() {
 fn a_cut_over_that_was_interrupted_continues() {
     let delete = format!("DELETE {MAPPINGS}/old");
     let new = format!("{MAPPINGS}/new");
-    for refused in ["Scan", "UpdateItem", delete.as_str(), "Invoke", new.as_str()] {
+    for refused in ["Scan", "UpdateItem", delete.as_str(), CREATE, new.as_str()] {
         let world = World::start(|account| account.refused = Some(refused.to_owned()));
         let run = world.run("--yes", if refused == "UpdateItem" { 1 } else { 2 });
         assert!(run.stderr.contains("AccessDeniedException"), "{refused}: {}", run.stderr);
-        let is_deleted = ["Invoke", new.as_str()].contains(&refused);
+        let is_deleted = [CREATE, new.as_str()].contains(&refused);
         assert_eq!(
             world.account().mappings.iter().all(|mapping| mapping["UUID"] != "old"),
             is_deleted,
