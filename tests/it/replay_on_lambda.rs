@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env, thread,
+    thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -24,6 +24,9 @@ const SHARDS: usize = 16;
 
 /// User records of an aggregated record.
 const AGGREGATED: usize = 500;
+
+/// Aggregated records of a shard in the range.
+const AGGREGATES: usize = 4;
 
 /// User records that are processed before the command is killed, and again before it is killed for the second time.
 const MIN_PROCESSED: usize = 6_000;
@@ -92,7 +95,6 @@ fn partition_keys(operator: &Operator) -> BTreeSet<String> {
 #[test]
 #[ignore = "needs kinesis-local and moto: make test"]
 fn a_range_is_replayed_by_lambda_while_the_command_is_killed_twice() {
-    let aggregates = env::var("AGGREGATES").ok().and_then(|number| number.parse().ok()).unwrap_or(4);
     let operator = Operator::start(SHARDS as i32);
     operator.create_journal();
     let s3 = aws_sdk_s3::Client::from_conf(
@@ -102,10 +104,10 @@ fn a_range_is_replayed_by_lambda_while_the_command_is_killed_twice() {
     put(&operator, "before", 0..SHARDS, 2);
     let from = border();
     // The last shard has nothing in the range, two are split in it, and one of their children has nothing.
-    let mut expected = put(&operator, "first", 0..SHARDS - 1, aggregates / 2);
+    let mut expected = put(&operator, "first", 0..SHARDS - 1, AGGREGATES / 2);
     operator.kinesis.split_shard(STREAM, "shardId-000000000000");
     operator.kinesis.split_shard(STREAM, "shardId-000000000001");
-    expected.extend(put(&operator, "second", 0..SHARDS - 1, aggregates / 2));
+    expected.extend(put(&operator, "second", 0..SHARDS - 1, AGGREGATES / 2));
     let until = border();
     // Some shards stay quiet after the range, one is split.
     operator.kinesis.split_shard(STREAM, "shardId-000000000002");
