@@ -23,8 +23,9 @@ use std::process::ExitCode;
 use crate::{
     args::{Args, Command},
     commands::{
-        aggregate, checkpoint, doctor, inspect, invoke, journal, look, new, pause, put, quarantine, redrive,
-        replay, shell, simulate,
+        aggregate, checkpoint, doctor, inspect, invoke, journal, look, new,
+        pause::{self, Switch},
+        put, quarantine, redrive, replay, shell, simulate,
     },
     error::{Completion, Error},
     output::note,
@@ -49,8 +50,8 @@ fn main() -> ExitCode {
         Command::Quarantine(args) => quarantine::run(&args),
         Command::Journal(args) => journal::run(&args),
         Command::Checkpoint(args) => checkpoint::run(&args),
-        Command::Pause(args) => pause::pause(&args),
-        Command::Resume(args) => pause::resume(&args),
+        Command::Pause(args) => pause::run(&args, Switch::Disable),
+        Command::Resume(args) => pause::run(&args, Switch::Enable),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),

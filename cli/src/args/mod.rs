@@ -45,7 +45,7 @@ pub(crate) use key_field::{KeyError, KeyField};
 pub(crate) use look::{DataStyle, LookArgs, TailArgs};
 pub(crate) use new::{KitArgs, NewArgs};
 pub(crate) use on_lambda::OnLambdaArgs;
-pub(crate) use pause::{MappingsArgs, PauseArgs, ResumeArgs};
+pub(crate) use pause::MappingsArgs;
 pub(crate) use put::{PayloadCompression, PutArgs};
 pub(crate) use quarantine::{
     QuarantineArgs, QuarantineCommand, QuarantineListArgs, QuarantinePurgeArgs, QuarantineRedriveArgs,
@@ -147,8 +147,15 @@ pub(crate) enum Command {
     Quarantine(QuarantineArgs),
     Journal(JournalArgs),
     Checkpoint(CheckpointArgs),
-    Pause(PauseArgs),
-    Resume(ResumeArgs),
+    /// Disables the event source mappings of a function on a stream, which keeps their position.
+    ///
+    /// For an outage of what the function needs: while a mapping is disabled, records wait in the stream, and no retries are used
+    /// up. Resume before they are too old.
+    #[command(after_long_help = pause::PAUSE_HELP)]
+    Pause(MappingsArgs),
+    /// Enables the event source mappings of a function on a stream; they continue at their position.
+    #[command(after_long_help = pause::RESUME_HELP)]
+    Resume(MappingsArgs),
     Doctor(DoctorArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),

@@ -3,6 +3,8 @@
 mod coverage;
 mod change;
 mod go_kcl;
+mod unread;
+mod backlog;
 
 use std::collections::BTreeMap;
 
@@ -17,9 +19,11 @@ use crate::{
     output::note::{count, warning},
     stream::{Description, Shard},
 };
+pub(crate) use backlog::{Backlog, READERS, WaitLimit};
 pub(crate) use change::{Mirror, NewLease};
 pub(crate) use coverage::{passed, unknown};
 pub(crate) use go_kcl::GoKclLease;
+pub(crate) use unread::{Counted, Processed, Unread, unread, user_records};
 
 /// The lease table of an application.
 #[derive(Debug)]

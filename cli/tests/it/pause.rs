@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::{
     kit::{Run, kit_where},
-    scripted_kinesis::{ScriptedKinesis, description, error, variables},
-    scripted_stream::ARN,
+    scripted_kinesis::{ScriptedKinesis, error, variables},
+    scripted_stream::{ARN, SHARD, ScriptedStream},
 };
 
 const FUNCTION_ARN: &str = "arn:aws:lambda:eu-west-1:123456789012:function:orders";
@@ -20,10 +20,22 @@ fn mapping(uuid: &str, qualifier: &str, state: &str, age_s: i64) -> Value {
     })
 }
 
-/// Runs a command in an account with these mappings, whose state changes at the second look.
+/// Runs a command in an account with these mappings, whose state changes at the second look, and a stream of four records, of
+/// which two are processed.
 fn run(arguments: &str, mappings: Vec<Value>) -> (Run, Vec<Value>) {
-    let kinesis = ScriptedKinesis::start(move |operation, number, _| match operation {
-        "DescribeStreamSummary" => description("orders"),
+    let stream = ScriptedStream::of(&[(10, b"a"), (11, b"b"), (12, b"c"), (13, b"d")]);
+    let kinesis = ScriptedKinesis::start(move |operation, number, request| match operation {
+        "DescribeStreamSummary" | "ListShards" | "GetShardIterator" | "GetRecords" => {
+            stream.answer(operation, request)
+        }
+        "Scan" if request["TableName"] == "checkpoints" => {
+            let lease = json!({
+                "leaseKey": { "S": SHARD }, "checkpoint": { "S": "11" }, "checkpointSubSequenceNumber": { "N": "0" },
+                "leaseCounter": { "N": "7" }, "kitStream": { "S": ARN }, "kitApp": { "S": "orders" },
+            });
+            (200, json!({ "Items": [lease] }))
+        }
+        "Scan" => error(400, "ResourceNotFoundException"),
         "ListStreamConsumers" => (200, json!({ "Consumers": [] })),
         "/2015-03-31/event-source-mappings" | "/2015-03-31/event-source-mappings/" => {
             (200, json!({ "EventSourceMappings": mappings }))
@@ -48,6 +60,12 @@ fn run(arguments: &str, mappings: Vec<Value>) -> (Run, Vec<Value>) {
     (run, kinesis.requests("PUT /2015-03-31/event-source-mappings/m"))
 }
 
+/// Returns a text with `…` for the duration after these words.
+fn without_duration(text: &str, words: &str) -> String {
+    let (before, after) = text.split_once(words).expect("the words are there");
+    format!("{before}{words}…{}", after.trim_start_matches(|char: char| char != ','))
+}
+
 #[test]
 fn pause_disables_a_mapping_and_waits() {
     let pause = "pause --stream orders --function orders";
@@ -66,8 +84,9 @@ fn the_retention_is_the_limit_without_a_shorter_age() {
             run("pause --stream orders --function orders", vec![mapping("m", "", "Disabled", age_s)]);
         assert_eq!((run.exit_code, requests), (Some(0), Vec::new()), "{}", run.stderr);
         assert_eq!(
-            run.stderr,
+            without_duration(&run.stderr, "disabled for "),
             "kinesis-kit: mapping m: Disabled already\n\
+             kinesis-kit: it is disabled for …, since 2026-01-01 00:00:00.000 UTC at the latest\n\
              kinesis-kit: records that arrive after 2026-01-01 00:00:00.000 UTC wait in the stream, and none is lost before \
              2026-01-02 00:00:00.000 UTC (24 h of the stream's retention): older records then leave the stream, without a \
              failure record\n\
@@ -122,4 +141,49 @@ fn a_mapping_that_is_gone_hides_no_other() {
     assert_eq!(run.exit_code, Some(1), "{}", run.stderr);
     assert!(run.stderr.contains("mapping gone: ") && run.stderr.contains("NotFound"), "{}", run.stderr);
     assert!(run.stderr.contains("mapping m: Disabled\n"), "{}", run.stderr);
+}
+
+#[test]
+fn with_the_checkpoint_table_both_say_what_waits() {
+    let waiting = "kinesis-kit: waiting: 2 user records in 2 Kinesis records of 1 shard, the oldest for ";
+    let table = "--stream orders --function orders --checkpoint-table checkpoints";
+    let (paused, _) = run(&format!("pause {table} --count"), vec![mapping("m", "", "Enabled", -1)]);
+    assert_eq!(paused.exit_code, Some(0), "{}", paused.stderr);
+    assert!(paused.stderr.contains(waiting), "{}", paused.stderr);
+    assert!(
+        paused
+            .stderr
+            .contains("(since 1970-01-01 00:00:03 UTC); longer than the stream's retention (24 h)\n")
+    );
+    assert!(!paused.stderr.contains("IteratorAge"), "{}", paused.stderr);
+    // Before the mapping is enabled: a moment later, they no longer wait.
+    let (resumed, _) = run(&format!("resume {table}"), vec![mapping("m", "", "Disabled", 3_600)]);
+    let waiting = "kinesis-kit: waiting: records of 1 shard, the oldest for ";
+    assert!(resumed.stderr.starts_with(waiting), "{}", resumed.stderr);
+    assert!(
+        resumed.stderr.contains("longer than MaximumRecordAgeInSeconds (60 min)\n"),
+        "{}",
+        resumed.stderr
+    );
+}
+
+#[test]
+fn without_a_checkpoint_table_what_has_arrived_since_the_pause_is_counted() {
+    let mut old = mapping("m", "", "Disabled", -1);
+    old["LastModified"] = json!(2.5);
+    let (run_again, _) = run("pause --stream orders --function orders --count", vec![old]);
+    let waiting = "kinesis-kit: waiting: 2 user records in 2 Kinesis records of 1 shard, the oldest for ";
+    assert!(run_again.stderr.contains(waiting), "{}", run_again.stderr);
+    let (first, _) =
+        run("pause --stream orders --function orders --count", vec![mapping("m", "", "Enabled", -1)]);
+    assert!(!first.stderr.contains("waiting: "), "{}", first.stderr);
+}
+
+#[test]
+fn a_table_that_cannot_be_read_keeps_no_mapping_from_being_switched() {
+    let arguments = "resume --stream orders --function orders --checkpoint-table others";
+    let (run, requests) = run(arguments, vec![mapping("m", "", "Disabled", -1)]);
+    assert_eq!((run.exit_code, requests), (Some(1), vec![json!({ "Enabled": true })]), "{}", run.stderr);
+    assert!(run.stderr.contains("kinesis-kit: what waits cannot be read: "), "{}", run.stderr);
+    assert!(run.stderr.contains("mapping m: Enabled\n"), "{}", run.stderr);
 }

@@ -3,12 +3,12 @@ use std::{fs, io, path::Path, rc::Rc};
 use kinesis_handler::checkpoint::RowCheckpoint;
 use kpl_deaggregation::Deaggregator;
 
-use super::{Positions, export::PositionLine, unread::user_records};
+use super::{Positions, export::PositionLine};
 use crate::{
     args::CheckpointImportArgs,
     aws::AwsError,
     error::{Completion, Error, chain},
-    lease_table::{GoKclLease, LeaseTable, Leases, Mirror, NewLease},
+    lease_table::{GoKclLease, LeaseTable, Leases, Mirror, NewLease, user_records},
     output::note::{count, error, note, warning},
     stream::{Position, ReadPace, ShardReader, now_ms},
 };

@@ -1,6 +1,5 @@
 //! `kinesis-kit checkpoint`: the positions that a checkpoint mirror, or a KCL application, keeps in its lease table.
 
-mod unread;
 mod start;
 mod cutover;
 mod status;

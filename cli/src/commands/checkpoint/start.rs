@@ -2,20 +2,14 @@ use std::{collections::HashSet, fmt, rc::Rc};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{
-    Positions,
-    unread::{Processed, unread},
-};
+use super::Positions;
 use crate::{
     aws::AwsError,
     error::chain,
-    lease_table::{self, Leases},
+    lease_table::{self, Leases, Processed, READERS, unread},
     output::cell,
     stream::{Position, ReadPace, Shard, ShardReader},
 };
-
-/// Most shards that are read at once.
-pub(super) const CONCURRENCY: usize = 16;
 
 /// Time before the first record that is not processed at which a new mapping starts, in milliseconds: the times of records that
 /// arrive at the same time are not in the order of their sequence numbers.
@@ -101,7 +95,7 @@ impl Start {
         let passed = lease_table::passed(&positions.shards, &rows);
         let arrivals = stream::iter(&positions.shards)
             .map(|shard| first_arrival(positions, leases, &passed, shard))
-            .buffered(CONCURRENCY);
+            .buffered(READERS);
         let arrivals: Vec<FirstArrival> = arrivals.try_collect().await?;
         let mut start = Start {
             at: MappingStart::TrimHorizon,

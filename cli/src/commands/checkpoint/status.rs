@@ -11,15 +11,14 @@ use tokio::time::sleep;
 
 use super::{
     Positions,
-    start::{self, CONCURRENCY, MappingStart},
+    start::{self, MappingStart},
     status_table::{ShardStatus, State, StatusTable},
-    unread::{Processed, unread},
 };
 use crate::{
     args::{CheckpointStatusArgs, LeaseTableArgs},
     error::{Completion, Error, chain},
     journal_table::{JournalTable, ShardFilter},
-    lease_table::{self, Lease, Leases},
+    lease_table::{self, Backlog, Lease, Leases, Processed, READERS, WaitLimit, unread},
     output::{
         cell,
         note::{count, note},
@@ -69,7 +68,7 @@ async fn show(args: &CheckpointStatusArgs) -> Result<Completion, Error> {
     };
     let shards = status.positions.shards.iter().filter(|shard| super::is_selected(&args.shards, &shard.id));
     let statuses: Vec<ShardStatus> =
-        stream::iter(shards).map(|shard| status.of(shard)).buffered(CONCURRENCY).try_collect().await?;
+        stream::iter(shards).map(|shard| status.of(shard)).buffered(READERS).try_collect().await?;
     let mut table_of_shards = StatusTable::new(args.format, args.count, io::stdout().lock());
     for shard in &statuses {
         table_of_shards.add(shard)?;
@@ -83,6 +82,9 @@ async fn show(args: &CheckpointStatusArgs) -> Result<Completion, Error> {
             count(missing, "shard")
         ));
     }
+    let mut backlog = Backlog::default();
+    statuses.iter().for_each(|status| backlog.add(status.unread));
+    note(backlog.text(WaitLimit::retention(status.positions.stream.retention_ms)));
     // Of some of the shards it would be too late for the others.
     if args.shards.is_empty() {
         note_start(mapping_start(&statuses, start::last_processed_ms(&status.leases), began_ms));
@@ -149,11 +151,7 @@ impl Status {
             status.state = State::Unreadable(chain(error));
             return Ok(status);
         }
-        let processed = match lease {
-            Some(lease) => Processed::of(lease),
-            None if self.passed.contains(&shard.id) => Some(Processed::Everything),
-            None => Some(Processed::Nothing),
-        };
+        let processed = Processed::of_shard(lease, self.passed.contains(&shard.id));
         status.state = match (lease, processed) {
             (None, Some(Processed::Everything)) => State::Passed,
             (None, _) => State::Missing,
@@ -186,7 +184,7 @@ impl Status {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::checkpoint::unread::Unread;
+    use crate::lease_table::Unread;
 
     #[track_caller]
     fn check_start(first_arrivals_ms: &[Option<u64>], expected_s: u64) {

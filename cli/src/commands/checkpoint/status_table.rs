@@ -6,10 +6,9 @@ use kinesis_handler::{
 };
 use serde::Serialize;
 
-use super::unread::{Counted, Unread};
 use crate::{
     args::Format,
-    lease_table::Lease,
+    lease_table::{Counted, Lease, Unread},
     output::{
         cell,
         screen::Screen,

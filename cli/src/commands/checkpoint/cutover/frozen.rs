@@ -3,12 +3,9 @@ use kinesis_handler::checkpoint::{CheckpointPosition, FrozenPosition, Row, RowCh
 
 use super::{Cutover, function::TargetFunction, report};
 use crate::{
-    commands::checkpoint::{
-        start::{CONCURRENCY, MappingStart, Start, has_records_from},
-        unread::Processed,
-    },
+    commands::checkpoint::start::{MappingStart, Start, has_records_from},
     error::Error,
-    lease_table::{Lease, Leases, Mirror, NewLease},
+    lease_table::{Lease, Leases, Mirror, NewLease, Processed, READERS},
     output::{
         cell,
         note::{count, error, note},
@@ -42,7 +39,7 @@ impl Cutover<'_> {
             .map(|(id, lease, frozen)| async move {
                 Ok::<_, Error>((*id, self.positions.table.freeze(lease, frozen).await?))
             })
-            .buffered(CONCURRENCY);
+            .buffered(READERS);
         let written: Vec<(&String, bool)> = written.try_collect().await?;
         let moved: Vec<&String> =
             written.iter().filter(|(_, is_written)| !is_written).map(|(id, _)| *id).collect();
@@ -100,7 +97,8 @@ impl Cutover<'_> {
 /// Returns what is frozen for a lease. `None` if nothing of its shard is processed.
 fn frozen_position(lease: &Lease, expires_ms: u64) -> Option<FrozenPosition> {
     let through = match Processed::of(lease)? {
-        Processed::Nothing => return None,
+        // No lease is at a time.
+        Processed::Nothing | Processed::Before(_) => return None,
         Processed::Through(sequence_number, sub_sequence_number) => {
             Some(CheckpointPosition { sequence_number, sub_sequence_number })
         }

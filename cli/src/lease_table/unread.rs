@@ -4,39 +4,51 @@ use kinesis_esm::StreamRecord;
 use kinesis_handler::{SequenceNumber, checkpoint::RowCheckpoint};
 use kpl_deaggregation::{Content, Deaggregator};
 
+use super::Lease;
 use crate::{
     aws::AwsError,
-    lease_table::Lease,
     stream::{Api, Position, ReadPace, ShardReader, now_ms},
 };
 
 /// The records of a shard that are not processed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Unread {
+pub(crate) struct Unread {
     /// When the first of them arrived, in milliseconds since 1970. Absent if there is none.
-    pub(super) first_arrival_ms: Option<u64>,
+    pub(crate) first_arrival_ms: Option<u64>,
     /// The numbers of Kinesis records and of user records, if they were to be counted.
-    pub(super) counted: Option<Counted>,
+    pub(crate) counted: Option<Counted>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Counted {
-    pub(super) kinesis_records: u64,
-    pub(super) user_records: u64,
+pub(crate) struct Counted {
+    pub(crate) kinesis_records: u64,
+    pub(crate) user_records: u64,
 }
 
 /// The place in a shard up to which it is processed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Processed {
+pub(crate) enum Processed {
     Nothing,
+    /// All that arrived before this time, in milliseconds since 1970.
+    Before(u64),
     /// This user record, and all before it.
     Through(SequenceNumber, u64),
     Everything,
 }
 
 impl Processed {
+    /// Returns the place in a shard with this lease, or without one. A shard is passed if descendants of it have positions.
+    /// `None` if the place depends on when a KCL application begins.
+    pub(crate) fn of_shard(lease: Option<&Lease>, is_passed: bool) -> Option<Self> {
+        match lease {
+            Some(lease) => Processed::of(lease),
+            None if is_passed => Some(Processed::Everything),
+            None => Some(Processed::Nothing),
+        }
+    }
+
     /// Returns the place of a lease. `None` if it depends on when a KCL application begins.
-    pub(super) fn of(lease: &Lease) -> Option<Self> {
+    pub(crate) fn of(lease: &Lease) -> Option<Self> {
         match lease.row.checkpoint {
             RowCheckpoint::TrimHorizon => Some(Processed::Nothing),
             // A KCL takes none as 0.
@@ -50,7 +62,7 @@ impl Processed {
 }
 
 /// Reads a shard from behind what is processed: up to the first record, or to the newest one if they are counted.
-pub(super) async fn unread(
+pub(crate) async fn unread(
     api: &Rc<Api>,
     pace: &Rc<ReadPace>,
     shard_id: &str,
@@ -62,6 +74,7 @@ pub(super) async fn unread(
             return Ok(Unread { counted: counts.then(Counted::default), ..Unread::default() });
         }
         Processed::Nothing => (Position::TrimHorizon, None),
+        Processed::Before(time_ms) => (Position::AtTimestamp(time_ms), None),
         Processed::Through(number, sub) => (Position::At(number), Some((number, sub))),
     };
     let began_ms = now_ms();
@@ -101,7 +114,7 @@ fn user_records_after(
 }
 
 /// Returns the number of user records in a Kinesis record. One that is no aggregate, or none that can be read, is one.
-pub(super) fn user_records(record: &StreamRecord, deaggregator: &mut Deaggregator) -> u64 {
+pub(crate) fn user_records(record: &StreamRecord, deaggregator: &mut Deaggregator) -> u64 {
     match deaggregator.deaggregate(record.partition_key.as_bytes(), &record.data) {
         Ok(user_records) if user_records.content() == Content::Aggregated => user_records.count() as u64,
         _ => 1,
