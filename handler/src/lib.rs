@@ -61,13 +61,14 @@
 //! [`run`] is a whole function, and [`Handler`] its core as a [`tower::Service`]. The crate's folders: `lambda` is the outside
 //! (the function, its runtime, logs and metrics), [`event`] reads Lambda's JSON, `batch` decodes, deaggregates and calls the
 //! `processor` with each user `record`, in order, [`journal`] and [`checkpoint`] keep what became of them in a store (both use
-//! `aws`), [`replay`] knows the range of a replay on Lambda, `invocation` has the time, and `options` says which of it is used.
+//! `aws`), [`large_payload`] fetches payloads from S3, [`replay`] knows the range of a replay on Lambda, `invocation` has the time, and
+//! `options` says which of it is used.
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-#[cfg(feature = "dynamodb")]
+#[cfg(any(feature = "dynamodb", feature = "s3"))]
 mod aws;
 mod batch;
 pub mod checkpoint;
@@ -82,6 +83,7 @@ pub mod idempotency;
 mod invocation;
 pub mod journal;
 mod lambda;
+pub mod large_payload;
 mod options;
 mod processor;
 mod record;

@@ -128,6 +128,30 @@ fn every_parameter_reaches_its_property() {
         ("Decompress", "on", &[], "OrderFunction", function("DECOMPRESS"), json!("on")),
         ("MaxDecompressedBytes", "7", &[], "OrderFunction", function("MAX_DECOMPRESSED_BYTES"), json!("7")),
         ("MaxDecompressionRatio", "7", &[], "OrderFunction", function("MAX_DECOMPRESSION_RATIO"), json!("7")),
+        (
+            "PayloadBucket",
+            "payloads",
+            &[],
+            "OrderFunction",
+            function("LARGE_PAYLOADS"),
+            json!("s3://payloads/"),
+        ),
+        (
+            "PayloadPrefix",
+            "large/",
+            &[("PayloadBucket", "payloads")],
+            "OrderFunction",
+            function("LARGE_PAYLOADS"),
+            json!("s3://payloads/large/"),
+        ),
+        (
+            "MaxLargePayloadBytes",
+            "7",
+            &[("PayloadBucket", "payloads")],
+            "OrderFunction",
+            function("MAX_LARGE_PAYLOAD_BYTES"),
+            json!("7"),
+        ),
         ("VectorInstructions", "avx2", &[], "OrderFunction", function("VECTOR_INSTRUCTIONS"), json!("avx2")),
         (
             "PermissionsBoundaryArn",
@@ -304,9 +328,10 @@ fn a_mirror_means_one_lane() {
 }
 
 /// Every combination that adds resources.
-const VARIANTS: [&[(&str, &str)]; 5] = [
+const VARIANTS: [&[(&str, &str)]; 6] = [
     &[],
     &[("AgePolicy", "skip"), ("MaxAgeSeconds", "600")],
+    &[("PayloadBucket", "payloads"), ("PayloadPrefix", "large/")],
     &[("CheckpointMirror", "on"), ("RetryJournal", "quarantine"), ("EnhancedFanOut", "on")],
     &[("FailureDestination", "sqs"), ("StreamArn", "arn:aws:kinesis:eu-west-1:123456789012:stream/s")],
     &[("StreamKeyArn", KEY), ("DataKeyArn", KEY), ("RetryJournal", "on")],
@@ -444,7 +469,7 @@ fn statement(template: &Template, resource: &str, sid: &str) -> Value {
 
 #[test]
 fn payloads_go_to_a_bucket_of_this_account_only() {
-    let template = template(&[]);
+    let template = template(&[("PayloadBucket", "payloads")]);
     let account = json!({ "StringEquals": { "s3:ResourceAccount": { "Ref": "AWS::AccountId" } } });
     let mut checked = 0;
     for resource in ["FunctionRole", "OperatorPolicy"] {
@@ -455,7 +480,7 @@ fn payloads_go_to_a_bucket_of_this_account_only() {
             }
         }
     }
-    assert_eq!(checked, 4);
+    assert_eq!(checked, 6);
 }
 
 #[test]

@@ -1,8 +1,12 @@
 use std::{error::Error, fmt};
 
+#[cfg(feature = "dynamodb")]
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+// The same types.
+#[cfg(not(feature = "dynamodb"))]
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
-/// The error of DynamoDB, or of the connection to it: one line, with the service's error code if there is one.
+/// The error of DynamoDB or S3, or of the connection to it: one line, with the service's error code if there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreFault {
     code: Option<String>,
@@ -10,7 +14,7 @@ pub struct StoreFault {
 }
 
 impl StoreFault {
-    /// DynamoDB's error code, such as `ResourceNotFoundException`. `None` if no answer came.
+    /// The service's error code, such as `ResourceNotFoundException`. `None` if no answer came.
     pub fn code(&self) -> Option<&str> {
         self.code.as_deref()
     }

@@ -21,6 +21,7 @@ use crate::{
     compression::DecompressionLimits,
     event::KinesisRecord,
     journal::JournalError,
+    large_payload::LargePayloads,
 };
 
 /// The longest time that an invocation is taken to have; Lambda's own limit is 90 minutes.
@@ -62,6 +63,8 @@ pub(crate) struct Invocation<'a> {
     pub(crate) skip_rule: Option<SkipRule>,
     /// Bounds of what a payload may decompress to.
     pub(crate) decompression: DecompressionLimits,
+    /// Large payloads that may be fetched. `None` if none may.
+    pub(crate) large_payloads: Option<Arc<LargePayloads>>,
 }
 
 /// Makes a span with the IDs of an invocation. A log line shows its innermost span alone, so that of a stage has them, too.
@@ -123,6 +126,7 @@ impl<'a> Invocation<'a> {
             decompression: options.decompression,
             frozen: None,
             skip_rule: None,
+            large_payloads: options.large_payloads.clone(),
             fates: None,
         }
     }
@@ -216,6 +220,7 @@ mod tests {
             fates: None,
             skip_rule: None,
             decompression: DecompressionLimits::default(),
+            large_payloads: None,
         };
         assert_eq!(invocation.store_by(), Some(arrived + Duration::from_millis(expected_ms)));
     }

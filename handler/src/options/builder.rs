@@ -5,7 +5,8 @@ use kpl_deaggregation::DEFAULT_MAX_KEY_BYTES;
 use super::{JournalOptions, MirrorOptions, Options, OptionsError, stores::check_age};
 use crate::{
     Clock, InvalidAggregatePolicy, VectorInstructions, checkpoint::CheckpointStore,
-    compression::DecompressionLimits, record::decompressing::DECOMPRESSES,
+    compression::DecompressionLimits, large_payload::LargePayloadOptions,
+    record::decompressing::DECOMPRESSES,
 };
 
 /// Most batches of a shard that a mapping processes at once.
@@ -56,6 +57,7 @@ pub struct OptionsBuilder {
     concurrency: Option<u32>,
     look_ahead: Option<u32>,
     retry_attempts: Option<u32>,
+    large_payloads: Option<LargePayloadOptions>,
     /// Options whose values need no check but that of their range.
     rest: Options,
 }
@@ -206,6 +208,13 @@ impl OptionsBuilder {
         self
     }
 
+    /// Makes [`Record::fetch`](crate::Record::fetch) read payloads that a producer has put into a store, with a pointer to them in
+    /// the stream. By default it reads none.
+    pub fn large_payloads(mut self, large_payloads: LargePayloadOptions) -> Self {
+        self.large_payloads = Some(large_payloads);
+        self
+    }
+
     /// Sets the source of time. By default the system's clocks.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.rest.clock = clock;
@@ -231,6 +240,7 @@ impl OptionsBuilder {
             concurrency,
             look_ahead,
             retry_attempts,
+            large_payloads,
             rest,
         } = self;
         let mut options = rest;
@@ -262,6 +272,9 @@ impl OptionsBuilder {
         in_range("max_decompression_ratio", max_ratio, DECOMPRESSION_RATIOS, "a number from 1 to 100000")?;
         if options.decompresses && !DECOMPRESSES {
             return Err(OptionsError::MissingFeature { option: "decompress", feature: "gzip" });
+        }
+        if let Some(large_payloads) = large_payloads {
+            options.large_payloads = Some(Arc::new(large_payloads.build()?));
         }
         if let Some(factor) = parallelization_factor {
             options.parallelization_factor = Some(in_range(

@@ -2,6 +2,7 @@
 
 mod builder;
 mod error;
+mod large_payloads;
 mod stores;
 mod variables;
 
@@ -10,6 +11,8 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 pub use builder::OptionsBuilder;
 pub use error::OptionsError;
 use kpl_deaggregation::DEFAULT_MAX_KEY_BYTES;
+pub use large_payloads::LargePayloadOptions;
+pub(crate) use large_payloads::LargePayloads;
 pub use stores::{JournalOptions, MirrorOptions, QuarantineOptions};
 
 use crate::{
@@ -46,6 +49,7 @@ pub struct Options {
     pub(crate) decompresses: bool,
     pub(crate) decompression: DecompressionLimits,
     pub(crate) replay_positions: Option<Arc<dyn CheckpointStore>>,
+    pub(crate) large_payloads: Option<Arc<LargePayloads>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) hooks: Hooks,
 }
@@ -103,6 +107,7 @@ impl Default for Options {
             decompresses: false,
             decompression: DecompressionLimits::default(),
             replay_positions: None,
+            large_payloads: None,
             clock: Arc::new(SystemClock),
             hooks: Hooks::default(),
         }

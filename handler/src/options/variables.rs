@@ -1,7 +1,12 @@
 use std::{env, ffi::OsString, str::FromStr, sync::Arc, time::Duration};
 
 use super::{JournalOptions, MirrorOptions, Options, OptionsError, QuarantineOptions};
-use crate::{InvalidAggregatePolicy, VectorInstructions, checkpoint::CheckpointStore, journal::JournalStore};
+use crate::{
+    InvalidAggregatePolicy, VectorInstructions,
+    checkpoint::CheckpointStore,
+    journal::JournalStore,
+    large_payload::{LargePayloadOptions, PayloadStore},
+};
 
 /// Every variable of the kit starts with this.
 const PREFIX: &str = "KINESIS_HANDLER_";
@@ -20,12 +25,14 @@ const DEADLINE_MARGIN_MS: &str = "KINESIS_HANDLER_DEADLINE_MARGIN_MS";
 const HOLD: &str = "KINESIS_HANDLER_HOLD";
 const INVALID_AGGREGATE: &str = "KINESIS_HANDLER_INVALID_AGGREGATE";
 const JOURNAL_TABLE: &str = "KINESIS_HANDLER_JOURNAL_TABLE";
+const LARGE_PAYLOADS: &str = "KINESIS_HANDLER_LARGE_PAYLOADS";
 const LOOK_AHEAD: &str = "KINESIS_HANDLER_LOOK_AHEAD";
 const MAX_AGE_SECONDS: &str = "KINESIS_HANDLER_MAX_AGE_SECONDS";
 const MAX_ATTEMPTS: &str = "KINESIS_HANDLER_MAX_ATTEMPTS";
 const MAX_DECOMPRESSED_BYTES: &str = "KINESIS_HANDLER_MAX_DECOMPRESSED_BYTES";
 const MAX_DECOMPRESSION_RATIO: &str = "KINESIS_HANDLER_MAX_DECOMPRESSION_RATIO";
 const MAX_KEY_BYTES: &str = "KINESIS_HANDLER_MAX_KEY_BYTES";
+const MAX_LARGE_PAYLOAD_BYTES: &str = "KINESIS_HANDLER_MAX_LARGE_PAYLOAD_BYTES";
 const PARALLELIZATION_FACTOR: &str = "KINESIS_HANDLER_PARALLELIZATION_FACTOR";
 const QUARANTINE: &str = "KINESIS_HANDLER_QUARANTINE";
 const QUARANTINE_LIMIT: &str = "KINESIS_HANDLER_QUARANTINE_LIMIT";
@@ -41,12 +48,14 @@ fn variable(option: &'static str) -> &'static str {
         "deadline_margin" => DEADLINE_MARGIN_MS,
         "decompress" => DECOMPRESS,
         "journal" => JOURNAL_TABLE,
+        "large_payloads" => LARGE_PAYLOADS,
         "look_ahead" => LOOK_AHEAD,
         "max_age" => MAX_AGE_SECONDS,
         "max_attempts" => MAX_ATTEMPTS,
         "max_decompressed_bytes" => MAX_DECOMPRESSED_BYTES,
         "max_decompression_ratio" => MAX_DECOMPRESSION_RATIO,
         "max_key_bytes" => MAX_KEY_BYTES,
+        "max_large_payload_bytes" => MAX_LARGE_PAYLOAD_BYTES,
         "mirror" => CHECKPOINT_TABLE,
         "parallelization_factor" => PARALLELIZATION_FACTOR,
         "quarantine_limit" => QUARANTINE_LIMIT,
@@ -59,7 +68,7 @@ fn variable(option: &'static str) -> &'static str {
 
 impl Options {
     /// The environment variables that [`from_env`](Self::from_env) reads.
-    pub const VARIABLES: [&'static str; 23] = [
+    pub const VARIABLES: [&'static str; 25] = [
         AGE_POLICY,
         APPLICATION,
         CHECKPOINT_STRICT,
@@ -71,12 +80,14 @@ impl Options {
         HOLD,
         INVALID_AGGREGATE,
         JOURNAL_TABLE,
+        LARGE_PAYLOADS,
         LOOK_AHEAD,
         MAX_AGE_SECONDS,
         MAX_ATTEMPTS,
         MAX_DECOMPRESSED_BYTES,
         MAX_DECOMPRESSION_RATIO,
         MAX_KEY_BYTES,
+        MAX_LARGE_PAYLOAD_BYTES,
         PARALLELIZATION_FACTOR,
         QUARANTINE,
         QUARANTINE_LIMIT,
@@ -103,6 +114,9 @@ impl Options {
     /// - `KINESIS_HANDLER_INVALID_AGGREGATE`: [`invalid_aggregate`](super::OptionsBuilder::invalid_aggregate), `fail`, `raw` or `skip`
     /// - `KINESIS_HANDLER_JOURNAL_TABLE`: [`journal`](super::OptionsBuilder::journal) in the DynamoDB table of this name. Needs the feature
     ///   `dynamodb`. Nothing connects before the first event.
+    /// - `KINESIS_HANDLER_LARGE_PAYLOADS`: [`large_payloads`](super::OptionsBuilder::large_payloads) in S3, under these prefixes
+    ///   (`s3://BUCKET` or `s3://BUCKET/PREFIX`), separated by commas. Needs the feature `s3`. Nothing connects before the first
+    ///   fetch.
     /// - `KINESIS_HANDLER_LOOK_AHEAD`: [`look_ahead`](super::OptionsBuilder::look_ahead), 1 to 100000
     /// - `KINESIS_HANDLER_MAX_AGE_SECONDS`: [`max_age`](QuarantineOptions::max_age), or with the policy `skip`
     ///   [`skip_failed_after`](super::OptionsBuilder::skip_failed_after), 1 to 31536000 seconds
@@ -112,6 +126,8 @@ impl Options {
     /// - `KINESIS_HANDLER_MAX_DECOMPRESSION_RATIO`:
     ///   [`max_decompression_ratio`](super::OptionsBuilder::max_decompression_ratio), 1 to 100000
     /// - `KINESIS_HANDLER_MAX_KEY_BYTES`: [`max_key_bytes`](super::OptionsBuilder::max_key_bytes), 1 to 1073741824
+    /// - `KINESIS_HANDLER_MAX_LARGE_PAYLOAD_BYTES`:
+    ///   [`max_bytes`](crate::large_payload::LargePayloadOptions::max_bytes) of a large payload, 1 to 1073741824
     /// - `KINESIS_HANDLER_PARALLELIZATION_FACTOR`: [`parallelization_factor`](super::OptionsBuilder::parallelization_factor), 1 to 10; with a
     ///   checkpoint mirror, 1
     /// - `KINESIS_HANDLER_QUARANTINE`: [`quarantine`](JournalOptions::quarantine), `on` or `off`
@@ -143,6 +159,7 @@ impl Options {
         let (mut journal_table, mut has_quarantine, mut has_hold) = (None, false, false);
         let (mut decompresses, mut replays) = (false, false);
         let (mut max_age, mut skips) = (None, false);
+        let (mut large_payloads, mut max_large_payload_bytes) = (None, None);
         // Options that do nothing without the quarantine.
         let mut of_quarantine = Vec::new();
         for (name, value) in variables {
@@ -162,6 +179,11 @@ impl Options {
                 CUTOVER => skips_frozen = switch(CUTOVER, &value)?,
                 CONCURRENCY => {
                     builder = builder.concurrency(number(CONCURRENCY, &value, "a number from 1 to 1000")?);
+                }
+                LARGE_PAYLOADS => large_payloads = Some(value.into_owned()),
+                MAX_LARGE_PAYLOAD_BYTES => {
+                    let bytes = number(MAX_LARGE_PAYLOAD_BYTES, &value, "1 to 1073741824 bytes")?;
+                    max_large_payload_bytes = Some(bytes);
                 }
                 LOOK_AHEAD => {
                     builder = builder.look_ahead(number(LOOK_AHEAD, &value, "a number from 1 to 100000")?);
@@ -269,6 +291,19 @@ impl Options {
         if decompresses {
             builder = builder.decompress();
         }
+        if max_large_payload_bytes.is_some() && large_payloads.is_none() {
+            return Err(OptionsError::Needs { option: MAX_LARGE_PAYLOAD_BYTES, needed: LARGE_PAYLOADS });
+        }
+        if let Some(prefixes) = large_payloads {
+            let mut options = LargePayloadOptions::new(payload_store()?);
+            for prefix in prefixes.split(',') {
+                options = options.allow(prefix.trim());
+            }
+            if let Some(bytes) = max_large_payload_bytes {
+                options = options.max_bytes(bytes);
+            }
+            builder = builder.large_payloads(options);
+        }
         let Stores { checkpoints, journal, replay_positions } =
             stores(checkpoint_table, journal_table, replays)?;
         if let Some(positions) = replay_positions {
@@ -335,6 +370,16 @@ fn stores(
         Some((option, _)) => Err(OptionsError::MissingFeature { option, feature: "dynamodb" }),
         None => Ok(Stores::default()),
     }
+}
+
+#[cfg(feature = "s3")]
+fn payload_store() -> Result<Arc<dyn PayloadStore>, OptionsError> {
+    Ok(Arc::new(crate::large_payload::S3Payloads::new()))
+}
+
+#[cfg(not(feature = "s3"))]
+fn payload_store() -> Result<Arc<dyn PayloadStore>, OptionsError> {
+    Err(OptionsError::MissingFeature { option: LARGE_PAYLOADS, feature: "s3" })
 }
 
 fn switch(option: &'static str, value: &str) -> Result<bool, OptionsError> {
@@ -524,6 +569,7 @@ mod tests {
     fn what_does_nothing_alone_is_refused() {
         for (variable, value, needed) in [
             (QUARANTINE, "on", JOURNAL_TABLE),
+            (MAX_LARGE_PAYLOAD_BYTES, "7", LARGE_PAYLOADS),
             (MAX_ATTEMPTS, "3", QUARANTINE),
             (MAX_AGE_SECONDS, "60", QUARANTINE),
             (QUARANTINE_LIMIT, "10", QUARANTINE),
@@ -550,6 +596,38 @@ mod tests {
             error.expect_err("no DynamoDB").to_string(),
             "KINESIS_HANDLER_CHECKPOINT_TABLE needs the feature `dynamodb` of kinesis-handler, which \
              is not compiled in"
+        );
+    }
+
+    #[cfg(feature = "s3")]
+    #[test]
+    fn large_payloads_are_allowed_by_prefix() {
+        let prefixes = (LARGE_PAYLOADS, "s3://orders/large/, s3://others");
+        let options = read(&[prefixes, (MAX_LARGE_PAYLOAD_BYTES, "7")]).expect("legal values");
+        let shown = format!("{:?}", options.large_payloads);
+        for part in ["S3Payloads", "\"orders\"", "\"large/\"", "\"others\"", "max_bytes: 7"] {
+            assert!(shown.contains(part), "{part} in {shown}");
+        }
+        for prefixes in ["", "orders", "s3://orders,", "s3://orders;s3://others"] {
+            let error = read(&[(LARGE_PAYLOADS, prefixes)]).map(drop).expect_err("no prefix").to_string();
+            let expected =
+                "KINESIS_HANDLER_LARGE_PAYLOADS: expected s3://BUCKET or s3://BUCKET/PREFIX, found ";
+            assert!(error.starts_with(expected), "{error}");
+        }
+        let error = read(&[(LARGE_PAYLOADS, "s3://orders"), (MAX_LARGE_PAYLOAD_BYTES, "0")]);
+        assert_eq!(
+            error.map(drop).expect_err("too few").to_string(),
+            "KINESIS_HANDLER_MAX_LARGE_PAYLOAD_BYTES: expected 1 to 1073741824 bytes, found \"0\""
+        );
+    }
+
+    #[cfg(not(feature = "s3"))]
+    #[test]
+    fn large_payloads_need_the_feature() {
+        check_refused(
+            LARGE_PAYLOADS,
+            "s3://orders",
+            "KINESIS_HANDLER_LARGE_PAYLOADS needs the feature `s3` of kinesis-handler, which is not compiled in",
         );
     }
 

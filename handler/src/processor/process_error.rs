@@ -1,6 +1,6 @@
 use std::{borrow::Cow, error::Error, fmt};
 
-use crate::PayloadError;
+use crate::{PayloadError, large_payload::FetchError};
 
 /// A boxed error of any type.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -8,12 +8,13 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 /// An error of a processor, and whether a retry can help.
 ///
 /// **By default an error is retryable**: `?` makes a retryable error of every error type, because only the processor knows
-/// which of its errors a retry cannot fix. The exception is a [`PayloadError`], alone or as the source of another error,
-/// which is permanent. To decide, use [`Classify`] on a result, or return [`permanent`] or [`retryable`]:
+/// which of its errors a retry cannot fix. The exceptions are a [`PayloadError`] and a [`FetchError`] that
+/// [is permanent](FetchError::is_permanent), alone or as the source of another error, which are permanent. To decide, use [`Classify`] on a result, or return [`permanent`] or [`retryable`]:
 ///
 /// | error | `?` makes it |
 /// |---|---|
 /// | [`record.json()`](crate::Record::json), [`text`](crate::Record::text), [`parse`](crate::Record::parse), `protobuf` | permanent |
+/// | [`record.fetch()`](crate::Record::fetch) | permanent, unless the object could not be read now |
 /// | any other type that implements [`std::error::Error`]: I/O, HTTP, AWS SDK, `ParseIntError` | retryable |
 /// | `anyhow::Error`, `Box<dyn Error + Send + Sync>`, `String`, `&str` | nothing: it does not compile without [`Classify`] |
 ///
@@ -108,7 +109,11 @@ impl ProcessError {
 
 impl<E: Error + Send + Sync + 'static> From<E> for ProcessError {
     fn from(error: E) -> Self {
-        let kind = match chain(&error).any(|error| error.is::<PayloadError>()) {
+        let is_permanent = |error: &(dyn Error + 'static)| {
+            error.is::<PayloadError>()
+                || error.downcast_ref::<FetchError>().is_some_and(FetchError::is_permanent)
+        };
+        let kind = match chain(&error).any(is_permanent) {
             true => ProcessErrorKind::Permanent,
             false => ProcessErrorKind::Retryable,
         };

@@ -13,10 +13,11 @@ use std::{
 };
 
 use crate::{
-    Clock, ExtendedSequenceNumber, SequenceNumber, SystemClock,
+    Clock, ExtendedSequenceNumber, OptionsError, SequenceNumber, SystemClock,
     compression::DecompressionLimits,
     event::KinesisRecord,
     invocation::Invocation,
+    large_payload::LargePayloadOptions,
     record::decompressing::{DecompressedData, DecompressingRecord},
     record::idempotency_key::IdempotencyKey,
 };
@@ -281,6 +282,7 @@ impl OwnedRecord {
                 fates: None,
                 skip_rule: None,
                 decompression: DecompressionLimits::default(),
+                large_payloads: None,
             },
             decompressed: None,
         }
@@ -364,6 +366,23 @@ impl OwnedRecord {
     /// [`decompress`](crate::OptionsBuilder::decompress): [`json`](Record::json) and its like read what its data decompresses to.
     pub fn decompressing(mut self) -> Self {
         self.decompressed = Some(DecompressedData::default());
+        self
+    }
+
+    /// Makes the record as a processor gets it with the option [`large_payloads`](crate::OptionsBuilder::large_payloads):
+    /// [`fetch`](Record::fetch) reads the payload that its data points to.
+    ///
+    /// # Errors
+    ///
+    /// [`OptionsError::Value`] for a prefix or a number of bytes that is none.
+    pub fn with_large_payloads(mut self, options: LargePayloadOptions) -> Result<Self, OptionsError> {
+        self.invocation.large_payloads = Some(Arc::new(options.build()?));
+        Ok(self)
+    }
+
+    /// Replaces the payload.
+    pub(crate) fn with_data(mut self, data: Vec<u8>) -> Self {
+        self.data = data;
         self
     }
 
