@@ -17,6 +17,7 @@ mod mirror_end_to_end;
 mod journal_table;
 mod effects_table;
 mod journal_end_to_end;
+mod large_payloads;
 mod lease_table;
 mod kcl;
 mod language;

@@ -8,7 +8,8 @@ use kinesis_handler::{Function, ProcessError, Record, permanent, retryable};
 static IS_MENDED: LazyLock<bool> = LazyLock::new(|| env::var_os("MENDED").is_some());
 
 async fn process(record: Record<'_>) -> Result<(), ProcessError> {
-    let text = record.text()?;
+    let fetched = record.fetch().await?;
+    let text = fetched.as_record().text()?;
     if !*IS_MENDED {
         misbehave(text).await?;
     }

@@ -51,7 +51,7 @@ pub(crate) use quarantine::{
     QuarantineArgs, QuarantineCommand, QuarantineListArgs, QuarantinePurgeArgs, QuarantineRedriveArgs,
     QuarantineShowArgs, TableArgs,
 };
-pub(crate) use redrive::{ProgressArgs, RedriveArgs, SkipArgs};
+pub(crate) use redrive::{LargeArgs, ProgressArgs, RedriveArgs, SkipArgs};
 pub(crate) use replay::ReplayArgs;
 pub(crate) use shards::ShardArgs;
 pub(crate) use shell::{CompletionsArgs, ManArgs};

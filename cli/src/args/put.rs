@@ -4,7 +4,7 @@ use clap::{ValueEnum, builder::RangedU64ValueParser};
 use kpl_deaggregation::MAX_SIZE_LIMIT_BYTES;
 
 use super::{Format, GroupBy, KeyField};
-use crate::stream::name::StreamName;
+use crate::{aws::object_prefix::ObjectPrefix, stream::name::StreamName};
 
 /// The format in which payloads are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -38,6 +38,19 @@ pub(crate) struct PutArgs {
     /// Compress the payload of each user record
     #[arg(long, value_name = "FORMAT", value_enum)]
     pub(crate) compress: Option<PayloadCompression>,
+    /// Put payloads above --large-above into S3, s3://BUCKET or s3://BUCKET/FOLDER, and a pointer to each into the stream, which
+    /// the kit's handler fetches
+    #[arg(long, value_name = "URI")]
+    pub(crate) large_to: Option<ObjectPrefix>,
+    /// With --large-to: the largest payload that is put into the stream, after --compress
+    #[arg(
+        long,
+        value_name = "BYTES",
+        requires = "large_to",
+        default_value = "262144",
+        value_parser = RangedU64ValueParser::<usize>::new()
+    )]
+    pub(crate) large_above: usize,
     /// Put each user record as a plain Kinesis record
     #[arg(long, conflicts_with_all = ["group_by", "size_limit"])]
     pub(crate) plain: bool,
@@ -65,6 +78,10 @@ Requests have at most 500 records and 5 MiB. Records that Kinesis rejects are pu
 Kinesis accepts them; within such a request, the order of records with the same key may change. Memory is bounded, however long the input is: \
 after 50,000 user records or 64 MiB, all user records that wait for others to share a Kinesis record are put.
 
+With --large-to, a payload is in S3 before the pointer to it is put. A pointer is JSON with bucket, key, length and SHA-256: a \
+function reads it with record.fetch(), if its option large_payloads allows the bucket. The key is the SHA-256, so the same \
+payload is stored once. Objects must outlive the stream's retention and the time in which failed records are redriven.
+
 A run that ends early, because of a signal or an error, prints the line from which the input has to be put again; some \
 of those lines may be in the stream already. There is no progress file: after `kill -9`, only the output shows what was \
 put, so some of the input is put twice when it is resumed.
@@ -73,7 +90,7 @@ An invalid line is reported, and the others are put. The output has a line for e
 number, how many user records it holds, and its size in bytes.
 
 Permissions: kinesis:PutRecords, and ListShards unless --plain or --group-by partition-key; with --create CreateStream \
-and DescribeStreamSummary.
+and DescribeStreamSummary; with --large-to s3:PutObject.
 
 Exit codes:
   0    all lines were put
@@ -86,4 +103,5 @@ Examples:
   kinesis-kit put --stream orders --create 2 orders.jsonl
   kinesis-kit put --stream orders --key customerId payloads.jsonl
   kinesis-kit put --stream orders --compress gzip orders.jsonl
+  kinesis-kit put --stream orders --large-to s3://orders-payloads/large orders.jsonl
   kinesis-kit inspect --format json event.json | kinesis-kit put --stream orders --plain";

@@ -5,7 +5,12 @@ use clap::ArgGroup;
 use super::{DeliveryArgs, Format, PaceArgs, ShardArgs, TargetArgs, journal::max_age};
 use crate::{
     aws::object_prefix::ObjectPrefix,
-    delivery::skipped::{SkippedFile, SkippedFileError, Skips},
+    delivery::{
+        LargeRecords,
+        skipped::{SkippedFile, SkippedFileError, Skips},
+        target::Target,
+    },
+    error::Error,
 };
 
 /// Redelivers records that the event source mapping discarded.
@@ -57,6 +62,8 @@ pub(crate) struct RedriveArgs {
     pub(crate) target: TargetArgs,
     #[command(flatten)]
     pub(crate) delivery: DeliveryArgs,
+    #[command(flatten)]
+    pub(crate) large: LargeArgs,
     #[command(flatten)]
     pub(crate) skip: SkipArgs,
     #[command(flatten)]
@@ -129,6 +136,26 @@ impl SkipArgs {
     }
 }
 
+// As above.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LargeArgs {
+    /// Split aggregated records that are too large for an event of Lambda, and deliver their user records in several events, as
+    /// is always done with --function. Without it, other targets get such a record whole
+    #[arg(long, help_heading = "How events are delivered")]
+    pub(crate) split: bool,
+    /// Put payloads of single user records that are too large for an event into S3, s3://BUCKET or s3://BUCKET/FOLDER, and
+    /// deliver a pointer to each, which the kit's handler fetches
+    #[arg(long, value_name = "URI", conflicts_with = "dry_run", help_heading = "How events are delivered")]
+    pub(crate) large_to: Option<ObjectPrefix>,
+}
+
+impl LargeArgs {
+    /// Returns how records that are too large for an event are delivered to a target.
+    pub(crate) async fn open(&self, target: &Target) -> Result<LargeRecords, Error> {
+        LargeRecords::open(self.split || !target.takes_large_events(), self.large_to.as_ref()).await
+    }
+}
+
 const AFTER_HELP: &str = "\
 Each failure record is read from the stream, from its first to its last sequence number, unless S3 holds the whole \
 event: then that is delivered. Events have at most --batch-size records and 6 MB. Failure records of a shard are \
@@ -164,6 +191,12 @@ RECORDS (`batchSize`) is the number of records that the failure record counts, F
 records in its range or payload. They differ on an enhanced fan-out consumer, which counts user records. \
 `quarantined` in JSON is null if the function, unlike the kit's handler, does not say how many user records it quarantined. \
 ERROR (`error`) of a record that failed is its own error, and before it its position.
+
+A record of more than about 4.7 MB makes an event above 6 MB. The mapping discards it without an invocation, and only an object \
+of an S3 destination, or the stream, still has it. --url, --events and -- COMMAND get it in one event. With --function, or \
+--split, the user records of an aggregated record come in several events, in order and in mode reprocess, as aggregated records \
+of its sequence number; the failure record is deleted when all of them are processed, and the next run resumes at the first part \
+that is not. A single payload that is too large fails, unless --large-to is given.
 
 With --skip-failed, FILE gets a JSON line for each user record that failed in all attempts (for each of a Kinesis record, if the \
 function, unlike the kit's handler, does not say which), before anything that follows it is delivered. The rest of its \

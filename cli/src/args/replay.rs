@@ -1,6 +1,6 @@
 use clap::builder::RangedU64ValueParser;
 
-use super::{DeliveryArgs, Format, OnLambdaArgs, PaceArgs, ProgressArgs, SkipArgs, TargetArgs};
+use super::{DeliveryArgs, Format, LargeArgs, OnLambdaArgs, PaceArgs, ProgressArgs, SkipArgs, TargetArgs};
 use crate::stream::{name::StreamName, point::StreamPoint};
 
 /// Delivers a range of a stream to a function again.
@@ -29,6 +29,8 @@ pub(crate) struct ReplayArgs {
     pub(crate) target: TargetArgs,
     #[command(flatten)]
     pub(crate) delivery: DeliveryArgs,
+    #[command(flatten)]
+    pub(crate) large: LargeArgs,
     #[command(flatten)]
     pub(crate) skip: SkipArgs,
     #[command(flatten)]
@@ -84,6 +86,10 @@ A shard whose whole range was delivered is `processed`, or `quarantined`, with t
 quarantined user records nevertheless; with --dry-run it is `found`, and with --events `written`. `quarantined` in JSON is their \
 number, null if the function, unlike the kit's handler, does not say. ERROR of a record that failed is its own error, and before \
 it its position.
+
+A record of more than about 4.7 MB makes an event above 6 MB. --url, --events and -- COMMAND get it in one event; with \
+--function, or --split, the user records of an aggregated record come in several events, in order. A single payload that is too \
+large fails, unless --large-to is given.
 
 With --skip-failed, a shard does not end at a record that fails for good. FILE gets a JSON line for each user record that failed \
 in all attempts (for each of a Kinesis record, if the function, unlike the kit's handler, does not say which), before anything \

@@ -10,6 +10,7 @@ pub(crate) mod event_source_mappings;
 pub(crate) mod mapping_settings;
 pub(crate) mod lambda_mappings;
 pub(crate) mod object_prefix;
+pub(crate) mod payload_bucket;
 
 use std::time::Duration;
 

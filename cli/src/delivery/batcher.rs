@@ -51,6 +51,11 @@ impl<T> Batcher<T> {
     }
 }
 
+/// Returns the length of an event with this record alone, in bytes.
+pub(super) fn event_bytes(record: &KinesisRecord<'_>) -> usize {
+    json_bytes(record) + ENVELOPE_BYTES
+}
+
 /// Length of the record's JSON in an event. Base64 needs no escapes, so it need not be written to be counted.
 fn json_bytes(record: &KinesisRecord<'_>) -> usize {
     let mut without_data = KinesisRecord::new(record.sequence_number, &*record.partition_key, &[]);

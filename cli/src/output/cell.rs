@@ -1,5 +1,8 @@
 use chrono::DateTime;
-use kinesis_handler::compression::{Compression, DecompressionLimits};
+use kinesis_handler::{
+    compression::{Compression, DecompressionLimits},
+    large_payload::PayloadPointer,
+};
 use unicode_width::UnicodeWidthChar;
 
 /// A payload for people: text as it is, anything else as `0x` and its first bytes.
@@ -11,9 +14,19 @@ pub(crate) fn data(data: &[u8], max_width: usize) -> String {
     }
 }
 
-/// A payload for people, as [`data`], of gzip, zlib or zstd decompressed and after the format's name.
+/// A payload for people, as [`data`], of gzip, zlib or zstd decompressed and after the format's name, and a pointer to a large
+/// payload as the place of that.
 pub(crate) fn payload(payload: &[u8], max_width: usize) -> String {
-    decompressed(payload, max_width, data).unwrap_or_else(|| data(payload, max_width))
+    pointer(payload, max_width)
+        .or_else(|| decompressed(payload, max_width, data))
+        .unwrap_or_else(|| data(payload, max_width))
+}
+
+/// Shows a pointer to a large payload; `None` for anything else.
+fn pointer(payload: &[u8], max_width: usize) -> Option<String> {
+    let pointer = PayloadPointer::read(payload)?.ok()?;
+    let (bucket, key, length) = (pointer.bucket(), pointer.key(), pointer.length());
+    Some(text(&format!("pointer to {length} bytes in s3://{bucket}/{key}"), max_width))
 }
 
 /// A payload as text in any case, otherwise as [`payload`].
@@ -232,6 +245,15 @@ mod tests {
         // What cannot be decompressed is shown as it is.
         assert_eq!(payload(&gzip[..12], 30), "0x1f8b0800000000000003cb48");
         assert_eq!(payload(b"hello", WIDTH), "hello");
+    }
+
+    #[test]
+    fn a_pointer_is_shown_as_the_place_of_its_payload() {
+        let pointer = PayloadPointer::new("orders", "large/1", b"hello").expect("a pointer").to_json();
+        assert_eq!(payload(&pointer, 41), "pointer to 5 bytes in s3://orders/large/1");
+        assert_eq!(payload(&pointer, 15), "pointer to 5 b…");
+        assert!(payload_text(&pointer, WIDTH).starts_with("{\"kinesisKitPayload\":1,"));
+        assert_eq!(payload(br#"{"kinesisKitPayload":1}"#, 41), r#"{"kinesisKitPayload":1}"#);
     }
 
     #[test]

@@ -32,6 +32,7 @@ mod unreachable;
 mod quarantine;
 mod journal;
 mod killed;
+mod large_records;
 mod stranded;
 mod scripted_bucket;
 mod redrive_queue;

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use base64::Engine;
 use kpl_deaggregation::{Deaggregator, UserRecord, encode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -653,4 +654,31 @@ fn a_mapping_of_an_alias_through_a_consumer_is_warned_of() {
     check_warning(&arn("orders"), "Enabled", true);
     check_warning(&arn("orders:live"), "Disabled", false);
     check_warning(&arn("other:orders"), "Enabled", false);
+}
+
+#[test]
+fn an_aggregate_that_no_event_holds_comes_in_parts() {
+    let texts: Vec<String> = (0..5).map(|index| format!("{index}{}", " ".repeat(2 * 1024 * 1024))).collect();
+    let large = aggregate(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+    let stream = ScriptedStream::of(&[(7, b"a"), (8, &large), (9, b"b")]);
+    let first_sub = |request: &Value| {
+        let data = request["Records"][0]["kinesis"]["data"].as_str().expect("base64");
+        let data = base64::prelude::BASE64_STANDARD.decode(data).expect("base64");
+        let mut deaggregator = Deaggregator::default();
+        let mut user_records = deaggregator.deaggregate(b"inner", &data).expect("a valid record");
+        String::from_utf8_lossy(&user_records.next().expect("a user record").data[..1]).into_owned()
+    };
+    let world = World::new(move |operation, number, request| match operation {
+        // The last part fails in the first run.
+        "Invoke" if number == 3 => (200, json!({ "batchItemFailures": [{ "itemIdentifier": "8" }] })),
+        "Invoke" => (200, json!({ "batchItemFailures": [] })),
+        other => stream.answer(other, request),
+    });
+    let run = world.replay("--from trim-horizon --split");
+    assert_eq!(outcomes(&run), [json!([SHARD, "failed", 1, 5, "8"])], "{}", run.stderr);
+    let run = world.replay("--from trim-horizon --split");
+    assert_eq!(outcomes(&run), [json!([SHARD, "processed", 2, 6, null])], "{}", run.stderr);
+    let events: Vec<String> = world.kinesis.requests("Invoke").iter().map(first_sub).collect();
+    // All of the record again: it was not processed.
+    assert_eq!(events, ["a", "0", "2", "4", "0", "2", "4", "b"]);
 }

@@ -9,11 +9,12 @@ use std::{
     time::Duration,
 };
 
-use kpl_deaggregation::{Aggregator, AggregatorOptions, Grouping, PutEntry};
+use kpl_deaggregation::{Aggregator, AggregatorOptions, Grouping, PutEntry, UserRecordInput};
 use tokio::time::{sleep, timeout};
 
 use crate::{
     args::{GroupBy, PutArgs},
+    aws::payload_bucket::PayloadBucket,
     error::{self, Completion, Error},
     input::{
         compression::compressed,
@@ -50,6 +51,8 @@ struct Ledger {
     read: Cell<u64>,
     /// Number of the last line up to which everything is put or listed.
     settled: Cell<u64>,
+    /// The place for large payloads, if there is one.
+    large: Option<PayloadBucket>,
 }
 
 pub(crate) fn run(args: &PutArgs) -> Result<Completion, Error> {
@@ -60,6 +63,10 @@ pub(crate) fn run(args: &PutArgs) -> Result<Completion, Error> {
             wrong_lines: Cell::new(0),
             read: Cell::new(0),
             settled: Cell::new(0),
+            large: match &args.large_to {
+                Some(prefix) => Some(PayloadBucket::connect(prefix).await?),
+                None => None,
+            },
         };
         let ended = run::until_interrupted(put(args, &halt, &ledger), &halt).await;
         let ended = if halt.is_asked_for() { ended.and(Err(Error::Interrupted)) } else { ended };
@@ -67,6 +74,7 @@ pub(crate) fn run(args: &PutArgs) -> Result<Completion, Error> {
         if ended.is_ok() || ledger.read.get() > 0 {
             note(ledger.receipts.borrow().summary());
         }
+        ledger.large.as_ref().and_then(PayloadBucket::summary).into_iter().for_each(note);
         if ended.is_err() {
             ledger.note_rest();
         }
@@ -215,7 +223,7 @@ impl<'a> Producer<'a> {
         if line.trim_ascii().is_empty() {
             return Ok(());
         }
-        match self.close(line) {
+        match self.close(line).await? {
             Ok(None) => {}
             Ok(Some(record)) => self.push(record).await?,
             Err(error) => {
@@ -234,11 +242,24 @@ impl<'a> Producer<'a> {
         Ok(())
     }
 
-    /// The Kinesis record that is complete with, or without, this user record.
-    fn close(&mut self, line: &[u8]) -> Result<Option<PutEntry>, LineError> {
-        let line = UserRecordLine::read(line, self.args.key.as_ref())?;
-        let data = compressed(line.data()?, self.args.compress);
-        let user_record = line.user_record(&data);
+    /// The Kinesis record that is complete with, or without, this user record. A large payload is in S3 then.
+    async fn close(&mut self, line: &[u8]) -> Result<Result<Option<PutEntry>, LineError>, Error> {
+        let line = match UserRecordLine::read(line, self.args.key.as_ref()) {
+            Ok(line) => line,
+            Err(error) => return Ok(Err(error)),
+        };
+        let data = match line.data() {
+            Ok(data) => compressed(data, self.args.compress),
+            Err(error) => return Ok(Err(error)),
+        };
+        let data = match &self.ledger.large {
+            Some(large) if data.len() > self.args.large_above => Cow::Owned(large.put(&data).await?),
+            _ => data,
+        };
+        Ok(self.add(line.user_record(&data)))
+    }
+
+    fn add(&mut self, user_record: UserRecordInput<'_>) -> Result<Option<PutEntry>, LineError> {
         if let Some(aggregator) = &mut self.aggregator {
             return Ok(aggregator.add(user_record)?);
         }

@@ -63,6 +63,11 @@ impl Job {
         self.key.as_ref().map(|key| format!("lost {key}"))
     }
 
+    /// Returns the text by which the progress file knows the parts that are processed of a record that is too large for an event.
+    pub(super) fn parts_key(&self) -> Option<String> {
+        self.key.as_ref().map(|key| format!("parts {key}"))
+    }
+
     pub(super) fn is_finished(&self) -> bool {
         self.is_read.get() && self.waiting.get() == 0
     }

@@ -24,7 +24,7 @@ use crate::{
     args::RedriveArgs,
     aws::{Attempts, AwsError},
     delivery::{
-        Delivery,
+        Delivery, LargeRecords,
         progress_file::ProgressFile,
         skipped::Skips,
         target::{Target, TargetOptions},
@@ -69,12 +69,14 @@ async fn redrive(args: &RedriveArgs) -> Result<Completion, Error> {
     let is_for_show = args.dry_run || !target.processes();
     let progress = if is_for_show { None } else { Some(open_progress(args)?) };
     let skips = args.skip.open()?;
+    let large = args.large.open(&target).await?;
     let halt = Halt::default();
     let redrive = Redrive {
         args,
         source: &source,
         membership,
         delivery: Delivery::new(&target, args.delivery.attempts, &halt),
+        large,
         streams: RefCell::default(),
         paces: RefCell::default(),
         skips,
@@ -90,11 +92,12 @@ async fn redrive(args: &RedriveArgs) -> Result<Completion, Error> {
     target.shutdown().await;
     let interrupted = redrive.report_unfinished();
     let unreachable = redrive.unreachable.take().filter(|_| !redrive.has_read.get());
-    let Redrive { progress, report, meter, .. } = redrive;
+    let Redrive { progress, report, meter, large, .. } = redrive;
     drop(meter);
     let mut report = report.into_inner();
     let finished = report.finish();
     note(report.summary());
+    large.note_stored();
     // What is not given back becomes visible by itself.
     let others = match timeout(RELEASE_TIMEOUT, source.release()).await {
         Ok(Ok(others)) => others,
@@ -192,6 +195,7 @@ struct Redrive<'r> {
     source: &'r Source,
     membership: Membership,
     delivery: Delivery<'r>,
+    large: LargeRecords,
     /// By ARN, for as long as a lane uses them.
     streams: RefCell<HashMap<String, Weak<Api>>>,
     /// By stream and shard, as well.
@@ -310,7 +314,8 @@ impl Redrive<'_> {
         if let Some(progress) = self.progress.borrow_mut().as_mut() {
             // The mapping may discard the same records again, in another failure record. The loss is forgotten last: if the
             // run is killed in between, no failure record counts as processed that is not.
-            for key in job.key().map(str::to_owned).into_iter().chain(job.loss_key()) {
+            let keys = job.parts_key().into_iter().chain(job.key().map(str::to_owned)).chain(job.loss_key());
+            for key in keys {
                 progress.forget(&key)?;
             }
         }

@@ -4,7 +4,7 @@ use kinesis_handler::{Event, EventMode, KinesisRecord, SequenceNumber};
 use super::{Replay, cut::Within, report::ReplayFate};
 use crate::{
     delivery::{
-        Delivered, DeliveryProgress, EventBatch, RecordFailure,
+        Batcher, Delivered, DeliveryProgress, EventBatch, Part, RecordFailure,
         progress_file::{ProgressError, ProgressPoint},
         skipped::RestOfRecord,
     },
@@ -12,6 +12,42 @@ use crate::{
 };
 
 impl Replay<'_> {
+    /// Puts a record into the next batch, and delivers that when it is full. A record that is too large for any event comes in
+    /// parts. Returns why nothing more of the shard is delivered, if it is not.
+    pub(super) async fn push(
+        &self,
+        shard_id: &str,
+        key: &str,
+        batcher: &mut Batcher<Within>,
+        record: KinesisRecord<'static>,
+        within: Within,
+    ) -> Result<Option<ReplayFate>, Error> {
+        let parts = match self.args.dry_run {
+            true => vec![Part::whole(record)],
+            false => self.large.parts(record).await?,
+        };
+        let mut batches = Vec::new();
+        let count = parts.len();
+        if count > 1 {
+            batches.extend(batcher.finish());
+        }
+        for (index, Part { record, first_sub, user_records, .. }) in parts.into_iter().enumerate() {
+            if count == 1 {
+                batches.extend(batcher.push(record, within));
+                break;
+            }
+            let first_sub = within.first_sub + first_sub;
+            let within = Within { user_records, first_sub, is_end: index + 1 == count };
+            batches.push(EventBatch { records: vec![record], known: vec![within] });
+        }
+        for batch in batches {
+            if let Some(fate) = self.send(shard_id, key, batch).await? {
+                return Ok(Some(fate));
+            }
+        }
+        Ok(None)
+    }
+
     /// Returns why nothing more of the shard is delivered, if it is not. Records that never succeed are passed over, if they
     /// may be.
     pub(super) async fn send(
@@ -71,15 +107,16 @@ impl Replay<'_> {
         match passed.rest {
             Some(RestOfRecord { record, user_records, first_sub }) => {
                 records[0] = record;
-                known[0] = Within { user_records, first_sub };
+                known[0] = Within { user_records, first_sub, ..known[0] };
             }
             None => {
                 records.remove(0);
-                known.remove(0);
                 tally.first = tally.first.or(Some(number));
                 tally.last = Some(number);
                 // Not before all of it is processed or in the file.
-                self.note(key, number, tally.skipped)?;
+                if known.remove(0).is_end {
+                    self.note(key, number, tally.skipped)?;
+                }
             }
         }
         Ok(true)
@@ -114,12 +151,14 @@ impl Replay<'_> {
             }
             tally.first = tally.first.or(numbers.first().copied());
             tally.last = Some(numbers[processed - 1]);
-            tally.kinesis_records += (processed - delivered) as u64;
+            // The parts of a record are one.
+            let ends = known[delivered..processed].iter().filter(|within| within.is_end).count();
+            tally.kinesis_records += ends as u64;
             let more: u64 = known[delivered..processed].iter().map(|within| within.user_records).sum();
             tally.user_records += more;
             self.meter.add(more);
             delivered = processed;
-            if noted.is_ok() {
+            if noted.is_ok() && ends > 0 {
                 noted = self.note(key, numbers[processed - 1], tally.skipped);
             }
         };

@@ -22,6 +22,8 @@ pub(super) struct Within {
     pub(super) user_records: u64,
     /// Number of the first of them in the record of the stream.
     pub(super) first_sub: u64,
+    /// Whether no other part of the record follows, of one that is too large for an event.
+    pub(super) is_end: bool,
 }
 
 impl ShardBounds {
@@ -53,7 +55,7 @@ fn within<'r>(
 ) -> Cut<'r> {
     let whole = |user_records| Cut::Within {
         record: Cow::Borrowed(record),
-        within: Within { user_records, first_sub: 0 },
+        within: Within { user_records, first_sub: 0, is_end: true },
     };
     // What no function can read is for it to say.
     let Ok(user_records) = deaggregator.deaggregate(record.partition_key.as_bytes(), &record.data) else {
@@ -79,7 +81,7 @@ fn within<'r>(
         None => Cut::Before,
         Some(data) => Cut::Within {
             record: Cow::Owned(StreamRecord { data: data.into(), ..record.clone() }),
-            within: Within { user_records: count, first_sub },
+            within: Within { user_records: count, first_sub, is_end: true },
         },
     }
 }

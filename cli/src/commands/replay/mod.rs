@@ -20,7 +20,7 @@ use kpl_deaggregation::Deaggregator;
 use crate::{
     args::ReplayArgs,
     delivery::{
-        Batcher, Delivery,
+        Batcher, Delivery, LargeRecords,
         progress_file::{ProgressFile, ProgressPoint},
         skipped::Skips,
         target::Target,
@@ -82,6 +82,7 @@ async fn replay(args: &ReplayArgs) -> Result<Completion, Error> {
         (false, true) => ReplayFate::Processed,
     };
     let skips = args.skip.open()?;
+    let large = args.large.open(&target).await?;
     let halt = Halt::default();
     let replay = Replay {
         args,
@@ -92,6 +93,7 @@ async fn replay(args: &ReplayArgs) -> Result<Completion, Error> {
         delivery: Delivery::new(&target, args.delivery.attempts, &halt),
         budget: Budget::new(),
         skips,
+        large,
         progress: RefCell::new(progress),
         report: RefCell::new(ReplayReport::new(args.format, whole.clone())),
         whole,
@@ -99,11 +101,12 @@ async fn replay(args: &ReplayArgs) -> Result<Completion, Error> {
     };
     let ended = run::until_interrupted(replay.all(), &halt).await;
     target.shutdown().await;
-    let Replay { progress, report, meter, .. } = replay;
+    let Replay { progress, report, meter, large, .. } = replay;
     drop(meter);
     let mut report = report.into_inner();
     let written = report.halt().and_then(|()| report.finish());
     note(report.summary());
+    large.note_stored();
     let ended = if halt.is_asked_for() { ended.and(Err(Error::Interrupted)) } else { ended };
     let is_done = ended.is_ok() && report.is_all_good();
     match progress.into_inner() {
@@ -233,6 +236,7 @@ struct Replay<'r> {
     delivery: Delivery<'r>,
     budget: Budget,
     skips: Option<Skips>,
+    large: LargeRecords,
     progress: RefCell<Option<ProgressFile>>,
     report: RefCell<ReplayReport>,
     /// The outcome of a shard whose whole range was read, and delivered if that was asked for.
@@ -336,9 +340,7 @@ impl Replay<'_> {
                     }
                 };
                 let record = record.in_event(&origin).into_owned();
-                if let Some(batch) = batcher.push(record, within)
-                    && let Some(fate) = self.send(shard_id, &key, batch).await?
-                {
+                if let Some(fate) = self.push(shard_id, &key, &mut batcher, record, within).await? {
                     return Ok(fate);
                 }
             }

@@ -143,6 +143,11 @@ impl Target {
         !matches!(self, Target::Directory(_))
     }
 
+    /// Whether it takes events that are larger than Lambda's limit.
+    pub(crate) fn takes_large_events(&self) -> bool {
+        !matches!(self, Target::Function(_))
+    }
+
     /// Fails if the target can be seen to be unreachable without an invocation.
     pub(crate) async fn check(&self) -> Result<(), TargetError> {
         match self {

@@ -2,6 +2,7 @@
 
 mod shard;
 mod range;
+mod parts;
 
 use std::{borrow::Cow, collections::VecDeque, rc::Rc};
 
@@ -21,6 +22,7 @@ use crate::{
     error::{Error, chain},
     output::{cell, note::note},
 };
+use parts::PartEnd;
 use shard::Shard;
 
 /// Failure records in one event after one has failed. It doubles with each event that does not.
@@ -48,6 +50,8 @@ struct Mark {
     mode: EventMode,
     /// Number of its first user record in the record of the stream.
     first_sub: u64,
+    /// The end of the part of the stream's record that it is, unless it is all of it.
+    part: Option<PartEnd>,
 }
 
 /// Event source and shard, as a record names them.
@@ -150,7 +154,8 @@ impl<'l, 'r> LaneWork<'l, 'r> {
         progress.as_ref().zip(job.loss_key()).is_some_and(|(progress, key)| progress.through(&key).is_some())
     }
 
-    /// Puts a record into the next event, and delivers that event when it is full.
+    /// Puts a record into the next event, and delivers that event when it is full. A record that is too large for any event
+    /// comes in parts.
     async fn push(
         &mut self,
         job: &Rc<Job>,
@@ -160,6 +165,11 @@ impl<'l, 'r> LaneWork<'l, 'r> {
         if job.is_stopped() || self.run.args.dry_run {
             return Ok(());
         }
+        self.push_parts(job, record, is_last).await
+    }
+
+    async fn push_marked(&mut self, record: KinesisRecord<'static>, mark: Mark) -> Result<(), Error> {
+        let job = &mark.job;
         let text = |text: &Option<Cow<'_, str>>| text.as_deref().map(str::to_owned);
         let origins = (text(&record.event_source_arn), text(&record.shard_id));
         if let Some((last_job, last_origins)) = &self.last_pushed
@@ -174,8 +184,6 @@ impl<'l, 'r> LaneWork<'l, 'r> {
         }
         self.last_pushed = Some((Rc::clone(job), origins));
         job.waiting.set(job.waiting.get() + 1);
-        let (mode, first_sub) = (job.found.mode(), job.found.first_sub());
-        let mark = Mark { job: Rc::clone(job), is_last, mode, first_sub };
         match self.batcher.push(record, mark) {
             Some(batch) => self.send(batch).await,
             None => Ok(()),
@@ -205,7 +213,10 @@ impl<'l, 'r> LaneWork<'l, 'r> {
             if length == 0 {
                 return self.settle().await;
             }
-            let (delivered, outcome) = self.deliver(&queue, length).await?;
+            let (delivered, outcome) = match queue.front().and_then(|(_, mark)| mark.misfit()) {
+                Some(failure) => (0, Delivered::UpTo { failed: 0, failure, rest: Vec::new() }),
+                None => self.deliver(&queue, length).await?,
+            };
             queue.drain(..delivered).for_each(|(_, mark)| mark.leave());
             match (outcome, queue.front()) {
                 (Delivered::UpTo { failure, .. }, Some(_)) => {
@@ -247,6 +258,8 @@ impl<'l, 'r> LaneWork<'l, 'r> {
                 let mut noted = Ok(());
                 if mark.is_last {
                     self.note(&mark.job, record.sequence_number, &mut noted);
+                } else {
+                    self.note_part(mark, record.sequence_number, &mut noted);
                 }
                 mark.leave();
                 queue.pop_front();
@@ -292,7 +305,9 @@ impl<'l, 'r> LaneWork<'l, 'r> {
             }
             let mut through: Option<(&Job, SequenceNumber)> = None;
             for (record, mark) in queue.iter().take(total).skip(delivered) {
-                mark.job.count_delivered(1);
+                // The parts of a record are one.
+                mark.job.count_delivered(u64::from(mark.part.as_ref().is_none_or(|part| part.is_last)));
+                self.note_part(mark, record.sequence_number, &mut noted);
                 if let Some((job, number)) = through.take_if(|(job, _)| !std::ptr::eq(*job, &*mark.job)) {
                     self.note(job, number, &mut noted);
                 }
