@@ -413,7 +413,11 @@ async fn run(
                     }
                     Ok::<_, ProcessError>(ChunkOutcome::Processed)
                 });
-                handle(&Handler::with_options(chunks, function.options.build()), batch).await
+                handle(
+                    &Handler::try_with_options(chunks, function.options.build()).expect("suitable options"),
+                    batch,
+                )
+                .await
             }
             _ => handle(&function.environment(), batch).await,
         };
