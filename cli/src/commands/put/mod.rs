@@ -5,6 +5,7 @@ mod request;
 mod receipts;
 
 use std::{
+    borrow::Cow,
     cell::{Cell, RefCell},
     time::Duration,
 };
