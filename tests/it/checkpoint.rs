@@ -329,7 +329,7 @@ fn status_names_a_start_only_if_it_knows_all_positions() {
     assert!(world.run("status", 0).stderr.contains(start));
     // Of one shard alone it would be too late for the others.
     assert!(!world.run(&format!("status --shard {PARENT}"), 0).stderr.contains("a new mapping"));
-    world.mirror(PARENT, "TRIM_HORIZON", 0);
+    world.mirror(PARENT, "LATEST", 0);
     let run = world.run("status", 0);
     assert!(run.stderr.contains("a new mapping must start at TRIM_HORIZON"), "{}", run.stderr);
 }

@@ -27,7 +27,7 @@ use crate::{
 pub(crate) struct Mirror {
     store: Arc<dyn CheckpointStore>,
     is_strict: bool,
-    /// What cut-overs have frozen. `None` if that does not count.
+    /// The positions that cut-overs have frozen. `None` if they do not count.
     cutovers: Option<FrozenPositions>,
     /// Warnings that were logged, and would be true of every batch.
     said: Mutex<BTreeSet<(Said, String, String)>>,

@@ -55,7 +55,7 @@ pub(crate) struct Invocation<'a> {
     pub(crate) clock: Arc<dyn Clock>,
     /// Bound of all stores together, drawn once.
     pub(crate) store_by: OnceLock<Option<Instant>>,
-    /// What a cut-over has frozen of the shard. `None` if that is nothing, and until it is read.
+    /// The position of the shard that a cut-over has frozen. `None` if there is none, and until it is read.
     pub(crate) frozen: Option<FrozenPosition>,
     /// Fates of user records. `None` if nobody wants to know them.
     pub(crate) fates: Option<Arc<FateLog>>,

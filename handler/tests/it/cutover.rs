@@ -1,4 +1,4 @@
-//! What a cut-over has frozen is skipped, and nothing else, until a checkpoint passes it.
+//! A handler skips up to the position that a cut-over has frozen, and nothing else, until a checkpoint passes it.
 
 use std::{
     future::pending,

@@ -45,7 +45,7 @@ async fn cut_over(args: &CheckpointCutoverArgs) -> Result<Completion, Error> {
     Cutover { args, positions, lambda }.run().await
 }
 
-/// A cut-over.
+/// A cut-over of one function, while it runs.
 struct Cutover<'a> {
     args: &'a CheckpointCutoverArgs,
     positions: Positions,
