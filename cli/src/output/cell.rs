@@ -252,7 +252,7 @@ mod tests {
         let pointer = PayloadPointer::new("orders", "large/1", b"hello").expect("a pointer").to_json();
         assert_eq!(payload(&pointer, 41), "pointer to 5 bytes in s3://orders/large/1");
         assert_eq!(payload(&pointer, 15), "pointer to 5 b…");
-        assert!(payload_text(&pointer, WIDTH).starts_with("{\"kinesisKitPayload\":1,"));
+        assert!(payload_text(&pointer, 41).starts_with("{\"kinesisKitPayload\":1,"));
         assert_eq!(payload(br#"{"kinesisKitPayload":1}"#, 41), r#"{"kinesisKitPayload":1}"#);
     }
 
