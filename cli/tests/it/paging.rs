@@ -144,6 +144,6 @@ fn a_mapping_on_the_last_page_of_the_last_consumer_is_found() {
     });
     let run = run(&kinesis, "pause --stream orders --function orders");
     assert_eq!(run.exit_code, Some(0), "{}", run.stderr);
-    assert!(run.stderr.contains("mapping found: is Disabled already"), "{}", run.stderr);
+    assert!(run.stderr.contains("mapping found: Disabled already"), "{}", run.stderr);
     assert!(!run.stderr.contains("mapping other"), "{}", run.stderr);
 }
