@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_lambda::types::EventSourcePosition;
 use serde_json::{Value, json};
 
@@ -73,7 +74,7 @@ fn a_function_is_cut_over_and_processes_everything_once() {
     // The parent is closed while it is behind.
     kinesis.split_shard(STREAM, PARENT);
     kinesis.put(STREAM, "k", hash_key(0), b"f");
-    kinesis.put_aggregate(STREAM, Some((1 << 127) - 1), &["g-0", "g-1"]);
+    kinesis.put_aggregate(STREAM, Some(3 << 125), &["g-0", "g-1"]);
 
     let cutover = format!(
         "checkpoint cutover --table {TABLE} --stream {STREAM} --function {FUNCTION} --no-mapping --yes"
@@ -113,12 +114,19 @@ fn a_mapping_is_disabled_and_made_again() {
     let at = operator.config.endpoint_url().expect("moto's address").to_owned();
     let kinesis = aws_sdk_kinesis::Client::new(&operator.config);
     let lambda = aws_sdk_lambda::Client::new(&operator.config);
+    let dynamodb = aws_sdk_dynamodb::Client::new(&operator.config);
     let (arn, old) = operator.runtime.block_on(async {
         kinesis.create_stream().stream_name(STREAM).shard_count(1).send().await.expect("a new stream");
         let put = kinesis.put_record().stream_name(STREAM).partition_key("k");
-        put.data(aws_sdk_kinesis::primitives::Blob::new("a")).send().await.expect("a record");
+        let put = put.data(aws_sdk_kinesis::primitives::Blob::new("a")).send().await.expect("a record");
         let summary = kinesis.describe_stream_summary().stream_name(STREAM).send().await.expect("a stream");
         let arn = summary.stream_description_summary.expect("a summary").stream_arn;
+        let row = dynamodb.put_item().table_name(TABLE);
+        let row = row.item("leaseKey", AttributeValue::S(put.shard_id));
+        let row = row.item("checkpoint", AttributeValue::S(put.sequence_number));
+        let row = row.item("checkpointSubSequenceNumber", AttributeValue::N("0".to_owned()));
+        let row = row.item("leaseCounter", AttributeValue::N("1".to_owned()));
+        row.send().await.expect("a row as the mirror has it");
         let old = lambda.create_event_source_mapping().event_source_arn(&arn).function_name(FUNCTION);
         let old = old.starting_position(EventSourcePosition::TrimHorizon).batch_size(77);
         (arn, old.send().await.expect("a mapping").uuid.expect("a UUID"))

@@ -28,6 +28,8 @@ pub use memory::MemoryPayloads;
 pub use pointer::PayloadPointer;
 pub(crate) use prefix::AllowedPrefix;
 
+#[cfg(feature = "s3")]
+pub use crate::aws::StoreFault;
 pub use crate::options::LargePayloadOptions;
 pub(crate) use crate::options::LargePayloads;
 

@@ -85,6 +85,8 @@ impl Cutover<'_> {
             note(format_args!("{} would be frozen", count(leases.by_shard.len() as u64, "position")));
             return Ok(self.end_of_plan());
         }
+        // What is refused once the mapping is disabled is refused before, too.
+        self.leases(&function).await?;
         let timeout_s = TargetFunction::read(&self.lambda, &old.settings.function).await?.timeout_s;
         let stopped = self.stop(&old, timeout_s).await?;
         let start = self.freeze(&function).await?;
