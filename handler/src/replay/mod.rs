@@ -2,7 +2,7 @@
 //!
 //! The alias has the range in its name, and Lambda tells the function which alias it is invoked by. So the mapping of the live
 //! function and that of a replay invoke the same code with the same variables, and nothing has to be published for a replay.
-//! What the handler keeps for a replay is that of an application of its own.
+//! A replay has an application of its own: the handler keeps everything under its name.
 
 #[cfg(feature = "dynamodb")]
 mod dynamodb;
