@@ -110,7 +110,8 @@ pub use invocation::{
 };
 pub use lambda::{
     function::{Function, run},
-    handler::{Handler, HandlerError},
+    handler::Handler,
+    handler_error::HandlerError,
     logs::init_logs,
     memory::keep_freed_memory,
     metrics::{EmbeddedMetricsFuture, EmbeddedMetricsLayer, EmbeddedMetricsService},

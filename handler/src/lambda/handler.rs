@@ -1,6 +1,5 @@
 use std::{
     collections::HashSet,
-    error::Error as _,
     fmt, mem,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -10,14 +9,13 @@ use std::{
 
 use futures_util::future::join;
 use kpl_deaggregation::Deaggregator;
-use lambda_runtime::{Context, Diagnostic, LambdaEvent};
-use thiserror::Error;
+use lambda_runtime::{Context, LambdaEvent};
 use tower::{Service, service_fn};
 use tracing::Instrument;
 
 use crate::{
-    BatchOutcome, BatchResponse, Counts, EventError, EventMode, Options, OptionsError, Processor, RawEvent,
-    RecordOutcome, RecordProcessor, SequenceNumber,
+    BatchOutcome, BatchResponse, Counts, EventMode, Options, OptionsError, Processor, RawEvent,
+    RecordOutcome, RecordProcessor,
     batch::{
         cursor::{Cursor, Passed},
         failure_rules::SkipRule,
@@ -35,7 +33,11 @@ use crate::{
     hooks::{self, AsyncHook, ShardStart},
     invocation::{Invocation, deadline::DeadlineCheck, invocation_span, stage_span},
     journal::{batch_journal::BatchJournal, retry_journal::RetryJournal, shorten},
-    lambda::metrics,
+    lambda::{
+        batch_log::{log_batch, log_stop},
+        handler_error::HandlerError,
+        metrics,
+    },
     replay::{self, ReplayRange},
 };
 
@@ -71,102 +73,6 @@ struct Handled {
     response: Result<BatchResponse, HandlerError>,
     /// The outcome of each user record, if somebody wants to know it.
     outcome: Option<BatchOutcome>,
-}
-
-/// Why an invocation fails as a whole. Lambda then retries the batch, or splits it.
-#[derive(Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum HandlerError {
-    /// The payload is no event whose failures could be reported.
-    #[error(transparent)]
-    Event(#[from] EventError),
-    /// The time was used up before the first user record could be begun. Reporting it as failed would promise a
-    /// progress that no retry can make.
-    #[error(
-        "the time for this batch was used up before its first user record: {} ms on arrival, less the margin, were \
-         spent reading the event; raise the function's timeout or memory, or lower the batch size",
-        budget.as_millis()
-    )]
-    DeadlineBeforeFirstRecord {
-        /// From the arrival of the event to the deadline less the margin.
-        budget: Duration,
-    },
-    /// The event belongs to a tumbling window, and a checkpoint mirror is configured. A position that is taken as done
-    /// would stand for records whose only trace is the window's state.
-    #[error(
-        "the event belongs to a tumbling window, and the checkpoint mirror cannot follow one: turn the mirror off \
-         (KINESIS_HANDLER_CHECKPOINT_TABLE), or the mapping's tumbling windows"
-    )]
-    WindowWithMirror,
-    /// The processor is one of windows, and the event belongs to none.
-    #[error("the event belongs to no tumbling window: set the mapping's TumblingWindowInSeconds")]
-    NoWindow,
-    /// The state of a window cannot be used. The invocation fails, because Lambda would lose what the state stands for.
-    #[error("the window's state {what}")]
-    WindowState {
-        /// Fault of the state, and its place if it cannot be read.
-        what: String,
-    },
-    /// The function is invoked by the alias of a replay, and cannot tell which records belong to it. Nothing may be processed: it would
-    /// count for the live mapping.
-    #[error("invoked by {alias}, the alias of a replay: {reason}")]
-    Replay {
-        /// Name of the alias.
-        alias: String,
-        /// Reason, and the way to repair it.
-        reason: String,
-    },
-    /// The processor could not finish a window, which Lambda then tries again.
-    #[error("the window could not be finished: {error}")]
-    WindowNotFinished {
-        /// The processor's error.
-        error: String,
-    },
-    /// A cut-over may be pending, its frozen position cannot be read, and the mirror is strict.
-    #[error("the frozen position of a cut-over cannot be read: {error}")]
-    FrozenPositionUnread {
-        /// The store's error.
-        error: String,
-    },
-}
-
-impl HandlerError {
-    fn error_type(&self) -> &'static str {
-        match self {
-            HandlerError::Event(_) => "KinesisHandler.InvalidEvent",
-            HandlerError::DeadlineBeforeFirstRecord { .. } => "KinesisHandler.DeadlineBeforeFirstRecord",
-            HandlerError::WindowWithMirror => "KinesisHandler.WindowWithMirror",
-            HandlerError::NoWindow => "KinesisHandler.NoWindow",
-            HandlerError::WindowState { .. } => "KinesisHandler.WindowState",
-            HandlerError::Replay { .. } => "KinesisHandler.Replay",
-            HandlerError::WindowNotFinished { .. } => "KinesisHandler.WindowNotFinished",
-            HandlerError::FrozenPositionUnread { .. } => "KinesisHandler.FrozenPositionUnread",
-        }
-    }
-
-    /// The error and its sources: Lambda and its runtime show nothing else.
-    fn whole_text(&self) -> String {
-        let mut text = self.to_string();
-        let mut source = self.source();
-        while let Some(cause) = source {
-            text.push_str(&format!(": {cause}"));
-            source = cause.source();
-        }
-        text
-    }
-}
-
-/// Shows the text that `lambda_runtime` logs.
-impl fmt::Debug for HandlerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.error_type(), self.whole_text())
-    }
-}
-
-impl From<HandlerError> for Diagnostic {
-    fn from(error: HandlerError) -> Self {
-        Diagnostic { error_type: error.error_type().to_owned(), error_message: error.whole_text() }
-    }
 }
 
 impl<P> Clone for Handler<P> {
@@ -540,118 +446,6 @@ fn outcomes(
     workspace.lists = payloads.into_lists();
     workspace.deaggregator = Some(deaggregator);
     outcomes
-}
-
-fn log_stop(reason: &StopReason, kinesis_record: &KinesisRecord<'_>, sub_sequence_number: Option<u64>) {
-    macro_rules! at_record {
-        ($level:ident, $($rest:tt)*) => {
-            tracing::$level!(
-                position = %kinesis_record.position(sub_sequence_number),
-                $($rest)*
-            )
-        };
-    }
-    match reason {
-        StopReason::Failed(Failure::NotNow(error)) => {
-            at_record!(warn, error, "batch paused at this record, which counts no attempt");
-        }
-        StopReason::Failed(failure) => {
-            let permanent = failure.is_permanent().then_some(true);
-            at_record!(error, permanent, error = %failure, "record failed, batch stopped");
-        }
-        StopReason::Deadline | StopReason::DeadlineBeforeFirst => {
-            at_record!(warn, "deadline is near, batch stopped before this record was processed");
-        }
-    }
-}
-
-/// Logs the counts of a batch that are not zero: at INFO if anything unusual has happened, else at DEBUG, because the metrics
-/// have the counts of every batch.
-fn log_batch(batch_size: usize, failed: Option<SequenceNumber>, counts: &Counts) {
-    let Counts {
-        kinesis_records,
-        user_records,
-        bytes,
-        aggregated,
-        empty_aggregates,
-        checksum_mismatches,
-        invalid_aggregates,
-        failed: failed_batches,
-        paused,
-        deadline_stops,
-        retried,
-        resumed,
-        quarantined,
-        skipped,
-        discarded,
-        journal_read_errors,
-        unreadable_journal_items,
-        journal_write_errors,
-        checkpoint_already_ahead,
-        checkpoint_lease_owned,
-        cutover_skipped,
-        checkpoint_read_errors,
-        checkpoint_write_errors,
-    } = *counts;
-    let unusual = [
-        empty_aggregates,
-        checksum_mismatches,
-        invalid_aggregates,
-        failed_batches,
-        paused,
-        deadline_stops,
-        retried,
-        resumed,
-        quarantined,
-        skipped,
-        discarded,
-        journal_read_errors,
-        unreadable_journal_items,
-        journal_write_errors,
-        checkpoint_already_ahead,
-        checkpoint_lease_owned,
-        cutover_skipped,
-        checkpoint_read_errors,
-        checkpoint_write_errors,
-    ];
-    let not_zero = |count: u64| (count > 0).then_some(count);
-    // A line about the record itself has its position; only a strict mirror reports one without that.
-    let unexplained = failed.filter(|_| failed_batches + paused + deadline_stops == 0);
-    macro_rules! log {
-        ($level:ident) => {
-            tracing::$level!(
-                batchItemFailure = unexplained.map(tracing::field::display),
-                batchSize = batch_size,
-                kinesisRecords = kinesis_records,
-                userRecords = user_records,
-                bytes,
-                aggregated,
-                emptyAggregates = not_zero(empty_aggregates),
-                checksumMismatches = not_zero(checksum_mismatches),
-                invalidAggregates = not_zero(invalid_aggregates),
-                deadlineStops = not_zero(deadline_stops),
-                retried = not_zero(retried),
-                resumed = not_zero(resumed),
-                quarantined = not_zero(quarantined),
-                skipped = not_zero(skipped),
-                discarded = not_zero(discarded),
-                journalReadErrors = not_zero(journal_read_errors),
-                unreadableJournalItems = not_zero(unreadable_journal_items),
-                journalWriteErrors = not_zero(journal_write_errors),
-                checkpointAlreadyAhead = not_zero(checkpoint_already_ahead),
-                checkpointLeaseOwned = not_zero(checkpoint_lease_owned),
-                cutoverSkipped = not_zero(cutover_skipped),
-                checkpointReadErrors = not_zero(checkpoint_read_errors),
-                checkpointWriteErrors = not_zero(checkpoint_write_errors),
-                "batch processed"
-            )
-        };
-    }
-    if failed.is_some() || unusual.iter().any(|&count| count > 0) {
-        log!(info);
-    } else {
-        log!(debug);
-    }
 }
 
 impl<P: Processor + 'static> Service<LambdaEvent<RawEvent>> for Handler<P> {

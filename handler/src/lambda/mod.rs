@@ -1,8 +1,10 @@
 //! Everything that knows Lambda: a whole function, the service that handles an event, the event's bytes, logs and metrics.
 
+mod batch_log;
 mod emf;
 pub(crate) mod function;
 pub(crate) mod handler;
+pub(crate) mod handler_error;
 mod log_line;
 pub(crate) mod logs;
 pub(crate) mod memory;
