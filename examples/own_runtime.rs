@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use kinesis_handler::{
-    BatchResponse, EmbeddedMetricsLayer, Handler, Options, ProcessError, RawEventLayer, Record, init_logs,
-    keep_freed_memory,
+    BatchResponse, EmbeddedMetricsLayer, Handler, LogBufferLayer, Options, ProcessError, RawEventLayer,
+    Record, init_logs, keep_freed_memory,
 };
 use lambda_runtime::{LambdaEvent, Runtime, layers::TracingLayer};
 use metrics::histogram;
@@ -24,7 +24,9 @@ fn record_duration(_: &BatchResponse, duration: Duration) {
 async fn main() -> Result<(), lambda_runtime::Error> {
     keep_freed_memory();
     init_logs();
-    let handler = Handler::with_options(process, Options::from_env()?);
+    let options = Options::from_env()?;
+    let log_buffer = LogBufferLayer::from_options(&options);
+    let handler = Handler::with_options(process, options);
     let timed = service_fn(move |event: LambdaEvent<kinesis_handler::RawEvent>| {
         let handler = handler.clone();
         async move {
@@ -35,7 +37,8 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         }
     });
     // The metrics layer comes first, so that it sees what all others record.
-    let service = ServiceBuilder::new().layer(EmbeddedMetricsLayer::install()).service(timed);
+    let layers = ServiceBuilder::new().layer(EmbeddedMetricsLayer::install()).layer(log_buffer);
+    let service = layers.service(timed);
     let runtime = Runtime::new(service).layer(RawEventLayer);
     runtime.layer(TracingLayer::new()).run().await
 }

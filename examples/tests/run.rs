@@ -10,7 +10,7 @@ use std::{
 
 use base64::prelude::*;
 use flate2::{Compression, write::GzEncoder};
-use lambda_host::{Answer, BinaryFunction, BinaryOptions, Fate};
+use lambda_host::{Answer, BinaryFunction, BinaryOptions, Fate, OutputObserver};
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use serde_json::{Value, json};
 use tokio::{
@@ -245,6 +245,65 @@ async fn orders_per_minute() {
 #[tokio::test]
 async fn own_runtime() {
     check(env!("CARGO_BIN_EXE_own-runtime"), "mixed.json", &[success(), success()]).await;
+}
+
+/// Invokes a function with the sample event's first record, and then with one whose data is replaced by what is no text, and returns
+/// its messages after each of them.
+async fn messages(program: &str, variables: &[(&str, &str)]) -> [Vec<String>; 2] {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events/plain.json");
+    let mut event: Value = serde_json::from_slice(&fs::read(path).expect("a sample event")).expect("JSON");
+    event["Records"].as_array_mut().expect("records").truncate(1);
+    let output = Arc::<Mutex<Vec<u8>>>::default();
+    let mut options = BinaryOptions::new([program]);
+    options.clean_environment = true;
+    options.variables = variables.iter().map(|&(name, value)| (name.into(), value.into())).collect();
+    let observed = Arc::clone(&output);
+    let observe = move |bytes: &[u8]| observed.lock().expect("no panic").extend_from_slice(bytes);
+    options.log = Some(OutputObserver::new(observe));
+    let function = BinaryFunction::new(options);
+    let mut messages = [Vec::new(), Vec::new()];
+    for (number, messages) in messages.iter_mut().enumerate() {
+        let json = event.to_string().into_bytes();
+        let answer = function.invoke(json.into(), &format!("request-{number}"), Fate::Normal).await;
+        assert!(matches!(answer, Ok(Answer::Response(_))));
+        event["Records"][0]["kinesis"]["data"] = BASE64_STANDARD.encode(b"\xff").into();
+        // The line with the metrics is the last one of an invocation.
+        let id = format!("\"requestId\":\"request-{number}\"");
+        let is_metrics = |line: &str| line.contains("\"_aws\"") && line.contains(&id);
+        loop {
+            let text = String::from_utf8(output.lock().expect("no panic").clone()).expect("UTF-8");
+            let lines = text.lines().filter(|line| line.contains(&id));
+            if !lines.clone().any(is_metrics) {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                continue;
+            }
+            let message = |line: &str| {
+                let line: Value = serde_json::from_str(line).expect("JSON");
+                line["message"].as_str().unwrap_or("metrics").to_owned()
+            };
+            messages.extend(lines.map(message));
+            break;
+        }
+    }
+    function.shutdown().await;
+    messages
+}
+
+#[tokio::test]
+async fn logs_are_kept_until_a_batch_fails() {
+    let level = ("AWS_LAMBDA_LOG_LEVEL", "DEBUG");
+    let buffer = ("KINESIS_HANDLER_LOG_BUFFER_BYTES", "100000");
+    for (program, message) in
+        [(env!("CARGO_BIN_EXE_shared-state"), Some("ordered")), (env!("CARGO_BIN_EXE_own-runtime"), None)]
+    {
+        let all: Vec<_> = message.into_iter().chain(["batch processed", "metrics"]).collect();
+        let [good, bad] = messages(program, &[level]).await;
+        assert_eq!(good, all, "{program}");
+        assert_eq!(bad, ["record failed, batch stopped", "batch processed", "metrics"], "{program}");
+        let [good, bad] = messages(program, &[level, buffer]).await;
+        assert_eq!(good, ["metrics"], "{program}");
+        assert_eq!(bad, ["record failed, batch stopped", "batch processed", "metrics"], "{program}");
+    }
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@
 use crate::{
     SequenceNumber,
     checkpoint::{Checkpoint, CheckpointOutcome, CheckpointPosition, CheckpointStore, Refusal},
+    circuit::{CircuitStore, OpenCircuit},
     journal::{
         JournalShard, JournalStore, JournalWrite, Progress, RecordState, StateKind, StateRange, WriteOutcome,
     },
@@ -229,14 +230,64 @@ pub async fn check_checkpoints(store: &dyn CheckpointStore) {
     );
 }
 
+/// Checks that a store of circuits keeps its contract. It uses IDs that begin with `contract`, of which the store must have none.
+///
+/// # Panics
+///
+/// If the store breaks the contract, with the rule that it breaks.
+pub async fn check_circuits(store: &dyn CircuitStore) {
+    const USABLE: &str = "a store of circuits can be used";
+    let id = "contract#circuit#one";
+    let circuit =
+        |since_ms, until_ms, error: &str| OpenCircuit { since_ms, until_ms, error: error.to_owned() };
+    let read = async || store.read(id).await.expect(USABLE);
+    let open = async |circuit: OpenCircuit| store.open(id, &circuit).await.expect(USABLE);
+    let claim = async |read_ms, until_ms| store.claim(id, read_ms, until_ms).await.expect(USABLE);
+    let close = async |until_ms| store.close(id, until_ms).await.expect(USABLE);
+
+    assert_eq!(read().await, None, "a circuit that nobody has opened is closed");
+    close(30).await;
+    assert!(!claim(30, 40).await, "a closed circuit is not claimed");
+    assert_eq!(read().await, None, "a claim opens nothing");
+
+    open(circuit(10, 30, "first")).await;
+    assert_eq!(read().await, Some(circuit(10, 30, "first")), "a circuit is read as it was opened");
+    open(circuit(15, 25, "earlier")).await;
+    assert_eq!(read().await, Some(circuit(10, 30, "first")), "a circuit is not open for a shorter time");
+    open(circuit(20, 40, "second")).await;
+    assert_eq!(
+        read().await,
+        Some(circuit(10, 40, "second")),
+        "a circuit keeps the time since which it is not closed"
+    );
+
+    assert!(!claim(30, 50).await, "what has changed since it was read is not claimed");
+    assert!(claim(40, 50).await, "an open circuit is claimed");
+    assert!(!claim(40, 60).await, "one environment claims a circuit");
+    assert_eq!(read().await, Some(circuit(10, 50, "second")), "a claim changes the time alone");
+
+    close(40).await;
+    assert_eq!(
+        read().await,
+        Some(circuit(10, 50, "second")),
+        "what has changed since it was claimed is not closed"
+    );
+    store.open("contract#circuit#two", &circuit(1, 50, "other")).await.expect(USABLE);
+    close(50).await;
+    assert_eq!(read().await, None, "a circuit is closed");
+    let other = store.read("contract#circuit#two").await.expect(USABLE);
+    assert_eq!(other, Some(circuit(1, 50, "other")), "circuits do not see each other");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{checkpoint::MemoryCheckpoints, journal::MemoryJournal};
+    use crate::{checkpoint::MemoryCheckpoints, circuit::MemoryCircuits, journal::MemoryJournal};
 
     #[tokio::test]
     async fn the_stores_in_memory_keep_the_contracts() {
         check_journal(&MemoryJournal::default()).await;
         check_checkpoints(&MemoryCheckpoints::default()).await;
+        check_circuits(&MemoryCircuits::default()).await;
     }
 }

@@ -72,11 +72,13 @@ struct Readme;
 mod aws;
 mod batch;
 pub mod checkpoint;
+pub mod circuit;
 pub mod compression;
 #[cfg(feature = "contract")]
 pub mod contract;
 pub mod envelope;
 pub mod event;
+pub mod hash_range;
 mod hooks;
 #[cfg(feature = "dynamodb")]
 pub mod idempotency;
@@ -90,7 +92,7 @@ mod record;
 pub mod replay;
 pub mod testing;
 
-pub use kpl_deaggregation::{InvalidAggregatePolicy, VectorInstructions};
+pub use kpl_deaggregation::{HashKeyRange, InvalidAggregatePolicy, VectorInstructions};
 pub use lambda_runtime::{Context, Error, LambdaEvent};
 pub use tracing;
 
@@ -112,6 +114,7 @@ pub use lambda::{
     function::{Function, run},
     handler::Handler,
     handler_error::HandlerError,
+    log_buffer::{LogBufferFuture, LogBufferLayer, LogBufferService},
     logs::init_logs,
     memory::keep_freed_memory,
     metrics::{EmbeddedMetricsFuture, EmbeddedMetricsLayer, EmbeddedMetricsService},

@@ -254,7 +254,7 @@ impl TestRun {
         self.outcome.records.iter().map(|record| record.fate.to_string()).collect()
     }
 
-    /// Asserts the fates of all user records of the batch, in its order: each is `processed`, `skipped`, `not reached`,
+    /// Asserts the fates of all user records of the batch, in its order: each is `processed`, `skipped`, `out of range`, `not reached`,
     /// `failed: ERROR`, `quarantined: ERROR` or `skipped for its age: ERROR`.
     ///
     /// # Panics

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU32, Ordering},
+    atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
 use aws_sdk_dynamodb::{
@@ -13,7 +13,9 @@ use aws_sdk_dynamodb::{
     },
 };
 use kinesis_handler::{
-    Context, Event, Handler, KinesisRecord, Options, OwnedRecord, ProcessError, Record, RecordProcessor,
+    CircuitBreaker, Context, Event, Handler, KinesisRecord, Options, OwnedRecord, ProcessError, Record,
+    RecordProcessor,
+    circuit::DynamoDbCircuits,
     idempotency::{DynamoDbIdempotency, Idempotent, is_claimed, json_pointer},
     retryable,
 };
@@ -137,4 +139,56 @@ async fn keys_in_the_table_are_of_all_environments() {
     );
     let entries = client.scan().table_name(TABLE).send().await.expect("moto answers");
     assert_eq!(entries.count, 2);
+}
+
+#[tokio::test]
+#[ignore = "needs moto: make test"]
+async fn circuits_in_the_table_keep_the_contract() {
+    let (moto, _) = start().await;
+    let store = DynamoDbCircuits::with_config(TABLE, moto::config(moto.port).await);
+    kinesis_handler::contract::check_circuits(&store).await;
+}
+
+#[tokio::test]
+#[ignore = "needs moto: make test"]
+async fn a_circuit_in_the_table_is_that_of_all_environments() {
+    let (moto, client) = start().await;
+    let config = moto::config(moto.port).await;
+    let (calls, is_down) = (AtomicU32::new(0), AtomicBool::new(true));
+    let process = async |_: Record<'_>| -> Result<(), ProcessError> {
+        calls.fetch_add(1, Ordering::Relaxed);
+        match is_down.load(Ordering::Relaxed) {
+            true => Err(retryable("down")),
+            false => Ok(()),
+        }
+    };
+    let open_time = std::time::Duration::from_secs(2);
+    let environment = || {
+        // Each with a connection of its own.
+        let store = Arc::new(DynamoDbCircuits::with_config(TABLE, config.clone()));
+        CircuitBreaker::new(&process).max_failures(1).open_time(open_time).shared_in(store, "warehouse")
+    };
+    let [first, second] = [environment(), environment()];
+    let mut invocation = 0;
+    let mut is_processed = async |breaker: &CircuitBreaker<_>| {
+        invocation += 1;
+        let record = OwnedRecord::new("a").with_request_id(invocation.to_string());
+        breaker.process(record.as_record()).await.is_ok()
+    };
+    assert!(!is_processed(&first).await);
+    let item = client.scan().table_name(TABLE).send().await.expect("moto answers").items.unwrap_or_default();
+    assert_eq!(item.len(), 1);
+    assert_eq!(item[0]["error"], AttributeValue::S("down".to_owned()));
+    assert!(!is_processed(&second).await);
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
+
+    is_down.store(false, Ordering::Relaxed);
+    tokio::time::sleep(open_time).await;
+    assert!(is_processed(&second).await);
+    assert!(is_processed(&first).await);
+    assert_eq!(client.scan().table_name(TABLE).send().await.expect("moto answers").count, 0);
+
+    // Without the table, records are processed.
+    client.delete_table().table_name(TABLE).send().await.expect("moto answers");
+    assert!(is_processed(&first).await && is_processed(&second).await);
 }

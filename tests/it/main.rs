@@ -3,6 +3,7 @@
 mod events;
 mod emulator;
 mod kinesis;
+mod hash_ranges;
 mod polling;
 mod end_to_end;
 mod start;

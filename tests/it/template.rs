@@ -125,6 +125,8 @@ fn every_parameter_reaches_its_property() {
         ("RetryAttempts", "7", &[], "OrderFunction", function("RETRY_ATTEMPTS"), json!("7")),
         ("InvalidAggregate", "raw", &[], "OrderFunction", function("INVALID_AGGREGATE"), json!("raw")),
         ("MaxKeyBytes", "7", &[], "OrderFunction", function("MAX_KEY_BYTES"), json!("7")),
+        ("LogBufferBytes", "7", &[], "OrderFunction", function("LOG_BUFFER_BYTES"), json!("7")),
+        ("HashRangeFilter", "on", &[], "OrderFunction", function("HASH_RANGE_FILTER"), json!("on")),
         ("Decompress", "on", &[], "OrderFunction", function("DECOMPRESS"), json!("on")),
         ("MaxDecompressedBytes", "7", &[], "OrderFunction", function("MAX_DECOMPRESSED_BYTES"), json!("7")),
         ("MaxDecompressionRatio", "7", &[], "OrderFunction", function("MAX_DECOMPRESSION_RATIO"), json!("7")),

@@ -14,6 +14,7 @@ mod function_start;
 mod invoke;
 mod new;
 mod pause;
+mod compressed;
 mod cutover;
 mod tables;
 mod scripted_kinesis;

@@ -12,6 +12,19 @@ const MAX_ATTEMPTS: u32 = 3;
 /// The SDK waits up to 20 seconds between attempts. An invocation should not.
 const MAX_BACKOFF: Duration = Duration::from_millis(200);
 
+/// Returns the time limits of a client: an invocation should not wait for longer.
+pub(crate) fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .build()
+}
+
+/// Returns how often, and how soon, a client sends a request again.
+pub(crate) fn retries() -> RetryConfig {
+    RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS).with_max_backoff(MAX_BACKOFF)
+}
+
 pub(super) async fn make(config: Option<&SdkConfig>) -> Client {
     let loaded;
     let config = match config {
@@ -21,14 +34,9 @@ pub(super) async fn make(config: Option<&SdkConfig>) -> Client {
             &loaded
         }
     };
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-        .build();
-    let retries = RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS).with_max_backoff(MAX_BACKOFF);
     let config = Builder::from(config)
-        .timeout_config(timeouts)
-        .retry_config(retries)
+        .timeout_config(timeouts())
+        .retry_config(retries())
         .retry_classifier(TransactionConflicts);
     Client::from_conf(config.build())
 }

@@ -14,6 +14,8 @@ mod throttled;
 
 #[cfg(feature = "dynamodb")]
 pub(crate) use attribute::{Item, Unreadable, number, number_value, text, text_value, unreadable};
+#[cfg(feature = "hash-range-filter")]
+pub(crate) use client::{retries, timeouts};
 #[cfg(feature = "dynamodb")]
 pub(crate) use connection::Connection;
 pub use fault::StoreFault;

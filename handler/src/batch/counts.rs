@@ -30,6 +30,11 @@ pub struct Counts {
     /// User records that were not processed again, because the journal has them as done, or a cut-over in the midst of their
     /// aggregate.
     pub resumed: u64,
+    /// User records that were passed over, because they belong to another shard.
+    pub out_of_range: u64,
+    /// Whether user records should have been filtered, but the shard's range is not known: 1 or 0. The batch was processed
+    /// without the filter.
+    pub hash_range_errors: u64,
     /// User records that this invocation put into the quarantine. If another invocation puts the same record there at the
     /// same time, as a late one may, each of them counts and logs it, although the quarantine has it once.
     pub quarantined: u64,

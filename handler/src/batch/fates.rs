@@ -51,8 +51,8 @@ pub struct RecordOutcome {
 
 /// The fate of a user record in a batch.
 ///
-/// Its text is that of a test: `processed`, `skipped`, `not reached`, `failed: ERROR`, `quarantined: ERROR` or `skipped for its age:
-/// ERROR`.
+/// Its text is that of a test: `processed`, `skipped`, `out of range`, `not reached`, `failed: ERROR`, `quarantined: ERROR` or `skipped
+/// for its age: ERROR`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecordFate {
@@ -66,6 +66,8 @@ pub enum RecordFate {
         /// Text of its last failure, shortened.
         error: String,
     },
+    /// It belongs to another shard, and the [hash-range filter](crate::hash_range) has passed over it.
+    OutOfRange,
     /// It failed, and is in the quarantine.
     Quarantined {
         /// Reason why it was quarantined.
@@ -94,6 +96,7 @@ impl fmt::Display for RecordFate {
             RecordFate::Processed => f.write_str("processed"),
             RecordFate::Skipped => f.write_str("skipped"),
             RecordFate::SkippedForAge { error } => write!(f, "skipped for its age: {error}"),
+            RecordFate::OutOfRange => f.write_str("out of range"),
             RecordFate::Quarantined { error, .. } => write!(f, "quarantined: {error}"),
             RecordFate::Failed { error } => write!(f, "failed: {error}"),
             RecordFate::NotReached => f.write_str("not reached"),

@@ -113,7 +113,7 @@ async fn process_until_stop<'b, D: Drive>(
     unread.include_frozen(invocation.frozen);
     loop {
         let snapshot = journal.as_ref().map_or(&unread, BatchJournal::snapshot);
-        let steps = Steps { snapshot, queue: &queue, deadline };
+        let steps = Steps::new(snapshot, &queue, deadline, invocation);
         let mut run = Run::new(cursor, ahead, steps, counts);
         // One panic guard and one timer around the records up to the next failure, because around each record they would cost
         // as much as a small record itself. The timer is inside of the guard, because a future may panic when it is cancelled.
@@ -132,7 +132,8 @@ async fn process_until_stop<'b, D: Drive>(
         };
         let pause = match pause {
             Pause::Stop(StopReason::Deadline) => {
-                pass_ahead(Run::new(cursor, ahead, Steps { snapshot, queue: &queue, deadline }, counts))
+                let steps = Steps::new(snapshot, &queue, deadline, invocation);
+                pass_ahead(Run::new(cursor, ahead, steps, counts))
             }
             pause => pause,
         };

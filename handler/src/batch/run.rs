@@ -10,7 +10,7 @@ use crate::{
         chunked, concurrent,
         cursor::Cursor,
         one_by_one,
-        steps::{Pause, Step, Steps},
+        steps::{Pause, SkipReason, Step, Steps},
         stop::Failure,
         walk::Walk,
         windowed::{self, WindowState},
@@ -288,19 +288,28 @@ impl<'r, 'b> Run<'r, 'b> {
                 }
             }
             match self.steps.step(self.cursor.walk(), self.progress) {
-                Step::Skip => self.skip(),
+                Step::Skip(reason) => self.skip(reason),
                 Step::Pause(pause) => return Next::Pause(pause),
                 Step::Process(attempt) => return Next::Process(attempt),
             }
         }
     }
 
-    /// Moves past the user record at the cursor, which an earlier invocation has processed.
+    /// Moves past the user record at the cursor, which is not processed.
     #[inline(never)]
-    fn skip(&mut self) {
-        self.counts.resumed += 1;
+    fn skip(&mut self, reason: SkipReason) {
+        let fate = match reason {
+            SkipReason::Done => {
+                self.counts.resumed += 1;
+                RecordFate::Skipped
+            }
+            SkipReason::OutOfRange => {
+                self.counts.out_of_range += 1;
+                RecordFate::OutOfRange
+            }
+        };
         let here = place(self.cursor.position());
-        self.cursor.invocation().note_fate(here, || RecordFate::Skipped);
+        self.cursor.invocation().note_fate(here, || fate);
         self.cursor.pass();
     }
 
@@ -322,7 +331,7 @@ impl<'r, 'b> Run<'r, 'b> {
         if self.ahead.has_failed_at(walk.position()) {
             if self.steps.is_known(walk, self.progress) {
                 self.ahead.take(walk.position());
-                self.skip();
+                self.skip(SkipReason::Done);
                 return Taken::Passed;
             }
             if self.steps.queue.is_due_before(walk.user_record().partition_key) {
@@ -424,7 +433,7 @@ impl<'r, 'b> Run<'r, 'b> {
             } else if !self.ahead.contains(place) {
                 let sequence_number = walk.user_record().kinesis_record.sequence_number;
                 match self.steps.step(walk, self.steps.snapshot.progress(sequence_number)) {
-                    Step::Skip => {}
+                    Step::Skip(_) => {}
                     Step::Pause(_) => return None,
                     Step::Process(attempt) => found = Some((place, *walk.attempted_record(attempt))),
                 }

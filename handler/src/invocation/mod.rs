@@ -20,6 +20,7 @@ use crate::{
     checkpoint::FrozenPosition,
     compression::DecompressionLimits,
     event::KinesisRecord,
+    hash_range::filter::BatchRange,
     journal::JournalError,
     large_payload::LargePayloads,
 };
@@ -61,6 +62,8 @@ pub(crate) struct Invocation<'a> {
     pub(crate) fates: Option<Arc<FateLog>>,
     /// Rule by which user records that have failed are skipped. `None` if none is.
     pub(crate) skip_rule: Option<SkipRule>,
+    /// Hash keys of the user records that are processed.
+    pub(crate) hash_range: BatchRange,
     /// Bounds of what a payload may decompress to.
     pub(crate) decompression: DecompressionLimits,
     /// Large payloads that may be fetched. `None` if none may.
@@ -127,6 +130,7 @@ impl<'a> Invocation<'a> {
             frozen: None,
             skip_rule: None,
             large_payloads: options.large_payloads.clone(),
+            hash_range: BatchRange::Off,
             fates: None,
         }
     }
@@ -219,6 +223,7 @@ mod tests {
             frozen: None,
             fates: None,
             skip_rule: None,
+            hash_range: BatchRange::Off,
             decompression: DecompressionLimits::default(),
             large_payloads: None,
         };

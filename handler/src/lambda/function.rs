@@ -5,7 +5,7 @@ use thiserror::Error;
 use tower::Layer;
 
 use crate::{
-    EmbeddedMetricsLayer, Handler, Hooks, Options, Processor, RawEventLayer,
+    EmbeddedMetricsLayer, Handler, Hooks, LogBufferLayer, Options, Processor, RawEventLayer,
     batch::stop::panic_text,
     init_logs,
     lambda::{memory::keep_freed_memory, thread_per_invocation::ThreadPerInvocation},
@@ -116,7 +116,7 @@ impl<P: Processor + Send + Sync + 'static> Function<P> {
     /// lives. On Lambda Managed Instances, where an environment gets several invocations at once, each is handled on a
     /// thread of its own.
     ///
-    /// Logs are JSON lines ([`init_logs`]), options come from the environment ([`Options::from_env`]) unless they are
+    /// Logs are JSON lines ([`init_logs`]), which a [`LogBufferLayer`] keeps if the options say so, options come from the environment ([`Options::from_env`]) unless they are
     /// [set](Self::options), and metrics go to
     /// standard output in CloudWatch's embedded metric format, once for each invocation. A processor that uses the
     /// [`metrics`](https://docs.rs/metrics) crate has its own among them; a function that has installed a recorder of
@@ -154,6 +154,7 @@ impl<P: Processor + Send + Sync + 'static> Function<P> {
         if let Some(hooks) = self.hooks {
             options = options.with_hooks(hooks);
         }
+        let log_buffer = LogBufferLayer::from_options(&options);
         let handler = Handler::try_with_options(self.processor, options)?;
         if let Some(hook) = self.on_start {
             hook().await?;
@@ -161,7 +162,7 @@ impl<P: Processor + Send + Sync + 'static> Function<P> {
         if let Some(register) = self.on_shutdown {
             register().await;
         }
-        let service = metrics.layer(handler);
+        let service = metrics.layer(log_buffer.layer(handler));
         // Only environments of Lambda Managed Instances have it. `run` would warn of it.
         if env::var_os("AWS_LAMBDA_MAX_CONCURRENCY").is_none() {
             return Runtime::new(service).layer(RawEventLayer).layer(TracingLayer::new()).run().await;

@@ -30,6 +30,7 @@ use crate::{
     },
     checkpoint::mirror::{Mirror, Mirrored, whole_text},
     event::{Event, KinesisRecord},
+    hash_range::filter::{BatchRange, HashRangeFilter},
     hooks::{self, AsyncHook, ShardStart},
     invocation::{Invocation, deadline::DeadlineCheck, invocation_span, stage_span},
     journal::{batch_journal::BatchJournal, retry_journal::RetryJournal, shorten},
@@ -64,6 +65,7 @@ struct Shared<P> {
     mirror: Option<Mirror>,
     /// Positions of replays on Lambda.
     replays: Option<Mirror>,
+    hash_range: Option<HashRangeFilter>,
     /// Streams and shards for which the hook was called.
     started_shards: Mutex<HashSet<(Option<String>, Option<String>)>>,
 }
@@ -128,8 +130,10 @@ impl<P: Processor> Handler<P> {
         let workspaces = Workspaces::new(options.vector_instructions);
         let (journal, mirror) = (RetryJournal::new(&options), Mirror::new(&options));
         let replays = Mirror::of_replays(&options);
+        let hash_range = HashRangeFilter::new(&options);
         let started_shards = Mutex::default();
-        let shared = Shared { processor, options, workspaces, journal, mirror, replays, started_shards };
+        let shared =
+            Shared { processor, options, workspaces, journal, mirror, replays, hash_range, started_shards };
         Handler { shared: Arc::new(shared) }
     }
 
@@ -215,6 +219,9 @@ impl<P: Processor> Handler<P> {
         invocation.stream = event.stream_name();
         invocation.shard_id = event.shard_id();
         let span = invocation_span!(invocation);
+        if let Some(filter) = &self.shared.hash_range {
+            invocation.hash_range = filter.of_batch(&event, &invocation).instrument(span.clone()).await?;
+        }
         let handled = self.handle_batch(&event, &mut invocation, &mut workspace);
         let handled = handled.instrument(span.clone()).await;
         let hook = options.hooks.batch_end.as_ref().map(|hook| (hook, invocation.store_by_from_now()));
@@ -257,7 +264,8 @@ impl<P: Processor> Handler<P> {
             Deaggregator::new(options.invalid_aggregate).with_max_key_bytes(options.max_key_bytes)
         });
         let mut driver = Driver::begin(processor, options, event)?;
-        let mut counts = Counts::default();
+        let hash_range_errors = u64::from(invocation.hash_range == BatchRange::Unknown);
+        let mut counts = Counts { hash_range_errors, ..Counts::default() };
         if let Some(mirror) = mirror {
             let frozen = mirror.frozen(event, invocation, &mut counts);
             let frozen = frozen.instrument(stage_span!(invocation, "read frozen position")).await;

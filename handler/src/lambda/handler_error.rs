@@ -30,6 +30,13 @@ pub enum HandlerError {
          (KINESIS_HANDLER_CHECKPOINT_TABLE), or the mapping's tumbling windows"
     )]
     WindowWithMirror,
+    /// The hash-range filter is on, and the stream is service-managed: it distributes records without regard to their keys, so
+    /// the filter would drop nearly all of them.
+    #[error(
+        "the stream is service-managed (RecordDistributionStrategy AUTO): records of any hash key are in any shard, so turn the \
+         hash-range filter off (KINESIS_HANDLER_HASH_RANGE_FILTER)"
+    )]
+    ServiceManagedStream,
     /// The processor is one of windows, and the event belongs to none.
     #[error("the event belongs to no tumbling window: set the mapping's TumblingWindowInSeconds")]
     NoWindow,
@@ -68,6 +75,7 @@ impl HandlerError {
             HandlerError::Event(_) => "KinesisHandler.InvalidEvent",
             HandlerError::DeadlineBeforeFirstRecord { .. } => "KinesisHandler.DeadlineBeforeFirstRecord",
             HandlerError::WindowWithMirror => "KinesisHandler.WindowWithMirror",
+            HandlerError::ServiceManagedStream => "KinesisHandler.ServiceManagedStream",
             HandlerError::NoWindow => "KinesisHandler.NoWindow",
             HandlerError::WindowState { .. } => "KinesisHandler.WindowState",
             HandlerError::Replay { .. } => "KinesisHandler.Replay",

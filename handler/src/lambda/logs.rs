@@ -7,7 +7,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use super::log_line::LogLine;
+use super::{log_buffer::LogWriter, log_line::LogLine};
 
 /// Targets whose finest levels show credentials: the AWS SDK logs access key IDs, and HTTP clients log headers.
 const CREDENTIAL_TARGETS: &str = "aws_config=info,aws_credential_types=info,aws_runtime=info,aws_sigv4=info,\
@@ -26,6 +26,7 @@ pub fn init_logs() {
     let subscriber = fmt::fmt()
         .fmt_fields(JsonFields::new())
         .event_format(LogLine)
+        .with_writer(LogWriter::default())
         // The filter decides.
         .with_max_level(LevelFilter::TRACE)
         .finish()

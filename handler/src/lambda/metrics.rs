@@ -31,7 +31,7 @@ const NAMESPACE: &str = "KinesisHandler";
 /// The name, unit and count of each counter. `docs/metrics.md` has the same table.
 type Counter = (&'static str, Unit, fn(&Counts) -> u64);
 
-const COUNTERS: [Counter; 22] = [
+const COUNTERS: [Counter; 24] = [
     ("KinesisRecords", Unit::Count, |counts| counts.kinesis_records),
     ("UserRecords", Unit::Count, |counts| counts.user_records),
     ("Bytes", Unit::Bytes, |counts| counts.bytes),
@@ -39,6 +39,7 @@ const COUNTERS: [Counter; 22] = [
     ("PausedBatches", Unit::Count, |counts| counts.paused),
     ("RetriedRecords", Unit::Count, |counts| counts.retried),
     ("ResumedRecords", Unit::Count, |counts| counts.resumed),
+    ("OutOfRangeRecords", Unit::Count, |counts| counts.out_of_range),
     ("QuarantinedRecords", Unit::Count, |counts| counts.quarantined),
     ("SkippedRecords", Unit::Count, |counts| counts.skipped),
     ("DiscardedRecords", Unit::Count, |counts| counts.discarded),
@@ -50,6 +51,7 @@ const COUNTERS: [Counter; 22] = [
     ("JournalReadErrors", Unit::Count, |counts| counts.journal_read_errors),
     ("UnreadableJournalItems", Unit::Count, |counts| counts.unreadable_journal_items),
     ("JournalWriteErrors", Unit::Count, |counts| counts.journal_write_errors),
+    ("HashRangeErrors", Unit::Count, |counts| counts.hash_range_errors),
     ("CheckpointAlreadyAhead", Unit::Count, |counts| counts.checkpoint_already_ahead),
     ("CheckpointLeaseOwned", Unit::Count, |counts| counts.checkpoint_lease_owned),
     ("CheckpointReadErrors", Unit::Count, |counts| counts.checkpoint_read_errors),
@@ -202,7 +204,8 @@ pub(crate) fn record(event: &Event<'_>, counts: &Counts, invocation: &Invocation
         }
     }
     if counts.kinesis_records > 0 {
-        let user_records = counts.user_records + counts.resumed + counts.quarantined + counts.skipped;
+        let passed = counts.resumed + counts.out_of_range + counts.quarantined + counts.skipped;
+        let user_records = counts.user_records + passed;
         histogram!(AGGREGATION_RATIO, labels.iter())
             .record(user_records as f64 / counts.kinesis_records as f64);
     }

@@ -5,6 +5,7 @@ mod emf;
 pub(crate) mod function;
 pub(crate) mod handler;
 pub(crate) mod handler_error;
+pub(crate) mod log_buffer;
 mod log_line;
 pub(crate) mod logs;
 pub(crate) mod memory;

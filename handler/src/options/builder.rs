@@ -5,7 +5,7 @@ use kpl_deaggregation::DEFAULT_MAX_KEY_BYTES;
 use super::{JournalOptions, MirrorOptions, Options, OptionsError, stores::check_age};
 use crate::{
     Clock, InvalidAggregatePolicy, VectorInstructions, checkpoint::CheckpointStore,
-    compression::DecompressionLimits, large_payload::LargePayloadOptions,
+    compression::DecompressionLimits, hash_range::ShardRangeSource, large_payload::LargePayloadOptions,
     record::decompressing::DECOMPRESSES,
 };
 
@@ -20,6 +20,9 @@ const LOOK_AHEAD: RangeInclusive<u32> = 1..=100_000;
 
 /// More memory than any payload of an event of 6 MB is worth.
 const MAX_DECOMPRESSED_BYTES: u64 = 1 << 30;
+
+/// More memory than the log lines of any batch are worth.
+const MAX_LOG_BUFFER_BYTES: u32 = 64 << 20;
 
 /// No format reaches more than the largest one with real data.
 const DECOMPRESSION_RATIOS: RangeInclusive<u32> = 1..=100_000;
@@ -215,6 +218,24 @@ impl OptionsBuilder {
         self
     }
 
+    /// Passes over user records of aggregates whose hash key belongs to another shard, by the ranges of this source. By default
+    /// there is no such filter.
+    ///
+    /// After a reshard, such user records are duplicates, but only if the producer is the KPL, which puts them again: see
+    /// [`hash_range`](crate::hash_range). The ranges are kept, and listed again for a shard that is not known. If they cannot be
+    /// listed, user records are not filtered. Each user record of an aggregate costs an MD5 digest of its partition key.
+    pub fn hash_range_filter(mut self, source: Arc<dyn ShardRangeSource>) -> Self {
+        self.rest.shard_ranges = Some(source);
+        self
+    }
+
+    /// Makes [`run`](crate::run) keep the log lines of a batch below the level WARN, up to so many bytes (1 to 67108864), and write them
+    /// only if the batch fails. With 0, the default, they are written at once. See [`LogBufferLayer`](crate::LogBufferLayer).
+    pub fn log_buffer_bytes(mut self, bytes: u32) -> Self {
+        self.rest.log_buffer_bytes = bytes;
+        self
+    }
+
     /// Sets the source of time. By default the system's clocks.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.rest.clock = clock;
@@ -275,6 +296,10 @@ impl OptionsBuilder {
         }
         if let Some(large_payloads) = large_payloads {
             options.large_payloads = Some(Arc::new(large_payloads.build()?));
+        }
+        let bytes = options.log_buffer_bytes;
+        if bytes > MAX_LOG_BUFFER_BYTES {
+            return Err(OptionsError::value("log_buffer_bytes", bytes, "0 to 67108864 bytes"));
         }
         if let Some(factor) = parallelization_factor {
             options.parallelization_factor = Some(in_range(

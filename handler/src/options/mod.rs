@@ -18,7 +18,7 @@ pub use stores::{JournalOptions, MirrorOptions, QuarantineOptions};
 use crate::{
     Clock, Hooks, InvalidAggregatePolicy, SystemClock, VectorInstructions,
     batch::concurrent::ConcurrencyLimits, checkpoint::CheckpointStore, compression::DecompressionLimits,
-    journal::JournalStore,
+    hash_range::ShardRangeSource, journal::JournalStore,
 };
 
 /// The options of a [`Handler`](crate::Handler): a valid combination.
@@ -50,6 +50,8 @@ pub struct Options {
     pub(crate) decompression: DecompressionLimits,
     pub(crate) replay_positions: Option<Arc<dyn CheckpointStore>>,
     pub(crate) large_payloads: Option<Arc<LargePayloads>>,
+    pub(crate) shard_ranges: Option<Arc<dyn ShardRangeSource>>,
+    pub(crate) log_buffer_bytes: u32,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) hooks: Hooks,
 }
@@ -108,6 +110,8 @@ impl Default for Options {
             decompression: DecompressionLimits::default(),
             replay_positions: None,
             large_payloads: None,
+            shard_ranges: None,
+            log_buffer_bytes: 0,
             clock: Arc::new(SystemClock),
             hooks: Hooks::default(),
         }

@@ -1,6 +1,6 @@
 use std::{env, ffi::OsString, str::FromStr, sync::Arc, time::Duration};
 
-use super::{JournalOptions, MirrorOptions, Options, OptionsError, QuarantineOptions};
+use super::{JournalOptions, MirrorOptions, Options, OptionsBuilder, OptionsError, QuarantineOptions};
 use crate::{
     InvalidAggregatePolicy, VectorInstructions,
     checkpoint::CheckpointStore,
@@ -22,10 +22,12 @@ const CONCURRENCY: &str = "KINESIS_HANDLER_CONCURRENCY";
 const CUTOVER: &str = "KINESIS_HANDLER_CUTOVER";
 const DECOMPRESS: &str = "KINESIS_HANDLER_DECOMPRESS";
 const DEADLINE_MARGIN_MS: &str = "KINESIS_HANDLER_DEADLINE_MARGIN_MS";
+const HASH_RANGE_FILTER: &str = "KINESIS_HANDLER_HASH_RANGE_FILTER";
 const HOLD: &str = "KINESIS_HANDLER_HOLD";
 const INVALID_AGGREGATE: &str = "KINESIS_HANDLER_INVALID_AGGREGATE";
 const JOURNAL_TABLE: &str = "KINESIS_HANDLER_JOURNAL_TABLE";
 const LARGE_PAYLOADS: &str = "KINESIS_HANDLER_LARGE_PAYLOADS";
+const LOG_BUFFER_BYTES: &str = "KINESIS_HANDLER_LOG_BUFFER_BYTES";
 const LOOK_AHEAD: &str = "KINESIS_HANDLER_LOOK_AHEAD";
 const MAX_AGE_SECONDS: &str = "KINESIS_HANDLER_MAX_AGE_SECONDS";
 const MAX_ATTEMPTS: &str = "KINESIS_HANDLER_MAX_ATTEMPTS";
@@ -49,6 +51,7 @@ fn variable(option: &'static str) -> &'static str {
         "decompress" => DECOMPRESS,
         "journal" => JOURNAL_TABLE,
         "large_payloads" => LARGE_PAYLOADS,
+        "log_buffer_bytes" => LOG_BUFFER_BYTES,
         "look_ahead" => LOOK_AHEAD,
         "max_age" => MAX_AGE_SECONDS,
         "max_attempts" => MAX_ATTEMPTS,
@@ -68,7 +71,7 @@ fn variable(option: &'static str) -> &'static str {
 
 impl Options {
     /// The environment variables that [`from_env`](Self::from_env) reads.
-    pub const VARIABLES: [&'static str; 25] = [
+    pub const VARIABLES: [&'static str; 27] = [
         AGE_POLICY,
         APPLICATION,
         CHECKPOINT_STRICT,
@@ -77,10 +80,12 @@ impl Options {
         CUTOVER,
         DEADLINE_MARGIN_MS,
         DECOMPRESS,
+        HASH_RANGE_FILTER,
         HOLD,
         INVALID_AGGREGATE,
         JOURNAL_TABLE,
         LARGE_PAYLOADS,
+        LOG_BUFFER_BYTES,
         LOOK_AHEAD,
         MAX_AGE_SECONDS,
         MAX_ATTEMPTS,
@@ -110,6 +115,8 @@ impl Options {
     /// - `KINESIS_HANDLER_DEADLINE_MARGIN_MS`: [`deadline_margin`](super::OptionsBuilder::deadline_margin), 0 to 5400000 milliseconds
     /// - `KINESIS_HANDLER_DECOMPRESS`: [`decompress`](super::OptionsBuilder::decompress), `on` or `off`. Needs the feature `gzip` or
     ///   `zstd`.
+    /// - `KINESIS_HANDLER_HASH_RANGE_FILTER`: [`hash_range_filter`](super::OptionsBuilder::hash_range_filter) by the ranges that
+    ///   Kinesis lists, `on` or `off`. Needs the feature `hash-range-filter`.
     /// - `KINESIS_HANDLER_HOLD`: [`hold`](QuarantineOptions::hold), `on` or `off`
     /// - `KINESIS_HANDLER_INVALID_AGGREGATE`: [`invalid_aggregate`](super::OptionsBuilder::invalid_aggregate), `fail`, `raw` or `skip`
     /// - `KINESIS_HANDLER_JOURNAL_TABLE`: [`journal`](super::OptionsBuilder::journal) in the DynamoDB table of this name. Needs the feature
@@ -117,6 +124,7 @@ impl Options {
     /// - `KINESIS_HANDLER_LARGE_PAYLOADS`: [`large_payloads`](super::OptionsBuilder::large_payloads) in S3, under these prefixes
     ///   (`s3://BUCKET` or `s3://BUCKET/PREFIX`), separated by commas. Needs the feature `s3`. Nothing connects before the first
     ///   fetch.
+    /// - `KINESIS_HANDLER_LOG_BUFFER_BYTES`: [`log_buffer_bytes`](super::OptionsBuilder::log_buffer_bytes), 0 to 67108864
     /// - `KINESIS_HANDLER_LOOK_AHEAD`: [`look_ahead`](super::OptionsBuilder::look_ahead), 1 to 100000
     /// - `KINESIS_HANDLER_MAX_AGE_SECONDS`: [`max_age`](QuarantineOptions::max_age), or with the policy `skip`
     ///   [`skip_failed_after`](super::OptionsBuilder::skip_failed_after), 1 to 31536000 seconds
@@ -157,7 +165,7 @@ impl Options {
         let (mut application, mut function_name) = (None, None);
         let (mut checkpoint_table, mut is_strict, mut skips_frozen) = (None, false, false);
         let (mut journal_table, mut has_quarantine, mut has_hold) = (None, false, false);
-        let (mut decompresses, mut replays) = (false, false);
+        let (mut decompresses, mut replays, mut filters) = (false, false, false);
         let (mut max_age, mut skips) = (None, false);
         let (mut large_payloads, mut max_large_payload_bytes) = (None, None);
         // Options that do nothing without the quarantine.
@@ -185,6 +193,10 @@ impl Options {
                     let bytes = number(MAX_LARGE_PAYLOAD_BYTES, &value, "1 to 1073741824 bytes")?;
                     max_large_payload_bytes = Some(bytes);
                 }
+                LOG_BUFFER_BYTES => {
+                    let bytes = number(LOG_BUFFER_BYTES, &value, "0 to 67108864 bytes")?;
+                    builder = builder.log_buffer_bytes(bytes);
+                }
                 LOOK_AHEAD => {
                     builder = builder.look_ahead(number(LOOK_AHEAD, &value, "a number from 1 to 100000")?);
                 }
@@ -193,6 +205,7 @@ impl Options {
                     builder = builder.deadline_margin(Duration::from_millis(milliseconds));
                 }
                 DECOMPRESS => decompresses = switch(DECOMPRESS, &value)?,
+                HASH_RANGE_FILTER => filters = switch(HASH_RANGE_FILTER, &value)?,
                 HOLD => has_hold = switch(HOLD, &value)?,
                 REPLAYS => replays = switch(REPLAYS, &value)?,
                 RETRY_ATTEMPTS => {
@@ -304,6 +317,9 @@ impl Options {
             }
             builder = builder.large_payloads(options);
         }
+        if filters {
+            builder = with_hash_range_filter(builder)?;
+        }
         let Stores { checkpoints, journal, replay_positions } =
             stores(checkpoint_table, journal_table, replays)?;
         if let Some(positions) = replay_positions {
@@ -320,6 +336,16 @@ impl Options {
         }
         builder.build().map_err(|error| error.rename(variable))
     }
+}
+
+#[cfg(feature = "hash-range-filter")]
+fn with_hash_range_filter(builder: OptionsBuilder) -> Result<OptionsBuilder, OptionsError> {
+    Ok(builder.hash_range_filter(Arc::new(crate::hash_range::KinesisShardRanges::new())))
+}
+
+#[cfg(not(feature = "hash-range-filter"))]
+fn with_hash_range_filter(_: OptionsBuilder) -> Result<OptionsBuilder, OptionsError> {
+    Err(OptionsError::MissingFeature { option: HASH_RANGE_FILTER, feature: "hash-range-filter" })
 }
 
 /// The stores that the variables name.
@@ -472,6 +498,28 @@ mod tests {
     fn decompression_needs_a_feature() {
         let expected = "KINESIS_HANDLER_DECOMPRESS needs the feature `gzip` of kinesis-handler, which is not compiled in";
         check_refused(DECOMPRESS, "on", expected);
+    }
+
+    #[cfg(feature = "hash-range-filter")]
+    #[test]
+    fn user_records_are_filtered_if_that_is_on() {
+        for (value, expected) in [("on", true), ("off", false)] {
+            let options = read(&[(HASH_RANGE_FILTER, value)]).expect("legal values");
+            assert_eq!(options.shard_ranges.is_some(), expected);
+        }
+    }
+
+    #[cfg(not(feature = "hash-range-filter"))]
+    #[test]
+    fn the_filter_needs_a_feature() {
+        let expected = "KINESIS_HANDLER_HASH_RANGE_FILTER needs the feature `hash-range-filter` of kinesis-handler, which is not compiled in";
+        check_refused(HASH_RANGE_FILTER, "on", expected);
+    }
+
+    #[test]
+    fn log_lines_are_kept_if_there_is_room() {
+        let bytes = |value| read(&[(LOG_BUFFER_BYTES, value)]).map(|options| options.log_buffer_bytes);
+        assert_eq!((read(&[]).map(|options| options.log_buffer_bytes), bytes("5")), (Ok(0), Ok(5)));
     }
 
     #[test]
@@ -679,6 +727,15 @@ mod tests {
                 format!("{MAX_DECOMPRESSED_BYTES}: expected 1 to 1073741824 bytes, found {value:?}");
             check_refused(MAX_DECOMPRESSED_BYTES, value, &expected);
         }
+        for value in ["-1", "67108865", "1 MB"] {
+            let expected = format!("{LOG_BUFFER_BYTES}: expected 0 to 67108864 bytes, found {value:?}");
+            check_refused(LOG_BUFFER_BYTES, value, &expected);
+        }
+        check_refused(
+            HASH_RANGE_FILTER,
+            "yes",
+            &format!("{HASH_RANGE_FILTER}: expected on or off, found \"yes\""),
+        );
         check_refused(
             QUARANTINE_LIMIT,
             "5001",

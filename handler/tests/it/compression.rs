@@ -1,11 +1,16 @@
 //! Compressed payloads through a handler: with the option, user records are read decompressed, whatever calls the processor.
 
-use std::{io::Write, sync::Mutex};
+use std::{
+    io::Write,
+    sync::{Arc, Mutex},
+};
 
 use flate2::write::{GzEncoder, ZlibEncoder};
 use kinesis_handler::{
-    ChunkOutcome, Chunks, Context, Event, Handler, KinesisRecord, Options, OptionsBuilder, ProcessError,
-    Processor, Record,
+    ChunkOutcome, Chunks, Context, Event, Handler, JournalOptions, KinesisRecord, Options, OptionsBuilder,
+    ProcessError, Processor, QuarantineOptions, Record,
+    journal::MemoryJournal,
+    testing::{TestBatch, TestRecord},
 };
 use kpl_deaggregation::{UserRecord, encode};
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
@@ -105,4 +110,67 @@ async fn limits_are_those_of_the_options() {
     let options = Options::builder().max_decompressed_bytes(1_000);
     assert_eq!(respond(by_hand, options.clone(), records()).await, failure(2));
     assert_eq!(respond(read, options.decompress(), records()).await, failure(2));
+}
+
+/// A gzip bomb: many megabytes of zeros.
+fn bomb() -> Vec<u8> {
+    gzip(&vec![0; 64 << 20])
+}
+
+#[tokio::test]
+async fn what_cannot_be_decompressed_is_a_permanent_error_of_its_user_record() {
+    let text = gzip(b"text");
+    let mut corrupt = text.clone();
+    *corrupt.last_mut().expect("a trailer") ^= 1;
+    let zstd = compress_to_vec(&[b'x'; 1_000][..], CompressionLevel::Fastest);
+    let payloads = [
+        text.clone(),
+        text[..15].to_vec(),
+        corrupt,
+        b"\x1f\x8b\x08 mislabelled".to_vec(),
+        zlib(b"text")[..9].to_vec(),
+        b"\x78\x9c mislabelled".to_vec(),
+        zstd[..zstd.len() - 1].to_vec(),
+        b"\x28\xb5\x2f\xfd mislabelled".to_vec(),
+        bomb(),
+        text.clone(),
+    ];
+    let batch = || TestBatch::new().aggregate(payloads.iter().map(TestRecord::new));
+    let transparent = async |record: Record<'_>| -> Result<(), ProcessError> {
+        assert_eq!(record.text()?, "text");
+        Ok(())
+    };
+    let by_hand = async |record: Record<'_>| -> Result<(), ProcessError> {
+        assert_eq!(&*record.decompressed()?, b"text");
+        Ok(())
+    };
+    let options = || {
+        let journal = JournalOptions::new(Arc::new(MemoryJournal::default()));
+        let options = Options::builder().application("orders").decompress();
+        options.journal(journal.quarantine(QuarantineOptions::default())).build().expect("legal options")
+    };
+    for run in [
+        batch().run_with(&Handler::with_options(transparent, options())).await,
+        batch().run_with(&Handler::with_options(by_hand, options())).await,
+    ] {
+        let fates = run.fates();
+        let expected = [
+            "processed",
+            "quarantined: gzip payload is truncated (it ends after 15 bytes)",
+            "quarantined: gzip payload is corrupt: invalid header, data or checksum (in what begins at byte 0)",
+            "quarantined: gzip payload is ",
+            "quarantined: zlib payload is truncated (it ends after 9 bytes)",
+            "quarantined: zlib payload is corrupt: invalid header, data or checksum (in what begins at byte 0)",
+            "quarantined: zstd payload is ",
+            "quarantined: zstd payload is ",
+            "quarantined: gzip payload of ",
+            "processed",
+        ];
+        assert_eq!(fates.len(), expected.len());
+        for (fate, expected) in fates.iter().zip(expected) {
+            assert!(fate.starts_with(expected), "{fate:?} is not {expected:?}");
+        }
+        assert!(fates[8].contains("decompresses to more than"), "{}", fates[8]);
+        assert_eq!(run.reported(), None);
+    }
 }

@@ -5,6 +5,7 @@
 mod options;
 mod age_policy;
 mod outages;
+mod shared_circuit;
 #[cfg(feature = "dynamodb")]
 mod effects;
 mod batch;
@@ -16,6 +17,7 @@ mod chunks;
 mod compression;
 mod concurrency;
 mod service;
+mod hash_range;
 mod hold;
 mod hooks;
 mod retry_in_place;

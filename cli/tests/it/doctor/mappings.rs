@@ -220,6 +220,16 @@ fn automatic_distribution_keeps_no_order_and_no_aggregates() {
 }
 
 #[test]
+fn the_hash_range_filter_needs_hash_keys_of_the_shard() {
+    let (quarantine, filter) =
+        ("QUARANTINE: \"on\"", "QUARANTINE: \"on\"\n          KINESIS_HANDLER_HASH_RANGE_FILTER: \"on\"");
+    let setting = "KINESIS_HANDLER_HASH_RANGE_FILTER";
+    check_clean(TEMPLATE, quarantine, filter);
+    let expected = [&format!("error {setting}"), "warning RecordDistributionStrategy"];
+    check_all(&automatic(TEMPLATE), quarantine, filter, &expected);
+}
+
+#[test]
 fn unlimited_retries_need_the_quarantine_and_an_age() {
     for unlimited in ["MaximumRetryAttempts: -1", "BatchSize: 9"] {
         for template in [TEMPLATE, SAM] {

@@ -42,6 +42,7 @@ const RULES: &[(&str, Rule)] = &[
     ("window-with-concurrent-batches", reading::window_with_concurrent_batches),
     ("window-with-filters", reading::window_with_filters),
     ("automatic-distribution", reading::automatic_distribution),
+    ("hash-range-filter", reading::hash_range_filter),
     ("variables", function::variables),
     ("concurrent-batches-variable", function::concurrent_batches_variable),
     ("max-attempts", function::max_attempts),

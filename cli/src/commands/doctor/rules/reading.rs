@@ -284,6 +284,24 @@ pub(super) fn automatic_distribution(mapping: &Mapping) -> Judged {
     }))
 }
 
+/// The handler refuses to filter records by hash keys that say nothing about their shard.
+pub(super) fn hash_range_filter(mapping: &Mapping) -> Judged {
+    const SETTING: &str = "KINESIS_HANDLER_HASH_RANGE_FILTER";
+    let Some(function) = mapping.function.get("FunctionName")? else { return Ok(None) };
+    if !function.is_on(SETTING)? {
+        return Ok(None);
+    }
+    let distribution = mapping.stream.distribution.get("RecordDistributionStrategy")?;
+    Ok(distribution.filter(|strategy| *strategy == "AUTO").map(|_| {
+        error(
+            SETTING,
+            "on, with RecordDistributionStrategy: AUTO",
+            "records of any hash key are in any shard, so the handler fails each invocation",
+            "KINESIS_HANDLER_HASH_RANGE_FILTER: \"off\"",
+        )
+    }))
+}
+
 /// Returns the numbers outside of the API's ranges.
 pub(super) fn out_of_range(mapping: &Mapping) -> Vec<Finding> {
     let settings = [

@@ -1,15 +1,21 @@
+mod permit;
+mod shared;
+
 use std::{
     fmt,
     num::NonZeroU32,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread,
     time::Duration,
 };
 
 use thiserror::Error;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use crate::{ChunkOutcome, ChunkProcessor, Clock, ProcessError, Record, RecordProcessor, not_now};
+use crate::{
+    ChunkOutcome, ChunkProcessor, ProcessError, Record, RecordProcessor, circuit::CircuitStore, not_now,
+};
+use permit::{Answer, Permit};
+use shared::SharedCircuit;
 
 /// The part of a probe's time that is left for its answer, at most: the deadline guard would count an interrupted probe as an
 /// attempt.
@@ -29,7 +35,8 @@ const ANSWER_TIME: Duration = Duration::from_millis(100);
 /// record which is let through, are answered with `not_now`, so an outage counts one attempt less than the number of
 /// failures that open the circuit.
 ///
-/// The state belongs to the environment: each new one begins with a closed circuit. The mapping counts each stopped batch as a
+/// The state belongs to the environment: each new one begins with a closed circuit, unless a [store](Self::shared_in) shares it. The
+/// mapping counts each stopped batch as a
 /// retry of its own: it needs `MaximumRetryAttempts: -1` (or thousands), and a `MaximumRecordAgeInSeconds` longer than the outage.
 ///
 /// **A record that never succeeds**, and whose error is retryable, looks like an outage if no other record is processed in
@@ -61,6 +68,7 @@ pub struct CircuitBreaker<P> {
     max_outage: Option<Duration>,
     is_failure: Box<dyn Fn(&ProcessError) -> bool + Send + Sync>,
     state: Mutex<State>,
+    shared: Option<SharedCircuit>,
 }
 
 /// The state of a [`CircuitBreaker`].
@@ -84,11 +92,11 @@ enum State {
     Open {
         until: Instant,
         outage: Outage,
+        /// Whether the store that shares the state has it.
+        is_shared: bool,
     },
     /// A probe is in flight.
-    HalfOpen {
-        outage: Outage,
-    },
+    HalfOpen { outage: Outage },
 }
 
 impl State {
@@ -107,11 +115,6 @@ struct Outage {
 #[error("circuit is open: {0}")]
 struct CircuitOpen(Arc<str>);
 
-/// The error of a call that has taken all of its time.
-#[derive(Debug, Error)]
-#[error("processor did not finish in the time of the invocation")]
-struct TimeOver;
-
 impl<P> CircuitBreaker<P> {
     /// Default of [`max_failures`](Self::max_failures).
     pub const DEFAULT_MAX_FAILURES: NonZeroU32 = NonZeroU32::new(3).expect("not zero");
@@ -128,6 +131,7 @@ impl<P> CircuitBreaker<P> {
             max_outage: None,
             is_failure: Box::new(|error| !error.is_permanent()),
             state: Mutex::new(State::CLOSED),
+            shared: None,
         }
     }
 
@@ -162,6 +166,17 @@ impl<P> CircuitBreaker<P> {
         self
     }
 
+    /// Shares the state with other environments, under this name within the application of the options
+    /// (`KINESIS_HANDLER_APPLICATION`). By default each environment has a state of its own.
+    ///
+    /// The store is read once in an invocation, at its first user record. A circuit that opens is open in all environments, and
+    /// when the time is over, the one that claims it lets a user record through. If the store fails, the state of the environment
+    /// counts, and a warning is logged.
+    pub fn shared_in(mut self, store: Arc<dyn CircuitStore>, name: impl Into<String>) -> Self {
+        self.shared = Some(SharedCircuit::new(store, name.into()));
+        self
+    }
+
     /// Returns the state. The circuit is open until a call finds that the time is over.
     pub fn state(&self) -> CircuitState {
         match *self.lock() {
@@ -181,14 +196,14 @@ impl<P> CircuitBreaker<P> {
         self.processor
     }
 
-    /// Decides whether the processor is called. `first` is the first user record of the call.
-    fn admit<'a>(&'a self, first: Record<'a>) -> Result<Permit<'a, P>, ProcessError> {
+    /// Decides by the state of this environment.
+    fn admit_here<'a>(&'a self, first: Record<'a>) -> Result<Permit<'a, P>, ProcessError> {
         let invocation = first.parts().invocation;
         let clock = &*invocation.clock;
         let mut state = self.lock();
         let is_probe = match &*state {
             State::Closed { .. } => false,
-            State::Open { until, outage } if *until <= clock.instant() => {
+            State::Open { until, outage, .. } if *until <= clock.instant() => {
                 let outage = outage.clone();
                 *state = State::HalfOpen { outage };
                 true
@@ -200,7 +215,8 @@ impl<P> CircuitBreaker<P> {
         // An interrupted probe would count as an attempt.
         let time = first.remaining_time().filter(|_| is_probe);
         let time = time.map(|remaining| remaining.saturating_sub(ANSWER_TIME.min(remaining / 10)));
-        Ok(Permit { breaker: self, clock, arrived: invocation.arrived, is_probe, time, is_open: true })
+        let arrived = invocation.arrived;
+        Ok(Permit { breaker: self, clock, arrived, is_probe, time, is_open: true, is_called: false })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -211,13 +227,19 @@ impl<P> CircuitBreaker<P> {
 
 impl<P: RecordProcessor> RecordProcessor for CircuitBreaker<P> {
     async fn process(&self, record: Record<'_>) -> Result<(), ProcessError> {
-        let permit = self.admit(record)?;
+        let mut permit = self.admit(record).await?;
         match permit.in_time(self.processor.process(record)).await {
             Ok(()) => {
-                permit.succeed();
+                if permit.succeed() {
+                    self.note_outcome(record, true).await;
+                }
                 Ok(())
             }
-            Err(error) => Err(permit.fail(&error).apply(self, error)),
+            Err(error) => {
+                let error = permit.fail(&error).apply(self, error);
+                self.note_outcome(record, false).await;
+                Err(error)
+            }
         }
     }
 }
@@ -225,10 +247,11 @@ impl<P: RecordProcessor> RecordProcessor for CircuitBreaker<P> {
 impl<P: ChunkProcessor> ChunkProcessor for CircuitBreaker<P> {
     async fn process(&self, chunk: &[Record<'_>]) -> Result<ChunkOutcome, ProcessError> {
         let Some(&first) = chunk.first() else { return Ok(ChunkOutcome::Processed) };
-        let permit = self.admit(first)?;
-        match permit.in_time(self.processor.process(chunk)).await {
+        let mut permit = self.admit(first).await?;
+        let mut is_closed = false;
+        let outcome = match permit.in_time(self.processor.process(chunk)).await {
             Ok(ChunkOutcome::Processed) => {
-                permit.succeed();
+                is_closed = permit.succeed();
                 Ok(ChunkOutcome::Processed)
             }
             Ok(ChunkOutcome::ProcessedUpTo { records, error }) => {
@@ -240,7 +263,7 @@ impl<P: ChunkProcessor> ChunkProcessor for CircuitBreaker<P> {
                 let answer = match failed.max_by_key(|&error| (self.is_failure)(error)) {
                     Some(error) => permit.fail(error),
                     None => {
-                        permit.succeed();
+                        is_closed = permit.succeed();
                         Answer::AsItIs
                     }
                 };
@@ -249,136 +272,9 @@ impl<P: ChunkProcessor> ChunkProcessor for CircuitBreaker<P> {
                 Ok(ChunkOutcome::Each(results.collect()))
             }
             Err(error) => Err(permit.fail(&error).apply(self, error)),
-        }
-    }
-}
-
-/// The answer to a call that has failed.
-#[derive(Debug, Clone, Copy)]
-enum Answer {
-    AsItIs,
-    NotNow,
-}
-
-impl Answer {
-    fn apply<P>(self, breaker: &CircuitBreaker<P>, error: ProcessError) -> ProcessError {
-        match self {
-            Answer::NotNow if (breaker.is_failure)(&error) => error.into_not_now(),
-            Answer::NotNow | Answer::AsItIs => error,
-        }
-    }
-}
-
-/// A permission to call the processor. Dropped without an outcome, the call has panicked or was cancelled.
-struct Permit<'a, P> {
-    breaker: &'a CircuitBreaker<P>,
-    clock: &'a dyn Clock,
-    /// Arrival of the invocation.
-    arrived: Instant,
-    is_probe: bool,
-    /// The time that the call may take. `None` if the deadline guard alone decides.
-    time: Option<Duration>,
-    /// Whether the outcome is not known yet.
-    is_open: bool,
-}
-
-impl<P> Permit<'_, P> {
-    async fn in_time<T>(
-        &self,
-        call: impl Future<Output = Result<T, ProcessError>>,
-    ) -> Result<T, ProcessError> {
-        match self.time {
-            Some(time) => timeout(time, call).await.unwrap_or_else(|_| Err(not_now(TimeOver))),
-            None => call.await,
-        }
-    }
-
-    fn succeed(mut self) {
-        self.is_open = false;
-        let mut state = self.breaker.lock();
-        match *state {
-            State::Closed { failures: 0, .. } => {}
-            State::Closed { .. } => *state = State::CLOSED,
-            State::HalfOpen { .. } if self.is_probe => {
-                *state = State::CLOSED;
-                drop(state);
-                tracing::info!("circuit closed");
-            }
-            // A call of before the outage.
-            State::Open { .. } | State::HalfOpen { .. } => {}
-        }
-    }
-
-    /// Notes an error of the processor, and returns what is answered in its place.
-    fn fail(mut self, error: &ProcessError) -> Answer {
-        // Both are the processor's code: if it panics, the call has ended without an outcome.
-        let text = (self.breaker.is_failure)(error).then(|| error.to_string().into());
-        self.is_open = false;
-        if let Some(text) = text {
-            return self.note_failure(text, None);
-        }
-        // The next record is let through at once, because this one says nothing.
-        self.end_probe(Duration::ZERO);
-        Answer::AsItIs
-    }
-
-    /// Notes a failure with this text, for calls that were cancelled with the arrival of their invocation.
-    fn note_failure(&self, error: Arc<str>, cancelled: Option<Instant>) -> Answer {
-        let breaker = self.breaker;
-        let now = self.clock.instant();
-        let mut state = breaker.lock();
-        let outage = match &*state {
-            State::Closed { cancelled: last, .. } if cancelled.is_some() && *last == cancelled => {
-                return Answer::AsItIs;
-            }
-            State::Closed { failures, .. } if failures + 1 < breaker.max_failures.get() => {
-                *state = State::Closed { failures: failures + 1, cancelled };
-                return Answer::AsItIs;
-            }
-            State::Closed { .. } => Outage { since: now, error },
-            State::HalfOpen { outage } if self.is_probe => Outage { since: outage.since, error },
-            // A call of before the outage.
-            State::Open { .. } | State::HalfOpen { .. } => return Answer::NotNow,
         };
-        let answer = match breaker.max_outage {
-            Some(max) if now.duration_since(outage.since) >= max => Answer::AsItIs,
-            _ => Answer::NotNow,
-        };
-        let (error, is_first) = (Arc::clone(&outage.error), !self.is_probe);
-        *state = State::Open { until: now + breaker.open_time, outage };
-        drop(state);
-        if is_first {
-            tracing::warn!(
-                failures = breaker.max_failures.get(),
-                openSeconds = breaker.open_time.as_secs_f64(),
-                error = &*error,
-                "circuit opened"
-            );
-        }
-        answer
-    }
-
-    /// Ends a probe without an answer.
-    fn end_probe(&self, open_time: Duration) {
-        let mut state = self.breaker.lock();
-        if self.is_probe
-            && let State::HalfOpen { outage } = &*state
-        {
-            let outage = outage.clone();
-            *state = State::Open { until: self.clock.instant() + open_time, outage };
-        }
-    }
-}
-
-impl<P> Drop for Permit<'_, P> {
-    fn drop(&mut self) {
-        match self.is_open {
-            true if thread::panicking() => self.end_probe(Duration::ZERO),
-            true => {
-                self.note_failure(TimeOver.to_string().into(), Some(self.arrived));
-            }
-            false => {}
-        }
+        self.note_outcome(first, is_closed).await;
+        outcome
     }
 }
 
