@@ -73,6 +73,10 @@ fn handles(request: &Value, bad: &HashSet<&str>) -> Answer {
     }
 }
 
+fn texts_of(parts: &[&[&str]]) -> Vec<Vec<String>> {
+    parts.iter().map(|part| part.iter().map(|&text| text.to_owned()).collect()).collect()
+}
+
 fn parts(kinesis: &ScriptedKinesis) -> Vec<Vec<String>> {
     kinesis.requests("Invoke").iter().map(|event| texts(event).0).collect()
 }
@@ -105,6 +109,70 @@ fn an_aggregate_that_no_event_holds_comes_in_parts_and_its_object_is_deleted_aft
     let modes: HashSet<String> =
         world.kinesis.requests("Invoke").iter().map(|event| texts(event).1).collect();
     assert_eq!(modes, HashSet::from(["reprocess".to_owned()]));
+}
+
+/// A bucket with an aggregate in three parts, and a function that fails for user records that begin with numbers of a set.
+struct LargeObject {
+    world: World,
+    bucket: Arc<ScriptedBucket>,
+    bad: Arc<Mutex<HashSet<&'static str>>>,
+}
+
+impl LargeObject {
+    fn new(bad: &[&'static str]) -> Self {
+        let object = failure_of(&aggregate(&[2 * MIB; 5])).to_string();
+        let bucket = Arc::new(ScriptedBucket::of([("aws/lambda/m/x", object)]));
+        let bad = Arc::new(Mutex::new(bad.iter().copied().collect()));
+        let (of_server, fails) = (Arc::clone(&bucket), Arc::clone(&bad));
+        let world = World::new(move |operation, _, request| match operation {
+            "Invoke" => handles(request, &fails.lock().expect("no panic while locked")),
+            other => of_server.answer(other).unwrap_or_else(|| panic!("{other} is not expected")),
+        });
+        LargeObject { world, bucket, bad }
+    }
+
+    /// Redrives the object. Returns the outcome, and the parts that were delivered.
+    fn redrive(&self, skips: bool, args: &str) -> (Value, Vec<Vec<String>>) {
+        let delivered = parts(&self.world.kinesis).len();
+        let skipped = self.world.folder.path().join("skipped.jsonl");
+        let skip = if skips { format!("--skip-failed {}", skipped.display()) } else { String::new() };
+        let run = self.world.redrive(&format!("--s3 s3://{BUCKET} --split --attempts 1 {skip} {args}"));
+        let line: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|_| panic!("{}", run.stderr));
+        (line["outcome"].clone(), parts(&self.world.kinesis).split_off(delivered))
+    }
+
+    fn repair(&self) {
+        self.bad.lock().expect("no panic while locked").clear();
+    }
+}
+
+#[test]
+fn a_user_record_that_was_skipped_in_a_part_is_redriven_without_the_option() {
+    let object = LargeObject::new(&["3"]);
+    let (outcome, delivered) = object.redrive(true, "");
+    assert_eq!((outcome, delivered), (json!("skipped"), texts_of(&[&["0", "1"], &["2", "3"], &["4"]])));
+    assert_eq!(object.bucket.keys().len(), 1, "a user record of it is skipped");
+
+    object.repair();
+    let (outcome, delivered) = object.redrive(false, "");
+    assert_eq!(outcome, "processed");
+    assert!(delivered.concat().contains(&"3".to_owned()), "{delivered:?}");
+    assert_eq!(object.bucket.keys(), Vec::<String>::new());
+}
+
+#[test]
+fn an_object_of_which_an_earlier_run_has_skipped_a_user_record_is_not_deleted() {
+    let object = LargeObject::new(&["3", "4"]);
+    let (outcome, _) = object.redrive(true, "--max-skipped 1");
+    assert_eq!(outcome, "failed");
+
+    object.repair();
+    let (outcome, delivered) = object.redrive(true, "--max-skipped 1");
+    assert_eq!((outcome, delivered), (json!("skipped"), texts_of(&[&["4"]])));
+    assert_eq!(object.bucket.keys().len(), 1, "a user record of it is skipped");
+    let (outcome, delivered) = object.redrive(false, "");
+    assert_eq!(outcome, "processed");
+    assert!(delivered.concat().contains(&"3".to_owned()), "{delivered:?}");
 }
 
 #[test]

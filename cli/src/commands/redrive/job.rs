@@ -68,6 +68,16 @@ impl Job {
         self.key.as_ref().map(|key| format!("parts {key}"))
     }
 
+    /// Returns the text for the same parts, after user records were passed over.
+    pub(super) fn skipped_parts_key(&self) -> Option<String> {
+        self.key.as_ref().map(|key| format!("skipped parts {key}"))
+    }
+
+    /// Returns the text by which the progress file knows how many user records were passed over in parts.
+    pub(super) fn skipped_key(&self) -> Option<String> {
+        self.key.as_ref().map(|key| format!("skipped in parts {key}"))
+    }
+
     pub(super) fn is_finished(&self) -> bool {
         self.is_read.get() && self.waiting.get() == 0
     }

@@ -141,10 +141,9 @@ impl<'l, 'r> LaneWork<'l, 'r> {
     fn resume_skipped(&self, job: &Job) {
         let progress = self.run.progress.borrow();
         let through = progress.as_ref().zip(job.key()).and_then(|(progress, key)| progress.through(key));
-        if let Some(skipped) = through.and_then(|through| through.sub_sequence_number)
-            && self.run.skips.is_some()
-        {
-            job.count_skipped(skipped);
+        let skipped = through.and_then(|through| through.sub_sequence_number).unwrap_or(0);
+        if self.run.skips.is_some() {
+            job.count_skipped(skipped.max(self.skipped_in_parts(job)));
         }
     }
 

@@ -77,15 +77,23 @@ impl LaneWork<'_, '_> {
     }
 
     /// Returns the number of the first user record of a Kinesis record that is not processed, as far as an earlier run has noted it
-    /// at the end of a part.
+    /// at the end of a part. Without a file for them, parts are delivered again from the first user record on that was passed over.
     fn processed_parts(&self, job: &Job, number: SequenceNumber) -> u64 {
         let progress = self.run.progress.borrow();
-        let through =
-            progress.as_ref().zip(job.parts_key()).and_then(|(progress, key)| progress.through(&key));
-        through
-            .filter(|through| through.sequence_number == number)
-            .and_then(|through| through.sub_sequence_number)
-            .unwrap_or(0)
+        let next_sub = |key: Option<String>| {
+            let through = progress.as_ref()?.through(&key?)?;
+            through.sub_sequence_number.filter(|_| through.sequence_number == number)
+        };
+        let with_skipped = if self.run.skips.is_some() { next_sub(job.skipped_parts_key()) } else { None };
+        next_sub(job.parts_key()).max(with_skipped).unwrap_or(0)
+    }
+
+    /// Returns the number of user records that an earlier run passed over, as far as it has noted it at the end of a part.
+    pub(super) fn skipped_in_parts(&self, job: &Job) -> u64 {
+        let progress = self.run.progress.borrow();
+        let skipped =
+            progress.as_ref().zip(job.skipped_key()).and_then(|(progress, key)| progress.through(&key));
+        skipped.and_then(|skipped| skipped.sub_sequence_number).unwrap_or(0)
     }
 
     /// Notes that a part is processed, if others follow it.
@@ -97,9 +105,18 @@ impl LaneWork<'_, '_> {
     ) {
         let Some(PartEnd { next_sub, is_last: false, .. }) = mark.part else { return };
         let mut progress = self.run.progress.borrow_mut();
-        if let Some((progress, key)) = progress.as_mut().zip(mark.job.parts_key()).filter(|_| noted.is_ok()) {
-            let through = ProgressPoint { sequence_number: number, sub_sequence_number: Some(next_sub) };
-            *noted = progress.note(&key, through);
-        }
+        let Some(progress) = progress.as_mut().filter(|_| noted.is_ok()) else { return };
+        let mut note = |key: Option<String>, number_in_record: u64| {
+            let through =
+                ProgressPoint { sequence_number: number, sub_sequence_number: Some(number_in_record) };
+            key.map_or(Ok(()), |key| progress.note(&key, through))
+        };
+        let skipped = mark.job.counts().skipped;
+        *noted = match skipped {
+            0 => note(mark.job.parts_key(), next_sub),
+            // The number first, because the next run begins after these.
+            _ => note(mark.job.skipped_key(), skipped)
+                .and_then(|()| note(mark.job.skipped_parts_key(), next_sub)),
+        };
     }
 }
