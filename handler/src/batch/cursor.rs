@@ -194,13 +194,19 @@ impl<'b> Cursor<'b> {
     }
 
     /// Moves past the current user record and all after it in its Kinesis record, and returns the current one and those that
-    /// are not done as an aggregate, so that each key is in it once.
+    /// are not done as an aggregate, so that each key is in it once. Those of other shards are passed over.
     pub(crate) fn take_rest(&mut self, done: &DoneSet) -> RestOfAggregate {
         let from = self.position().sub_sequence_number.unwrap_or(0);
+        let range = self.invocation().hash_range.range();
+        let mut out_of_range = Vec::new();
         let is_left = |record: &UserRecord<'_>| {
-            record.sub_sequence_number == from
-                || !done.contains_sub(record.sub_sequence_number)
-                    && !done.contains_content(record.partition_key, record.data)
+            let number = record.sub_sequence_number;
+            if range.is_some_and(|range| !record.belongs_to(range)) {
+                out_of_range.push(number);
+                return false;
+            }
+            number == from
+                || !done.contains_sub(number) && !done.contains_content(record.partition_key, record.data)
         };
         let mut user_records = 0;
         let mut partition_keys = HashSet::new();
@@ -213,7 +219,8 @@ impl<'b> Cursor<'b> {
         let data = encode(rest).unwrap_or_default();
         self.leave();
         let through = self.position().user_records_before.saturating_sub(1);
-        RestOfAggregate { data, user_records, partition_keys, sub_sequence_numbers: from..=through }
+        let sub_sequence_numbers = from..=through;
+        RestOfAggregate { data, user_records, partition_keys, sub_sequence_numbers, out_of_range }
     }
 
     /// Returns the user records of an enhanced fan-out consumer from the position on, except those of these Kinesis records.
@@ -249,4 +256,6 @@ pub(crate) struct RestOfAggregate {
     pub(crate) partition_keys: HashSet<Vec<u8>>,
     /// The range from the first of them to the last of the original aggregate.
     pub(crate) sub_sequence_numbers: RangeInclusive<u64>,
+    /// Those among them that belong to other shards.
+    pub(crate) out_of_range: Vec<u64>,
 }

@@ -165,7 +165,7 @@ async fn process_until_stop<'b, D: Drive>(
                         continue;
                     }
                     let done = take_done(ahead, cursor.position().kinesis_record, counts);
-                    queue.push_rest(*first, cursor, snapshot, &done);
+                    counts.out_of_range += queue.push_rest(*first, cursor, snapshot, &done);
                     None
                 }
             },

@@ -254,18 +254,18 @@ impl<'b> QuarantineQueue<'b> {
     }
 
     /// Queues the rest of an aggregate, from its user record `first` on, as one record, and moves past it, but for what was
-    /// processed `ahead`.
+    /// processed `ahead`. Returns the number of user records that belong to other shards, so that they are not in it.
     pub(crate) fn push_rest(
         &mut self,
         first: QueuedRecord,
         cursor: &mut Cursor<'b>,
         snapshot: &JournalSnapshot,
         ahead: &DoneSet,
-    ) {
+    ) -> u64 {
         let known = snapshot.progress(first.record.sequence_number).map(|progress| &progress.done);
         let mut done = ahead.clone();
         known.into_iter().for_each(|known| done.merge(known));
-        let Some(kinesis_record) = cursor.walk().current_kinesis_record() else { return };
+        let Some(kinesis_record) = cursor.walk().current_kinesis_record() else { return 0 };
         self.log_limit(kinesis_record);
         let rest = cursor.take_rest(&done);
         if let (Some(fates), Some(known)) = (&self.invocation.fates, known) {
@@ -274,6 +274,10 @@ impl<'b> QuarantineQueue<'b> {
             skipped.for_each(|number| {
                 fates.insert((first.position.kinesis_record, number), RecordFate::Skipped);
             });
+        }
+        for &number in &rest.out_of_range {
+            let here = (first.position.kinesis_record, number);
+            self.invocation.note_fate(here, || RecordFate::OutOfRange);
         }
         if self.is_holding() {
             rest.partition_keys.into_iter().for_each(|key| self.hold(key, &first.record));
@@ -291,6 +295,7 @@ impl<'b> QuarantineQueue<'b> {
             units: 1,
             ..first
         });
+        rest.out_of_range.len() as u64
     }
 
     fn push(&mut self, queued: QueuedRecord) {

@@ -20,6 +20,10 @@ use crate::{
 /// be asked in each invocation.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 
+/// The time after which the shards of a stream are listed again although a shard is known: a range is wrong as soon as the stream
+/// has become service-managed, or was deleted and made again.
+const REFRESH_AFTER: Duration = Duration::from_secs(300);
+
 /// The hash-range filter of a batch.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) enum BatchRange {
@@ -97,19 +101,21 @@ impl HashRangeFilter {
         if let Some(known) = self.known(stream_arn, shard_id, now) {
             return known;
         }
-        let listed = self.list(stream_arn, invocation.read_by()).await;
-        if let Err(error) = &listed {
-            let text = match error.source() {
-                Some(source) => format!("{error}: {source}"),
-                None => error.to_string(),
-            };
-            tracing::error!(error = text, "user records are not filtered");
-        }
-        let is_listed = listed.is_ok();
-        self.keep(stream_arn, listed.ok(), now);
+        let (listed, error) = match self.list(stream_arn, invocation.read_by()).await {
+            Ok(listed) => (Some(listed), None),
+            Err(error) => (None, Some(whole_text(&error))),
+        };
+        self.keep(stream_arn, listed, now);
         let range = self.known(stream_arn, shard_id, now).unwrap_or(Ok(BatchRange::Unknown));
-        if is_listed && matches!(range, Ok(BatchRange::Unknown)) {
-            tracing::warn!("user records are not filtered: the stream does not list the shard");
+        match (error, &range) {
+            (Some(error), Ok(BatchRange::Unknown)) => tracing::error!(error, "user records are not filtered"),
+            (Some(error), _) => {
+                tracing::warn!(error, "user records are filtered by the hash range that was listed before");
+            }
+            (None, Ok(BatchRange::Unknown)) => {
+                tracing::warn!("user records are not filtered: the stream does not list the shard");
+            }
+            (None, _) => {}
         }
         range
     }
@@ -123,9 +129,10 @@ impl HashRangeFilter {
     ) -> Option<Result<BatchRange, HandlerError>> {
         let streams = self.lock();
         let stream = streams.get(stream_arn)?;
-        let is_new = now.saturating_duration_since(stream.asked) < RETRY_AFTER;
+        let age = now.saturating_duration_since(stream.asked);
+        let is_new = age < RETRY_AFTER;
         match stream.ranges.get(shard_id) {
-            Some(range) => Some(Ok(BatchRange::Within(*range))),
+            Some(range) => (age < REFRESH_AFTER).then_some(Ok(BatchRange::Within(*range))),
             // The strategy may be changed back.
             None if is_new && stream.is_service_managed => Some(Err(HandlerError::ServiceManagedStream)),
             None if is_new => Some(Ok(BatchRange::Unknown)),
@@ -168,5 +175,12 @@ impl HashRangeFilter {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, KnownStream>> {
         // Nothing that can panic runs while it is locked.
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn whole_text(error: &ShardRangeError) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
     }
 }

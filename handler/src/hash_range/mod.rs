@@ -5,7 +5,7 @@
 //! records again, so the filter loses their data: use it for streams of the KPL only.
 //!
 //! [`OptionsBuilder::hash_range_filter`](crate::OptionsBuilder::hash_range_filter) turns it on. A [`ShardRangeSource`] returns the
-//! ranges of a stream's shards; [`KinesisShardRanges`] asks Kinesis.
+//! ranges of a stream's shards; `KinesisShardRanges` (feature `hash-range-filter`) asks Kinesis.
 
 pub(crate) mod filter;
 #[cfg(feature = "hash-range-filter")]
@@ -71,7 +71,7 @@ pub type ShardRangeFuture<'a> =
 
 /// A source of the ranges of a stream's shards.
 ///
-/// The handler keeps what it returns, and asks again for a shard that is not among them.
+/// The handler keeps what it returns, and asks again for a shard that is not among them, and after five minutes.
 pub trait ShardRangeSource: fmt::Debug + Send + Sync {
     /// Returns the ranges of all shards of the stream with this ARN, closed ones included.
     ///

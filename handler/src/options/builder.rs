@@ -222,8 +222,8 @@ impl OptionsBuilder {
     /// there is no such filter.
     ///
     /// After a reshard, such user records are duplicates, but only if the producer is the KPL, which puts them again: see
-    /// [`hash_range`](crate::hash_range). The ranges are kept, and listed again for a shard that is not known. If they cannot be
-    /// listed, user records are not filtered. Each user record of an aggregate costs an MD5 digest of its partition key.
+    /// [`hash_range`](crate::hash_range). The ranges are kept, and listed again for a shard that is not known and after five minutes. If
+    /// none can be listed, user records are not filtered. Each user record of an aggregate costs an MD5 digest of its partition key.
     pub fn hash_range_filter(mut self, source: Arc<dyn ShardRangeSource>) -> Self {
         self.rest.shard_ranges = Some(source);
         self

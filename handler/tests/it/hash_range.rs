@@ -146,6 +146,58 @@ async fn ranges_are_kept_and_listed_again_for_an_unknown_shard() {
     assert_eq!(source.calls(), 2);
 }
 
+#[tokio::test(start_paused = true)]
+async fn ranges_of_known_shards_are_listed_again_after_five_minutes() {
+    let source = ten_to_twenty();
+    let handler = Handler::with_options(process, build(filter(&source).clock(Arc::new(TokioClock))));
+    let batch = TestBatch::new().aggregate([record("a", "15"), record("b", "25")]);
+    batch.run_with(&handler).await.assert_fates(&["processed", "out of range"]);
+
+    // The stream was deleted and made again with other shards.
+    source.set(StreamRanges::Shards(vec![shard(SHARD, 20, 30)]));
+    advance(Duration::from_secs(299)).await;
+    batch.run_with(&handler).await.assert_fates(&["processed", "out of range"]);
+    advance(Duration::from_secs(1)).await;
+    batch.run_with(&handler).await.assert_fates(&["out of range", "processed"]);
+
+    source.set(StreamRanges::ServiceManaged);
+    advance(Duration::from_secs(300)).await;
+    let refused = handler.handle(&batch.to_event().to_json(), &Context::default()).await;
+    assert_eq!(refused.expect_err("refused"), HandlerError::ServiceManagedStream);
+}
+
+/// A source that works once only.
+#[derive(Debug)]
+struct Once(Arc<MemoryShardRanges>);
+
+impl ShardRangeSource for Once {
+    fn list<'a>(&'a self, stream_arn: &'a str) -> ShardRangeFuture<'a> {
+        let is_first = self.0.calls() == 0;
+        let list = self.0.list(stream_arn);
+        Box::pin(async move {
+            match is_first {
+                true => list.await,
+                false => Err(ShardRangeError::Source { source: "asked to".into() }),
+            }
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn known_ranges_stay_while_they_cannot_be_listed() {
+    let source = ten_to_twenty();
+    let once = Options::builder().hash_range_filter(Arc::new(Once(source.clone())));
+    let handler = Handler::with_options(process, build(once.clock(Arc::new(TokioClock))));
+    let batch = TestBatch::new().aggregate([record("a", "15"), record("b", "25")]);
+    for calls in [1, 2, 2] {
+        let run = batch.run_with(&handler).await;
+        run.assert_fates(&["processed", "out of range"]);
+        assert_eq!((run.response().counts().hash_range_errors, source.calls()), (0, calls));
+        // A source that fails is not asked in each invocation.
+        advance(Duration::from_secs(if calls == 1 { 300 } else { 299 })).await;
+    }
+}
+
 /// A source that fails, panics, or does not answer.
 #[derive(Debug)]
 struct Broken(&'static str);

@@ -18,6 +18,7 @@ mod compression;
 mod concurrency;
 mod service;
 mod hash_range;
+mod hash_range_stores;
 mod hold;
 mod hooks;
 mod retry_in_place;
