@@ -2,7 +2,7 @@
 //!
 //! A [`CircuitBreaker`](crate::CircuitBreaker) has a state of its own in each environment. With
 //! [`shared_in`](crate::CircuitBreaker::shared_in) a circuit that opens in one of them is open in all, and one of them lets a user
-//! record through. [`DynamoDbCircuits`] is a store in DynamoDB, and [`MemoryCircuits`] one for tests.
+//! record through. `DynamoDbCircuits` (feature `dynamodb`) is a store in DynamoDB, and [`MemoryCircuits`] one for tests.
 
 #[cfg(feature = "dynamodb")]
 mod dynamodb;

@@ -6,6 +6,7 @@ mod options;
 mod age_policy;
 mod outages;
 mod shared_circuit;
+mod shared_circuit_faults;
 #[cfg(feature = "dynamodb")]
 mod effects;
 mod batch;

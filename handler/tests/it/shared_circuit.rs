@@ -10,7 +10,7 @@ use std::{
 
 use kinesis_handler::{
     CircuitBreaker, Clock, Context, Event, Handler, Options, ProcessError, Record, RecordProcessor,
-    circuit::{CircuitError, CircuitFuture, CircuitStore, MemoryCircuits, OpenCircuit},
+    circuit::{CircuitFuture, CircuitStore, MemoryCircuits, OpenCircuit},
     retryable,
 };
 use tokio::time::{Instant, advance};
@@ -19,11 +19,11 @@ use crate::batch::{SUCCESS, failure, json, plain};
 
 /// Virtual time, which begins at this number of milliseconds since 1970.
 #[derive(Debug)]
-struct TokioClock {
-    start: Instant,
+pub(crate) struct TokioClock {
+    pub(crate) start: Instant,
 }
 
-const START_MS: u64 = 1_000_000;
+pub(crate) const START_MS: u64 = 1_000_000;
 
 impl Clock for TokioClock {
     fn epoch_ms(&self) -> u64 {
@@ -37,17 +37,17 @@ impl Clock for TokioClock {
 
 /// A dependency that all environments call.
 #[derive(Default)]
-struct Dependency {
+pub(crate) struct Dependency {
     is_down: Mutex<bool>,
     calls: AtomicU32,
 }
 
 impl Dependency {
-    fn set_down(&self, is_down: bool) {
+    pub(crate) fn set_down(&self, is_down: bool) {
         *self.is_down.lock().expect("no panic while locked") = is_down;
     }
 
-    fn take_calls(&self) -> u32 {
+    pub(crate) fn take_calls(&self) -> u32 {
         self.calls.swap(0, Ordering::Relaxed)
     }
 }
@@ -64,16 +64,16 @@ impl RecordProcessor for &Dependency {
     }
 }
 
-type Environment<'d> = Handler<CircuitBreaker<&'d Dependency>>;
+pub(crate) type Environment<'d> = Handler<CircuitBreaker<&'d Dependency>>;
 
-const OPEN_TIME: Duration = Duration::from_secs(30);
+pub(crate) const OPEN_TIME: Duration = Duration::from_secs(30);
 
-fn environment(dependency: &Dependency, store: Option<Arc<dyn CircuitStore>>) -> Environment<'_> {
+pub(crate) fn environment(dependency: &Dependency, store: Option<Arc<dyn CircuitStore>>) -> Environment<'_> {
     let clock = Arc::new(TokioClock { start: Instant::now() });
     environment_at(dependency, store, clock)
 }
 
-fn environment_at(
+pub(crate) fn environment_at(
     dependency: &Dependency,
     store: Option<Arc<dyn CircuitStore>>,
     clock: Arc<dyn Clock>,
@@ -88,7 +88,7 @@ fn environment_at(
 }
 
 /// Invokes an environment with a batch of these texts.
-async fn invoke(environment: &Environment<'_>, texts: &[&str]) -> String {
+pub(crate) async fn invoke(environment: &Environment<'_>, texts: &[&str]) -> String {
     static INVOCATIONS: AtomicU32 = AtomicU32::new(0);
     let mut context = Context::default();
     context.request_id = format!("request-{}", INVOCATIONS.fetch_add(1, Ordering::Relaxed));
@@ -197,71 +197,6 @@ async fn an_invocation_reads_the_store_once() {
     for invocation in 1..=3 {
         assert_eq!(invoke(&environment, &["a", "b", "c"]).await, SUCCESS);
         assert_eq!(store.reads(), invocation);
-    }
-}
-
-/// A store that does not work, until it is repaired.
-#[derive(Debug)]
-struct Faulty {
-    store: MemoryCircuits,
-    fault: Mutex<&'static str>,
-}
-
-impl Faulty {
-    fn call<'a, T: Send + 'a>(&'a self, call: CircuitFuture<'a, T>) -> CircuitFuture<'a, T> {
-        let fault = *self.fault.lock().expect("no panic while locked");
-        Box::pin(async move {
-            match fault {
-                "" => call.await,
-                "hang" => std::future::pending().await,
-                "panic" => panic!("asked to"),
-                _ => Err(CircuitError::Store { source: "asked to".into() }),
-            }
-        })
-    }
-}
-
-impl CircuitStore for Faulty {
-    fn read<'a>(&'a self, id: &'a str) -> CircuitFuture<'a, Option<OpenCircuit>> {
-        self.call(self.store.read(id))
-    }
-
-    fn open<'a>(&'a self, id: &'a str, circuit: &'a OpenCircuit) -> CircuitFuture<'a, ()> {
-        self.call(self.store.open(id, circuit))
-    }
-
-    fn claim<'a>(&'a self, id: &'a str, read_until_ms: u64, until_ms: u64) -> CircuitFuture<'a, bool> {
-        self.call(self.store.claim(id, read_until_ms, until_ms))
-    }
-
-    fn close<'a>(&'a self, id: &'a str, until_ms: u64) -> CircuitFuture<'a, ()> {
-        self.call(self.store.close(id, until_ms))
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn without_the_store_each_environment_has_its_own_state() {
-    for fault in ["fail", "panic", "hang"] {
-        let dependency = Dependency::default();
-        let store = Arc::new(Faulty { store: MemoryCircuits::default(), fault: Mutex::new(fault) });
-        let broken = environment(&dependency, Some(store.clone()));
-        assert_eq!(invoke(&broken, &["a", "b"]).await, SUCCESS, "{fault}");
-        dependency.set_down(true);
-        dependency.take_calls();
-        for _ in 0..3 {
-            assert_eq!(invoke(&broken, &["a"]).await, failure(1), "{fault}");
-        }
-        assert_eq!(dependency.take_calls(), 2, "{fault}");
-
-        // What could not be written is written once it can.
-        assert!(store.store.circuits().is_empty());
-        *store.fault.lock().expect("no panic while locked") = "";
-        assert_eq!(invoke(&broken, &["a"]).await, failure(1), "{fault}");
-        assert_eq!(store.store.circuits().len(), 1, "{fault}");
-        dependency.set_down(false);
-        advance(OPEN_TIME).await;
-        assert_eq!(invoke(&broken, &["a"]).await, SUCCESS, "{fault}");
-        assert!(store.store.circuits().is_empty(), "{fault}");
     }
 }
 

@@ -212,9 +212,7 @@ impl<P> CircuitBreaker<P> {
                 return Err(not_now(CircuitOpen(Arc::clone(&outage.error))));
             }
         };
-        // An interrupted probe would count as an attempt.
-        let time = first.remaining_time().filter(|_| is_probe);
-        let time = time.map(|remaining| remaining.saturating_sub(ANSWER_TIME.min(remaining / 10)));
+        let time = if is_probe { probe_time(first) } else { None };
         let arrived = invocation.arrived;
         Ok(Permit { breaker: self, clock, arrived, is_probe, time, is_open: true, is_called: false })
     }
@@ -223,6 +221,11 @@ impl<P> CircuitBreaker<P> {
         // Nothing that can panic runs while it is locked.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns the time that a probe may take. One that the deadline guard interrupts would count as an attempt.
+fn probe_time(first: Record<'_>) -> Option<Duration> {
+    first.remaining_time().map(|remaining| remaining.saturating_sub(ANSWER_TIME.min(remaining / 10)))
 }
 
 impl<P: RecordProcessor> RecordProcessor for CircuitBreaker<P> {

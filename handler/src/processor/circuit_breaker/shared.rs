@@ -7,11 +7,11 @@ use std::{
     time::Duration,
 };
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, lock::Mutex as AsyncMutex};
 use thiserror::Error;
 use tokio::time::timeout;
 
-use super::{CircuitBreaker, Outage, Permit, State};
+use super::{CircuitBreaker, Outage, Permit, State, probe_time};
 use crate::{
     Clock, ProcessError, Record,
     batch::stop::store_panic,
@@ -43,11 +43,17 @@ pub(super) struct SharedCircuit {
 
 #[derive(Default)]
 struct Known {
-    /// Request IDs of the last invocations that have asked the store.
-    requests: VecDeque<String>,
+    /// Request IDs of the last invocations.
+    requests: VecDeque<(String, HasAsked)>,
     /// `until_ms` of the circuit that this environment has read or written last. `None` if it was closed, or is not known.
     until_ms: Option<u64>,
+    /// `until_ms` of a circuit that this environment has closed, which could not be written.
+    unwritten_close: Option<u64>,
 }
+
+/// Whether an invocation has asked the store. It is locked meanwhile: where several user records are processed at once, the others wait
+/// for the answer to the first one.
+type HasAsked = Arc<AsyncMutex<bool>>;
 
 /// The call of a store.
 #[derive(Debug, Clone, Copy)]
@@ -63,30 +69,37 @@ impl SharedCircuit {
         SharedCircuit { store, name, known: Mutex::default() }
     }
 
-    /// Notes that the invocation of a record asks the store. Returns whether it has not done so before.
-    pub(super) fn begin(&self, first: Record<'_>) -> bool {
+    /// Returns whether the invocation of a record has asked the store.
+    fn has_asked(&self, first: Record<'_>) -> HasAsked {
         let request_id = first.request_id();
         let mut known = self.lock();
-        if known.requests.iter().rev().any(|known| known == request_id) {
-            return false;
+        if let Some((_, has_asked)) = known.requests.iter().rev().find(|(known, _)| known == request_id) {
+            return Arc::clone(has_asked);
         }
         if known.requests.len() == MAX_REQUESTS {
             known.requests.pop_front();
         }
-        known.requests.push_back(request_id.to_owned());
-        true
+        let has_asked = HasAsked::default();
+        known.requests.push_back((request_id.to_owned(), Arc::clone(&has_asked)));
+        has_asked
     }
 
     /// Returns the circuit; the inner `None` if it is closed, and the outer one if it is not known.
-    pub(super) async fn read(&self, first: Record<'_>) -> Option<Option<OpenCircuit>> {
+    async fn read(&self, first: Record<'_>) -> Option<Option<OpenCircuit>> {
+        let unwritten_close = self.lock().unwritten_close;
+        if let Some(until_ms) = unwritten_close {
+            self.close_at(first, until_ms).await;
+        }
         let id = self.id(first);
         let read = self.call(Call::Read, first, || self.store.read(&id)).await?;
-        self.lock().until_ms = read.as_ref().map(|circuit| circuit.until_ms);
+        let mut known = self.lock();
+        let read = read.filter(|circuit| known.unwritten_close != Some(circuit.until_ms));
+        known.until_ms = read.as_ref().map(|circuit| circuit.until_ms);
         Some(read)
     }
 
     /// Opens the circuit. Returns whether that is written.
-    pub(super) async fn open(&self, first: Record<'_>, circuit: &OpenCircuit) -> bool {
+    async fn open(&self, first: Record<'_>, circuit: &OpenCircuit) -> bool {
         let id = self.id(first);
         let is_open = self.call(Call::Open, first, || self.store.open(&id, circuit)).await.is_some();
         if is_open {
@@ -97,7 +110,7 @@ impl SharedCircuit {
 
     /// Claims the right to call the processor until a time. Returns whether another environment has it, or has closed the circuit:
     /// `false` also if that is not known.
-    pub(super) async fn is_claimed_elsewhere(&self, first: Record<'_>, until_ms: u64) -> bool {
+    async fn is_claimed_elsewhere(&self, first: Record<'_>, until_ms: u64) -> bool {
         let Some(read_until_ms) = self.lock().until_ms else { return false };
         let id = self.id(first);
         match self.call(Call::Claim, first, || self.store.claim(&id, read_until_ms, until_ms)).await {
@@ -111,10 +124,19 @@ impl SharedCircuit {
     }
 
     /// Closes the circuit that was claimed.
-    pub(super) async fn close(&self, first: Record<'_>) {
+    async fn close(&self, first: Record<'_>) {
         let Some(until_ms) = self.lock().until_ms.take() else { return };
+        // Until it is written, also if this call is cancelled.
+        self.lock().unwritten_close = Some(until_ms);
+        self.close_at(first, until_ms).await;
+    }
+
+    async fn close_at(&self, first: Record<'_>, until_ms: u64) {
         let id = self.id(first);
-        self.call(Call::Close, first, || self.store.close(&id, until_ms)).await;
+        if self.call(Call::Close, first, || self.store.close(&id, until_ms)).await.is_some() {
+            let mut known = self.lock();
+            known.unwritten_close = known.unwritten_close.filter(|unwritten| *unwritten != until_ms);
+        }
     }
 
     fn id(&self, first: Record<'_>) -> String {
@@ -165,10 +187,15 @@ impl<P> CircuitBreaker<P> {
     /// Decides whether the processor is called. `first` is the first user record of the call.
     pub(super) async fn admit<'a>(&'a self, first: Record<'a>) -> Result<Permit<'a, P>, ProcessError> {
         let Some(shared) = &self.shared else { return self.admit_here(first) };
-        if shared.begin(first) {
-            self.synchronize(shared, first).await;
+        {
+            let has_asked = shared.has_asked(first);
+            let mut has_asked = has_asked.lock().await;
+            if !*has_asked {
+                self.synchronize(shared, first).await;
+                *has_asked = true;
+            }
         }
-        let permit = self.admit_here(first)?;
+        let mut permit = self.admit_here(first)?;
         if !permit.is_probe {
             return Ok(permit);
         }
@@ -179,6 +206,8 @@ impl<P> CircuitBreaker<P> {
             permit.end_probe(self.open_time);
             return Err(not_now(ProbedElsewhere));
         }
+        // The claim has taken a part of it.
+        permit.time = probe_time(first);
         Ok(permit)
     }
 
