@@ -2,8 +2,8 @@
 //!
 //! | payload | read with | items |
 //! |---|---|---|
-//! | subscription of CloudWatch Logs | [`Record::cloudwatch_logs`](crate::Record::cloudwatch_logs), feature `gzip` | [`CloudWatchLogs::events`] |
-//! | change of a DynamoDB table | [`Record::dynamodb_change`](crate::Record::dynamodb_change), feature `dynamodb-changes` | one |
+//! | subscription of CloudWatch Logs | `Record::cloudwatch_logs`, feature `gzip` | [`CloudWatchLogs::events`] |
+//! | change of a DynamoDB table | `Record::dynamodb_change`, feature `dynamodb-changes` | one |
 //! | AWS DMS | [`Record::dms`](crate::Record::dms) | one |
 //! | several JSON documents | [`Record::json_documents`](crate::Record::json_documents) | each document |
 //! | AWS Glue Schema Registry | [`Record::glue_schema`](crate::Record::glue_schema) | one |

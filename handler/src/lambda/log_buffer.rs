@@ -111,8 +111,8 @@ impl Write for LogPlace {
 }
 
 /// A layer that keeps the log lines of an invocation below the level WARN until its end, and writes them only if it fails: if
-/// it has a batch item failure, ends with an error, is cancelled or panics, or if it has quarantined a user record. Otherwise they
-/// are dropped.
+/// it has a batch item failure, ends with an error, is cancelled or panics, or if it has quarantined a user record, or skipped one for
+/// its age. Otherwise they are dropped.
 ///
 /// It has an effect on lines of [`init_logs`](crate::init_logs) that are written while the invocation's future is polled, not on those of
 /// tasks that it has spawned. Lines are in the log later than others of the same invocation, with the time at which they were
@@ -219,7 +219,8 @@ impl<F: Future<Output = Result<BatchResponse, E>>, E> Future for LogBufferFuture
         };
         if let Poll::Ready(result) = &poll {
             let has_failed = result.as_ref().map_or(true, |response| {
-                response.batch_item_failure().is_some() || response.counts().quarantined > 0
+                let counts = response.counts();
+                response.batch_item_failure().is_some() || counts.quarantined > 0 || counts.skipped > 0
             });
             // Written before the response is sent: afterwards, Lambda may freeze the environment.
             match this.lines.take() {
@@ -342,12 +343,17 @@ mod tests {
         Ok(BatchResponse::new(failed, None, Counts { quarantined, ..Counts::default() }))
     }
 
+    fn skipped() -> Result<BatchResponse, &'static str> {
+        Ok(BatchResponse::new(None, None, Counts { skipped: 1, ..Counts::default() }))
+    }
+
     #[tokio::test]
     async fn lines_of_a_batch_are_written_only_if_it_fails() {
         assert_eq!(invoke(10_000, response(None, 0)).await, ["WARN unusual", "INFO after"]);
         let all = ["WARN unusual", "DEBUG called", "INFO begun", "INFO ended", "INFO after"];
         assert_eq!(invoke(10_000, response(Some(7), 0)).await, all);
         assert_eq!(invoke(10_000, response(None, 1)).await, all);
+        assert_eq!(invoke(10_000, skipped()).await, all);
         assert_eq!(invoke(10_000, Err("asked to")).await, all);
     }
 

@@ -430,6 +430,7 @@ async fn a_claim_names_its_application_and_expires() {
     let put = claim.put().expect("a put");
     let id = format!("orders#{STREAM_ARN}#shardId-000000000000#7#0");
     assert_eq!((put.table_name(), put.item()["id"].as_s()), ("claims", Ok(&id)));
+    assert_eq!(put.condition_expression(), Some("attribute_not_exists(id)"));
     let expires_s: u64 = put.item()["expiresAt"].as_n().expect("a number").parse().expect("digits");
     let days = (expires_s - SystemClock.epoch_ms() / 1000).div_ceil(86_400);
     assert_eq!(days, 366);
