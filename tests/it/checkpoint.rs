@@ -211,7 +211,9 @@ fn release_takes_leases_from_a_dead_worker_only() {
     });
     assert!(world.table.row(PARENT).contains_key("leaseOwner"));
 
-    world.run("release --owner worker-7 --wait 1 --yes", 0);
+    let run = world.run("release --owner worker-8 --owner worker-7 --wait 1 --yes", 0);
+    assert!(run.stderr.contains("no selected lease has the owner \"worker-8\""), "{}", run.stderr);
+    assert!(run.stderr.contains("1 lease of worker-7: "), "{}", run.stderr);
     assert!(!world.table.row(PARENT).contains_key("leaseOwner"));
     assert_eq!(world.table.positions()[PARENT], (sequence_number, 0));
 }

@@ -121,31 +121,32 @@ pub(crate) struct CheckpointCompleteArgs {
     pub(crate) dry_run: bool,
 }
 
-/// Takes leases from a KCL worker that has ended, because the mirror does not write a lease that a worker owns.
+/// Takes leases from KCL workers that have ended, because the mirror does not write a lease that a worker owns.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
-A worker that is stopped in order releases its leases itself; one that was killed does not. A worker that is alive renews its \
+A worker of the KCL for Java leaves its name in its leases, also when it is shut down gracefully. A worker that is alive renews its \
 leases every few seconds: a lease that is written while this command waits is kept.
 
 Permissions: kinesis:DescribeStreamSummary, ListShards; dynamodb:Scan and UpdateItem on the table.
 
 Exit codes:
-  0  all of its leases are released
+  0  all of their leases are released
   1  some were kept, because the owner is alive; or nothing was changed, because --yes was missing
-  2  wrong usage; the stream or the table cannot be used; the owner has no lease
+  2  wrong usage; the stream or the table cannot be used; no owner has a lease
 
 Examples:
-  kinesis-kit checkpoint release --table orders-checkpoints --stream orders --owner worker-7 --yes")]
+  kinesis-kit checkpoint release --table orders-checkpoints --stream orders --owner worker-7 --yes
+  kinesis-kit checkpoint release --table orders-checkpoints --stream orders --owner worker-7 --owner worker-8 --yes")]
 pub(crate) struct CheckpointReleaseArgs {
     #[command(flatten)]
     pub(crate) of: LeaseTableArgs,
-    /// The worker, as `checkpoint status --format json` shows it
-    #[arg(long, value_name = "WORKER")]
-    pub(crate) owner: String,
+    /// The worker, as `checkpoint status --format json` shows it; may be given several times
+    #[arg(long = "owner", value_name = "WORKER", required = true)]
+    pub(crate) owners: Vec<String>,
     /// Release the lease of this shard; may be given several times
     #[arg(long = "shard", value_name = "ID")]
     pub(crate) shards: Vec<String>,
-    /// Time to look whether the owner renews its leases
+    /// Time to look whether the owners renew their leases
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub(crate) wait: u64,
     /// Release the leases; without it, they are only listed

@@ -186,7 +186,7 @@ fn every_option_that_the_docs_name_exists() {
 }
 
 /// The commands that have options.
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "inspect",
     "tail",
     "put",
@@ -202,6 +202,7 @@ const COMMANDS: [&str; 19] = [
     "journal clear",
     "journal create",
     "checkpoint create",
+    "checkpoint release",
     "new",
     "invoke",
     "doctor",

@@ -61,7 +61,7 @@ pub(super) async fn run(args: &CheckpointImportArgs) -> Result<Completion, Error
         };
         if let Some(owner) = &position.owner {
             warning(format_args!(
-                "warning: {}: {owner} owns the lease: what it processes from now on will be processed again",
+                "warning: {}: {owner} owns the lease: if it still runs, what it processes from now on will be processed again",
                 shard.id
             ));
         }

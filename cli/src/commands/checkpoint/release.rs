@@ -6,29 +6,39 @@ use super::{Positions, is_selected};
 use crate::{
     args::CheckpointReleaseArgs,
     error::{Completion, Error},
+    lease_table::Lease,
     output::{
         meter,
-        note::{count, error, note},
+        note::{count, error, note, warning},
     },
 };
 
-/// Takes leases from an owner that no longer renews them.
+/// Takes leases from owners that no longer renew them.
 pub(super) async fn run(args: &CheckpointReleaseArgs) -> Result<Completion, Error> {
     let positions = Positions::open(&args.of).await?;
     positions.check_shards(&args.shards)?;
-    let is_of_owner = |owner: Option<&str>| owner == Some(args.owner.as_str());
     let mut leases = positions.leases().await?;
-    leases.retain(|id, lease| is_selected(&args.shards, id) && is_of_owner(lease.row.lease_owner.as_deref()));
-    if leases.is_empty() {
-        let of = positions.table.name();
-        return Err(Error::Usage(format!("table {of}: no selected lease has the owner {:?}", args.owner)));
+    let is_of_one =
+        |lease: &Lease| lease.row.lease_owner.as_ref().is_some_and(|name| args.owners.contains(name));
+    leases.retain(|id, lease| is_selected(&args.shards, id) && is_of_one(lease));
+    let has_lease =
+        |owner: &&String| leases.values().any(|lease| lease.row.lease_owner.as_ref() == Some(*owner));
+    let of = positions.table.name();
+    let (owners, others): (Vec<&String>, Vec<&String>) = args.owners.iter().partition(has_lease);
+    for owner in &others {
+        let what = format!("table {of}: no selected lease has the owner {owner:?}");
+        match owners.is_empty() {
+            true => return Err(Error::Usage(what)),
+            // An earlier run may have released its leases.
+            false => warning(format_args!("warning: {what}")),
+        }
     }
     {
-        let _waiting = meter::wait(format!("{} to renew its leases", args.owner));
+        let owners = owners.iter().map(|owner| owner.as_str()).collect::<Vec<_>>().join(", ");
+        let _waiting = meter::wait(format!("{owners} to renew leases"));
         note(format_args!(
-            "{} of {}: looking for {} seconds whether it renews them",
+            "{} of {owners}: looking for {} seconds whether they are renewed",
             count(leases.len() as u64, "lease"),
-            args.owner,
             args.wait
         ));
         sleep(Duration::from_secs(args.wait)).await;

@@ -166,7 +166,7 @@ impl Cutover<'_> {
         for (shard_id, lease) in &leases.by_shard {
             if let Some(owner) = &lease.row.lease_owner {
                 return Err(Error::Usage(format!(
-                    "{shard_id}: {owner} owns the lease: stop that KCL application, or take the lease with `checkpoint release`"
+                    "{shard_id}: {owner} owns the lease: stop that KCL application, and take the lease with `checkpoint release`"
                 )));
             }
             if let Some(application) =
