@@ -7,7 +7,7 @@ PORT = 4566
 JOURNAL_TABLE = journal
 CHECKPOINT_TABLE =
 
-.PHONY: help invoke demo services test advisories e2e sbom docs bench bench-cli instructions fuzz clean-tools
+.PHONY: help invoke demo services test test-java-kcl advisories e2e sbom docs bench bench-cli instructions fuzz clean-tools
 
 help:
 	@echo 'make invoke [EVENT=events/….json]  build the sample function and invoke it here, without an AWS account'
@@ -16,6 +16,7 @@ help:
 	@echo 'make services [PORT=4566]          stand in for Kinesis, DynamoDB, SQS and S3, until Ctrl-C'
 	@echo '  [JOURNAL_TABLE=NAME] [CHECKPOINT_TABLE=NAME]  … with these tables'
 	@echo 'make test                          every check: lints, tests, template, packages'
+	@echo 'make test-java-kcl                 let AWS'\''s own KCL for Java and a function take turns (needs a JDK and Maven)'
 	@echo 'make e2e                           deploy the template to a stand-in for AWS, and use it (part of make test)'
 	@echo 'make advisories                    check the dependencies against the RustSec advisories (needs the network)'
 	@echo 'make sbom                          write CycloneDX bills of materials of the binaries into target/sbom'
@@ -42,6 +43,9 @@ services:
 
 test:
 	@exec scripts/test
+
+test-java-kcl:
+	@exec scripts/test-java-kcl
 
 advisories:
 	@scripts/tools test

@@ -40,7 +40,7 @@ impl LeaseTable {
         moto::endpoint(self.proxy.port)
     }
 
-    /// Checkpoint and sub-sequence number of each row, by shard.
+    /// Checkpoint and sub-sequence number of each lease, by shard.
     pub(crate) fn positions(&self) -> BTreeMap<String, (String, u64)> {
         let request = self.client.scan().table_name(Self::NAME).consistent_read(true);
         let rows = self.runtime.block_on(request.send()).expect("moto answers").items.unwrap_or_default();
@@ -71,6 +71,13 @@ impl LeaseTable {
         let _ = self.runtime.block_on(create.send());
         let item = item.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         let request = self.client.put_item().table_name(table).set_item(Some(item));
+        self.runtime.block_on(request.send()).expect("moto answers");
+    }
+
+    /// Deletes the row of a shard.
+    pub(crate) fn delete(&self, lease_key: &str) {
+        let key = AttributeValue::S(lease_key.to_owned());
+        let request = self.client.delete_item().table_name(Self::NAME).key("leaseKey", key);
         self.runtime.block_on(request.send()).expect("moto answers");
     }
 

@@ -29,6 +29,7 @@ mod properties;
 mod windows;
 mod operator;
 mod cutover_end_to_end;
+mod java_kcl;
 mod redrive;
 mod replay;
 mod lambda_api;
