@@ -82,16 +82,16 @@ fn order(text: &str) -> OwnedRecord {
     OwnedRecord::new(text).with_stream_arn(STREAM_ARN).with_shard_id("shardId-000000000000")
 }
 
-const ORDER: &str = r#"{"id":7,"cents":5}"#;
+pub(crate) const ORDER: &str = r#"{"id":7,"cents":5}"#;
 
 /// A processor that counts its calls, and does what the payload says.
 #[derive(Default)]
-struct Orders {
+pub(crate) struct Orders {
     calls: AtomicU32,
 }
 
 impl Orders {
-    fn calls(&self) -> u32 {
+    pub(crate) fn calls(&self) -> u32 {
         self.calls.load(Ordering::Relaxed)
     }
 }
@@ -109,7 +109,7 @@ impl RecordProcessor for &Orders {
     }
 }
 
-async fn answer(processor: &impl RecordProcessor, text: &str) -> String {
+pub(crate) async fn answer(processor: &impl RecordProcessor, text: &str) -> String {
     let result = processor.process(order(text).as_record()).await;
     result.map_or_else(|error| format!("{error:?}"), |()| "ok".to_owned())
 }

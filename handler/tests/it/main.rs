@@ -9,6 +9,8 @@ mod shared_circuit;
 mod shared_circuit_faults;
 #[cfg(feature = "dynamodb")]
 mod effects;
+#[cfg(feature = "dynamodb")]
+mod idempotency_keys;
 mod batch;
 mod rules;
 mod deadline;
