@@ -152,6 +152,29 @@ mod tests {
     }
 
     #[test]
+    fn items_and_headers_are_read_from_what_a_payload_decompresses_to() {
+        let record = |payload: &[u8]| OwnedRecord::new(gzip(payload)).decompressing();
+        let documents = record(b"1\n2");
+        let documents = documents.as_record().json_documents::<u32>().expect("gzip");
+        assert_eq!(documents.collect::<Vec<_>>(), [Ok(1), Ok(2)]);
+        let confluent = record(b"\0\0\0\x01\x02data");
+        assert_eq!(confluent.as_record().confluent_schema().map(|schema| schema.schema_id), Ok(258));
+        let glue = record(&[&[3, 0][..], &[7; 16], b"data"].concat());
+        assert_eq!(
+            glue.as_record().glue_schema().map(|schema| schema.data.into_owned()),
+            Ok(b"data".to_vec())
+        );
+    }
+
+    #[cfg(feature = "protobuf")]
+    #[test]
+    fn protobuf_messages_are_read_from_what_a_payload_decompresses_to() {
+        // A string in field 1.
+        let record = OwnedRecord::new(gzip(b"\x0a\x01n")).decompressing();
+        assert_eq!(record.as_record().protobuf::<String>(), Ok("n".to_owned()));
+    }
+
+    #[test]
     fn payloads_are_read_as_they_are_without_the_option() {
         let record = OwnedRecord::new(gzip(b"[]"));
         let record = record.as_record();
