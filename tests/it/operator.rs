@@ -147,6 +147,11 @@ impl Operator {
         Polling::start_with(&self.kinesis, STREAM, scenario, &args, &variables)
     }
 
+    /// The bytes of the user records that were processed, each with a line feed.
+    pub(crate) fn processed_bytes(&self) -> u64 {
+        fs::metadata(self.path("processed")).map_or(0, |metadata| metadata.len())
+    }
+
     /// The user records that were processed, in that order.
     pub(crate) fn processed(&self) -> Vec<String> {
         let text = fs::read_to_string(self.path("processed")).unwrap_or_default();

@@ -1,11 +1,23 @@
 //! A Lambda function for the end-to-end tests: each user record's text says how to misbehave.
 
-use std::{env, fs, fs::OpenOptions, io::Write, sync::LazyLock, time::Duration};
+use std::{
+    env, fs,
+    fs::{File, OpenOptions},
+    io::{self, Write},
+    sync::LazyLock,
+    time::Duration,
+};
 
 use kinesis_handler::{Function, ProcessError, Record, permanent, retryable};
 
 /// With `MENDED` in the environment it misbehaves no more.
 static IS_MENDED: LazyLock<bool> = LazyLock::new(|| env::var_os("MENDED").is_some());
+
+/// The file that gets a line for each user record that is processed, if there is one.
+static PROCESSED: LazyLock<Option<io::Result<File>>> = LazyLock::new(|| {
+    let path = env::var_os("PROCESSED")?;
+    Some(OpenOptions::new().create(true).append(true).open(path))
+});
 
 async fn process(record: Record<'_>) -> Result<(), ProcessError> {
     let fetched = record.fetch().await?;
@@ -13,12 +25,11 @@ async fn process(record: Record<'_>) -> Result<(), ProcessError> {
     if !*IS_MENDED {
         misbehave(text).await?;
     }
-    // The file that gets a line for each user record that is processed.
-    if let Some(path) = env::var_os("PROCESSED") {
-        let mut file = OpenOptions::new().create(true).append(true).open(path)?;
-        file.write_all(format!("{text}\n").as_bytes())?;
+    match &*PROCESSED {
+        Some(Ok(file)) => Ok((&*file).write_all(format!("{text}\n").as_bytes())?),
+        Some(Err(error)) => Err(retryable(error.to_string())),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 async fn misbehave(text: &str) -> Result<(), ProcessError> {

@@ -36,8 +36,9 @@ use lambda::{Lambda, LiveFunction, MappingState, ReplayMapping, bucket_name};
 use report::{Report, summary};
 use shards::{ShardProgress, Shards};
 
-/// Records of a read: only the first of them that is not processed counts.
-const READ_LIMIT: i32 = 100;
+/// Records of a read: only the first of them that is not processed counts, and the mappings need the rest of what a shard can be
+/// read.
+const READ_LIMIT: i32 = 10;
 
 /// Entry of a replay that is complete, except what its mapping has discarded.
 const COMPLETE: &str = "complete";
