@@ -362,22 +362,22 @@ mod tests {
         let event = event(&[8, 9, 10], false);
         check(&event, position(0, None, 0), None);
         check(&event, position(0, Some(0), 0), None);
-        check(&event, position(0, Some(3), 0), Some("8/2"));
+        check(&event, position(0, Some(3), 0), Some("8:2"));
         // A plain record, an aggregate of three, one that holds nothing.
-        check(&event, position(1, Some(0), 1), Some("8/0"));
-        check(&event, position(1, None, 3), Some("8/2"));
-        check(&event, position(2, None, 0), Some("9/0"));
-        check(&event, position(3, None, 2), Some("10/1"));
+        check(&event, position(1, Some(0), 1), Some("8:0"));
+        check(&event, position(1, None, 3), Some("8:2"));
+        check(&event, position(2, None, 0), Some("9:0"));
+        check(&event, position(3, None, 2), Some("10:1"));
     }
 
     #[test]
     fn members_of_a_fan_out_aggregate_are_counted() {
         let event = event(&[8, 9, 9, 9, 10], true);
         check(&event, position(0, None, 0), None);
-        check(&event, position(1, None, 1), Some("8/0"));
-        check(&event, position(2, None, 1), Some("9/0"));
-        check(&event, position(4, None, 1), Some("9/2"));
-        check(&event, position(5, None, 1), Some("10/0"));
+        check(&event, position(1, None, 1), Some("8:0"));
+        check(&event, position(2, None, 1), Some("9:0"));
+        check(&event, position(4, None, 1), Some("9:2"));
+        check(&event, position(5, None, 1), Some("10:0"));
     }
 
     #[test]

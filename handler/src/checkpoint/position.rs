@@ -15,9 +15,9 @@ pub struct CheckpointPosition {
     pub sub_sequence_number: u64,
 }
 
-/// `sequence number/sub-sequence number`.
+/// The text of a position is `SEQUENCE-NUMBER:SUB`.
 impl fmt::Display for CheckpointPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.sequence_number, self.sub_sequence_number)
+        write!(f, "{}:{}", self.sequence_number, self.sub_sequence_number)
     }
 }

@@ -200,11 +200,12 @@ pub struct ExtendedSequenceNumber {
     pub sub_sequence_number: Option<u64>,
 }
 
+/// The text is `SEQUENCE-NUMBER:SUB`, or the sequence number alone. With the shard and a slash before it, `kinesis-kit` takes it.
 impl fmt::Display for ExtendedSequenceNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.sub_sequence_number {
-            Some(sub_sequence_number) => write!(f, "{}/{sub_sequence_number}", self.sequence_number),
-            None => write!(f, "{}/?", self.sequence_number),
+            Some(sub_sequence_number) => write!(f, "{}:{sub_sequence_number}", self.sequence_number),
+            None => self.sequence_number.fmt(f),
         }
     }
 }
@@ -254,7 +255,9 @@ mod tests {
         };
         assert!(position("9", 7) < position("10", 0));
         assert!(position("10", 9) < position("10", 10));
-        assert_eq!(position("10", 2).to_string(), "10/2");
+        assert_eq!(position("10", 2).to_string(), "10:2");
+        let unknown = ExtendedSequenceNumber { sub_sequence_number: None, ..position("10", 2) };
+        assert_eq!(unknown.to_string(), "10");
     }
 
     #[test]

@@ -129,7 +129,7 @@ impl Function {
 }
 
 fn position(text: &str) -> CheckpointPosition {
-    let (sequence_number, sub_sequence_number) = text.split_once('/').expect("number/sub");
+    let (sequence_number, sub_sequence_number) = text.split_once(':').expect("number:sub");
     CheckpointPosition {
         sequence_number: sequence_number.parse().expect("digits"),
         sub_sequence_number: sub_sequence_number.parse().expect("digits"),
@@ -160,7 +160,7 @@ async fn handle<P: kinesis_handler::Processor>(
 
 #[tokio::test]
 async fn what_precedes_the_frozen_position_is_skipped_and_the_checkpoint_after_it_removes_it() {
-    let function = Function::cut_over_at("9/1");
+    let function = Function::cut_over_at("9:1");
     let handler = function.environment();
     let response = handle(&handler, vec![plain(7, "a"), plain(8, "b")]).await;
     assert_eq!(json(&response), SUCCESS);
@@ -171,7 +171,7 @@ async fn what_precedes_the_frozen_position_is_skipped_and_the_checkpoint_after_i
 
     let records = vec![plain(8, "b"), aggregate(9, &["c", "d", "e"]), plain(10, "f")];
     let response = handle(&handler, records).await;
-    assert_eq!(function.take_processed(), ["9/2 e", "10/0 f"]);
+    assert_eq!(function.take_processed(), ["9:2 e", "10:0 f"]);
     assert_eq!((response.counts().cutover_skipped, response.counts().resumed), (1, 2));
     assert_eq!(function.row().frozen, None);
     assert_eq!(function.row().checkpoint, RowCheckpoint::At("10".parse().expect("digits")));
@@ -179,25 +179,25 @@ async fn what_precedes_the_frozen_position_is_skipped_and_the_checkpoint_after_i
 
     // The cut-over has ended: a mapping that begins earlier once more is meant to.
     handle(&handler, vec![plain(7, "a")]).await;
-    assert_eq!(function.take_processed(), ["7/0 a"]);
+    assert_eq!(function.take_processed(), ["7:0 a"]);
     assert_eq!(function.requests(), (1, 2));
 }
 
 #[tokio::test]
 async fn a_batch_that_stops_at_the_frozen_record_ends_the_cut_over_only_if_it_has_passed_it() {
-    let function = Function::cut_over_at("9/0");
+    let function = Function::cut_over_at("9:0");
     let response = handle(&function.environment(), vec![plain(8, "a"), aggregate(9, &["b", "fail"])]).await;
     assert_eq!(json(&response), failure(9));
     assert!(function.row().frozen.is_some());
     // Another environment reads the row, too.
     let response = handle(&function.environment(), vec![aggregate(9, &["b", "c", "fail"])]).await;
-    assert_eq!((json(&response), function.take_processed()), (failure(9), vec!["9/1 c".to_owned()]));
+    assert_eq!((json(&response), function.take_processed()), (failure(9), vec!["9:1 c".to_owned()]));
     assert_eq!(function.row().frozen, None);
 }
 
 #[tokio::test]
 async fn an_environment_that_has_read_the_row_before_the_cut_over_reads_it_again_after_the_pause() {
-    let mut row = frozen_at("9/0");
+    let mut row = frozen_at("9:0");
     let frozen = row.frozen.take();
     let function = Function::with_row(Some(row));
     let handler = function.environment();
@@ -210,14 +210,14 @@ async fn an_environment_that_has_read_the_row_before_the_cut_over_reads_it_again
     function.table.rows.put(SHARD, row);
     function.clock.0.fetch_add(30_001, Ordering::Relaxed);
     handle(&handler, vec![plain(8, "z"), plain(9, "a"), plain(10, "b")]).await;
-    assert_eq!(function.take_processed(), ["10/0 b"]);
+    assert_eq!(function.take_processed(), ["10:0 b"]);
     assert_eq!(function.requests().0, 2);
 }
 
 #[tokio::test]
 async fn what_has_expired_or_is_not_ours_does_not_count() {
     let frozen = |change: &dyn Fn(&mut Row)| {
-        let mut row = frozen_at("9/0");
+        let mut row = frozen_at("9:0");
         change(&mut row);
         Some(row)
     };
@@ -231,13 +231,13 @@ async fn what_has_expired_or_is_not_ours_does_not_count() {
     ] {
         let function = Function::with_row(row.clone());
         handle(&function.environment(), vec![plain(8, "a")]).await;
-        assert_eq!(function.take_processed(), ["8/0 a"], "{row:?}");
+        assert_eq!(function.take_processed(), ["8:0 a"], "{row:?}");
     }
     // It is switched off.
-    let mut function = Function::cut_over_at("9/0");
+    let mut function = Function::cut_over_at("9:0");
     function.options.cutover = false;
     handle(&function.environment(), vec![plain(8, "a")]).await;
-    assert_eq!((function.take_processed(), function.requests()), (vec!["8/0 a".to_owned()], (0, 1)));
+    assert_eq!((function.take_processed(), function.requests()), (vec!["8:0 a".to_owned()], (0, 1)));
 }
 
 #[tokio::test]
@@ -253,23 +253,23 @@ async fn a_shard_that_was_processed_to_its_end_is_skipped() {
 #[tokio::test]
 async fn an_event_of_an_operator_is_not_skipped() {
     for mode in [EventMode::Reprocess, EventMode::Resume] {
-        let function = Function::cut_over_at("9/0");
+        let function = Function::cut_over_at("9:0");
         let mut event = Event::new(vec![plain(8, "a")]);
         event.mode = mode;
         let handler = function.environment();
         handler.handle(&event.to_json(), &Context::default()).await.expect("a response");
-        assert_eq!((function.take_processed(), function.requests()), (vec!["8/0 a".to_owned()], (0, 0)));
+        assert_eq!((function.take_processed(), function.requests()), (vec!["8:0 a".to_owned()], (0, 0)));
     }
 }
 
 #[tokio::test]
 async fn a_row_that_cannot_be_read_costs_no_batch_but_a_strict_one() {
-    let mut function = Function::cut_over_at("9/0");
+    let mut function = Function::cut_over_at("9:0");
     function.table.failing_reads.store(1, Ordering::Relaxed);
     let handler = function.environment();
     let response = handle(&handler, vec![plain(8, "a")]).await;
     assert_eq!((json(&response), response.counts().checkpoint_read_errors), (SUCCESS.to_owned(), 1));
-    assert_eq!(function.take_processed(), ["8/0 a"]);
+    assert_eq!(function.take_processed(), ["8:0 a"]);
     // The next batch reads it again.
     handle(&handler, vec![plain(8, "a")]).await;
     assert_eq!(function.take_processed(), [""; 0]);
@@ -285,7 +285,7 @@ async fn a_row_that_cannot_be_read_costs_no_batch_but_a_strict_one() {
     );
     assert_eq!(function.take_processed(), [""; 0]);
     handler.handle(&event, &Context::default()).await.expect("a response");
-    assert_eq!(function.take_processed(), ["10/0 b"]);
+    assert_eq!(function.take_processed(), ["10:0 b"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -310,7 +310,7 @@ async fn a_table_that_hangs_takes_a_quarter_of_the_time() {
     let started = Instant::now();
     let event = Event::new(vec![plain(8, "a")]).to_json();
     let response = function.environment().handle(&event, &context).await.expect("a response");
-    assert_eq!((function.take_processed(), started.elapsed().as_millis()), (vec!["8/0 a".to_owned()], 8_000));
+    assert_eq!((function.take_processed(), started.elapsed().as_millis()), (vec!["8:0 a".to_owned()], 8_000));
     assert_eq!(response.counts().checkpoint_read_errors, 1);
 }
 
@@ -321,23 +321,23 @@ async fn a_fan_out_consumer_processes_the_frozen_record_again() {
         record.event_source_arn = Some(format!("{STREAM_ARN}/consumer/c:1704067200").into());
         record
     };
-    let function = Function::cut_over_at("9/1");
+    let function = Function::cut_over_at("9:1");
     let records = vec![consumer(8, "a"), consumer(9, "b"), consumer(9, "c"), consumer(10, "d")];
     handle(&function.environment(), records).await;
-    assert_eq!(function.take_processed(), ["9/? b", "9/? c", "10/? d"]);
+    assert_eq!(function.take_processed(), ["9 b", "9 c", "10 d"]);
     assert_eq!(function.row().frozen, None);
 }
 
 #[tokio::test]
 async fn an_aggregate_that_is_invalid_at_the_frozen_position_is_not_skipped() {
-    let function = Function::cut_over_at("9/1");
+    let function = Function::cut_over_at("9:1");
     let response = handle(&function.environment(), vec![invalid_aggregate(8), invalid_aggregate(9)]).await;
     assert_eq!((json(&response), response.counts().cutover_skipped), (failure(9), 1));
 }
 
 #[tokio::test]
 async fn the_fates_of_skipped_user_records_are_known() {
-    let mut row = frozen_at("2/0");
+    let mut row = frozen_at("2:0");
     let batch = TestBatch::new().aggregate(["a", "b"]).aggregate(["c", "d"]).record("e");
     row.stream_arn = batch.to_event().records[0].event_source_arn.as_deref().map(str::to_owned);
     let function = Function::with_row(Some(row));
@@ -440,7 +440,7 @@ proptest! {
     ) {
         let at = frozen.0.index(contents.len());
         let through = (at, frozen.1.index(contents[at].len()));
-        let mut function = Function::cut_over_at(&format!("{}/{}", number(at), through.1));
+        let mut function = Function::cut_over_at(&format!("{}:{}", number(at), through.1));
         let mut expected = Vec::new();
         let mut expected_report = None;
         'records: for (index, data) in contents.iter().enumerate() {
@@ -452,7 +452,7 @@ proptest! {
                     expected_report = Some(number(index));
                     break 'records;
                 }
-                expected.push(format!("{}/{sub} {data}", number(index)));
+                expected.push(format!("{}:{sub} {data}", number(index)));
             }
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");

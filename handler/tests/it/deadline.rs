@@ -79,7 +79,7 @@ async fn stops_before_the_deadline_and_reports_the_interrupted_record() {
     // 7.5 seconds: three records of 2 seconds, and the fourth is cancelled.
     assert_eq!(started.elapsed(), Duration::from_millis(7_500));
     assert_eq!(json(&response), failure(9));
-    assert_eq!(*done.lock().expect("no panic"), ["8/0", "9/0", "9/1"]);
+    assert_eq!(*done.lock().expect("no panic"), ["8:0", "9:0", "9:1"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -104,7 +104,7 @@ async fn what_is_passed_over_keeps_its_number() {
     let batch = TestBatch::new().aggregate([record("a", "1"), record("busy", "15"), record("c", "2")]);
     let run = batch.run_with(&handler).await;
     run.assert_fates(&["out of range", "failed: asked to", "not reached"]);
-    assert_eq!(run.outcome().records[1].position.to_string(), "1/1");
+    assert_eq!(run.outcome().records[1].position.to_string(), "1:1");
 }
 
 #[derive(Debug)]

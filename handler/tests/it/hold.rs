@@ -51,7 +51,7 @@ async fn check(processor: impl Processor, options: TestOptions) {
         .record(keyed("a", "bad"));
     let handler = Handler::try_with_options(processor, options.build()).expect("suitable options");
     let run = batch.run_with(&handler).await;
-    let held = "quarantined: held behind 2/0, an earlier record of its partition key, which was quarantined";
+    let held = "quarantined: held behind 2:0, an earlier record of its partition key, which was quarantined";
     let expected = match options.hold {
         true => [held, held],
         false => ["processed", "quarantined: malformed"],
@@ -107,7 +107,7 @@ async fn the_rest_of_an_aggregate_holds_all_of_its_keys() {
         .record(keyed("c", "2"))
         .record(keyed("d", "3"));
     let run = batch.run_with(&handler).await;
-    let held = "quarantined: held behind 1/1, an earlier record of its partition key, which was quarantined";
+    let held = "quarantined: held behind 1:1, an earlier record of its partition key, which was quarantined";
     let malformed = "quarantined: malformed";
     run.assert_fates(&[malformed, malformed, malformed, held, "processed"]);
 }

@@ -77,11 +77,11 @@ async fn hooks_are_told_of_records_and_of_the_outcome_of_the_batch() {
     assert_eq!(response, failure(2));
     let end = "end Some(\"2\") processed, processed, failed: asked to, not reached";
     let start = "start shardId-000000000000 None";
-    assert_eq!(told.take(), [start, "processed 1/0", "processed 2/0", "failed 2/1: asked to", end]);
+    assert_eq!(told.take(), [start, "processed 1:0", "processed 2:0", "failed 2:1: asked to", end]);
 
     let batch = TestBatch::new().record("panic");
     respond(&batch, &TestOptions::default(), told.hooks(), &Context::default()).await;
-    let panicked = "failed 1/0: processor panicked: asked to";
+    let panicked = "failed 1:0: processor panicked: asked to";
     assert_eq!(told.take(), [start, panicked, "end Some(\"1\") failed: processor panicked: asked to"]);
 
     // Several at once.
@@ -93,7 +93,7 @@ async fn hooks_are_told_of_records_and_of_the_outcome_of_the_batch() {
     let mut of_batch = told.take();
     // Which of several in flight is polled first is up to the runtime.
     of_batch[1..3].sort_unstable();
-    assert_eq!(of_batch, [start, "processed 1/0", "processed 1/1", "failed 1/2: asked to", end]);
+    assert_eq!(of_batch, [start, "processed 1:0", "processed 1:1", "failed 1:2: asked to", end]);
 }
 
 #[tokio::test]
@@ -112,10 +112,10 @@ async fn hooks_are_told_of_the_user_records_of_chunks() {
         .expect("suitable options");
     let batch = TestBatch::new().record("a").record("b").record("c").to_event().to_json();
     for expected in [
-        vec!["failed 1/0: busy"],
-        vec!["processed 1/0", "processed 2/0", "processed 3/0"],
-        vec!["processed 1/0", "failed 2/0: busy", "processed 3/0"],
-        vec!["processed 1/0", "failed 2/0: busy"],
+        vec!["failed 1:0: busy"],
+        vec!["processed 1:0", "processed 2:0", "processed 3:0"],
+        vec!["processed 1:0", "failed 2:0: busy", "processed 3:0"],
+        vec!["processed 1:0", "failed 2:0: busy"],
     ] {
         handler.handle(&batch, &Context::default()).await.expect("a Kinesis event");
         let of_records = told.take().into_iter().filter(|text| text.starts_with(['p', 'f']));
@@ -134,7 +134,7 @@ async fn the_first_batch_of_a_shard_comes_with_its_mirrored_position() {
     let batch = |shard_id: &str| TestBatch::new().shard_id(shard_id).record("a").aggregate(["b", "c"]);
     let told = Told::default();
     let starts = || told.take().into_iter().filter(|text| text.starts_with("start")).collect::<Vec<_>>();
-    for expected in ["None", "Some(\"2/1\")"] {
+    for expected in ["None", "Some(\"2:1\")"] {
         // Another environment each time.
         let handler = Handler::with_options(process, options.build().with_hooks(told.hooks()));
         batch("shardId-1").run_with(&handler).await;
@@ -151,7 +151,7 @@ async fn the_first_batch_of_a_shard_comes_with_its_mirrored_position() {
     event.mode = EventMode::Reprocess;
     handler.handle(&event.to_json(), &Context::default()).await.expect("a Kinesis event");
     batch("shardId-1").run_with(&handler).await;
-    assert_eq!(starts(), ["start shardId-1 Some(\"2/1\")"]);
+    assert_eq!(starts(), ["start shardId-1 Some(\"2:1\")"]);
     // The row of another application is not this shard's position.
     let other = TestOptions { application: Some("invoices".to_owned()), ..options.clone() };
     let handler = Handler::with_options(process, other.build().with_hooks(told.hooks()));

@@ -103,7 +103,7 @@ impl World {
             };
             let data = String::from_utf8_lossy(&record.data).into_owned();
             let (number, error) = (record.sequence_number, &record.error);
-            format!("{number}/{id} {data} {} {} {error}", record.reason, record.attempts)
+            format!("{number}:{id} {data} {} {} {error}", record.reason, record.attempts)
         });
         shown.collect()
     }
@@ -146,20 +146,20 @@ async fn handler_rule_6_a_batch_resumes_inside_an_aggregate() {
         let records = [plain(8, "a"), aggregate(9, &["b", "c", bad, "d"]), plain(10, "e")];
         let response = world.handle(&records).await;
         assert_eq!(json(&response), failure(9));
-        assert_eq!(world.calls().last().map(String::as_str), Some(&*format!("9/2 {bad} 1")));
+        assert_eq!(world.calls().last().map(String::as_str), Some(&*format!("9:2 {bad} 1")));
         assert_eq!(world.states(), ["S 9 done [0-1] failed [1]"]);
 
         // Lambda delivers from there.
         let response = world.handle(&records[1..]).await;
         assert_eq!((json(&response), response.counts().resumed), (failure(9), 2));
-        assert_eq!(world.calls(), [format!("9/2 {bad} 2")]);
+        assert_eq!(world.calls(), [format!("9:2 {bad} 2")]);
         assert_eq!(world.states(), ["S 9 done [0-1] failed [2]"]);
 
         world.mend();
         // Or from anywhere else.
         let response = world.handle(&records).await;
         assert_eq!((json(&response), response.counts().resumed), (SUCCESS.to_owned(), 2));
-        assert_eq!(world.calls(), ["8/0 a 1", &format!("9/2 {bad} 3"), "9/3 d 1", "10/0 e 1"]);
+        assert_eq!(world.calls(), ["8:0 a 1", &format!("9:2 {bad} 3"), "9:3 d 1", "10:0 e 1"]);
         assert_eq!(world.states(), [""; 0]);
         assert_eq!(world.quarantine(), [""; 0]);
     }
@@ -178,12 +178,12 @@ async fn handler_rule_6_done_sets_with_gaps_are_kept_and_skipped() {
     let records = [aggregate(9, &["a", "b", "c", "fail", "d", "e"])];
     let response = world.handle(&records).await;
     assert_eq!((json(&response), response.counts().resumed), (failure(9), 2));
-    assert_eq!(world.calls(), ["9/0 a 1", "9/3 fail 1"]);
+    assert_eq!(world.calls(), ["9:0 a 1", "9:3 fail 1"]);
     assert_eq!(world.states(), ["S 9 done [0-2 4-4] failed [1]"]);
     world.mend();
     let response = world.handle(&records).await;
     assert_eq!((json(&response), response.counts().resumed), (SUCCESS.to_owned(), 4));
-    assert_eq!(world.calls(), ["9/3 fail 2", "9/5 e 1"]);
+    assert_eq!(world.calls(), ["9:3 fail 2", "9:5 e 1"]);
     assert_eq!(world.states(), [""; 0]);
 }
 
@@ -203,11 +203,11 @@ async fn an_expired_state_counts_no_more() {
     let records = [aggregate(9, &["a", "fail"])];
     world.journal.put(SHARD, state(now_ms() + 60_000));
     world.handle(&records).await;
-    assert_eq!(world.calls(), ["9/1 fail 1"]);
+    assert_eq!(world.calls(), ["9:1 fail 1"]);
 
     world.journal.put(SHARD, state(now_ms() - 1));
     world.handle(&records).await;
-    assert_eq!(world.calls(), ["9/0 a 1", "9/1 fail 1"]);
+    assert_eq!(world.calls(), ["9:0 a 1", "9:1 fail 1"]);
     // Its item is not gone yet, and is written all the same.
     assert_eq!(world.states(), ["S 9 done [0-0] failed [1]"]);
     assert!(world.journal.states(SHARD)[0].expires_ms > now_ms() + 365 * 24 * 60 * 60 * 1000);
@@ -224,12 +224,12 @@ async fn handler_rule_5_a_permanent_error_goes_to_the_quarantine_at_once() {
     let response = world.handle(&records).await;
     let counts = response.counts();
     assert_eq!(json(&response), SUCCESS);
-    assert_eq!(world.calls(), ["8/0 a 1", "8/1 bad 1", "8/2 b 1", "9/0 bad 1", "11/0 c 1"]);
+    assert_eq!(world.calls(), ["8:0 a 1", "8:1 bad 1", "8:2 b 1", "9:0 bad 1", "11:0 c 1"]);
     assert_eq!((counts.quarantined, counts.user_records, counts.resumed), (3, 3, 0));
     assert_eq!((counts.kinesis_records, counts.invalid_aggregates, counts.aggregated), (4, 1, 1));
     let quarantine = world.quarantine();
-    assert_eq!(quarantine[..2], ["8/1 bad permanent 1 never will be", "9/0 bad permanent 1 never will be"]);
-    assert!(quarantine[2].starts_with("10/0 ") && quarantine[2].contains("aggregated record is invalid"));
+    assert_eq!(quarantine[..2], ["8:1 bad permanent 1 never will be", "9:0 bad permanent 1 never will be"]);
+    assert!(quarantine[2].starts_with("10:0 ") && quarantine[2].contains("aggregated record is invalid"));
     let records = world.journal.quarantine(SHARD);
     assert_eq!(records[0].partition_key, b"user-key");
     assert_eq!((records[1].partition_key.as_slice(), records[1].arrival_ms), (&b"kinesis-key"[..], Some(7)));
@@ -255,7 +255,7 @@ async fn handler_rule_5_a_retryable_error_goes_there_after_its_attempts() {
         assert_eq!(world.quarantine(), [""; 0]);
         let response = world.handle(&records).await;
         assert_eq!((json(&response), response.counts().quarantined), (SUCCESS.to_owned(), 1));
-        assert_eq!(world.quarantine(), [format!("9/1 {bad} maxAttempts 3 {error}")]);
+        assert_eq!(world.quarantine(), [format!("9:1 {bad} maxAttempts 3 {error}")]);
         assert_eq!(world.states(), [""; 0]);
         let calls = world.calls();
         let times = |what: &str| calls.iter().filter(|call| call.contains(what)).count();
@@ -279,7 +279,7 @@ async fn handler_rule_5_a_retryable_error_goes_there_when_it_is_old() {
     assert_eq!(json(&world.handle(std::slice::from_ref(&record)).await), failure(9));
     record.approximate_arrival_ms = Some(now_ms() - 61_000);
     assert_eq!(json(&world.handle(std::slice::from_ref(&record)).await), SUCCESS);
-    assert_eq!(world.quarantine(), ["9/0 fail maxAge 2 asked to"]);
+    assert_eq!(world.quarantine(), ["9:0 fail maxAge 2 asked to"]);
 }
 
 #[tokio::test]
@@ -290,7 +290,7 @@ async fn what_is_in_the_quarantine_is_done_when_the_batch_comes_again() {
     assert_eq!(world.states(), ["S 9 done [0-2] failed [1]"]);
     world.calls();
     assert_eq!(json(&world.handle(&records).await), failure(9));
-    assert_eq!(world.calls(), ["9/3 fail 2"]);
+    assert_eq!(world.calls(), ["9:3 fail 2"]);
     assert_eq!(world.quarantine().len(), 1);
 }
 
@@ -309,11 +309,11 @@ async fn handler_rule_5_a_record_that_hangs_counts_only_if_it_had_all_the_time()
     assert_eq!(world.states(), ["S 9 done [0-0] failed [1]"]);
     // Its last attempt takes the time of this invocation, and the next one begins behind it.
     assert_eq!(json(&world.handle_event(&event, &due()).await), failure(9));
-    assert_eq!(world.quarantine(), ["9/1 wait maxAttempts 2 did not finish within one invocation"]);
+    assert_eq!(world.quarantine(), ["9:1 wait maxAttempts 2 did not finish within one invocation"]);
     assert_eq!(world.states(), ["S 9 done [0-1] failed []"]);
     world.calls();
     assert_eq!(json(&world.handle_event(&event, &due()).await), SUCCESS);
-    assert_eq!(world.calls(), ["9/2 b 1", "10/0 c 1"]);
+    assert_eq!(world.calls(), ["9:2 b 1", "10:0 c 1"]);
 }
 
 #[tokio::test]
@@ -346,7 +346,7 @@ async fn two_applications_share_a_table_and_nothing_else() {
     other.options.application = Some("billing".to_owned());
     other.mend();
     assert_eq!(json(&other.handle(&records).await), SUCCESS);
-    assert_eq!(other.calls(), ["9/0 a 1", "9/1 fail 1"]);
+    assert_eq!(other.calls(), ["9:0 a 1", "9:1 fail 1"]);
     assert_eq!(world.states(), ["S 9 done [0-0] failed [1]"]);
 }
 
@@ -364,7 +364,7 @@ async fn handler_rule_10_a_replay_does_again_what_is_done_and_keeps_nothing() {
         json(&world.handle_event(&event, &Context::default()).await),
         with_stop(with_quarantined(failure(9), &[]), 9, 2)
     );
-    assert_eq!(world.calls(), ["9/0 a ?", "9/1 b ?", "9/2 fail ?"]);
+    assert_eq!(world.calls(), ["9:0 a ?", "9:1 b ?", "9:2 fail ?"]);
     assert_eq!(
         (world.states(), world.quarantine()),
         (vec!["S 9 done [0-0] failed []".to_owned()], Vec::new())
@@ -384,11 +384,11 @@ async fn handler_rule_10_a_redrive_resumes_inside_a_discarded_record_and_deletes
         json(&world.handle_event(&event, &Context::default()).await),
         with_stop(with_quarantined(failure(9), &[]), 9, 2)
     );
-    assert_eq!(world.calls(), ["9/2 fail 2"]);
+    assert_eq!(world.calls(), ["9:2 fail 2"]);
     assert_eq!(world.states(), ["H 9 done [0-1] failed [2]"]);
     world.mend();
     assert_eq!(json(&world.handle_event(&event, &Context::default()).await), with_quarantined(SUCCESS, &[]));
-    assert_eq!(world.calls(), ["9/2 fail 3", "9/3 c 1"]);
+    assert_eq!(world.calls(), ["9:2 fail 3", "9:3 c 1"]);
     assert_eq!(world.states(), [""; 0]);
 }
 
@@ -404,7 +404,7 @@ async fn a_redrive_also_resumes_where_nothing_has_followed_the_discard() {
     assert_eq!(world.states(), ["S 9 done [0-0] failed [1]", "H 9 done [0-0] failed [2]"]);
     world.mend();
     assert_eq!(json(&world.handle_event(&event, &Context::default()).await), with_quarantined(SUCCESS, &[]));
-    assert_eq!(world.calls(), ["9/1 fail 2", "9/1 fail 3", "9/2 c 1"]);
+    assert_eq!(world.calls(), ["9:1 fail 2", "9:1 fail 3", "9:2 c 1"]);
     assert_eq!(world.states(), [""; 0]);
 }
 
@@ -433,18 +433,18 @@ async fn handler_rule_7_fan_out_members_are_known_by_their_content() {
     let world = World::with_quarantine(2);
     let members = [consumer(9, "a"), consumer(9, "bad"), consumer(9, "fail"), consumer(9, "b")];
     assert_eq!(json(&world.handle(&members).await), failure(9));
-    assert_eq!(world.quarantine(), ["9/content bad permanent 1 never will be"]);
+    assert_eq!(world.quarantine(), ["9:content bad permanent 1 never will be"]);
     assert_eq!(world.states(), ["S 9 done [content] failed [1]"]);
     let hash = UserRecordId::Content(ContentHash::new(b"kinesis-key", b"fail"));
     assert_eq!(world.journal.states(SHARD)[0].progress.failures(&hash), 1);
     world.calls();
     // A bisect may cut between them. What was done is done again; what was given up is not.
     assert_eq!(json(&world.handle(&members[..2]).await), SUCCESS);
-    assert_eq!(world.calls(), ["9/? a 1"]);
+    assert_eq!(world.calls(), ["9 a 1"]);
     assert_eq!(world.states(), ["S 9 done [] failed [1]"], "the other half's");
     let response = world.handle(&members[2..]).await;
     assert_eq!((json(&response), response.counts().quarantined), (SUCCESS.to_owned(), 1));
-    assert_eq!(world.calls(), ["9/? fail 2", "9/? b 1"]);
+    assert_eq!(world.calls(), ["9 fail 2", "9 b 1"]);
     assert_eq!(world.states(), [""; 0]);
 }
 
@@ -464,7 +464,7 @@ async fn a_redrive_skips_what_a_fan_out_consumer_has_quarantined() {
     event.mode = EventMode::Resume;
     let response = world.handle_event(&event, &Context::default()).await;
     assert_eq!(json(&response), with_stop(with_quarantined(failure(9), &[]), 9, 2));
-    assert_eq!(world.calls(), ["9/0 a 1", "9/2 fail 1"]);
+    assert_eq!(world.calls(), ["9:0 a 1", "9:2 fail 1"]);
     assert_eq!(world.quarantine().len(), 1);
 }
 
@@ -500,7 +500,7 @@ async fn a_strict_mirror_that_fails_does_not_make_the_last_record_be_done_twice(
     mirror.put(SHARD.shard_id, row);
     let response = world.handle(&records[1..]).await;
     assert_eq!((json(&response), response.counts().resumed), (SUCCESS.to_owned(), 2));
-    assert_eq!(world.calls(), ["8/0 a 1", "9/0 b 1", "9/1 c 1"]);
+    assert_eq!(world.calls(), ["8:0 a 1", "9:0 b 1", "9:1 c 1"]);
     assert_eq!(world.states(), [""; 0]);
 }
 
@@ -511,14 +511,14 @@ async fn what_is_quarantined_counts_as_done_in_the_mirror() {
     world.options.checkpoints = Some(mirror.clone());
     let at = || {
         let row = mirror.row(SHARD.shard_id).expect("a row");
-        format!("{}/{}", row.checkpoint, row.sub_sequence_number.expect("the mirror writes one"))
+        format!("{}:{}", row.checkpoint, row.sub_sequence_number.expect("the mirror writes one"))
     };
     world.handle(&[aggregate(8, &["a", "b", "bad"])]).await;
-    assert_eq!(at(), "8/2");
+    assert_eq!(at(), "8:2");
     world.handle(&[plain(9, "bad")]).await;
-    assert_eq!(at(), "9/0");
+    assert_eq!(at(), "9:0");
     world.handle(&[invalid_aggregate(10)]).await;
-    assert_eq!(at(), "10/0");
+    assert_eq!(at(), "10:0");
 }
 
 #[tokio::test]
@@ -528,7 +528,7 @@ async fn an_event_without_a_shard_is_processed_without_the_journal() {
     record.shard_id = None;
     let response = world.handle(&[record]).await;
     assert_eq!((json(&response), response.counts().journal_read_errors), (failure(9), 1));
-    assert_eq!(world.calls(), ["9/0 fail ?"]);
+    assert_eq!(world.calls(), ["9:0 fail ?"]);
 }
 
 #[tokio::test]

@@ -127,7 +127,7 @@ impl World {
             let data: Vec<_> =
                 user_records.map(|member| String::from_utf8_lossy(member.data).into_owned()).collect();
             let what = if record.content == QuarantinedContent::RestOfAggregate { "rest" } else { "one" };
-            format!("{}/{} {what}: {}", record.sequence_number, record.id, data.join(", "))
+            format!("{}:{} {what}: {}", record.sequence_number, record.id, data.join(", "))
         });
         shown.collect()
     }
@@ -170,7 +170,7 @@ fn aggregate(sequence_number: u64, data: &[&str]) -> KinesisRecord<'static> {
 
 const FIVE_BAD: [&str; 5] = ["bad 0", "bad 1", "bad 2", "bad 3", "bad 4"];
 const FIVE_BAD_IN_QUARANTINE: [&str; 4] =
-    ["9/0 one: bad 0", "9/1 one: bad 1", "9/2 one: bad 2", "9/3 rest: bad 3, bad 4"];
+    ["9:0 one: bad 0", "9:1 one: bad 1", "9:2 one: bad 2", "9:3 rest: bad 3, bad 4"];
 
 #[tokio::test]
 async fn the_rest_of_an_aggregate_is_not_taken_from_the_next_kinesis_record() {
@@ -194,7 +194,7 @@ async fn the_rest_of_an_aggregate_begins_with_the_user_record_beyond_the_limit()
     let records = [aggregate(9, &["bad 0", "bad 1", "bad 2", "fine 3", "bad 4"])];
     assert_eq!(json(&world.handle(&[Fault::Fails], &records).await), SUCCESS);
     assert_eq!(world.done(), ["fine 3"]);
-    assert_eq!(world.quarantine(), ["9/4 rest: bad 4"]);
+    assert_eq!(world.quarantine(), ["9:4 rest: bad 4"]);
 }
 
 #[tokio::test]
@@ -203,7 +203,7 @@ async fn the_rest_of_an_aggregate_is_not_replaced_by_its_first_user_record() {
     let mut world = World::with_limit(1);
     let records = [aggregate(9, &FIVE_BAD), plain(10, "fail")];
     assert_eq!(json(&world.handle(&[], &records[..1]).await), SUCCESS);
-    let expected = ["9/0 one: bad 0", "9/1 rest: bad 1, bad 2, bad 3, bad 4"];
+    let expected = ["9:0 one: bad 0", "9:1 rest: bad 1, bad 2, bad 3, bad 4"];
     assert_eq!(world.quarantine(), expected);
     world.put(DoneSet::before(5), 2);
     world.options.quarantine_limit = Some(9);
@@ -256,13 +256,13 @@ async fn a_write_of_many_that_is_refused_is_made_one_kinesis_record_at_a_time() 
         let records = [plain(9, "bad 0"), plain(10, "bad 1"), plain(11, "fine")];
         let response = world.handle(&[Fault::None, fault], &records).await;
         assert_eq!((json(&response), response.counts().quarantined), (SUCCESS.to_owned(), 2), "{what}");
-        assert_eq!(world.quarantine(), ["9/0 one: bad 0", "10/0 one: bad 1"], "{what}");
+        assert_eq!(world.quarantine(), ["9:0 one: bad 0", "10:0 one: bad 1"], "{what}");
     }
     // Up to the first that is refused by itself.
     let world = World::with_limit(9);
     let records = [plain(9, "bad 0"), plain(10, "bad 1"), plain(11, "fine")];
     let response = world.handle(&[Fault::None, Fault::Fails, Fault::None, Fault::Fails], &records).await;
-    assert_eq!((json(&response), world.quarantine()), (failure(10), vec!["9/0 one: bad 0".to_owned()]));
+    assert_eq!((json(&response), world.quarantine()), (failure(10), vec!["9:0 one: bad 0".to_owned()]));
 }
 
 #[tokio::test]
@@ -290,7 +290,7 @@ async fn an_aggregate_that_has_become_invalid_is_not_taken_as_done() {
     // Its keys are too long by now.
     world.options.max_key_bytes = Some(5);
     assert_eq!(json(&world.handle(&[], &records).await), SUCCESS);
-    assert_eq!(world.quarantine(), ["9/0 one: fine 0, fail 1, fine 2"]);
+    assert_eq!(world.quarantine(), ["9:0 one: fine 0, fail 1, fine 2"]);
 }
 
 #[tokio::test]

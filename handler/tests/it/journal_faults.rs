@@ -233,7 +233,7 @@ async fn a_record_that_is_held_and_cannot_be_quarantined_was_not_attempted() {
     let run = TestBatch::new().record("bad").record("a").run_with(&handler).await;
     run.assert_fates(&[
         "quarantined: asked to",
-        "failed: held behind 1/0, an earlier record of its partition key, which was quarantined",
+        "failed: held behind 1:0, an earlier record of its partition key, which was quarantined",
     ]);
     assert_eq!(store.calls(), ["read", "quarantine", "quarantine", "quarantine", "delete"]);
     assert!(store.journal.states(JournalShard { stream_arn: TEST_STREAM_ARN, ..SHARD }).is_empty());

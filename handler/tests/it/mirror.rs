@@ -50,7 +50,7 @@ async fn handle(options: TestOptions, records: Vec<KinesisRecord<'_>>, context: 
 /// The position of the row, as `number/sub`.
 fn at(table: &MemoryCheckpoints) -> Option<String> {
     let row = table.row(SHARD)?;
-    Some(format!("{}/{}", row.checkpoint, row.sub_sequence_number.expect("the mirror writes one")))
+    Some(format!("{}:{}", row.checkpoint, row.sub_sequence_number.expect("the mirror writes one")))
 }
 
 #[track_caller]
@@ -83,12 +83,12 @@ fn mirror_counts(counts: &Counts) -> [u64; 3] {
 #[test]
 fn the_row_stands_at_the_last_user_record_of_a_batch_that_is_done() {
     check(Vec::new(), SUCCESS, None);
-    check(vec![plain(8, "a"), plain(9, "b")], SUCCESS, Some("9/0"));
-    check(vec![plain(8, "a"), aggregate(9, &["b", "c", "d"])], SUCCESS, Some("9/2"));
-    check(vec![aggregate(9, &["b", "c", "d"]), empty_frame(10)], SUCCESS, Some("10/0"));
+    check(vec![plain(8, "a"), plain(9, "b")], SUCCESS, Some("9:0"));
+    check(vec![plain(8, "a"), aggregate(9, &["b", "c", "d"])], SUCCESS, Some("9:2"));
+    check(vec![aggregate(9, &["b", "c", "d"]), empty_frame(10)], SUCCESS, Some("10:0"));
     let records = || vec![plain(8, "a"), invalid_aggregate(9)];
-    check_with(InvalidAggregatePolicy::Skip, records(), SUCCESS, Some("9/0"));
-    check_with(InvalidAggregatePolicy::Raw, records(), SUCCESS, Some("9/0"));
+    check_with(InvalidAggregatePolicy::Skip, records(), SUCCESS, Some("9:0"));
+    check_with(InvalidAggregatePolicy::Raw, records(), SUCCESS, Some("9:0"));
 }
 
 #[test]
@@ -96,22 +96,22 @@ fn a_partial_batch_is_written_up_to_the_record_before_the_failed_one() {
     for bad in ["fail", "panic"] {
         check(vec![plain(8, bad), plain(9, "a")], &failure(8), None);
         check(vec![aggregate(8, &[bad, "a"])], &failure(8), None);
-        check(vec![plain(8, "a"), plain(9, bad), plain(10, "b")], &failure(9), Some("8/0"));
-        check(vec![aggregate(8, &["a", "b", "c"]), plain(9, bad)], &failure(9), Some("8/2"));
-        check(vec![plain(8, "a"), aggregate(9, &["b", "c", bad])], &failure(9), Some("9/1"));
-        check(vec![plain(8, "a"), aggregate(9, &[bad, "c"])], &failure(9), Some("8/0"));
-        check(vec![empty_frame(8), plain(9, bad)], &failure(9), Some("8/0"));
+        check(vec![plain(8, "a"), plain(9, bad), plain(10, "b")], &failure(9), Some("8:0"));
+        check(vec![aggregate(8, &["a", "b", "c"]), plain(9, bad)], &failure(9), Some("8:2"));
+        check(vec![plain(8, "a"), aggregate(9, &["b", "c", bad])], &failure(9), Some("9:1"));
+        check(vec![plain(8, "a"), aggregate(9, &[bad, "c"])], &failure(9), Some("8:0"));
+        check(vec![empty_frame(8), plain(9, bad)], &failure(9), Some("8:0"));
     }
-    check(vec![aggregate(8, &["a", "b"]), invalid_aggregate(9)], &failure(9), Some("8/1"));
+    check(vec![aggregate(8, &["a", "b"]), invalid_aggregate(9)], &failure(9), Some("8:1"));
     check_with(
         InvalidAggregatePolicy::Skip,
         vec![plain(7, "a"), invalid_aggregate(8), plain(9, "fail")],
         &failure(9),
-        Some("8/0"),
+        Some("8:0"),
     );
     let mut unreadable = plain(9, "");
     unreadable.data = kinesis_handler::event::RecordData::Base64(b"!".into());
-    check(vec![aggregate(8, &["a", "b"]), unreadable], &failure(9), Some("8/1"));
+    check(vec![aggregate(8, &["a", "b"]), unreadable], &failure(9), Some("8:1"));
 }
 
 #[test]
@@ -122,14 +122,14 @@ fn members_that_lambda_took_apart_are_counted() {
         record
     };
     let members = |last| vec![consumer(8, "a"), consumer(9, "b"), consumer(9, "c"), consumer(9, last)];
-    check(members("d"), SUCCESS, Some("9/2"));
-    check(members("fail"), &failure(9), Some("9/1"));
-    check(vec![consumer(8, "a"), consumer(9, "fail")], &failure(9), Some("8/0"));
+    check(members("d"), SUCCESS, Some("9:2"));
+    check(members("fail"), &failure(9), Some("9:1"));
+    check(vec![consumer(8, "a"), consumer(9, "fail")], &failure(9), Some("8:0"));
     check(vec![consumer(9, "fail"), consumer(9, "a")], &failure(9), None);
     // One record to Lambda, whatever is in it.
     let mut inner = raw(10, &frame(&["x", "y"]));
     inner.event_source_arn = consumer(10, "").event_source_arn;
-    check(vec![inner], SUCCESS, Some("10/0"));
+    check(vec![inner], SUCCESS, Some("10:0"));
 }
 
 #[tokio::test]
@@ -179,15 +179,15 @@ async fn a_batch_that_is_all_behind_the_row_is_counted() {
         (mirror_counts(response.counts()), at(&table).expect("a row"))
     };
     let whole = || vec![plain(8, "a"), plain(9, "b")];
-    assert_eq!(handle(whole()).await, ([0, 0, 0], "9/0".to_owned()));
-    assert_eq!(handle(whole()).await, ([1, 0, 0], "9/0".to_owned()));
-    assert_eq!(handle(vec![plain(7, "a"), plain(8, "fail")]).await, ([1, 0, 0], "9/0".to_owned()));
+    assert_eq!(handle(whole()).await, ([0, 0, 0], "9:0".to_owned()));
+    assert_eq!(handle(whole()).await, ([1, 0, 0], "9:0".to_owned()));
+    assert_eq!(handle(vec![plain(7, "a"), plain(8, "fail")]).await, ([1, 0, 0], "9:0".to_owned()));
     // The row stands inside of the batch: that is what a redelivery looks like.
     assert_eq!(
         handle(vec![plain(8, "a"), plain(9, "b"), plain(10, "fail")]).await,
-        ([0, 0, 0], "9/0".to_owned())
+        ([0, 0, 0], "9:0".to_owned())
     );
-    assert_eq!(handle(vec![plain(9, "b"), plain(10, "c")]).await, ([0, 0, 0], "10/0".to_owned()));
+    assert_eq!(handle(vec![plain(9, "b"), plain(10, "c")]).await, ([0, 0, 0], "10:0".to_owned()));
 }
 
 #[tokio::test]
@@ -303,7 +303,7 @@ async fn after_a_deadline_stop_the_store_gets_half_of_what_is_left() {
     let table = Arc::new(MemoryCheckpoints::default());
     let records = vec![aggregate(8, &["a", "b"]), plain(9, "wait")];
     handle(options(table.clone()), records, &due_in(10_000)).await;
-    assert_eq!(at(&table).as_deref(), Some("8/1"));
+    assert_eq!(at(&table).as_deref(), Some("8:1"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -54,7 +54,7 @@ fn expected(contents: &[Content]) -> (Vec<String>, Option<u64>) {
             if data.starts_with("fail") || data.starts_with("panic") {
                 return (done, Some(sequence_number));
             }
-            done.push(format!("{sequence_number}/{sub_sequence_number} {data}"));
+            done.push(format!("{sequence_number}:{sub_sequence_number} {data}"));
         }
     }
     (done, None)

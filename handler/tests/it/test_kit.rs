@@ -45,7 +45,7 @@ async fn a_run_says_what_became_of_each_user_record() {
     run.assert_fates(&["processed", "processed", "failed: asked to", "not reached", "not reached"]);
     assert_eq!((run.reported(), run.response().counts().failed), (Some(2), 1));
     let positions: Vec<_> = run.outcome().records.iter().map(|record| record.position.to_string()).collect();
-    assert_eq!(positions, ["1/0", "2/0", "2/1", "2/2", "3/0"]);
+    assert_eq!(positions, ["1:0", "2:0", "2:1", "2:2", "3:0"]);
 
     let run = TestBatch::new().record("a").invalid_aggregate().record("b").run(process).await;
     assert_eq!(run.reported(), Some(2));
@@ -61,7 +61,7 @@ async fn a_run_says_what_became_of_each_user_record() {
 }
 
 #[tokio::test]
-#[should_panic(expected = "1/0 processed")]
+#[should_panic(expected = "1:0 processed")]
 async fn a_fate_that_is_not_the_expected_one_is_shown_with_its_position() {
     TestBatch::new().record("a").run(process).await.assert_fates(&["failed: asked to"]);
 }
