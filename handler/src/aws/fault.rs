@@ -18,6 +18,12 @@ impl StoreFault {
     pub fn code(&self) -> Option<&str> {
         self.code.as_deref()
     }
+
+    /// Adds the table to the text: DynamoDB does not name one that is not there.
+    #[cfg(feature = "dynamodb")]
+    pub(crate) fn of_table(self, table: &str) -> Self {
+        StoreFault { text: format!("table {table}: {}", self.text), ..self }
+    }
 }
 
 impl<E, R> From<SdkError<E, R>> for StoreFault

@@ -54,7 +54,7 @@ impl CircuitStore for DynamoDbCircuits {
         Box::pin(async move {
             let get = self.connection.client().await.get_item();
             let sent = get.table_name(&self.table).key(ID, text_value(id)).consistent_read(true).send().await;
-            let found = sent.map_err(failure)?.item;
+            let found = sent.map_err(|error| failure(error, &self.table))?.item;
             found.map(|item| circuit(&item)).transpose()
         })
     }
@@ -81,7 +81,7 @@ impl CircuitStore for DynamoDbCircuits {
                 Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
                     Ok(())
                 }
-                Err(error) => Err(failure(error)),
+                Err(error) => Err(failure(error, &self.table)),
             }
         })
     }
@@ -104,7 +104,7 @@ impl CircuitStore for DynamoDbCircuits {
                 Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
                     Ok(false)
                 }
-                Err(error) => Err(failure(error)),
+                Err(error) => Err(failure(error, &self.table)),
             }
         })
     }
@@ -124,7 +124,7 @@ impl CircuitStore for DynamoDbCircuits {
                 Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
                     Ok(())
                 }
-                Err(error) => Err(failure(error)),
+                Err(error) => Err(failure(error, &self.table)),
             }
         })
     }
@@ -134,11 +134,11 @@ fn expires_s(until_ms: u64) -> u64 {
     until_ms / 1000 + KEPT_S
 }
 
-fn failure<E>(error: SdkError<E>) -> CircuitError
+fn failure<E>(error: SdkError<E>, table: &str) -> CircuitError
 where
     E: ProvideErrorMetadata + Error + fmt::Debug + 'static,
 {
-    CircuitError::Store { source: Box::new(StoreFault::from(error)) }
+    CircuitError::Store { source: Box::new(StoreFault::from(error).of_table(table)) }
 }
 
 fn circuit(item: &Item) -> Result<OpenCircuit, CircuitError> {

@@ -74,7 +74,7 @@ impl DynamoDbIdempotency {
                 };
                 Ok(Some(found.unwrap_or_default()))
             }
-            Err(error) => Err(failure(error)),
+            Err(error) => Err(failure(error, &self.table)),
         }
     }
 }
@@ -122,17 +122,17 @@ impl IdempotencyStore for DynamoDbIdempotency {
                 Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
                     Ok(())
                 }
-                Err(error) => Err(failure(error)),
+                Err(error) => Err(failure(error, &self.table)),
             }
         })
     }
 }
 
-fn failure<E>(error: SdkError<E>) -> IdempotencyError
+fn failure<E>(error: SdkError<E>, table: &str) -> IdempotencyError
 where
     E: ProvideErrorMetadata + Error + fmt::Debug + 'static,
 {
-    IdempotencyError::Store { source: Box::new(StoreFault::from(error)) }
+    IdempotencyError::Store { source: Box::new(StoreFault::from(error).of_table(table)) }
 }
 
 fn item(entry: &IdempotencyEntry) -> Item {
