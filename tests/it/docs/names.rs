@@ -71,7 +71,7 @@ fn each_yes_of_the_comparison_names_a_test_or_an_example_that_runs() {
             let (folder, name) = path.rsplit_once('/').expect("a path");
             let name = name.trim_end_matches(".rs");
             let runs = match folder {
-                "examples" => read("examples/tests/run.rs").contains(&format!("async fn {name}()")),
+                "examples" => read("examples/tests/run/main.rs").contains(&format!("async fn {name}()")),
                 _ if path.ends_with(".rs") => {
                     read(&format!("{folder}/main.rs")).contains(&format!("mod {name};"))
                 }
@@ -81,6 +81,26 @@ fn each_yes_of_the_comparison_names_a_test_or_an_example_that_runs() {
         }
     }
     assert!(capabilities > 15, "{capabilities}");
+}
+
+#[test]
+fn the_docs_of_its_subject_name_each_example() {
+    let examples = fs::read_dir(repository().join("examples")).expect("the examples are there");
+    let (mut examples_seen, mut unnamed) = (0, Vec::new());
+    let is_subject = |path: &str| path.starts_with("docs/") && path != "docs/comparison.md";
+    for entry in examples {
+        let name = entry.expect("an entry").file_name().into_string().expect("text");
+        let path = format!("examples/{name}");
+        if !name.ends_with(".rs") {
+            continue;
+        }
+        examples_seen += 1;
+        if !pages().iter().any(|page| is_subject(&page.path) && page.text.contains(&path)) {
+            unnamed.push(path);
+        }
+    }
+    assert!(examples_seen > 15, "{examples_seen}");
+    assert!(unnamed.is_empty(), "no page names {unnamed:?}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Every example, run as Lambda runs it.
 
+mod server;
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -10,13 +12,11 @@ use std::{
 
 use base64::prelude::*;
 use flate2::{Compression, write::GzEncoder};
+use kinesis_handler::large_payload::PayloadPointer;
 use lambda_host::{Answer, BinaryFunction, BinaryOptions, Fate, OutputObserver};
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-};
+use server::{Request, busy_bulk_api, dynamodb, serve, stingy_dynamodb};
 
 /// Invokes a function with a sample event once for each expected response.
 async fn check(program: &str, event: &str, expected: &[Value]) {
@@ -77,6 +77,11 @@ async fn protobuf_payloads() {
 
 /// Invokes a function with the records of a sample event, whose data is replaced.
 async fn check_payloads(program: &str, payloads: &[Vec<u8>], expected: Value) {
+    check_payloads_with(BinaryOptions::new([program]), payloads, expected).await;
+}
+
+/// As [`check_payloads`], with options.
+async fn check_payloads_with(options: BinaryOptions, payloads: &[Vec<u8>], expected: Value) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events/plain.json");
     let mut event: Value = serde_json::from_slice(&fs::read(path).expect("a sample event")).expect("JSON");
     let records = event["Records"].as_array_mut().expect("records");
@@ -85,7 +90,7 @@ async fn check_payloads(program: &str, payloads: &[Vec<u8>], expected: Value) {
     for (record, payload) in records.iter_mut().zip(payloads) {
         record["kinesis"]["data"] = BASE64_STANDARD.encode(payload).into();
     }
-    let function = BinaryFunction::new(BinaryOptions::new([program]));
+    let function = BinaryFunction::new(options);
     let answer = function.invoke(event.to_string().into_bytes().into(), "request", Fate::Normal).await;
     let Answer::Response(response) = answer.expect("the program starts") else {
         panic!("the function failed");
@@ -143,6 +148,28 @@ async fn dynamodb_changes() {
 }
 
 #[tokio::test]
+async fn large_payloads() {
+    let order = br#"{"id":"A-1"}"#;
+    let pointer = |bucket| PayloadPointer::new(bucket, "large/1", order).expect("a pointer").to_json();
+    let paths = Arc::<Mutex<Vec<String>>>::default();
+    let seen = Arc::clone(&paths);
+    let answer = move |request: Request| {
+        seen.lock().expect("no panic while locked").push(request.path);
+        (200, order.to_vec())
+    };
+    let (endpoint, server) = serve(answer).await;
+    let check = async |bucket, expected| {
+        let allowed = [("KINESIS_HANDLER_LARGE_PAYLOADS", "s3://orders/large/")];
+        let options = with_aws(env!("CARGO_BIN_EXE_large-payloads"), &endpoint, &allowed);
+        check_payloads_with(options, &[order.to_vec(), pointer(bucket)], expected).await;
+    };
+    check("orders", success()).await;
+    check("others", second_failed()).await;
+    server.abort();
+    assert_eq!(*paths.lock().expect("no panic while locked"), ["/orders/large/1?x-id=GetObject"]);
+}
+
+#[tokio::test]
 async fn custom_journal() {
     // The second user record of each aggregate fails at its first attempt. In the next invocation the first aggregate resumes
     // there and passes.
@@ -151,60 +178,11 @@ async fn custom_journal() {
     check(env!("CARGO_BIN_EXE_custom-journal"), "aggregated.json", &expected).await;
 }
 
-/// A DynamoDB that answers one `BatchWriteItem` after the other: it does not process the first item of the first one.
-async fn stingy_dynamodb(listener: TcpListener, sizes: Arc<Mutex<Vec<usize>>>) {
-    loop {
-        let (mut connection, _) = listener.accept().await.expect("a connection");
-        while let Some(body) = read_body(&mut connection).await {
-            let body: Value = serde_json::from_slice(&body).expect("JSON");
-            let items = body["RequestItems"]["orders"].as_array().expect("items");
-            let is_first = {
-                let mut sizes = sizes.lock().expect("no panic while locked");
-                sizes.push(items.len());
-                sizes.len() == 1
-            };
-            let unprocessed = if is_first { json!({ "orders": items[..1] }) } else { json!({}) };
-            let body = json!({ "UnprocessedItems": unprocessed }).to_string();
-            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: ";
-            let response = format!("{head}{}\r\n\r\n{body}", body.len());
-            connection.write_all(response.as_bytes()).await.expect("the client reads");
-        }
-    }
-}
-
-/// Reads an HTTP request and returns its body; `None` at the end of the connection.
-async fn read_body(connection: &mut TcpStream) -> Option<Vec<u8>> {
-    let (mut request, mut part) = (Vec::new(), [0; 65_536]);
-    loop {
-        let read = connection.read(&mut part).await.ok().filter(|&read| read > 0)?;
-        request.extend_from_slice(&part[..read]);
-        let Some(end) = request.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
-        let head = String::from_utf8_lossy(&request[..end]).to_lowercase();
-        let (_, length) = head.split_once("content-length: ").expect("a length");
-        let length: usize = length.lines().next().and_then(|line| line.parse().ok()).expect("a number");
-        if request.len() == end + 4 + length {
-            return Some(request.split_off(end + 4));
-        }
-    }
-}
-
 #[tokio::test]
 async fn bulk_writes() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
     let sizes = Arc::<Mutex<Vec<usize>>>::default();
-    let server = tokio::spawn(stingy_dynamodb(listener, Arc::clone(&sizes)));
-    let mut options = BinaryOptions::new([env!("CARGO_BIN_EXE_bulk-writes")]);
-    options.clean_environment = true;
-    options.variables = [
-        ("ORDER_TABLE", "orders"),
-        ("AWS_ENDPOINT_URL", &endpoint),
-        ("AWS_REGION", "us-east-1"),
-        ("AWS_ACCESS_KEY_ID", "test"),
-        ("AWS_SECRET_ACCESS_KEY", "test"),
-    ]
-    .map(|(name, value)| (name.into(), value.into()))
-    .into();
+    let (endpoint, server) = stingy_dynamodb(Arc::clone(&sizes)).await;
+    let options = with_aws(env!("CARGO_BIN_EXE_bulk-writes"), &endpoint, &[("ORDER_TABLE", "orders")]);
     // The item of the first user record was not processed, so its Kinesis record is reported; then all are.
     let first = sequence_numbers("aggregated.json").swap_remove(0);
     let failed = json!({ "batchItemFailures": [{ "itemIdentifier": first }] });
@@ -267,13 +245,14 @@ async fn messages(program: &str, variables: &[(&str, &str)]) -> [Vec<String>; 2]
         let answer = function.invoke(json.into(), &format!("request-{number}"), Fate::Normal).await;
         assert!(matches!(answer, Ok(Answer::Response(_))));
         event["Records"][0]["kinesis"]["data"] = BASE64_STANDARD.encode(b"\xff").into();
-        // The line with the metrics is the last one of an invocation.
+        // The line with the handler's metrics is the last one of an invocation. One with metrics of the example may be before it.
         let id = format!("\"requestId\":\"request-{number}\"");
-        let is_metrics = |line: &str| line.contains("\"_aws\"") && line.contains(&id);
+        let is_of_handler = |line: &str| !line.contains("\"_aws\"") || line.contains("\"KinesisRecords\"");
         loop {
             let text = String::from_utf8(output.lock().expect("no panic").clone()).expect("UTF-8");
-            let lines = text.lines().filter(|line| line.contains(&id));
-            if !lines.clone().any(is_metrics) {
+            let (lines, _) = text.rsplit_once('\n').unwrap_or_default();
+            let lines = lines.lines().filter(|line| line.contains(&id) && is_of_handler(line));
+            if !lines.clone().any(|line| line.contains("\"_aws\"")) {
                 tokio::time::sleep(std::time::Duration::from_millis(10)).await;
                 continue;
             }
@@ -321,37 +300,13 @@ async fn hooks() {
     check(env!("CARGO_BIN_EXE_hooks"), "aggregated.json", &[success(), success()]).await;
 }
 
-/// A bulk API that answers one request after the other: it is too busy for the second item of the first one.
-async fn busy_bulk_api(listener: TcpListener, sizes: Arc<Mutex<Vec<usize>>>) {
-    loop {
-        let (mut connection, _) = listener.accept().await.expect("a connection");
-        while let Some(body) = read_body(&mut connection).await {
-            let body: Value = serde_json::from_slice(&body).expect("JSON");
-            let items = body["items"].as_array().expect("items").len();
-            let is_first = {
-                let mut sizes = sizes.lock().expect("no panic while locked");
-                sizes.push(items);
-                sizes.len() == 1
-            };
-            let status = |item| if is_first && item == 1 { 429 } else { 201 };
-            let items: Vec<_> = (0..items).map(|item| json!({ "status": status(item) })).collect();
-            let body = json!({ "items": items }).to_string();
-            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ";
-            let response = format!("{head}{}\r\n\r\n{body}", body.len());
-            connection.write_all(response.as_bytes()).await.expect("the client reads");
-        }
-    }
-}
-
 #[tokio::test]
 async fn http_bulk() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let url = format!("http://{}/orders", listener.local_addr().expect("an address"));
     let sizes = Arc::<Mutex<Vec<usize>>>::default();
-    let server = tokio::spawn(busy_bulk_api(listener, Arc::clone(&sizes)));
+    let (url, server) = busy_bulk_api(Arc::clone(&sizes)).await;
     let mut options = BinaryOptions::new([env!("CARGO_BIN_EXE_http-bulk")]);
     options.clean_environment = true;
-    options.variables = [("BULK_URL".into(), url.into())].into();
+    options.variables = [("BULK_URL".into(), format!("{url}/orders").into())].into();
     // The second user record is in the first Kinesis record, which is reported; then all are processed.
     let first = sequence_numbers("aggregated.json").swap_remove(0);
     let failed = json!({ "batchItemFailures": [{ "itemIdentifier": first }] });
@@ -361,8 +316,8 @@ async fn http_bulk() {
     assert!(sizes.len() == 2 && sizes[0] > 1 && sizes[0] == sizes[1], "{sizes:?}");
 }
 
-/// Variables with which an example finds a DynamoDB at this endpoint.
-fn with_dynamodb(program: &str, endpoint: &str, tables: &[(&str, &str)]) -> BinaryOptions {
+/// Options with which an example finds AWS at this endpoint.
+fn with_aws(program: &str, endpoint: &str, variables: &[(&str, &str)]) -> BinaryOptions {
     let mut options = BinaryOptions::new([program]);
     options.clean_environment = true;
     let aws = [
@@ -371,31 +326,9 @@ fn with_dynamodb(program: &str, endpoint: &str, tables: &[(&str, &str)]) -> Bina
         ("AWS_ACCESS_KEY_ID", "test"),
         ("AWS_SECRET_ACCESS_KEY", "test"),
     ];
-    options.variables = aws.iter().chain(tables).map(|&(name, value)| (name.into(), value.into())).collect();
+    options.variables =
+        aws.iter().chain(variables).map(|&(name, value)| (name.into(), value.into())).collect();
     options
-}
-
-/// A DynamoDB that answers each request as `answer` says, which gets the number of requests before.
-async fn dynamodb(
-    listener: TcpListener,
-    answer: impl Fn(usize) -> (u16, Value),
-    requests: Arc<Mutex<Vec<Value>>>,
-) {
-    loop {
-        let (mut connection, _) = listener.accept().await.expect("a connection");
-        while let Some(body) = read_body(&mut connection).await {
-            let number = {
-                let mut requests = requests.lock().expect("no panic while locked");
-                requests.push(serde_json::from_slice(&body).expect("JSON"));
-                requests.len() - 1
-            };
-            let (status, body) = answer(number);
-            let body = body.to_string();
-            let head = "content-type: application/x-amz-json-1.0\r\ncontent-length: ";
-            let response = format!("HTTP/1.1 {status} Answer\r\n{head}{}\r\n\r\n{body}", body.len());
-            connection.write_all(response.as_bytes()).await.expect("the client reads");
-        }
-    }
 }
 
 #[tokio::test]
@@ -412,12 +345,9 @@ async fn circuit_breaker() {
 
 #[tokio::test]
 async fn idempotent() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
     let requests = Arc::<Mutex<Vec<Value>>>::default();
-    let server = tokio::spawn(dynamodb(listener, |_| (200, json!({})), Arc::clone(&requests)));
-    let options =
-        with_dynamodb(env!("CARGO_BIN_EXE_idempotent"), &endpoint, &[("IDEMPOTENCY_TABLE", "keys")]);
+    let (endpoint, server) = dynamodb(|_| (200, json!({})), Arc::clone(&requests)).await;
+    let options = with_aws(env!("CARGO_BIN_EXE_idempotent"), &endpoint, &[("IDEMPOTENCY_TABLE", "keys")]);
     check_with(options, "aggregated.json", &[success(), success()]).await;
     server.abort();
     let requests = requests.lock().expect("no panic while locked");
@@ -436,8 +366,6 @@ async fn idempotent() {
 
 #[tokio::test]
 async fn claim() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
     let requests = Arc::<Mutex<Vec<Value>>>::default();
     // The second time, each record is claimed.
     let answer = |number| match number {
@@ -451,9 +379,9 @@ async fn claim() {
             }),
         ),
     };
-    let server = tokio::spawn(dynamodb(listener, answer, Arc::clone(&requests)));
+    let (endpoint, server) = dynamodb(answer, Arc::clone(&requests)).await;
     let tables = [("TOTALS_TABLE", "totals"), ("CLAIMS_TABLE", "claims")];
-    let options = with_dynamodb(env!("CARGO_BIN_EXE_claim"), &endpoint, &tables);
+    let options = with_aws(env!("CARGO_BIN_EXE_claim"), &endpoint, &tables);
     check_with(options, "aggregated.json", &[success(), success()]).await;
     server.abort();
     let requests = requests.lock().expect("no panic while locked");
