@@ -107,24 +107,34 @@ impl fmt::Display for StreamPoint {
 
 /// Returns the shards to read: those that are named, or the one of a position. None are all.
 pub(crate) fn shards(named: &[String], points: &[&StreamPoint]) -> Result<Vec<String>, Error> {
-    let usage = |text: String| Err(Error::Usage(text));
     let mut shards = named.to_vec();
     for point in points {
-        let StreamPoint::At { shard_id, .. } = point else { continue };
-        match (shard_id, &shards[..]) {
-            (Some(shard_id), []) => shards.push(shard_id.clone()),
-            (Some(shard_id), [one]) if one != shard_id => {
-                return usage(format!("{point} is of shard {shard_id}, and not of {one}"));
-            }
-            (Some(_) | None, [_]) => {}
-            _ => {
-                return usage(format!(
-                    "{point} names no shard: write SHARD/{point}, or name the shard with --shard"
-                ));
-            }
+        if let StreamPoint::At { shard_id, .. } = point {
+            add_shard(&mut shards, shard_id.as_deref(), point)?;
         }
     }
     Ok(shards)
+}
+
+/// Adds the shard of a position to the shards to read, unless one of them is that.
+pub(crate) fn add_shard(
+    shards: &mut Vec<String>,
+    shard_id: Option<&str>,
+    position: &dyn fmt::Display,
+) -> Result<(), Error> {
+    match (shard_id, &shards[..]) {
+        (Some(shard_id), []) => shards.push(shard_id.to_owned()),
+        (Some(shard_id), [one]) if one != shard_id => {
+            return Err(Error::Usage(format!("{position} is of shard {shard_id}, and not of {one}")));
+        }
+        (Some(_) | None, [_]) => {}
+        _ => {
+            return Err(Error::Usage(format!(
+                "{position} names no shard: write SHARD/{position}, or name the shard with --shard"
+            )));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -148,6 +158,8 @@ mod tests {
         let advice = "49 names no shard: write SHARD/49, or name the shard with --shard";
         assert_eq!(shards(&[], &["49"]), Err(advice.to_owned()));
         assert_eq!(shards(&["a", "b"], &["49"]), Err(advice.to_owned()));
+        let advice = "49:7 names no shard: write SHARD/49:7, or name the shard with --shard";
+        assert_eq!(shards(&[], &["49:7"]), Err(advice.to_owned()));
     }
 
     #[track_caller]

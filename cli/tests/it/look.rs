@@ -165,6 +165,7 @@ fn what_means_nothing_is_refused() {
         "inspect --stream orders --from 7",
         "7 names no shard: write SHARD/7, or name the shard with --shard",
     );
+    check_usage("inspect --stream orders --at 7:2", "7:2 names no shard: write SHARD/7:2, or name the shard");
     check_usage("inspect --stream orders --shard nothing", "the stream has no shard nothing");
     check_usage("inspect --stream orders --from checkpoint", "expected trim-horizon, latest, a time such as");
     check_usage("inspect --from latest", "--stream <NAME>");

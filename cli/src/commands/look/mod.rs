@@ -136,9 +136,9 @@ fn start(look: &Look<'_>) -> Result<(Position, Selection), Error> {
 /// Returns the shards to read; none are all.
 fn shards(look: &Look<'_>) -> Result<Vec<String>, Error> {
     if let Some(position) = look.at {
-        let RecordPosition { shard_id, sequence_number, .. } = position.clone();
-        let point = StreamPoint::At { shard_id, sequence_number, sub_sequence_number: None };
-        return point::shards(&look.args.shards, &[&point]);
+        let mut shards = look.args.shards.clone();
+        point::add_shard(&mut shards, position.shard_id.as_deref(), position)?;
+        return Ok(shards);
     }
     point::shards(&look.args.shards, &look.args.from.iter().collect::<Vec<_>>())
 }
