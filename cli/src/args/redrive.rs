@@ -190,7 +190,7 @@ is kept
 RECORDS (`batchSize`) is the number of records that the failure record counts, FOUND (`found`) that of the Kinesis \
 records in its range or payload. They differ on an enhanced fan-out consumer, which counts user records. \
 `quarantined` in JSON is null if the function, unlike the kit's handler, does not say how many user records it quarantined. \
-ERROR (`error`) of a record that failed is its own error, and before it its position.
+ERROR (`error`) of a record that failed is its own error. FAILED AT, below the table, lists the positions of such records.
 
 A record of more than about 4.7 MB makes an event above 6 MB. The mapping discards it without an invocation, and only an object \
 of an S3 destination, or the stream, still has it. --url, --events and -- COMMAND get it in one event. With --function, or \

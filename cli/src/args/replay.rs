@@ -84,8 +84,8 @@ the same time: with --to checkpoint, disable the mapping first, or it may delive
 
 A shard whose whole range was delivered is `processed`, or `quarantined`, with their number in the table, if the function has \
 quarantined user records nevertheless; with --dry-run it is `found`, and with --events `written`. `quarantined` in JSON is their \
-number, null if the function, unlike the kit's handler, does not say. ERROR of a record that failed is its own error, and before \
-it its position.
+number, null if the function, unlike the kit's handler, does not say. ERROR of a record that failed is its own error. FAILED AT, \
+below the table, lists the positions of such records.
 
 A record of more than about 4.7 MB makes an event above 6 MB. --url, --events and -- COMMAND get it in one event; with \
 --function, or --split, the user records of an aggregated record come in several events, in order. A single payload that is too \

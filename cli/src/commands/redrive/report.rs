@@ -11,7 +11,7 @@ use crate::{
         cell,
         note::count,
         screen::Screen,
-        table::{Column, LastCell, LastColumn, Row, Table},
+        table::{Column, FailedAt, LastCell, LastColumn, Row, Table},
         tone::Tone,
     },
 };
@@ -127,6 +127,7 @@ pub(super) struct Counts {
 pub(super) struct RedriveReport<W: Write> {
     format: Format,
     table: Table<W>,
+    failed_at: FailedAt,
     fates: [u64; NAMES.len()],
     delivered: u64,
     quarantined: u64,
@@ -178,7 +179,8 @@ const ERROR: LastColumn = LastColumn { heading: "ERROR", min_width: 21 };
 impl<W: Write> RedriveReport<W> {
     pub(super) fn new(format: Format, output: W) -> Self {
         let table = Table::new(output, Screen::of_stdout(), COLUMNS, ERROR);
-        RedriveReport { format, table, fates: [0; NAMES.len()], delivered: 0, quarantined: 0 }
+        let failed_at = FailedAt::default();
+        RedriveReport { format, table, failed_at, fates: [0; NAMES.len()], delivered: 0, quarantined: 0 }
     }
 
     pub(super) fn add(&mut self, found: &Found, counts: Counts, fate: &RedriveFate) -> io::Result<()> {
@@ -187,7 +189,12 @@ impl<W: Write> RedriveReport<W> {
         self.fates[fate.index(counts)] += 1;
         match self.format {
             Format::Json => self.write(found, counts, fate),
-            Format::Table => self.table.push(row(found, counts, fate)),
+            Format::Table => {
+                if let (RedriveFate::Failed { at, .. }, Ok(record)) = (fate, &found.record) {
+                    self.failed_at.push(&record.shard_id, at);
+                }
+                self.table.push(row(found, counts, fate))
+            }
         }
     }
 
@@ -224,9 +231,10 @@ impl<W: Write> RedriveReport<W> {
         output.flush()
     }
 
-    /// Writes what is left of the table.
+    /// Writes what is left of the table, and the positions of the records that failed.
     pub(super) fn finish(&mut self) -> io::Result<()> {
-        self.table.finish()
+        self.table.finish()?;
+        self.failed_at.write(self.table.output(), Screen::of_stdout())
     }
 
     /// Whether a Kinesis record was delivered.
@@ -269,7 +277,6 @@ fn row(found: &Found, counts: Counts, fate: &RedriveFate) -> Row {
     };
     let error = match fate {
         RedriveFate::Kept { error } => format!("processed, but not deleted: {error}"),
-        RedriveFate::Failed { at, error } => format!("{at}: {error}"),
         RedriveFate::Unreadable { error } => format!("{}: {error}", found.name),
         _ => fate.error().unwrap_or("-").to_owned(),
     };

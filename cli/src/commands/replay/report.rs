@@ -13,7 +13,7 @@ use crate::{
         cell,
         note::count,
         screen::Screen,
-        table::{Column, LastCell, LastColumn, Row, Table},
+        table::{Column, FailedAt, LastCell, LastColumn, Row, Table},
         tone::Tone,
     },
 };
@@ -140,17 +140,21 @@ impl ReplayReport {
         open.iter().try_for_each(|id| self.end(id, ReplayFate::Halted))
     }
 
-    /// Writes the table, if it is to be one, in the order of shard IDs.
+    /// Writes the table, if it is to be one, in the order of shard IDs, and the positions of the records that failed.
     pub(super) fn finish(&self) -> io::Result<()> {
         if self.format == Format::Json {
             return Ok(());
         }
-        let mut table = Table::new(io::stdout().lock(), Screen::of_stdout(), COLUMNS, ERROR);
+        let (screen, mut failed_at) = (Screen::of_stdout(), FailedAt::default());
+        let mut table = Table::new(io::stdout().lock(), screen, COLUMNS, ERROR);
         for (shard_id, ShardEntry { tally, fate }) in &self.shards {
             let number = |number: Option<SequenceNumber>| {
                 number.map_or_else(|| "-".to_owned(), |number| number.to_string())
             };
             let (outcome, error) = cells(fate.as_ref().unwrap_or(&ReplayFate::Halted), tally);
+            if let Some(ReplayFate::Failed { at, .. }) = fate {
+                failed_at.push(shard_id, at);
+            }
             let tone = match fate {
                 Some(
                     ReplayFate::Failed { .. }
@@ -174,7 +178,8 @@ impl ReplayReport {
             );
             table.push(row.with_tone(tone))?;
         }
-        table.finish()
+        table.finish()?;
+        failed_at.write(table.output(), screen)
     }
 
     pub(super) fn is_all_good(&self) -> bool {
@@ -244,12 +249,11 @@ fn cells(fate: &ReplayFate, tally: &Tally) -> (String, String) {
         _ => name.to_owned(),
     };
     let error = match fate {
-        ReplayFate::Failed { at, error } => format!("{at}: {error}"),
+        ReplayFate::Failed { error, .. } | ReplayFate::Unreadable { error } => error.clone(),
         ReplayFate::Lost => {
             "the stream has dropped the first records of the range; this is the rest".to_owned()
         }
         ReplayFate::LeftOut { why } => (*why).to_owned(),
-        ReplayFate::Unreadable { error } => error.clone(),
         ReplayFate::NotBegun => "its parent has not come to its end".to_owned(),
         _ => "-".to_owned(),
     };

@@ -1,12 +1,14 @@
 //! Tables for people: rows in aligned columns, which take what a terminal has of room.
 
 mod column;
+mod failed_at;
 mod layout;
 
 use std::io::{self, Write};
 
 use crate::output::{cell, screen::Screen, tone::Tone};
 pub(crate) use column::Column;
+pub(crate) use failed_at::FailedAt;
 use layout::{CellWidth, GAP, INDENT, Layout};
 
 /// Number of rows that are kept to see how wide the columns must be. A later row that is wider moves the rest of its line.
@@ -17,6 +19,9 @@ const WRITE_BYTES: usize = 64 * 1024;
 
 /// Least width of a last cell on the line of other cells, if it is broken between words.
 const MIN_WRAPPED_WIDTH: usize = 30;
+
+/// A cell without content.
+const BLANK: &str = "-";
 
 /// The column that takes the room that is left.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +77,8 @@ pub(crate) struct Table<W> {
     sample: Vec<Row>,
     /// Known once the sample is complete.
     layout: Option<Layout>,
+    /// Whether the last column is left out where it is blank: it would be a line of its own, and the sample has nothing in it.
+    hides_last: bool,
 }
 
 impl<W: Write> Table<W> {
@@ -84,6 +91,7 @@ impl<W: Write> Table<W> {
             buffer: Vec::new(),
             sample: Vec::new(),
             layout: None,
+            hides_last: false,
         }
     }
 
@@ -153,7 +161,11 @@ impl<W: Write> Table<W> {
         }
         // Room that no cell needs is not kept.
         self.last.min_width = self.last.min_width.min(last_width);
-        self.layout = Some(Layout::new(&self.columns, &widths, self.last.min_width, self.screen.width));
+        let layout = |last| Layout::new(&self.columns, &widths, last, self.screen.width);
+        let with_last = layout(self.last.min_width);
+        let is_blank = sample.iter().all(|row| row.last.text() == BLANK);
+        self.hides_last = is_blank && with_last.breaks_before_last;
+        self.layout = Some(if self.hides_last { layout(0) } else { with_last });
         let columns = self.columns.iter().map(|column| column.heading.to_owned()).collect();
         let headings = Row::new(columns, LastCell::Whole(self.last.heading.to_owned()));
         self.print(headings.with_tone(Tone::Heading));
@@ -183,7 +195,8 @@ impl<W: Write> Table<W> {
             push_spaces(&mut text, padding - before + GAP);
             taken += place.width + GAP;
         }
-        if let Some(terminal_width) = self.screen.width {
+        let is_hidden = self.hides_last && (row.tone == Tone::Heading || row.last.text() == BLANK);
+        if let Some(terminal_width) = self.screen.width.filter(|_| !is_hidden) {
             let room = terminal_width.saturating_sub(taken);
             let is_full = row.columns.len() == self.columns.len();
             let needed = match &row.last {
@@ -198,6 +211,7 @@ impl<W: Write> Table<W> {
             }
         }
         match row.last {
+            _ if is_hidden => {}
             LastCell::Cut(last) => {
                 let room = self.screen.width.map_or(usize::MAX, |width| self.room(taken, width));
                 text.push_str(&cell::text(&last, room));
@@ -321,6 +335,23 @@ mod tests {
                    orders         44  {}…\n",
                 "x".repeat(38)
             )
+        );
+    }
+
+    #[test]
+    fn a_last_column_without_content_takes_no_line_of_its_own() {
+        let blank = || row(LastCell::Whole("-".to_owned()));
+        let screen = Screen { width: Some(71), has_colours: false };
+        let position = "shardId-000000000000/49590338271490256608559692:3";
+        assert_eq!(
+            table(screen, [blank()]),
+            format!("{:49}  APPLICATION  SIZE\n{position}  orders         44\n", "POSITION")
+        );
+        // With an error, both rows have the column.
+        assert_eq!(table(screen, [blank(), error()]).lines().nth(1), Some("  ERROR"));
+        assert_eq!(
+            table(Screen::default(), [blank()]).lines().nth(1),
+            Some(&*format!("{position}  orders         44  -"))
         );
     }
 
