@@ -345,7 +345,7 @@ fn what_cannot_be_replayed_is_refused_before_anything_is_made() {
     check_refused(
         |account| account.live = vec![live(":live"), live("")],
         RANGE,
-        "several event source mappings deliver the stream to orders: name one of orders:live, orders",
+        "several event source mappings deliver the stream to orders: name one of orders, orders:live",
     );
     check_refused(
         |account| account.live[0]["TumblingWindowInSeconds"] = json!(60),

@@ -193,14 +193,24 @@ impl Estimate {
                 output,
                 "shards           {shards}\n\
                  Kinesis records  about {kinesis_records}\n\
-                 data             about {:.1} GB\n\
+                 data             about {}\n\
                  invocations      about {invocations}\n\
                  time             at least {}\n\
                  cost             about {usd:.2} USD, at list prices of us-east-1",
-                *bytes as f64 / 1e9,
+                size(*bytes),
                 cell::duration(seconds * 1_000)
             ),
         }
+    }
+}
+
+/// Returns a number of bytes for people.
+fn size(bytes: u64) -> String {
+    let number = bytes as f64;
+    match bytes {
+        0..1_000_000 => format!("{:.1} KB", number / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", number / 1e6),
+        _ => format!("{:.1} GB", number / 1e9),
     }
 }
 

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use aws_sdk_lambda::{
     Client,
@@ -99,13 +99,18 @@ impl Lambda {
                 ));
             }
             _ => {
-                let found: Vec<String> = mappings
-                    .iter()
-                    .map(|mapping| format!("{}:{}", function.name, qualifier(mapping)))
-                    .collect();
+                let name_of = |mapping| match qualifier(mapping).as_str() {
+                    "" => function.name.clone(),
+                    qualifier => format!("{}:{qualifier}", function.name),
+                };
+                let found: BTreeSet<String> = mappings.iter().map(name_of).collect();
+                let advice = match found.len() {
+                    // One of them reads through a consumer.
+                    1 => "a replay needs a single one".to_owned(),
+                    _ => format!("name one of {}", found.into_iter().collect::<Vec<_>>().join(", ")),
+                };
                 return usage(format!(
-                    "several event source mappings deliver the stream to {name}: name one of {}",
-                    found.join(", ").replace(":,", ",").trim_end_matches(':')
+                    "several event source mappings deliver the stream to {name}: {advice}"
                 ));
             }
         };

@@ -160,6 +160,14 @@ impl Replay<'_> {
              concurrency that the function shares with its live mapping",
             self.args.lambda.invocation_ms
         ));
+        match self.destination() {
+            Ok(_) => note(format_args!(
+                "it would make alias {} on version {}, and a mapping with the settings of the live one",
+                self.range(),
+                self.function.version
+            )),
+            Err(error) => warning(format_args!("warning: {error}")),
+        }
         Ok(Completion::Done)
     }
 
