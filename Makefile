@@ -4,8 +4,8 @@ FUNCTION =
 SECONDS = 60
 PORT = 4566
 # Names of the tables that `make services` creates.
-JOURNAL_TABLE = journal
-CHECKPOINT_TABLE =
+JOURNAL_TABLE ?= journal
+CHECKPOINT_TABLE ?=
 
 .PHONY: help invoke demo services test test-java-kcl advisories e2e sbom docs bench bench-cli instructions fuzz clean-tools
 
