@@ -55,6 +55,10 @@ pub(crate) enum Error {
     NotJournal { table: String, items: String },
     #[error("table {table} cannot be used")]
     Checkpoints { table: String, source: CheckpointError },
+    #[error(
+        "table {table} does not exist: `kinesis-kit checkpoint create --table {table}` creates one for a mirror"
+    )]
+    NoLeaseTable { table: String },
     #[error("an entry of the journal cannot be deleted: {fault}")]
     Entry { fault: String },
     #[error("table {table}: row {lease_key} cannot be read")]
@@ -172,6 +176,7 @@ impl Error {
             | Error::Journal { .. }
             | Error::NotJournal { .. }
             | Error::Checkpoints { .. }
+            | Error::NoLeaseTable { .. }
             | Error::Lease { .. }
             | Error::NoLease { .. }
             | Error::OtherStream { .. } => 2,

@@ -44,7 +44,8 @@ ago the first record arrived that is not processed; 0 ms is none. The table may 
 several streams. A shard that is split or merged needs no row once its descendants have positions.
 
 The last line names the time at which a new event source mapping must start so that it loses nothing: a minute before the \
-first record of all shards that is not processed. It delivers records again that are processed. Changing the code, the \
+first record of all shards that is not processed, or before the last one that is processed if that is earlier, because records \
+may arrive while the shards are read. It delivers records again that are processed. Changing the code, the \
 version behind an alias, or the settings of a mapping keeps its position: none of this needs a new mapping.
 
 Permissions: kinesis:DescribeStreamSummary, ListShards, GetShardIterator, GetRecords; dynamodb:Scan on the table; Scan and \
@@ -231,7 +232,7 @@ Examples:
   kinesis-kit checkpoint import --from-table orders-kcl --table orders-checkpoints --stream orders --application orders")]
 #[command(group = ArgGroup::new("positions").required(true).args(["file", "from_table"]))]
 pub(crate) struct CheckpointImportArgs {
-    /// File of `checkpoint export`
+    /// File of `checkpoint export`; `-` is standard input
     pub(crate) file: Option<PathBuf>,
     /// Take the positions of this table
     #[arg(long, value_name = "NAME")]

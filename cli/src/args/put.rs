@@ -79,7 +79,7 @@ Kinesis accepts them; within such a request, the order of records with the same 
 after 50,000 user records or 64 MiB, all user records that wait for others to share a Kinesis record are put.
 
 With --large-to, a payload is in S3 before the pointer to it is put. A pointer is JSON with bucket, key, length and SHA-256: a \
-function reads it with record.fetch(), if its option large_payloads allows the bucket. The key is the SHA-256, so the same \
+function reads it with record.fetch(), if KINESIS_HANDLER_LARGE_PAYLOADS, or its option large_payloads, allows the object. The key is the SHA-256, so the same \
 payload is stored once. Objects must outlive the stream's retention and the time in which failed records are redriven.
 
 A run that ends early, because of a signal or an error, prints the line from which the input has to be put again; some \

@@ -184,7 +184,7 @@ fn report(mapping: &EventSourceMappingConfiguration, switch: Switch, stream: &De
     if let Some(since_ms) = since_ms {
         note(format_args!(
             "it {} disabled for {}, since {} UTC at the latest",
-            if switch == Switch::Enable { "was" } else { "is" },
+            if switch == Switch::Enable { "was" } else { "has been" },
             cell::duration(paused_ms),
             Arrival::from_epoch_milliseconds(since_ms)
         ));

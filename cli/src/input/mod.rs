@@ -38,8 +38,13 @@ pub(crate) struct Input {
 impl Input {
     /// Reads all of a text file, as UTF-8 without a byte order mark; `-` is standard input.
     pub(crate) fn read(path: &Path) -> Result<Self, Error> {
+        Self::read_at_most(path, MAX_BYTES)
+    }
+
+    /// As [`read`](Self::read); a file with more bytes is an error.
+    pub(crate) fn read_at_most(path: &Path, max_bytes: u64) -> Result<Self, Error> {
         let (name, input) = open(path)?;
-        Self::read_all(name, Utf8Reader::new(input), MAX_BYTES)
+        Self::read_all(name, Utf8Reader::new(input), max_bytes)
     }
 
     /// Reads all of a file that may be no text, unchanged.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::Client;
 use kinesis_handler::checkpoint::{
-    CheckpointError, DynamoDbCheckpoints, LeaseRows, Row, RowCheckpoint, UnreadableLease,
+    CheckpointError, DynamoDbCheckpoints, LeaseRows, Row, RowCheckpoint, StoreFault, UnreadableLease,
 };
 
 use crate::{
@@ -24,6 +24,9 @@ pub(crate) use change::{Mirror, NewLease};
 pub(crate) use coverage::{passed, unknown};
 pub(crate) use go_kcl::GoKclLease;
 pub(crate) use unread::{Counted, Processed, Unread, unread, user_records};
+
+/// Text for a table without a row.
+const EMPTY: &str = "it is empty";
 
 /// The lease table of an application.
 #[derive(Debug)]
@@ -53,6 +56,14 @@ pub(crate) struct Leases {
     found_instead: String,
 }
 
+impl Leases {
+    /// Returns what the table has instead of leases of the stream's shards, if it has something else only.
+    pub(crate) fn found_instead(&self) -> Option<&str> {
+        let has_none = self.by_shard.is_empty() && self.unreadable.is_empty();
+        Some(self.found_instead.as_str()).filter(|found| has_none && *found != EMPTY)
+    }
+}
+
 impl LeaseTable {
     /// The table of this name, in the stream's region.
     pub(crate) async fn open(name: &str, stream_arn: &str) -> Result<Self, Error> {
@@ -71,8 +82,20 @@ impl LeaseTable {
     /// Among others, the table is the mirror of another stream.
     pub(crate) async fn read(&self, stream: &Description, shards: &[Shard]) -> Result<Leases, Error> {
         let rows = DynamoDbCheckpoints::with_client(&self.name, self.client.clone()).rows().await;
-        let rows = rows.map_err(|source| Error::Checkpoints { table: self.name.clone(), source })?;
+        let rows = rows.map_err(|source| self.error(source))?;
         self.of_shards(stream, rows, |id| shards.iter().any(|shard| shard.id == id))
+    }
+
+    fn error(&self, source: CheckpointError) -> Error {
+        let table = self.name.clone();
+        let code = match &source {
+            CheckpointError::Store { source } => source.downcast_ref().and_then(StoreFault::code),
+            _ => None,
+        };
+        match code {
+            Some("ResourceNotFoundException") => Error::NoLeaseTable { table },
+            _ => Error::Checkpoints { table, source },
+        }
     }
 
     /// Reads the leases of a stream's shards, of which there is at least one.
@@ -145,7 +168,7 @@ impl LeaseTable {
         }
         let number = count(rows as u64, "row");
         found.found_instead = match example {
-            None if rows == 0 => "it is empty".to_owned(),
+            None if rows == 0 => EMPTY.to_owned(),
             None => format!("it has {number} without a key leaseKey"),
             // ACCOUNT:STREAM:EPOCH:SHARD
             Some(key) if key.matches(':').count() == 3 => {

@@ -86,7 +86,7 @@ fn the_retention_is_the_limit_without_a_shorter_age() {
         assert_eq!(
             without_duration(&run.stderr, "disabled for "),
             "kinesis-kit: mapping m: Disabled already\n\
-             kinesis-kit: it is disabled for …, since 2026-01-01 00:00:00.000 UTC at the latest\n\
+             kinesis-kit: it has been disabled for …, since 2026-01-01 00:00:00.000 UTC at the latest\n\
              kinesis-kit: records that arrive after 2026-01-01 00:00:00.000 UTC wait in the stream, and none is lost before \
              2026-01-02 00:00:00.000 UTC (24 h of the stream's retention): older records then leave the stream, without a \
              failure record\n\

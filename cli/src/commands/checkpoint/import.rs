@@ -1,4 +1,4 @@
-use std::{fs, io, path::Path, rc::Rc};
+use std::{path::Path, rc::Rc};
 
 use kinesis_handler::checkpoint::RowCheckpoint;
 use kpl_deaggregation::Deaggregator;
@@ -8,6 +8,7 @@ use crate::{
     args::CheckpointImportArgs,
     aws::AwsError,
     error::{Completion, Error, chain},
+    input::Input,
     lease_table::{GoKclLease, LeaseTable, Leases, Mirror, NewLease, user_records},
     output::note::{count, error, note, warning},
     stream::{Position, ReadPace, ShardReader, now_ms},
@@ -50,7 +51,7 @@ pub(super) async fn run(args: &CheckpointImportArgs) -> Result<Completion, Error
             positions.table.name()
         )));
     }
-    let (now_ms, mut added, mut kept) = (now_ms(), 0, 0);
+    let (now_ms, mut added, mut same, mut kept) = (now_ms(), 0, 0, 0);
     for position in &imported {
         let Some(shard) = positions.shard(&position.shard_id) else {
             note(format_args!(
@@ -81,6 +82,7 @@ pub(super) async fn run(args: &CheckpointImportArgs) -> Result<Completion, Error
             let is_same = there.row.checkpoint == lease.checkpoint
                 && there.row.sub_sequence_number.unwrap_or(0) == lease.sub_sequence_number;
             if is_same {
+                same += 1;
                 continue;
             }
             error(format_args!("{}: kept at {}: see `checkpoint reset`", shard.id, there.position()));
@@ -95,18 +97,14 @@ pub(super) async fn run(args: &CheckpointImportArgs) -> Result<Completion, Error
         }
     }
     let does = if args.dry_run { "would be added" } else { "added" };
-    note(format_args!("{} {does}, {kept} kept as they are, {failed} failed", count(added, "position")));
+    let added = count(added, "position");
+    note(format_args!("{added} {does}, {same} there already, {kept} kept as they are, {failed} failed"));
     Ok(if kept == 0 && failed == 0 { Completion::Done } else { Completion::SomeFailed })
 }
 
 fn of_file(file: &Path, stream_arn: &str) -> Result<Vec<Imported>, Error> {
-    let input = file.display().to_string();
-    let failed = |source: io::Error| Error::Read { input: input.clone(), source };
-    let size = fs::metadata(file).map_err(failed)?.len();
-    if size > MAX_FILE_BYTES {
-        return Err(Error::Usage(format!("{input} has {size} bytes: expected at most {MAX_FILE_BYTES}")));
-    }
-    let text = fs::read_to_string(file).map_err(failed)?;
+    let Input { name: input, bytes } = Input::read_at_most(file, MAX_FILE_BYTES)?;
+    let text = String::from_utf8(bytes).map_err(|_| Error::Usage(format!("{input} is not UTF-8")))?;
     let mut imported = Vec::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let wrong = |what: String| Error::Usage(format!("{input}, line {}: {what}", index + 1));

@@ -21,7 +21,7 @@ use crate::{
     lease_table::{self, Backlog, Lease, Leases, Processed, READERS, WaitLimit, unread},
     output::{
         cell,
-        note::{count, note},
+        note::{count, note, warning},
     },
     run::interrupts::Interrupts,
     stream::{ReadPace, Shard, now_ms},
@@ -55,6 +55,9 @@ async fn show(args: &CheckpointStatusArgs) -> Result<Completion, Error> {
     let positions = Positions::open(&args.of).await?;
     positions.check_shards(&args.shards)?;
     let leases = positions.table.read(&positions.stream, &positions.shards).await?;
+    if let Some(found) = leases.found_instead() {
+        warning(format_args!("warning: table {table} has no row of a shard of the stream: {found}"));
+    }
     let rows = leases.by_shard.iter().map(|(id, lease)| (id.clone(), lease.row.clone())).collect();
     let status = Status {
         passed: lease_table::passed(&positions.shards, &rows),

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use kpl_deaggregation::{Aggregator, AggregatorOptions, Grouping, PutEntry, UserRecordInput};
+use kpl_deaggregation::{AggregateError, Aggregator, AggregatorOptions, Grouping, PutEntry, UserRecordInput};
 use tokio::time::{sleep, timeout};
 
 use crate::{
@@ -44,6 +44,10 @@ const LAST_PUT_TIME: Duration = Duration::from_secs(10);
 const MAX_GATHERED_RECORDS: u64 = 50_000;
 const MAX_GATHERED_BYTES: usize = 64 * 1024 * 1024;
 
+/// Advice about a user record that no Kinesis record can hold.
+const LARGE_ADVICE: &str =
+    "--large-to s3://BUCKET puts large payloads into S3, and pointers to them into the stream";
+
 /// The counts of the input, kept outside of the work, which may be dropped at any time.
 struct Ledger {
     receipts: RefCell<Receipts<Stdout>>,
@@ -52,6 +56,8 @@ struct Ledger {
     read: Cell<u64>,
     /// Number of the last line up to which everything is put or listed.
     settled: Cell<u64>,
+    /// Whether the option for large payloads was named.
+    has_advised: Cell<bool>,
     /// The place for large payloads, if there is one.
     large: Option<PayloadBucket>,
 }
@@ -64,6 +70,7 @@ pub(crate) fn run(args: &PutArgs) -> Result<Completion, Error> {
             wrong_lines: Cell::new(0),
             read: Cell::new(0),
             settled: Cell::new(0),
+            has_advised: Cell::new(false),
             large: match &args.large_to {
                 Some(prefix) => Some(PayloadBucket::connect(prefix).await?),
                 None => None,
@@ -230,6 +237,13 @@ impl<'a> Producer<'a> {
             Err(error) => {
                 self.ledger.wrong_lines.update(|lines| lines + 1);
                 warning(format_args!("line {number}: {}", error::chain(&error)));
+                if let LineError::Refused(AggregateError::UserRecordTooLarge { size, .. }) = error
+                    && size > self.args.large_above
+                    && self.args.large_to.is_none()
+                    && !self.ledger.has_advised.replace(true)
+                {
+                    note(LARGE_ADVICE);
+                }
                 if number == 1 && self.args.key.is_none() && error.may_be_payload() {
                     note(PAYLOAD_ADVICE);
                 }

@@ -94,6 +94,13 @@ impl Cutover<'_> {
     }
 }
 
+/// Returns the number of positions that would be frozen now, without those of drained shards, whose rows are still to be added.
+pub(super) fn positions(leases: &Leases, start: &Start) -> usize {
+    let is_unknown = |id: &String| start.unknown.iter().any(|(unknown, _)| unknown == id);
+    let known = leases.by_shard.iter().filter(|(id, _)| !is_unknown(id));
+    known.filter(|(_, lease)| frozen_position(lease, 0).is_some()).count()
+}
+
 /// Returns what is frozen for a lease. `None` if nothing of its shard is processed.
 fn frozen_position(lease: &Lease, expires_ms: u64) -> Option<FrozenPosition> {
     let through = match Processed::of(lease)? {

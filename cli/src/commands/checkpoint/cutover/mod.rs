@@ -82,7 +82,8 @@ impl Cutover<'_> {
             let leases = self.leases(&function).await?;
             let start = Start::find(&self.positions, &leases, began_ms).await?;
             report(&start, "as of now, the new mapping would start");
-            note(format_args!("{} would be frozen", count(leases.by_shard.len() as u64, "position")));
+            let frozen = frozen::positions(&leases, &start) as u64;
+            note(format_args!("{} would be frozen", count(frozen, "position")));
             return Ok(self.end_of_plan());
         }
         // What is refused once the mapping is disabled is refused before, too.
@@ -203,8 +204,8 @@ impl Cutover<'_> {
     fn finish(&self, plan: &Plan, saved: &mut SavedPlan) -> Result<Completion, Error> {
         saved.delete()?;
         success(format_args!(
-            "cut-over done: see `checkpoint status --table {}` for shards in which it is pending",
-            self.args.of.table
+            "cut-over done: `kinesis-kit checkpoint status --table {} --stream {}` shows the shards in which it is pending",
+            self.args.of.table, self.args.of.stream
         ));
         if !plan.replaces_old {
             note(format_args!(
@@ -223,7 +224,7 @@ fn report(start: &Start, starts: &str) {
     }
     if let Some(shard_id) = start.without_row.first() {
         let shards = count(start.without_row.len() as u64, "shard");
-        note(format_args!("{shards} without a row, such as {shard_id}: nothing of it counts as processed"));
+        note(format_args!("{shards} without a row, such as {shard_id}: no record there counts as processed"));
     }
     match &start.first {
         Some((shard_id, arrival_ms)) if start.unknown.is_empty() => note(format_args!(
