@@ -195,7 +195,9 @@ impl<W: Write> Table<W> {
             push_spaces(&mut text, padding - before + GAP);
             taken += place.width + GAP;
         }
-        let is_hidden = self.hides_last && (row.tone == Tone::Heading || row.last.text() == BLANK);
+        // A line of its own would have nothing in it.
+        let is_blank = row.last.text() == BLANK && (self.hides_last || layout.breaks_before_last);
+        let is_hidden = is_blank || (self.hides_last && row.tone == Tone::Heading);
         if let Some(terminal_width) = self.screen.width.filter(|_| !is_hidden) {
             let room = terminal_width.saturating_sub(taken);
             let is_full = row.columns.len() == self.columns.len();
@@ -347,8 +349,12 @@ mod tests {
             table(screen, [blank()]),
             format!("{:49}  APPLICATION  SIZE\n{position}  orders         44\n", "POSITION")
         );
-        // With an error, both rows have the column.
-        assert_eq!(table(screen, [blank(), error()]).lines().nth(1), Some("  ERROR"));
+        let mixed = table(screen, [blank(), error()]);
+        let lines: Vec<&str> = mixed.lines().collect();
+        assert_eq!(
+            (lines[1], lines[2], lines[3]),
+            ("  ERROR", &*format!("{position}  orders         44"), lines[2])
+        );
         assert_eq!(
             table(Screen::default(), [blank()]).lines().nth(1),
             Some(&*format!("{position}  orders         44  -"))
