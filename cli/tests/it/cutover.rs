@@ -46,6 +46,8 @@ struct Account {
     refused: Option<String>,
     /// Whether a row is written by somebody else just before it is frozen.
     is_running: bool,
+    /// Whether the parent is split while the mapping is being disabled.
+    splits: bool,
 }
 
 impl Account {
@@ -59,6 +61,27 @@ impl Account {
             tags: json!({ "team": "orders", "aws:created": "x" }),
             refused: None,
             is_running: false,
+            splits: false,
+        }
+    }
+
+    /// Returns the answer of a mapping that is looked at. What Lambda does with it ends then.
+    fn look(&mut self, uuid: &str) -> Answer {
+        let missing = || error(404, "ResourceNotFoundException");
+        let Some(at) = self.mappings.iter().position(|mapping| mapping["UUID"] == uuid) else {
+            return missing();
+        };
+        match self.mappings[at]["State"].as_str() {
+            Some("Deleting") => {
+                self.mappings.remove(at);
+                missing()
+            }
+            Some("Disabling") => {
+                self.mappings[at]["State"] = json!("Disabled");
+                self.splits = false;
+                (200, self.mappings[at].clone())
+            }
+            _ => (200, self.mappings[at].clone()),
         }
     }
 
@@ -66,7 +89,6 @@ impl Account {
         if self.refused.as_deref() == Some(operation) {
             return error(403, "AccessDeniedException");
         }
-        let missing = || error(404, "ResourceNotFoundException");
         match operation {
             "ListStreamConsumers" => (200, json!({ "Consumers": [] })),
             "Scan" => (200, json!({ "Items": self.rows.values().collect::<Vec<_>>() })),
@@ -104,14 +126,16 @@ impl Account {
             }
             path if path.starts_with(MAPPINGS) => {
                 let uuid = path.rsplit('/').next().expect("a path");
-                let found = self.mappings.iter().find(|mapping| mapping["UUID"] == uuid);
-                found.map_or_else(missing, |mapping| (200, mapping.clone()))
+                self.look(uuid)
             }
             other => panic!("{other} is not scripted"),
         }
     }
 
     fn update(&mut self, request: &Value) -> Answer {
+        let is_active =
+            |mapping: &Value| ["Deleting", "Disabling"].map(Value::from).contains(&mapping["State"]);
+        assert!(!self.mappings.iter().any(is_active), "a mapping may be at work");
         let key = request["Key"]["leaseKey"]["S"].as_str().expect("a key");
         let row = self.rows.get_mut(key).expect("a row");
         if self.is_running {
@@ -154,15 +178,21 @@ fn mapping(uuid: &str, qualifier: &str) -> Value {
     })
 }
 
-/// A drained parent, one child that is behind, one that is quiet, and a shard without records.
-fn stream() -> ScriptedStream {
+/// A parent and a shard without records. If the parent is split, it is drained, one child is behind, and the other one quiet.
+fn stream(is_split: bool) -> ScriptedStream {
     let records =
         |numbers: std::ops::Range<u64>| numbers.map(|number| (number, &b"x"[..])).collect::<Vec<_>>();
-    ScriptedStream::default()
-        .with_shard(PARENT, None, true, &records(1..101))
-        .with_shard(BEHIND, Some(PARENT), false, &records(101..301))
-        .with_shard(QUIET, Some(PARENT), false, &records(401..411))
-        .with_shard(EMPTY, None, false, &[])
+    let stream = ScriptedStream::default().with_shard(PARENT, None, is_split, &records(1..101));
+    let stream = match is_split {
+        true => stream.with_shard(BEHIND, Some(PARENT), false, &records(101..301)).with_shard(
+            QUIET,
+            Some(PARENT),
+            false,
+            &records(401..411),
+        ),
+        false => stream,
+    };
+    stream.with_shard(EMPTY, None, false, &[])
 }
 
 struct World {
@@ -175,11 +205,12 @@ impl World {
     fn start(change: impl FnOnce(&mut Account)) -> Self {
         let mut account = Account::new();
         change(&mut account);
-        let (account, stream) = (Arc::new(Mutex::new(account)), stream());
+        let (account, unsplit, split) = (Arc::new(Mutex::new(account)), stream(false), stream(true));
         let shared = Arc::clone(&account);
         let server = ScriptedKinesis::start(move |operation, _, request| match operation {
             "DescribeStreamSummary" | "ListShards" | "GetShardIterator" | "GetRecords" => {
-                stream.answer(operation, request)
+                let is_split = !shared.lock().expect("no panic while locked").splits;
+                if is_split { &split } else { &unsplit }.answer(operation, request)
             }
             _ => shared.lock().expect("no panic while locked").answer(operation, request),
         });
@@ -277,8 +308,8 @@ fn a_cut_over_that_was_interrupted_continues() {
             is_deleted,
             "{refused}"
         );
-        // From there on, nothing is read that the old mapping's end has decided.
-        world.account().refused = is_deleted.then(|| "Scan".to_owned());
+        // When the new mapping is made, nothing is read that the old mapping's end has decided.
+        world.account().refused = (refused == new).then(|| "Scan".to_owned());
         world.run("--yes", 0);
         check_done(&world);
     }
@@ -308,6 +339,62 @@ fn a_new_mapping_may_have_another_alias() {
     let uuids: Vec<Value> = world.account().mappings.iter().map(|mapping| mapping["UUID"].clone()).collect();
     assert_eq!(uuids, ["old", "new"]);
     assert_eq!(world.made()[0]["FunctionName"], "orders-consumer:next");
+    // Once more, nothing is touched: the new mapping is at work.
+    let again = world.run("--to orders-consumer:next --yes", 2);
+    assert!(
+        again.stderr.contains(&format!("mapping new delivers {ARN} to orders-consumer:next already")),
+        "{}",
+        again.stderr
+    );
+    assert_eq!(world.server.requests("UpdateItem").len(), 3);
+}
+
+#[test]
+fn a_shard_that_is_split_while_the_mapping_is_being_disabled_is_frozen_with_its_children() {
+    let world = World::start(|account| {
+        account.mappings[0]["State"] = json!("Disabling");
+        account.splits = true;
+    });
+    world.run("--yes", 0);
+    check_done(&world);
+}
+
+#[test]
+fn the_mapping_of_a_replay_on_lambda_is_left_alone() {
+    let world = World::start(|account| {
+        account.mappings.push(mapping("replay", ":kinesis-kit-replay-1-2"));
+    });
+    world.run("--yes", 0);
+    world.account().mappings.retain(|mapping| mapping["UUID"] != "replay");
+    check_done(&world);
+}
+
+#[test]
+fn a_plan_is_not_continued_if_its_positions_are_no_longer_frozen() {
+    let interrupted = || {
+        let world = World::start(|account| account.refused = Some(CREATE.to_owned()));
+        world.run("--yes", 2);
+        world.account().refused = None;
+        world
+    };
+    let check_refused = |world: &World, expected: &str| {
+        let run = world.run("--yes", 2);
+        assert!(run.stderr.contains(expected), "{}", run.stderr);
+        assert_eq!(world.made().len(), 1, "only the one that was refused");
+    };
+    // Somebody has made a mapping, and deleted it.
+    let world = interrupted();
+    world.account().rows.insert(BEHIND.to_owned(), row(BEHIND, "270"));
+    check_refused(&world, "out of date, because shardId-000000000001 was processed since");
+
+    let world = interrupted();
+    let folder = fs::read_dir(world.folder.path().join("kinesis-kit")).expect("a folder");
+    let file = folder.last().expect("a file").expect("a file").path();
+    let text = fs::read_to_string(&file).expect("text");
+    let (before, after) = text.split_once(r#"\"expires_ms\":"#).expect("a time");
+    let (_, after) = after.split_once(',').expect("another member");
+    fs::write(&file, format!(r#"{before}\"expires_ms\":1,{after}"#)).expect("a file");
+    check_refused(&world, "the frozen positions have expired");
 }
 
 #[test]
@@ -318,11 +405,19 @@ fn a_deployment_may_make_the_new_mapping() {
     assert!(run.stderr.contains("needs mapping old to be deleted first"), "{}", run.stderr);
     let frozen = world.account().frozen().len();
     assert_eq!((frozen, world.account().mappings.len(), world.made().len()), (3, 1, 0));
-    // Also after it is deleted.
-    world.account().mappings.clear();
-    assert_eq!(world.run("--no-mapping --yes", 0).stdout, run.stdout);
-    let run = world.run("--yes", 2);
-    assert!(run.stderr.contains("no event source mapping delivers"), "{}", run.stderr);
+}
+
+#[test]
+fn positions_may_be_frozen_as_soon_as_a_mapping_is_deleted() {
+    let world = World::start(|account| account.mappings[0]["State"] = json!("Deleting"));
+    let refused = world.run("--yes", 2);
+    assert!(refused.stderr.contains("no event source mapping delivers"), "{}", refused.stderr);
+    let run = world.run("--no-mapping --yes", 0);
+    assert_eq!(run.stdout, "StartingPosition=AT_TIMESTAMP StartingTimestamp=92\n");
+    assert_eq!((world.account().frozen().len(), world.made().len()), (3, 0));
+    for what in ["the last invocation to end", "environments of the function to notice"] {
+        assert!(run.stderr.contains(what), "{}", run.stderr);
+    }
 }
 
 #[test]

@@ -10,7 +10,10 @@ mod reset;
 mod export;
 mod import;
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    rc::Rc,
+};
 
 use crate::{
     args::{CheckpointArgs, CheckpointCommand, LeaseTableArgs},
@@ -51,6 +54,17 @@ impl Positions {
         let shards = api.shards().await?;
         let table = LeaseTable::open(&args.table, &stream.arn).await?;
         Ok(Positions { api: Rc::new(api), stream, shards, table })
+    }
+
+    /// Lists the shards again, and returns whether there are new ones, because others were split or merged meanwhile.
+    async fn list_new_shards(&mut self) -> Result<bool, Error> {
+        let shards = self.api.shards().await?;
+        let has_new = {
+            let known: HashSet<&str> = self.shards.iter().map(|shard| shard.id.as_str()).collect();
+            shards.iter().any(|shard| !known.contains(shard.id.as_str()))
+        };
+        self.shards = shards;
+        Ok(has_new)
     }
 
     /// Reads the leases of the stream's shards, of which there is at least one.

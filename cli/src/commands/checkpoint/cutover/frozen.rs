@@ -1,7 +1,7 @@
 use futures_util::{StreamExt, TryStreamExt, stream};
 use kinesis_handler::checkpoint::{CheckpointPosition, FrozenPosition, Row, RowCheckpoint};
 
-use super::{Cutover, function::TargetFunction, report};
+use super::{Cutover, function::TargetFunction, report, saved::Plan};
 use crate::{
     commands::checkpoint::start::{MappingStart, Start, has_records_from},
     error::Error,
@@ -17,11 +17,24 @@ use crate::{
 /// just now, and a mapping that an operator makes later, to process records again, must not skip them.
 const MAX_FROZEN_MS: u64 = 7 * 24 * 60 * 60 * 1_000;
 
+/// The positions that were frozen.
+#[derive(Debug)]
+pub(super) struct Frozen {
+    /// Start of the new mapping.
+    pub(super) start: MappingStart,
+    /// Time from which they do not count any more, in milliseconds since 1970.
+    pub(super) expires_ms: u64,
+    /// Shards whose positions are not known, so that they were not frozen.
+    pub(super) unknown: Vec<String>,
+}
+
 impl Cutover<'_> {
     /// Finds the start of the new mapping, and freezes the positions that it follows from. `None` if one of them has moved meanwhile,
     /// which is reported.
-    pub(super) async fn freeze(&self, function: &TargetFunction) -> Result<Option<MappingStart>, Error> {
+    pub(super) async fn freeze(&mut self, function: &TargetFunction) -> Result<Option<Frozen>, Error> {
         let began_ms = now_ms();
+        // While the mapping was being disabled, children of a shard that was split may have been processed.
+        self.positions.list_new_shards().await?;
         let leases = self.leases(function).await?;
         let start = Start::find(&self.positions, &leases, began_ms).await?;
         report(&start, "the new mapping starts");
@@ -35,11 +48,13 @@ impl Cutover<'_> {
             .chain(added.iter().map(|(id, lease)| (id, lease)));
         let frozen: Vec<(&String, &Lease, FrozenPosition)> =
             known.filter_map(|(id, lease)| Some((id, lease, frozen_position(lease, expires_ms)?))).collect();
-        let written = stream::iter(&frozen)
-            .map(|(id, lease, frozen)| async move {
-                Ok::<_, Error>((*id, self.positions.table.freeze(lease, frozen).await?))
-            })
-            .buffered(READERS);
+        let table = &self.positions.table;
+        let written =
+            stream::iter(&frozen)
+                .map(|(id, lease, frozen)| async move {
+                    Ok::<_, Error>((*id, table.freeze(lease, frozen).await?))
+                })
+                .buffered(READERS);
         let written: Vec<(&String, bool)> = written.try_collect().await?;
         let moved: Vec<&String> =
             written.iter().filter(|(_, is_written)| !is_written).map(|(id, _)| *id).collect();
@@ -59,7 +74,31 @@ impl Cutover<'_> {
             count(frozen.len() as u64, "position"),
             cell::time(expires_ms)
         ));
-        Ok(Some(start.at))
+        let unknown = start.unknown.into_iter().map(|(shard_id, _)| shard_id).collect();
+        Ok(Some(Frozen { start: start.at, expires_ms, unknown }))
+    }
+
+    /// Returns an error if the positions that an earlier run has frozen do not count any more: the new mapping of its plan would
+    /// process records again.
+    pub(super) async fn check_frozen(&self, plan: &Plan) -> Result<(), Error> {
+        let refused = |why: String| {
+            Err(Error::Usage(format!(
+                "the plan of an earlier cut-over is out of date, because {why}: delete its progress file, and take --no-mapping to \
+                 freeze the positions again and find the start of the new mapping"
+            )))
+        };
+        if now_ms() >= plan.expires_ms {
+            return refused("the frozen positions have expired".to_owned());
+        }
+        let leases = self.positions.table.read(&self.positions.stream, &self.positions.shards).await?;
+        let is_moved = |(shard_id, lease): &(&String, &Lease)| {
+            let has_position = frozen_position(lease, 0).is_some() && !plan.unknown.contains(shard_id);
+            has_position && lease.row.frozen.map(|frozen| frozen.expires_ms) != Some(plan.expires_ms)
+        };
+        match leases.by_shard.iter().find(is_moved) {
+            Some((shard_id, _)) => refused(format!("{shard_id} was processed since")),
+            None => Ok(()),
+        }
     }
 
     /// Adds rows for shards that are drained and have none, as far as the new mapping would deliver records of them again.

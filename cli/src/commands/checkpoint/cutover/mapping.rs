@@ -8,7 +8,7 @@ use crate::{
     args::CheckpointCutoverArgs,
     aws::{
         AwsError,
-        event_source_mappings::{self, MappingReader},
+        event_source_mappings::{self, MappingReader, is_replay},
         function_name::FunctionName,
         mapping_settings::MappingSettings,
     },
@@ -73,6 +73,13 @@ impl OldMapping {
 }
 
 impl Stopped {
+    /// Waits for the last invocation of a mapping that delivers nothing from this time on, in milliseconds since 1970.
+    async fn wait(from_ms: u64, timeout_s: u64) -> Self {
+        let stopped = Stopped { at_ms: from_ms + timeout_s * 1_000 };
+        wait_until(stopped.at_ms, "the last invocation to end").await;
+        stopped
+    }
+
     /// Waits until environments that have served the old mapping read the rows again.
     pub(super) async fn wait_until_quiet(self) {
         wait_until(self.at_ms + QUIET_MS, "environments of the function to notice").await;
@@ -84,14 +91,29 @@ impl Cutover<'_> {
     pub(super) async fn old_mapping(&self) -> Result<Option<OldMapping>, Error> {
         let function = FunctionName::parse(&self.args.function);
         let to = self.args.to.as_deref().map(FunctionName::parse);
-        let mut mappings = event_source_mappings::to_function(&function, &self.positions.stream.arn).await?;
-        mappings.retain(|mapping| {
-            let name = FunctionName::parse(mapping.function_arn.as_deref().unwrap_or_default());
-            let is_selected = function.qualifier.is_empty() || function.qualifier == name.qualifier;
-            // The new one, of an earlier run.
-            let is_new = to.as_ref().is_some_and(|to| to.qualifier == name.qualifier);
-            is_selected && !is_new && mapping.state.as_deref() != Some("Deleting")
-        });
+        let stream_arn = &self.positions.stream.arn;
+        let mut mappings = event_source_mappings::to_function(&function, stream_arn).await?;
+        // A replay on Lambda has a mapping, and positions, of its own.
+        mappings.retain(|mapping| !is_replay(mapping) && mapping.state.as_deref() != Some("Deleting"));
+        let name = |mapping: &EventSourceMappingConfiguration| {
+            FunctionName::parse(mapping.function_arn.as_deref().unwrap_or_default())
+        };
+        if let Some(to) = &to {
+            let is_new = |mapping: &&EventSourceMappingConfiguration| {
+                let name = name(mapping);
+                name.is_same_function(to) && name.qualifier == to.qualifier
+            };
+            // That of an earlier run is in its plan.
+            if let Some(new) = mappings.iter().find(is_new) {
+                return Err(Error::Usage(format!(
+                    "mapping {} delivers {stream_arn} to {} already: a new one cannot be made",
+                    new.uuid.as_deref().unwrap_or_default(),
+                    self.args.to.as_deref().unwrap_or_default()
+                )));
+            }
+        }
+        mappings
+            .retain(|mapping| function.qualifier.is_empty() || function.qualifier == name(mapping).qualifier);
         let mapping = match mappings.len() {
             0 => return Ok(None),
             1 => mappings.remove(0),
@@ -136,26 +158,35 @@ impl Cutover<'_> {
                 let modified_ms = old.modified_ms.unwrap_or_else(now_ms);
                 now_ms().min(modified_ms.saturating_add(DISABLING_MS))
             }
-            _ => {
-                let region = self.positions.stream.arn.split(':').nth(3);
-                MappingReader::connect(region).await?.set_enabled(&old.uuid, false).await?;
+            state => {
+                // An earlier run, or somebody else, has asked for it, and Lambda takes no other request meanwhile.
+                if state != "Disabling" {
+                    let region = self.positions.stream.arn.split(':').nth(3);
+                    MappingReader::connect(region).await?.set_enabled(&old.uuid, false).await?;
+                }
                 self.wait_for_state(&old.uuid, "Disabled").await?;
                 now_ms()
             }
         };
         success(format_args!("mapping {}: Disabled", old.uuid));
-        let stopped = Stopped { at_ms: disabled_ms + timeout_s * 1_000 };
-        wait_until(stopped.at_ms, "the last invocation to end").await;
-        Ok(stopped)
+        Ok(Stopped::wait(disabled_ms, timeout_s).await)
     }
 
-    /// Whether the plan of an earlier run has come so far that its old mapping is gone, or its new one is made.
-    pub(super) async fn is_past_deletion(&self, plan: &Plan) -> Result<bool, Error> {
-        let is_deleted = match self.lambda.mapping(&plan.old_uuid).await? {
-            None => true,
-            Some(old) => old.state.as_deref() == Some("Deleting"),
-        };
-        Ok(is_deleted || self.made(plan).await?.is_some())
+    /// Waits until no invocation can run of a mapping that is deleted.
+    pub(super) async fn wait_for_last_invocation(&self, timeout_s: u64) -> Result<Stopped, Error> {
+        let function = FunctionName::parse(&self.args.function);
+        for mapping in event_source_mappings::to_function(&function, &self.positions.stream.arn).await? {
+            if let Some(uuid) = mapping.uuid.filter(|_| mapping.state.as_deref() == Some("Deleting")) {
+                self.wait_until_gone(&uuid).await?;
+            }
+        }
+        Ok(Stopped::wait(now_ms(), timeout_s).await)
+    }
+
+    /// Whether the old mapping of an earlier run is gone.
+    pub(super) async fn is_deleted(&self, plan: &Plan) -> Result<bool, Error> {
+        let old = self.lambda.mapping(&plan.old_uuid).await?;
+        Ok(old.is_none_or(|old| old.state.as_deref() == Some("Deleting")))
     }
 
     /// Deletes the old mapping, unless the new one has another function, and makes the new one.
@@ -189,7 +220,7 @@ impl Cutover<'_> {
     }
 
     /// Returns the mapping that an earlier run, or an earlier request, has made.
-    async fn made(&self, plan: &Plan) -> Result<Option<String>, AwsError> {
+    pub(super) async fn made(&self, plan: &Plan) -> Result<Option<String>, AwsError> {
         let MappingSettings { event_source_arn, function, .. } = &plan.settings;
         let target = FunctionName::parse(function);
         let reader = MappingReader::connect(self.positions.stream.arn.split(':').nth(3)).await?;

@@ -13,6 +13,7 @@ use std::io::{self, Write};
 use kinesis_esm::stream_arn::is_consumer;
 
 use self::{
+    frozen::Frozen,
     function::TargetFunction,
     mapping::{OldMapping, QUIET_MS},
     saved::{Plan, SavedPlan},
@@ -53,18 +54,23 @@ struct Cutover<'a> {
 }
 
 impl Cutover<'_> {
-    async fn run(&self) -> Result<Completion, Error> {
+    async fn run(&mut self) -> Result<Completion, Error> {
         let mut saved = match self.args.yes && !self.args.no_mapping {
             true => Some(SavedPlan::open(self.args, &self.positions.stream.arn)?),
             false => None,
         };
         if let Some(saved) = &mut saved
             && let Some(plan) = saved.plan()
-            && self.is_past_deletion(&plan).await?
         {
-            note("continuing an earlier cut-over, whose old mapping is deleted or whose new one is made");
-            self.replace(&plan).await?;
-            return self.finish(&plan, saved);
+            let is_made = self.made(&plan).await?.is_some();
+            if is_made || self.is_deleted(&plan).await? {
+                if !is_made {
+                    self.check_frozen(&plan).await?;
+                }
+                note("continuing an earlier cut-over, whose old mapping is deleted or whose new one is made");
+                self.replace(&plan).await?;
+                return self.finish(&plan, saved);
+            }
         }
         let old = self.old_mapping().await?;
         let target = match (&self.args.to, &old) {
@@ -90,8 +96,8 @@ impl Cutover<'_> {
         self.leases(&function).await?;
         let timeout_s = TargetFunction::read(&self.lambda, &old.settings.function).await?.timeout_s;
         let stopped = self.stop(&old, timeout_s).await?;
-        let start = self.freeze(&function).await?;
-        let Some(start) = start else { return Ok(Completion::SomeFailed) };
+        let frozen = self.freeze(&function).await?;
+        let Some(Frozen { start, expires_ms, unknown }) = frozen else { return Ok(Completion::SomeFailed) };
         // Environments that have read a row before read it again after this time.
         stopped.wait_until_quiet().await;
         let Some(mut saved) = saved else { return self.print_start(start, Some(&old)) };
@@ -100,6 +106,8 @@ impl Cutover<'_> {
             old_uuid: old.uuid,
             replaces_old: self.args.to.is_none(),
             start_s: start.seconds(),
+            expires_ms,
+            unknown,
             quiet_ms: stopped.at_ms + QUIET_MS,
             settings,
         };
@@ -109,7 +117,7 @@ impl Cutover<'_> {
     }
 
     /// Freezes the positions of a function that no mapping delivers to.
-    async fn prepare(&self, function: &TargetFunction) -> Result<Completion, Error> {
+    async fn prepare(&mut self, function: &TargetFunction) -> Result<Completion, Error> {
         let (stream, name) = (&self.positions.stream.arn, &self.args.function);
         if !self.args.no_mapping {
             return Err(Error::Usage(format!(
@@ -121,10 +129,13 @@ impl Cutover<'_> {
         if !self.args.yes {
             return Ok(self.end_of_plan());
         }
-        match self.freeze(function).await? {
-            Some(start) => self.print_start(start, None),
-            None => Ok(Completion::SomeFailed),
-        }
+        // It may have been deleted a moment ago.
+        let stopped = self.wait_for_last_invocation(function.timeout_s).await?;
+        let Some(Frozen { start, .. }) = self.freeze(function).await? else {
+            return Ok(Completion::SomeFailed);
+        };
+        stopped.wait_until_quiet().await;
+        self.print_start(start, None)
     }
 
     /// Says what is going to happen.

@@ -15,6 +15,10 @@ pub(super) struct Plan {
     pub(super) replaces_old: bool,
     /// Start in seconds since 1970; absent for `TRIM_HORIZON`.
     pub(super) start_s: Option<u64>,
+    /// The time from which the frozen positions do not count any more, in milliseconds since 1970.
+    pub(super) expires_ms: u64,
+    /// Shards whose positions were not known, so that they were not frozen.
+    pub(super) unknown: Vec<String>,
     /// The time from which the new mapping may deliver, in milliseconds since 1970.
     pub(super) quiet_ms: u64,
     /// Settings of the new mapping.
