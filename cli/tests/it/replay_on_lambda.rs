@@ -34,6 +34,9 @@ struct Account {
     looks: Vec<BTreeMap<String, u64>>,
     has_replay: bool,
     failures: Vec<(String, Value)>,
+    /// Number of lists of failure records that lack them.
+    hidden_lists: usize,
+    refuses_deletion: bool,
 }
 
 impl Account {
@@ -57,12 +60,16 @@ impl Account {
             looks: looks.iter().map(positions).collect(),
             has_replay: false,
             failures: Vec::new(),
+            hidden_lists: 0,
+            refuses_deletion: false,
         }
     }
 
     fn start(self) -> World {
         let made = Arc::new(Mutex::new(self.has_replay));
         let look = Arc::new(Mutex::new(0));
+        let (refuses_deletion, hidden_lists) =
+            (Mutex::new(self.refuses_deletion), Mutex::new(self.hidden_lists));
         let account = self.clone();
         let kinesis = ScriptedKinesis::start(move |operation, _, request| {
             let mut has_replay = made.lock().expect("no panic while locked");
@@ -99,6 +106,9 @@ impl Account {
                     (202, json!({ "UUID": "replay-uuid", "State": "Creating" }))
                 }
                 path if path.starts_with("DELETE ") && path.contains("event-source-mappings") => {
+                    if std::mem::take(&mut *refuses_deletion.lock().expect("no panic while locked")) {
+                        return error(403, "AccessDeniedException");
+                    }
                     *has_replay = false;
                     (202, json!({ "UUID": "replay-uuid", "State": "Deleting" }))
                 }
@@ -107,7 +117,16 @@ impl Account {
                     *look.lock().expect("no panic while locked") += 1;
                     (200, json!({ "UUID": "replay-uuid", "State": "Enabled", "LastProcessingResult": "OK" }))
                 }
-                path if path.trim_end_matches('/') == "/failures" => self.objects(request),
+                path if path.trim_end_matches('/') == "/failures" => {
+                    let mut hidden = hidden_lists.lock().expect("no panic while locked");
+                    match hidden.checked_sub(1) {
+                        Some(left) => {
+                            *hidden = left;
+                            (200, Value::from("<ListBucketResult></ListBucketResult>"))
+                        }
+                        None => self.objects(request),
+                    }
+                }
                 path if path.starts_with("/failures/") => self.object(path),
                 other => self.stream.answer(other, request),
             }
@@ -219,7 +238,7 @@ fn a_second_mapping_replays_the_range_and_is_deleted() {
         mappings,
         [json!({
             "FunctionName": format!("{FUNCTION_ARN}:{ALIAS}"), "EventSourceArn": ARN, "Enabled": true,
-            "StartingPosition": "AT_TIMESTAMP", "StartingPositionTimestamp": 2, "BatchSize": 500,
+            "StartingPosition": "AT_TIMESTAMP", "StartingPositionTimestamp": 1, "BatchSize": 500,
             "MaximumBatchingWindowInSeconds": 5, "ParallelizationFactor": 1, "BisectBatchOnFunctionError": true,
             "MaximumRetryAttempts": 10, "MaximumRecordAgeInSeconds": -1,
             "FunctionResponseTypes": ["ReportBatchItemFailures"],
@@ -300,15 +319,7 @@ fn a_shard_without_a_record_in_the_range_has_nothing() {
 fn discarded_records_do_not_hold_up_the_end() {
     let mut account = Account::new(&[&[(SHARD, 2), (CHILD, 23)]]);
     account.has_replay = true;
-    let record = json!({
-        "requestContext": { "requestId": "r", "functionArn": format!("{FUNCTION_ARN}:{ALIAS}"),
-            "condition": "RetryAttemptsExhausted", "approximateInvokeCount": 11 },
-        "version": "1.0", "timestamp": "2026-01-01T00:00:00.000Z",
-        "KinesisBatchInfo": { "shardId": SHARD, "startSequenceNumber": "3", "endSequenceNumber": "4",
-            "approximateArrivalOfFirstRecord": "1970-01-01T00:00:03Z",
-            "approximateArrivalOfLastRecord": "1970-01-01T00:00:04Z", "batchSize": 2, "streamArn": ARN },
-    });
-    account.failures = vec![(format!("aws/lambda/replay-uuid/{SHARD}/1970/01/01/x"), record)];
+    account.failures = vec![(format!("aws/lambda/replay-uuid/{SHARD}/1970/01/01/x"), discarded("3", "4"))];
     let world = account.start();
     let run = world.run(RANGE);
     world.check(&run, 1, &[(SHARD, "passed", Some(2)), (CHILD, "passed", Some(23))]);
@@ -321,6 +332,63 @@ fn discarded_records_do_not_hold_up_the_end() {
     assert_eq!((again.exit_code, world.made().1.len()), (Some(1), 0), "{}", again.stderr);
     let removed = world.run(&format!("{RANGE} --remove"));
     assert_eq!((removed.exit_code, world.deleted()), (Some(0), (1, 1)), "{}", removed.stderr);
+}
+
+#[test]
+fn a_record_of_the_range_after_one_that_arrived_later_is_waited_for() {
+    // Its second record arrived after the range, and the third one in the range.
+    let mut account = Account::new(&[&[], &[], &[(SHARD, 3)]]);
+    account.has_replay = true;
+    let records: [(u64, &[u8]); 4] = [(1, b"before"), (2, b"after"), (3, b"b"), (4, b"after")];
+    account.stream = ScriptedStream::of(&records).with_late(1, 4.1);
+    let world = account.start();
+    let run = world.run(RANGE);
+    world.check(&run, 0, &[(SHARD, "passed", Some(3))]);
+}
+
+#[test]
+fn a_run_that_was_killed_before_it_deleted_the_mapping_does_not_replay_again() {
+    let mut account = Account::new(&[&[(SHARD, 2), (CHILD, 23)]]);
+    account.has_replay = true;
+    account.failures = vec![(format!("aws/lambda/replay-uuid/{SHARD}/1970/01/01/x"), discarded("3", "4"))];
+    account.refuses_deletion = true;
+    let world = account.start();
+    let run = world.run(RANGE);
+    assert_eq!(run.exit_code, Some(2), "{}", run.stderr);
+    let again = world.run(RANGE);
+    assert!(again.stderr.contains("except for what the mapping discarded"), "{}", again.stderr);
+    assert_eq!((again.exit_code, world.made(), world.deleted().0), (Some(1), (Vec::new(), Vec::new()), 2));
+}
+
+#[test]
+fn a_failure_record_that_comes_after_its_shard_has_passed_is_reported() {
+    let mut account = Account::new(&[&[(SHARD, 3)], &[(SHARD, 3), (CHILD, 23)]]);
+    account.has_replay = true;
+    account.failures = vec![(format!("aws/lambda/replay-uuid/{SHARD}/1970/01/01/x"), discarded("2", "2"))];
+    account.hidden_lists = 1;
+    let world = account.start();
+    let run = world.run(RANGE);
+    assert_eq!((run.exit_code, world.deleted()), (Some(1), (1, 0)), "{}", run.stderr);
+}
+
+#[test]
+fn a_new_mapping_after_one_that_is_gone_says_that_it_processes_again() {
+    let world = Account::new(&[&[(SHARD, 2)], &[(SHARD, 3), (CHILD, 23)]]).start();
+    let run = world.run(RANGE);
+    world.check(&run, 0, &[(SHARD, "passed", Some(3)), (CHILD, "passed", Some(23))]);
+    assert!(run.stderr.contains("the new one processes that part again"), "{}", run.stderr);
+}
+
+/// A failure record of the first shard.
+fn discarded(first: &str, last: &str) -> Value {
+    json!({
+        "requestContext": { "requestId": "r", "functionArn": format!("{FUNCTION_ARN}:{ALIAS}"),
+            "condition": "RetryAttemptsExhausted", "approximateInvokeCount": 11 },
+        "version": "1.0", "timestamp": "2026-01-01T00:00:00.000Z",
+        "KinesisBatchInfo": { "shardId": SHARD, "startSequenceNumber": first, "endSequenceNumber": last,
+            "approximateArrivalOfFirstRecord": "1970-01-01T00:00:03Z",
+            "approximateArrivalOfLastRecord": "1970-01-01T00:00:04Z", "batchSize": 2, "streamArn": ARN },
+    })
 }
 
 #[track_caller]

@@ -24,6 +24,8 @@ struct ScriptedShard {
     records: Vec<(u64, Vec<u8>)>,
     /// Number of those that are gone.
     trimmed: usize,
+    /// Index of a record that arrived after the one that follows it, and when, in seconds.
+    late: Option<(usize, f64)>,
 }
 
 impl ScriptedStream {
@@ -41,13 +43,19 @@ impl ScriptedStream {
     ) -> Self {
         let records = records.iter().map(|(number, data)| (*number, data.to_vec())).collect();
         let (id, parent) = (id.to_owned(), parent.map(str::to_owned));
-        self.shards.push(ScriptedShard { id, parent, is_closed, records, trimmed: 0 });
+        self.shards.push(ScriptedShard { id, parent, is_closed, records, trimmed: 0, late: None });
         self
     }
 
     /// The first records of the first shard are gone.
     pub(crate) fn trimmed(mut self, records: usize) -> Self {
         self.shards[0].trimmed = records;
+        self
+    }
+
+    /// A record of the first shard, by its index, arrived at this time, in seconds.
+    pub(crate) fn with_late(mut self, index: usize, arrival_s: f64) -> Self {
+        self.shards[0].late = Some((index, arrival_s));
         self
     }
 
@@ -130,9 +138,13 @@ impl ScriptedShard {
 
     fn record(&self, index: usize) -> Value {
         let (number, data) = &self.records[index];
+        let arrival_s = match self.late {
+            Some((late, arrival_s)) if late == index => arrival_s,
+            _ => (index + 1) as f64,
+        };
         json!({
             "SequenceNumber": number.to_string(),
-            "ApproximateArrivalTimestamp": (index + 1) as f64,
+            "ApproximateArrivalTimestamp": arrival_s,
             "Data": BASE64_STANDARD.encode(data),
             "PartitionKey": "k",
         })

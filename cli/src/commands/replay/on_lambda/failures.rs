@@ -79,8 +79,18 @@ impl Failures {
     /// Returns the number of discarded Kinesis records of a shard.
     pub(super) async fn discarded(&self, shard_id: &str) -> Result<u64, AwsError> {
         self.read(&format!("{shard_id}/")).await?;
+        Ok(self.known_discarded(shard_id))
+    }
+
+    /// Returns the number of discarded Kinesis records of a shard, as far as failure records were read.
+    pub(super) fn known_discarded(&self, shard_id: &str) -> u64 {
         let ranges = self.ranges.borrow();
-        Ok(ranges.get(shard_id).into_iter().flatten().map(|range| range.records).sum())
+        ranges.get(shard_id).into_iter().flatten().map(|range| range.records).sum()
+    }
+
+    /// Reads the failure records of all shards that were not read before.
+    pub(super) async fn read_all(&self) -> Result<(), AwsError> {
+        self.read("").await
     }
 
     /// Reads the failure records below a prefix that were not read before.

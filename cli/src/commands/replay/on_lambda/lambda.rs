@@ -11,6 +11,7 @@ use aws_sdk_lambda::{
 };
 use kinesis_handler::replay::ReplayRange;
 
+use super::shards::DISORDER_MS;
 use crate::{
     aws::{
         self, Attempts, AwsError, Repeater,
@@ -291,11 +292,9 @@ impl Lambda {
                 .metrics_config(metrics.clone());
             let request = match range.from_ms() {
                 0 => request.starting_position(EventSourcePosition::TrimHorizon),
-                from_ms => {
-                    request.starting_position(EventSourcePosition::AtTimestamp).starting_position_timestamp(
-                        DateTime::from_millis(i64::try_from(from_ms).unwrap_or(i64::MAX)),
-                    )
-                }
+                from_ms => request
+                    .starting_position(EventSourcePosition::AtTimestamp)
+                    .starting_position_timestamp(DateTime::from_secs(start_s(from_ms))),
             };
             request.send()
         };
@@ -332,6 +331,12 @@ impl Lambda {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Returns the start of a mapping, in seconds since 1970, from which it delivers all records that arrived at a time or later. The
+/// function leaves out those before it.
+fn start_s(from_ms: u64) -> i64 {
+    i64::try_from(from_ms.saturating_sub(DISORDER_MS) / 1_000).unwrap_or(i64::MAX)
 }
 
 /// The state of a mapping, in Lambda's words.

@@ -36,9 +36,9 @@ use lambda::{Lambda, LiveFunction, MappingState, ReplayMapping, bucket_name};
 use report::{Report, summary};
 use shards::{ShardProgress, Shards};
 
-/// Records of a read: only the first of them that is not processed counts, and the mappings need the rest of what a shard can be
-/// read.
-const READ_LIMIT: i32 = 10;
+/// Records of a read: mostly, only the first of them that is not processed counts, and the mappings need the rest of what a shard can
+/// be read. A second of a busy shard after the end of the range takes ten reads.
+const READ_LIMIT: i32 = 100;
 
 /// Entry of a replay that is complete, except what its mapping has discarded.
 const COMPLETE: &str = "complete";
@@ -186,6 +186,10 @@ impl Replay<'_> {
     /// Begins the replay, unless it has begun, and follows it until all shards have passed the range.
     async fn follow(&self, progress: &mut ProgressFile) -> Result<Completion, Error> {
         if progress.through(COMPLETE).is_some() {
+            // The run that has noted it may have been killed before it deleted the mapping.
+            if let Some(mapping) = self.mapping().await? {
+                self.lambda.delete_mapping(&mapping.uuid).await?;
+            }
             note(
                 "the range was replayed, except for what the mapping discarded: redrive that, and then add --remove",
             );
@@ -228,7 +232,15 @@ impl Replay<'_> {
             }
             let current = match mapping.take() {
                 Some(mapping) => mapping,
-                None => self.begin(&destination).await?,
+                None => {
+                    if shards.iter().any(|shard| shard.position.is_some()) {
+                        warning(
+                            "warning: an earlier run has processed a part of the range, and its mapping is gone: the new one processes \
+                             that part again",
+                        );
+                    }
+                    self.begin(&destination).await?
+                }
             };
             if failures.is_none() {
                 failures = self.failures(&current).await?;
@@ -247,7 +259,7 @@ impl Replay<'_> {
         &self,
         mapping: Option<ReplayMapping>,
         failures: Option<Failures>,
-        shards: Vec<ShardProgress>,
+        mut shards: Vec<ShardProgress>,
         mut report: Report,
         progress: &mut ProgressFile,
     ) -> Result<Completion, Error> {
@@ -258,6 +270,13 @@ impl Replay<'_> {
             return Ok(Completion::Done);
         };
         let ReplayMapping { uuid, on_failure } = mapping;
+        if let Some(failures) = &failures {
+            // A failure record may have come after its shard had passed.
+            failures.read_all().await?;
+            for shard in &mut shards {
+                shard.discarded = failures.known_discarded(&shard.shard_id);
+            }
+        }
         report.finish(&shards)?;
         let Some(failures) = failures.filter(|_| shards.iter().any(|shard| shard.discarded > 0)) else {
             self.delete(Some(&uuid)).await?;
@@ -268,8 +287,9 @@ impl Replay<'_> {
             self.note_quarantine();
             return Ok(Completion::Done);
         };
-        self.lambda.delete_mapping(&uuid).await?;
+        // First, so that no run begins the replay again if this one is killed.
         progress.note(COMPLETE, ProgressPoint::nowhere())?;
+        self.lambda.delete_mapping(&uuid).await?;
         warning(format_args!(
             "the range is replayed, except for what the mapping discarded; mapping {uuid} is deleted. Redrive the rest by the alias, \
              so that records outside of the range are left out: `kinesis-kit redrive --s3 {} --function {}`; then run this command \

@@ -110,11 +110,12 @@ impl Report {
 }
 
 fn outcome(shard: &ShardProgress) -> &'static str {
-    match (shard.has_passed, shard.position) {
-        (true, Some(_)) => "passed",
-        (true, None) => "nothing",
-        (false, Some(_)) => "underWay",
-        (false, None) => "notBegun",
+    let has_begun = shard.position.is_some() || shard.discarded > 0;
+    match (shard.has_passed, has_begun) {
+        (true, true) => "passed",
+        (true, false) => "nothing",
+        (false, true) => "underWay",
+        (false, false) => "notBegun",
     }
 }
 

@@ -22,6 +22,10 @@ const CONCURRENCY: usize = 32;
 /// Time after which every record that arrived before it can be read, in milliseconds.
 const VISIBLE_MS: u64 = 10_000;
 
+/// The most by which a record may have arrived before one that precedes it in its shard, in milliseconds: Kinesis does not promise
+/// that times are in the order of sequence numbers.
+pub(super) const DISORDER_MS: u64 = 1_000;
+
 /// The shards of a stream, and the stores from which their progress is read.
 #[derive(Debug)]
 pub(super) struct Shards {
@@ -147,7 +151,7 @@ impl Shards {
             let began_ms = now_ms();
             let Some(page) = reader.page().await? else { return Ok(Next::None) };
             for record in &page.records {
-                if record.arrival_ms >= self.range.until_ms() {
+                if record.arrival_ms >= self.range.until_ms().saturating_add(DISORDER_MS) {
                     return Ok(Next::None);
                 }
                 let is_left = self.range.contains(record.arrival_ms)
