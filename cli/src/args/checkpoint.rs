@@ -114,7 +114,8 @@ Examples:
 pub(crate) struct CheckpointCompleteArgs {
     #[command(flatten)]
     pub(crate) of: LeaseTableArgs,
-    /// Start of a shard of which no row says anything: neither its own, nor one of its ancestors or descendants
+    /// Start of a shard of which no row says anything: neither its own, nor one of its ancestors, its descendants or a descendant of
+    /// its parents
     #[arg(long, value_enum, value_name = "START", default_value = "trim-horizon")]
     pub(crate) unknown: Start,
     /// Only say which rows would be added

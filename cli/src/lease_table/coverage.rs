@@ -23,7 +23,7 @@ pub(crate) fn passed(shards: &[Shard], checkpoints: &BTreeMap<String, Row>) -> H
 }
 
 /// Shards without a checkpoint of which nothing says that they are not processed: neither an ancestor nor a descendant
-/// has a checkpoint.
+/// has a checkpoint, nor a descendant of a parent, which says that the parent is drained.
 pub(crate) fn unknown<'s>(
     shards: &'s [Shard],
     checkpoints: &BTreeMap<String, Row>,
@@ -33,7 +33,7 @@ pub(crate) fn unknown<'s>(
     let mut unknown = Vec::new();
     // Parents come before their children.
     for Shard { id, parents, .. } in shards {
-        if parents.iter().any(|parent| reached.contains(parent.as_str())) {
+        if parents.iter().any(|parent| reached.contains(parent.as_str()) || passed.contains(parent)) {
             reached.insert(id);
         }
         if !reached.contains(id.as_str()) && !passed.contains(id) {

@@ -1,5 +1,10 @@
 //! `checkpoint`, on lease tables and with faults as told.
 
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering},
+};
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -128,6 +133,92 @@ fn positions_are_not_added_to_the_mirror_of_another_application() {
     );
     assert!(server.requests("PutItem").is_empty());
     assert_eq!(run(&server, "import --from-table kcl --application orders").exit_code, Some(0));
+}
+
+/// Completes a table while the parent is split by the time of this request, and returns the rows that are added.
+#[track_caller]
+fn completed_while_split(splits_at: &'static str, leases: Vec<Value>) -> Vec<Value> {
+    let records: &[(u64, &[u8])] = &[(7, b"a"), (8, b"b")];
+    let unsplit = ScriptedStream::of(records).with_shard("shardId-000000000009", None, false, records);
+    let split = ScriptedStream::default()
+        .with_shard(SHARD, None, true, records)
+        .with_shard("shardId-000000000009", None, false, records)
+        .with_shard(OTHER_SHARD, Some(SHARD), false, records)
+        .with_shard("shardId-000000000002", Some(SHARD), false, records);
+    let (is_split, rows) = (AtomicBool::new(false), Mutex::new(leases));
+    let server = ScriptedKinesis::start(move |operation, _, request| {
+        if operation == splits_at {
+            is_split.store(true, Ordering::Relaxed);
+        }
+        let mut rows = rows.lock().expect("no panic while locked");
+        match operation {
+            "Scan" => (200, json!({ "Items": *rows })),
+            "PutItem" => {
+                rows.push(request["Item"].clone());
+                (200, json!({}))
+            }
+            "UpdateItem" => (200, json!({})),
+            _ if is_split.load(Ordering::Relaxed) => split.answer(operation, request),
+            _ => unsplit.answer(operation, request),
+        }
+    });
+    let complete = run(&server, "complete");
+    assert_eq!(complete.exit_code, Some(0), "{}", complete.stderr);
+    server
+        .requests("PutItem")
+        .iter()
+        .map(|put| json!([put["Item"]["leaseKey"]["S"], put["Item"]["checkpoint"]["S"]]))
+        .collect()
+}
+
+#[test]
+fn a_table_is_completed_with_the_children_of_a_shard_that_is_split_meanwhile() {
+    let (sibling, later) = ("shardId-000000000002", "shardId-000000000009");
+    // A child has a position already: the parent is drained, although it has no row.
+    let added = completed_while_split("Scan", vec![lease(OTHER_SHARD, "7"), lease(later, "7")]);
+    assert_eq!(added, [json!([sibling, "TRIM_HORIZON"])]);
+    let added = completed_while_split("PutItem", vec![lease(SHARD, "7")]);
+    let expected = [later, OTHER_SHARD, sibling].map(|shard_id| json!([shard_id, "TRIM_HORIZON"]));
+    assert_eq!(added, expected);
+}
+
+#[test]
+fn the_sibling_of_a_shard_with_a_position_is_not_begun_at_the_latest_record() {
+    let records: &[(u64, &[u8])] = &[(7, b"a"), (8, b"b")];
+    let stream = ScriptedStream::default()
+        .with_shard(SHARD, None, true, records)
+        .with_shard(OTHER_SHARD, Some(SHARD), false, records)
+        .with_shard("shardId-000000000002", Some(SHARD), false, records)
+        .with_shard("shardId-000000000003", None, false, records);
+    let server = ScriptedKinesis::start(move |operation, _, request| match operation {
+        "Scan" => (200, json!({ "Items": [lease(OTHER_SHARD, "7")] })),
+        "PutItem" | "UpdateItem" => (200, json!({})),
+        _ => stream.answer(operation, request),
+    });
+    let complete = run(&server, "complete --unknown latest");
+    assert_eq!(complete.exit_code, Some(0), "{}", complete.stderr);
+    for added in ["shardId-000000000002/TRIM_HORIZON", "shardId-000000000003/LATEST"] {
+        assert!(complete.stderr.contains(&format!("added: {added}")), "{}", complete.stderr);
+    }
+}
+
+#[test]
+fn an_import_without_a_position_of_the_stream_is_refused() {
+    let server = ScriptedKinesis::start(|operation, _, request| match operation {
+        "Scan" if request["TableName"] == "go-kcl" => (
+            200,
+            json!({ "Items": [{ "ShardID": { "S": "shardId-000000000077" }, "Checkpoint": { "S": "7" } }] }),
+        ),
+        "Scan" => (200, json!({ "Items": [] })),
+        "DescribeTable" => {
+            let keys = [json!({ "AttributeName": "ShardID", "KeyType": "HASH" })];
+            (200, json!({ "Table": { "TableStatus": "ACTIVE", "KeySchema": keys } }))
+        }
+        _ => ScriptedStream::of(&[(7, b"a")]).answer(operation, request),
+    });
+    let import = run(&server, "import --from-table go-kcl --application orders");
+    assert_eq!(import.exit_code, Some(2), "{}", import.stderr);
+    assert!(import.stderr.contains("no position is one of a shard of"), "{}", import.stderr);
 }
 
 #[test]

@@ -6,15 +6,44 @@ use super::Positions;
 use crate::{
     args::{CheckpointCompleteArgs, Start},
     error::{Completion, Error},
-    lease_table::{self, Mirror, NewLease},
+    lease_table::{self, Lease, Mirror, NewLease},
     output::note::{count, note, warning},
     stream::now_ms,
 };
 
 /// Adds the rows that a KCL application needs: it makes none itself in a table that has any.
 pub(super) async fn run(args: &CheckpointCompleteArgs) -> Result<Completion, Error> {
-    let positions = Positions::open(&args.of).await?;
-    let leases = positions.leases().await?;
+    let mut positions = Positions::open(&args.of).await?;
+    let (mut added, mut described) = (0, 0);
+    loop {
+        let leases = positions.leases().await?;
+        // Rows of the children of a shard that was split meanwhile are not among them.
+        if positions.list_new_shards().await? {
+            continue;
+        }
+        let (more_added, more_described) = complete(args, &positions, &leases).await?;
+        (added, described) = (added + more_added, described + more_described);
+        if args.dry_run || !positions.list_new_shards().await? {
+            break;
+        }
+    }
+    match args.dry_run {
+        true => note(format_args!("{} would be added", count(added, "row"))),
+        false => note(format_args!(
+            "{} added; parents and hash keys added to {}",
+            count(added, "row"),
+            count(described, "row")
+        )),
+    }
+    Ok(Completion::Done)
+}
+
+/// Adds the rows that these leases lack. Returns the number of new rows, and of those that have got parents and hash keys.
+async fn complete(
+    args: &CheckpointCompleteArgs,
+    positions: &Positions,
+    leases: &BTreeMap<String, Lease>,
+) -> Result<(u64, u64), Error> {
     let of_several = leases.values().find(|lease| lease.row.stream_identifier.is_some());
     positions.check_may_add(of_several.map(|lease| lease.key.as_str()))?;
     let rows: BTreeMap<String, Row> =
@@ -56,13 +85,5 @@ pub(super) async fn run(args: &CheckpointCompleteArgs) -> Result<Completion, Err
             note(format_args!("{does}: {}/{start}", shard.id));
         }
     }
-    match args.dry_run {
-        true => note(format_args!("{} would be added", count(added, "row"))),
-        false => note(format_args!(
-            "{} added; parents and hash keys added to {}",
-            count(added, "row"),
-            count(described, "row")
-        )),
-    }
-    Ok(Completion::Done)
+    Ok((added, described))
 }

@@ -37,6 +37,10 @@ pub(super) async fn run(args: &CheckpointImportArgs) -> Result<Completion, Error
         (None, Some(table)) => of_table(table, &positions, &mut failed).await?,
         (None, None) => unreachable!("the command line asks for one of them"),
     };
+    // What is left out of another stream's positions is all of them.
+    if failed == 0 && !imported.iter().any(|position| positions.shard(&position.shard_id).is_some()) {
+        return Err(Error::Usage(format!("no position is one of a shard of {stream_arn}")));
+    }
     let mirror = Mirror { application: args.application.clone(), stream_arn };
     // Before anything is written: the table may be that of another stream.
     let Leases { by_shard: present, unreadable, of_several_streams, .. } =

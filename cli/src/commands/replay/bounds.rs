@@ -157,6 +157,7 @@ mod tests {
             shard("end", &["split"]),
             shard("child", &["end"]),
             shard("grandchild", &["child"]),
+            shard("sibling", &["split"]),
             shard("lonely", &[]),
         ];
         let passed = passed(&shards, &checkpoints);
