@@ -284,6 +284,12 @@ fn remove_ends_a_replay_that_is_under_way() {
         run.stderr
     );
     assert_eq!((world.made(), world.deleted()), ((Vec::new(), Vec::new()), (1, 1)));
+    // The live mapping may be gone.
+    let mut account = Account::new(&[&[(SHARD, 2)]]);
+    (account.has_replay, account.live) = (true, Vec::new());
+    let world = account.start();
+    let run = world.run(&format!("{RANGE} --remove"));
+    assert_eq!((run.exit_code, world.deleted()), (Some(0), (1, 1)), "{}", run.stderr);
     let run = world.run("--from 10m --remove");
     assert_eq!(run.exit_code, Some(2), "{}", run.stderr);
     assert!(run.stderr.contains("no run on this machine has begun this replay"), "{}", run.stderr);

@@ -45,12 +45,21 @@ pub(super) struct LiveFunction {
     pub(super) is_arm: bool,
 }
 
-impl LiveFunction {
-    /// Returns the ARN of the alias of a replay.
-    pub(super) fn alias_arn(&self, range: ReplayRange) -> String {
-        format!("{}:{range}", self.arn)
-    }
+/// The alias of a replay.
+#[derive(Debug, Clone)]
+pub(super) struct ReplayAlias {
+    /// The ARN of its function without a version or alias.
+    pub(super) function_arn: String,
+    pub(super) range: ReplayRange,
+}
 
+impl ReplayAlias {
+    pub(super) fn arn(&self) -> String {
+        format!("{}:{}", self.function_arn, self.range)
+    }
+}
+
+impl LiveFunction {
     /// Returns the bucket to which the live mapping sends what it discards.
     pub(super) fn failure_bucket(&self) -> Option<&str> {
         destination(&self.mapping).filter(|arn| bucket_name(arn).is_some())
@@ -176,16 +185,20 @@ impl Lambda {
         }
     }
 
-    /// Makes the alias of a replay, unless it is there.
-    pub(super) async fn create_alias(
-        &self,
-        function: &LiveFunction,
-        range: ReplayRange,
-    ) -> Result<(), AwsError> {
+    /// Returns the ARN of a function without a version or alias, whether a mapping invokes it or not.
+    pub(super) async fn function_arn(&self, name: &str) -> Result<String, AwsError> {
+        let function = FunctionName::parse(name);
+        let arn = self.configuration(&function.base, LATEST).await?.function_arn;
+        Ok(FunctionName::parse(arn.as_deref().unwrap_or(name)).base)
+    }
+
+    /// Makes the alias of a replay on a version of its function, unless it is there.
+    pub(super) async fn create_alias(&self, alias: &ReplayAlias, version: &str) -> Result<(), AwsError> {
+        let ReplayAlias { function_arn, range } = alias;
         let request = || {
-            let request = self.client.create_alias().function_name(&function.arn).name(range.to_string());
+            let request = self.client.create_alias().function_name(function_arn).name(range.to_string());
             let request = request.description("A replay by kinesis-kit, which deletes this alias");
-            request.function_version(&function.version).send()
+            request.function_version(version).send()
         };
         let resource = format!("alias {range}");
         match self.repeater.request(&resource, "CreateAlias", Attempts::Bounded, request).await {
@@ -197,13 +210,10 @@ impl Lambda {
     }
 
     /// Deletes the alias of a replay. That there is none is no error.
-    pub(super) async fn delete_alias(
-        &self,
-        function: &LiveFunction,
-        range: ReplayRange,
-    ) -> Result<(), AwsError> {
+    pub(super) async fn delete_alias(&self, alias: &ReplayAlias) -> Result<(), AwsError> {
+        let ReplayAlias { function_arn, range } = alias;
         let request =
-            || self.client.delete_alias().function_name(&function.arn).name(range.to_string()).send();
+            || self.client.delete_alias().function_name(function_arn).name(range.to_string()).send();
         let resource = format!("alias {range}");
         match self.repeater.request(&resource, "DeleteAlias", Attempts::Bounded, request).await {
             Ok(_) => Ok(()),
@@ -215,12 +225,11 @@ impl Lambda {
     /// Finds the mapping of a replay. One that is being deleted is none.
     pub(super) async fn replay_mapping(
         &self,
-        function: &LiveFunction,
-        range: ReplayRange,
+        alias: &ReplayAlias,
         stream_arn: &str,
     ) -> Result<Option<ReplayMapping>, AwsError> {
         let reader = MappingReader::connect(stream_arn.split(':').nth(3)).await?;
-        let own = FunctionName::parse(&function.alias_arn(range));
+        let own = FunctionName::parse(&alias.arn());
         let is_own = |mapping: &EventSourceMappingConfiguration| {
             let invoked = FunctionName::parse(mapping.function_arn.as_deref().unwrap_or_default());
             invoked.is_same_function(&own) && invoked.qualifier == own.qualifier
@@ -236,15 +245,9 @@ impl Lambda {
     }
 
     /// Whether another mapping than this one is on the alias of a replay.
-    pub(super) async fn is_used(
-        &self,
-        function: &LiveFunction,
-        range: ReplayRange,
-        uuid: Option<&str>,
-    ) -> Result<bool, AwsError> {
-        let alias_arn = function.alias_arn(range);
-        let request = || self.client.list_event_source_mappings().function_name(&alias_arn).send();
-        let resource = format!("alias {range}");
+    pub(super) async fn is_used(&self, alias: &ReplayAlias, uuid: Option<&str>) -> Result<bool, AwsError> {
+        let request = || self.client.list_event_source_mappings().function_name(alias.arn()).send();
+        let resource = format!("alias {}", alias.range);
         let listed =
             self.repeater.request(&resource, "ListEventSourceMappings", Attempts::Bounded, request).await;
         let mappings = match listed {
@@ -261,14 +264,13 @@ impl Lambda {
     /// Makes the mapping of a replay, with the settings of the live one as far as they suit.
     pub(super) async fn create_mapping(
         &self,
-        function: &LiveFunction,
-        range: ReplayRange,
+        alias: &ReplayAlias,
+        live: &EventSourceMappingConfiguration,
         stream_arn: &str,
         on_failure: &str,
     ) -> Result<ReplayMapping, AwsError> {
         let operation = "CreateEventSourceMapping";
-        let alias_arn = function.alias_arn(range);
-        let live = &function.mapping;
+        let alias_arn = alias.arn();
         let destination = OnFailure::builder().destination(on_failure).build();
         let metrics =
             EventSourceMappingMetricsConfig::builder().metrics(EventSourceMappingMetric::EventCount).build();
@@ -290,7 +292,7 @@ impl Lambda {
                 .function_response_types(FunctionResponseType::ReportBatchItemFailures)
                 .destination_config(DestinationConfig::builder().on_failure(destination.clone()).build())
                 .metrics_config(metrics.clone());
-            let request = match range.from_ms() {
+            let request = match alias.range.from_ms() {
                 0 => request.starting_position(EventSourcePosition::TrimHorizon),
                 from_ms => request
                     .starting_position(EventSourcePosition::AtTimestamp)

@@ -32,7 +32,7 @@ use crate::{
 };
 use estimate::{Load, Settings};
 use failures::Failures;
-use lambda::{Lambda, LiveFunction, MappingState, ReplayMapping, bucket_name};
+use lambda::{Lambda, LiveFunction, MappingState, ReplayAlias, ReplayMapping, bucket_name};
 use report::{Report, summary};
 use shards::{ShardProgress, Shards};
 
@@ -54,6 +54,11 @@ pub(super) async fn run(args: &ReplayArgs) -> Result<Completion, Error> {
     let range = range(args, progress.as_mut())?;
     let region = stream.arn.split(':').nth(3);
     let lambda = Lambda::connect(region).await?;
+    // The live mapping may be gone.
+    if let Some(progress) = progress.take_if(|_| args.lambda.remove) {
+        let alias = ReplayAlias { function_arn: lambda.function_arn(&name).await?, range };
+        return remove(&lambda, &alias, &stream.arn, progress).await;
+    }
     let function = lambda.live_function(&name, &stream.arn).await?;
     let table = function.journal_table.clone();
     let client = aws::dynamodb(region).await?;
@@ -66,11 +71,9 @@ pub(super) async fn run(args: &ReplayArgs) -> Result<Completion, Error> {
         table,
         stream_arn: stream.arn.clone(),
     };
-    let replay = Replay { args, lambda, function, stream, shards, seen: RefCell::default() };
+    let alias = ReplayAlias { function_arn: function.arn.clone(), range };
+    let replay = Replay { args, lambda, function, alias, stream, shards, seen: RefCell::default() };
     let Some(mut progress) = progress else { return replay.estimate().await };
-    if args.lambda.remove {
-        return replay.remove(progress).await;
-    }
     let halt = Halt::default();
     let ended = run::until_interrupted(replay.follow(&mut progress), &halt).await;
     if let Err(Error::Interrupted) = ended {
@@ -138,6 +141,7 @@ struct Replay<'r> {
     args: &'r ReplayArgs,
     lambda: Lambda,
     function: LiveFunction,
+    alias: ReplayAlias,
     stream: Description,
     shards: Shards,
     /// The shards, as they were seen last.
@@ -167,18 +171,6 @@ impl Replay<'_> {
                 self.function.version
             )),
             Err(error) => warning(format_args!("warning: {error}")),
-        }
-        Ok(Completion::Done)
-    }
-
-    /// Ends the replay, wherever it is.
-    async fn remove(&self, progress: ProgressFile) -> Result<Completion, Error> {
-        let mapping = self.mapping().await?.map(|mapping| mapping.uuid);
-        self.delete(mapping.as_deref()).await?;
-        progress.delete()?;
-        match mapping {
-            Some(uuid) => note(format_args!("mapping {uuid} and alias {} are deleted", self.range())),
-            None => note(format_args!("there is no mapping of alias {}; the alias is deleted", self.range())),
         }
         Ok(Completion::Done)
     }
@@ -264,7 +256,7 @@ impl Replay<'_> {
         progress: &mut ProgressFile,
     ) -> Result<Completion, Error> {
         let Some(mapping) = mapping else {
-            self.delete(None).await?;
+            delete(&self.lambda, &self.alias, None).await?;
             report.finish(&shards)?;
             note("nothing is left to be replayed in the range; to replay all of it again, add --restart");
             return Ok(Completion::Done);
@@ -279,7 +271,7 @@ impl Replay<'_> {
         }
         report.finish(&shards)?;
         let Some(failures) = failures.filter(|_| shards.iter().any(|shard| shard.discarded > 0)) else {
-            self.delete(Some(&uuid)).await?;
+            delete(&self.lambda, &self.alias, Some(&uuid)).await?;
             success(format_args!("the range is replayed; mapping {uuid} and its alias are deleted"));
             if bucket_name(&on_failure).is_none() {
                 note(format_args!("what the mapping has discarded, if anything, is in {on_failure}"));
@@ -295,7 +287,7 @@ impl Replay<'_> {
              so that records outside of the range are left out: `kinesis-kit redrive --s3 {} --function {}`; then run this command \
              with --remove",
             failures.url(),
-            self.function.alias_arn(self.range())
+            self.alias.arn()
         ));
         self.note_quarantine();
         Ok(Completion::SomeFailed)
@@ -310,7 +302,7 @@ impl Replay<'_> {
 
     /// Returns the replay's mapping, if there is one.
     async fn mapping(&self) -> Result<Option<ReplayMapping>, Error> {
-        Ok(self.lambda.replay_mapping(&self.function, self.range(), &self.stream.arn).await?)
+        Ok(self.lambda.replay_mapping(&self.alias, &self.stream.arn).await?)
     }
 
     /// Returns the failure records of the replay's mapping, if they are in a bucket.
@@ -356,9 +348,11 @@ impl Replay<'_> {
         {
             warning("warning: the live mapping has a filter, and the replay has none");
         }
-        self.lambda.create_alias(&self.function, self.range()).await?;
-        let mapping =
-            self.lambda.create_mapping(&self.function, self.range(), &self.stream.arn, destination).await?;
+        self.lambda.create_alias(&self.alias, &self.function.version).await?;
+        let mapping = self
+            .lambda
+            .create_mapping(&self.alias, &self.function.mapping, &self.stream.arn, destination)
+            .await?;
         note(format_args!(
             "mapping {} of alias {} (version {}) replays the range; live mapping, mirror and journal stay untouched",
             mapping.uuid,
@@ -381,20 +375,34 @@ impl Replay<'_> {
         }
         Ok(state)
     }
+}
 
-    /// Deletes the mapping and the alias.
-    async fn delete(&self, uuid: Option<&str>) -> Result<(), Error> {
-        if let Some(uuid) = uuid {
-            self.lambda.delete_mapping(uuid).await?;
-        }
-        if self.lambda.is_used(&self.function, self.range(), uuid).await? {
-            warning(format_args!(
-                "alias {} stays, because the mapping of another stream is on it",
-                self.range()
-            ));
-            return Ok(());
-        }
-        self.lambda.delete_alias(&self.function, self.range()).await?;
-        Ok(())
+/// Ends a replay, wherever it is.
+async fn remove(
+    lambda: &Lambda,
+    alias: &ReplayAlias,
+    stream_arn: &str,
+    progress: ProgressFile,
+) -> Result<Completion, Error> {
+    let mapping = lambda.replay_mapping(alias, stream_arn).await?.map(|mapping| mapping.uuid);
+    delete(lambda, alias, mapping.as_deref()).await?;
+    progress.delete()?;
+    match mapping {
+        Some(uuid) => note(format_args!("mapping {uuid} and alias {} are deleted", alias.range)),
+        None => note(format_args!("there is no mapping of alias {}; the alias is deleted", alias.range)),
     }
+    Ok(Completion::Done)
+}
+
+/// Deletes the mapping and the alias of a replay.
+async fn delete(lambda: &Lambda, alias: &ReplayAlias, uuid: Option<&str>) -> Result<(), Error> {
+    if let Some(uuid) = uuid {
+        lambda.delete_mapping(uuid).await?;
+    }
+    if lambda.is_used(alias, uuid).await? {
+        warning(format_args!("alias {} stays, because the mapping of another stream is on it", alias.range));
+        return Ok(());
+    }
+    lambda.delete_alias(alias).await?;
+    Ok(())
 }
