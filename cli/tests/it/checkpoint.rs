@@ -109,6 +109,18 @@ fn a_position_that_the_stream_does_not_take_is_that_shards_failure() {
 }
 
 #[test]
+fn the_status_of_a_shard_whose_position_the_stream_does_not_take_hides_no_other() {
+    let server = server(vec![lease(OTHER_SHARD, "7"), lease(SHARD, "7")], Vec::new());
+    let status = run(&server, "status --format json");
+    let states: Vec<Value> = status
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON")["state"].clone())
+        .collect();
+    assert_eq!((status.exit_code, states), (Some(1), vec![json!("known"), json!("unreadable")]));
+}
+
+#[test]
 fn a_row_that_cannot_be_read_is_kept() {
     let unreadable = json!({ "leaseKey": { "S": SHARD }, "checkpoint": { "N": "8" } });
     let server = server(vec![unreadable], vec![lease(SHARD, "8")]);

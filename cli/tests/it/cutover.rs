@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     sync::{Arc, Mutex, MutexGuard},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use serde_json::{Value, json};
@@ -141,6 +142,9 @@ impl Account {
         if self.is_running {
             row["leaseCounter"] = json!({ "N": "8" });
         }
+        let condition =
+            "attribute_not_exists(leaseOwner) AND leaseCounter = :counter AND checkpoint = :checkpoint";
+        assert_eq!(request["ConditionExpression"], condition);
         let values = &request["ExpressionAttributeValues"];
         if row["leaseCounter"] != values[":counter"] || row["checkpoint"] != values[":checkpoint"] {
             return error(400, "ConditionalCheckFailedException");
@@ -209,6 +213,10 @@ impl World {
         let shared = Arc::clone(&account);
         let server = ScriptedKinesis::start(move |operation, _, request| match operation {
             "DescribeStreamSummary" | "ListShards" | "GetShardIterator" | "GetRecords" => {
+                // Of a stream that had the same name.
+                if request["StartingSequenceNumber"] == "9" {
+                    return error(400, "InvalidArgumentException");
+                }
                 let is_split = !shared.lock().expect("no panic while locked").splits;
                 if is_split { &split } else { &unsplit }.answer(operation, request)
             }
@@ -246,6 +254,13 @@ impl World {
 fn check_done(world: &World) {
     let account = world.account();
     assert_eq!(account.frozen(), [(PARENT, "100"), (BEHIND, "251"), (QUIET, "410")]);
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
+    for shard_id in [PARENT, BEHIND, QUIET] {
+        let expires_ms = account.rows[shard_id]["cutoverExpiresAt"]["N"].as_str().expect("digits");
+        let left_ms = expires_ms.parse::<u128>().expect("digits").checked_sub(now_ms);
+        // The retention of the stream.
+        assert!(left_ms.is_some_and(|left_ms| left_ms <= 24 * 60 * 60 * 1_000), "{shard_id}: {expires_ms}");
+    }
     let [made] = &account.mappings[..] else { panic!("{:#?}", account.mappings) };
     for (member, expected) in [
         ("UUID", json!("new")),
@@ -283,6 +298,18 @@ fn a_plan_changes_nothing() {
         assert_eq!((world.account().mappings.len(), world.made().len()), (1, 0));
         assert_eq!(world.progress_files(), 0);
     }
+}
+
+#[test]
+fn the_first_record_of_all_shards_decides_about_the_start() {
+    let world = World::start(|account| {
+        account.rows.insert(BEHIND.to_owned(), row(BEHIND, "280"));
+        account.rows.insert(PARENT.to_owned(), row(PARENT, "70"));
+        account.rows.insert(QUIET.to_owned(), row(QUIET, "409"));
+    });
+    let run = world.run("--dry-run", 0);
+    let first = "is in shardId-000000000002, and arrived at 1970-01-01 00:00:10 UTC";
+    assert!(run.stderr.contains(first), "{}", run.stderr);
 }
 
 #[test]
@@ -422,7 +449,7 @@ fn positions_may_be_frozen_as_soon_as_a_mapping_is_deleted() {
 
 #[test]
 fn a_position_that_is_not_known_starts_at_the_oldest_record_and_is_not_frozen() {
-    for checkpoint in ["broken", "LATEST"] {
+    for checkpoint in ["broken", "LATEST", "9"] {
         let world = World::start(|account| {
             account.rows.insert(QUIET.to_owned(), row(QUIET, checkpoint));
         });

@@ -34,9 +34,17 @@ struct Account {
     looks: Vec<BTreeMap<String, u64>>,
     has_replay: bool,
     failures: Vec<(String, Value)>,
-    /// Number of lists of failure records that lack them.
-    hidden_lists: usize,
-    refuses_deletion: bool,
+    /// Whether the lists of failure records lack them at the first look.
+    hides_failures: bool,
+    /// The failure of the first request to delete the mapping.
+    failing_deletion: Option<FailingDeletion>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FailingDeletion {
+    Refused,
+    /// The mapping is deleted, and the command never knows.
+    AnswerLost,
 }
 
 impl Account {
@@ -60,16 +68,15 @@ impl Account {
             looks: looks.iter().map(positions).collect(),
             has_replay: false,
             failures: Vec::new(),
-            hidden_lists: 0,
-            refuses_deletion: false,
+            hides_failures: false,
+            failing_deletion: None,
         }
     }
 
     fn start(self) -> World {
         let made = Arc::new(Mutex::new(self.has_replay));
         let look = Arc::new(Mutex::new(0));
-        let (refuses_deletion, hidden_lists) =
-            (Mutex::new(self.refuses_deletion), Mutex::new(self.hidden_lists));
+        let failing_deletion = Mutex::new(self.failing_deletion);
         let account = self.clone();
         let kinesis = ScriptedKinesis::start(move |operation, _, request| {
             let mut has_replay = made.lock().expect("no panic while locked");
@@ -106,10 +113,14 @@ impl Account {
                     (202, json!({ "UUID": "replay-uuid", "State": "Creating" }))
                 }
                 path if path.starts_with("DELETE ") && path.contains("event-source-mappings") => {
-                    if std::mem::take(&mut *refuses_deletion.lock().expect("no panic while locked")) {
+                    let failing = failing_deletion.lock().expect("no panic while locked").take();
+                    if failing == Some(FailingDeletion::Refused) {
                         return error(403, "AccessDeniedException");
                     }
                     *has_replay = false;
+                    if failing == Some(FailingDeletion::AnswerLost) {
+                        return error(403, "AccessDeniedException");
+                    }
                     (202, json!({ "UUID": "replay-uuid", "State": "Deleting" }))
                 }
                 path if path.starts_with("DELETE ") => (204, json!({})),
@@ -118,13 +129,10 @@ impl Account {
                     (200, json!({ "UUID": "replay-uuid", "State": "Enabled", "LastProcessingResult": "OK" }))
                 }
                 path if path.trim_end_matches('/') == "/failures" => {
-                    let mut hidden = hidden_lists.lock().expect("no panic while locked");
-                    match hidden.checked_sub(1) {
-                        Some(left) => {
-                            *hidden = left;
-                            (200, Value::from("<ListBucketResult></ListBucketResult>"))
-                        }
-                        None => self.objects(request),
+                    let is_first = *look.lock().expect("no panic while locked") == 0;
+                    match self.hides_failures && is_first {
+                        true => (200, Value::from("<ListBucketResult></ListBucketResult>")),
+                        false => self.objects(request),
                     }
                 }
                 path if path.starts_with("/failures/") => self.object(path),
@@ -222,6 +230,7 @@ fn live(qualifier: &str) -> Value {
         "State": "Enabled", "BatchSize": 500, "MaximumBatchingWindowInSeconds": 5, "ParallelizationFactor": 10,
         "BisectBatchOnFunctionError": true, "MaximumRetryAttempts": 10, "MaximumRecordAgeInSeconds": 82_800,
         "FunctionResponseTypes": ["ReportBatchItemFailures"],
+        "FilterCriteria": { "Filters": [{ "Pattern": "{}" }] },
         "DestinationConfig": { "OnFailure": { "Destination": "arn:aws:s3:::failures" } },
     })
 }
@@ -353,17 +362,25 @@ fn a_record_of_the_range_after_one_that_arrived_later_is_waited_for() {
 }
 
 #[test]
-fn a_run_that_was_killed_before_it_deleted_the_mapping_does_not_replay_again() {
-    let mut account = Account::new(&[&[(SHARD, 2), (CHILD, 23)]]);
-    account.has_replay = true;
-    account.failures = vec![(format!("aws/lambda/replay-uuid/{SHARD}/1970/01/01/x"), discarded("3", "4"))];
-    account.refuses_deletion = true;
-    let world = account.start();
-    let run = world.run(RANGE);
-    assert_eq!(run.exit_code, Some(2), "{}", run.stderr);
-    let again = world.run(RANGE);
-    assert!(again.stderr.contains("except for what the mapping discarded"), "{}", again.stderr);
-    assert_eq!((again.exit_code, world.made(), world.deleted().0), (Some(1), (Vec::new(), Vec::new()), 2));
+fn a_run_that_was_killed_while_it_deleted_the_mapping_does_not_replay_again() {
+    for failing in [FailingDeletion::Refused, FailingDeletion::AnswerLost] {
+        let mut account = Account::new(&[&[(SHARD, 2), (CHILD, 23)]]);
+        account.has_replay = true;
+        account.failures =
+            vec![(format!("aws/lambda/replay-uuid/{SHARD}/1970/01/01/x"), discarded("3", "4"))];
+        account.failing_deletion = Some(failing);
+        let world = account.start();
+        let run = world.run(RANGE);
+        assert_eq!(run.exit_code, Some(2), "{}", run.stderr);
+        let again = world.run(RANGE);
+        assert!(again.stderr.contains("except for what the mapping discarded"), "{}", again.stderr);
+        let deletions = if failing == FailingDeletion::Refused { 2 } else { 1 };
+        assert_eq!(
+            (again.exit_code, world.made(), world.deleted()),
+            (Some(1), (Vec::new(), Vec::new()), (deletions, 0)),
+            "{failing:?}"
+        );
+    }
 }
 
 #[test]
@@ -371,7 +388,7 @@ fn a_failure_record_that_comes_after_its_shard_has_passed_is_reported() {
     let mut account = Account::new(&[&[(SHARD, 3)], &[(SHARD, 3), (CHILD, 23)]]);
     account.has_replay = true;
     account.failures = vec![(format!("aws/lambda/replay-uuid/{SHARD}/1970/01/01/x"), discarded("2", "2"))];
-    account.hidden_lists = 1;
+    account.hides_failures = true;
     let world = account.start();
     let run = world.run(RANGE);
     assert_eq!((run.exit_code, world.deleted()), (Some(1), (1, 0)), "{}", run.stderr);
