@@ -11,6 +11,7 @@ use crate::{
     kit::{Run, kit_where},
     scripted_kinesis::{ScriptedKinesis, error, variables},
     scripted_stream::{ARN, SHARD, ScriptedStream},
+    scripted_table::{APPLICATION, ScriptedTable, state},
 };
 
 const OTHER_SHARD: &str = "shardId-000000000001";
@@ -118,6 +119,59 @@ fn the_status_of_a_shard_whose_position_the_stream_does_not_take_hides_no_other(
         .map(|line| serde_json::from_str::<Value>(line).expect("JSON")["state"].clone())
         .collect();
     assert_eq!((status.exit_code, states), (Some(1), vec![json!("known"), json!("unreadable")]));
+}
+
+#[test]
+fn the_status_has_the_lag_and_the_record_that_fails() {
+    let mut row = lease(SHARD, "7");
+    row["kitApp"] = json!({ "S": APPLICATION });
+    row["kitStream"] = json!({ "S": ARN });
+    let journal = ScriptedTable::of([state('S', SHARD, 8, 1_000)]);
+    let stream = ScriptedStream::of(&[(7, b"a"), (8, b"b")]);
+    let server = ScriptedKinesis::start(move |operation, _, request| match operation {
+        "Scan" => (200, json!({ "Items": [row] })),
+        "Query" => journal.answer(operation, request),
+        _ => stream.answer(operation, request),
+    });
+    let status = run(&server, "status --journal-table journal --format json");
+    assert_eq!(status.exit_code, Some(0), "{}", status.stderr);
+    let line: Value = serde_json::from_str(&status.stdout).expect("one line of JSON");
+    assert_eq!((&line["failing"], &line["error"]), (&json!("8"), &json!("asked to")));
+    assert_eq!(line["firstUnprocessedArrivalMs"], 2_000);
+    assert!(line["lagMs"].as_u64().is_some_and(|lag_ms| lag_ms > 1_700_000_000_000), "{line}");
+}
+
+/// Runs a command that writes rows, of which one is written by its owner while the command waits. Returns the conditions of its
+/// requests.
+#[track_caller]
+fn conditions(args: &str, exit_code: i32, leases: [Value; 2]) -> Vec<Value> {
+    let stream = ScriptedStream::of(&[(7, b"a")]).with_shard(OTHER_SHARD, None, false, &[(7, b"a")]);
+    let server = ScriptedKinesis::start(move |operation, number, request| match operation {
+        "Scan" => {
+            let mut leases = leases.clone();
+            leases[1]["leaseCounter"] = json!({ "N": (number + 1).to_string() });
+            (200, json!({ "Items": leases }))
+        }
+        "UpdateItem" => (200, json!({})),
+        _ => stream.answer(operation, request),
+    });
+    let run = run(&server, args);
+    assert_eq!(run.exit_code, Some(exit_code), "{}", run.stderr);
+    server.requests("UpdateItem").iter().map(|update| update["ConditionExpression"].clone()).collect()
+}
+
+#[test]
+fn only_leases_that_nobody_writes_are_released_or_moved() {
+    let owned = |shard_id| {
+        let mut row = lease(shard_id, "7");
+        row["leaseOwner"] = json!({ "S": "worker-7" });
+        row
+    };
+    let released =
+        conditions("release --owner worker-7 --wait 1 --yes", 1, [owned(SHARD), owned(OTHER_SHARD)]);
+    assert_eq!(released, [json!("leaseOwner = :owner AND leaseCounter = :counter")]);
+    let moved = conditions("reset --to trim-horizon --yes", 1, [lease(SHARD, "7"), owned(OTHER_SHARD)]);
+    assert_eq!(moved, [json!("attribute_not_exists(leaseOwner) AND leaseCounter = :counter")]);
 }
 
 #[test]
