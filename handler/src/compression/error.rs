@@ -51,6 +51,16 @@ pub enum DecompressionError {
         /// Largest ratio that is allowed.
         limit: u32,
     },
+    /// The payload has more members of gzip, or frames of zstd, than any producer writes. Each takes time, even if it is empty.
+    #[error("{compression} payload of {bytes} bytes has more than {limit} parts")]
+    TooManyParts {
+        /// Format of the payload.
+        compression: Compression,
+        /// Length of the payload.
+        bytes: usize,
+        /// Largest number of members or frames that is allowed.
+        limit: usize,
+    },
     /// The format needs a feature of the crate that was not compiled in.
     #[error(
         "{compression} payload needs the feature `{feature}` of kinesis-handler, which is not compiled in"

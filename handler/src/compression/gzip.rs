@@ -11,18 +11,21 @@ use super::{
 pub(super) fn members(payload: &[u8], limits: DecompressionLimits) -> Result<Vec<u8>, DecompressionError> {
     let mut output = Output::new(Compression::Gzip, payload, limits);
     let mut rest = payload;
+    // Its state of some ten kilobytes is made once.
+    let mut decoder = GzDecoder::new(rest);
     loop {
-        let mut decoder = GzDecoder::new(rest);
+        output.begin_part()?;
         if let Err(error) = output.read(&mut decoder)? {
             return Err(failure(&output, rest, &error));
         }
-        rest = decoder.into_inner();
+        rest = decoder.get_ref();
         if is_padding(rest) {
             return Ok(output.into_decompressed());
         }
         if Compression::detect(rest) != Some(Compression::Gzip) {
             return Err(output.corrupt(rest, "unexpected data after a member"));
         }
+        decoder.reset(rest);
     }
 }
 
@@ -142,6 +145,19 @@ mod tests {
             error.to_string(),
             "gzip payload of 2067 bytes decompresses to more than 250 times its size, the limit max_decompression_ratio"
         );
+    }
+
+    #[test]
+    fn many_members_are_a_bomb() {
+        check(&gzip(b"a").repeat(10_000), Ok(&[b'a'; 10_000]));
+        check(&gzip(b"").repeat(10_001), Err("gzip payload of 200020 bytes has more than 10000 parts"));
+    }
+
+    #[test]
+    fn an_empty_member_takes_little_time() {
+        let payload = gzip(b"").repeat(10_000);
+        let info = allocation_counter::measure(|| check(&payload, Ok(b"")));
+        assert!(info.bytes_total < 256 * 1024, "{} bytes", info.bytes_total);
     }
 
     proptest! {

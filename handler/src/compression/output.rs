@@ -8,6 +8,10 @@ const FREE_BYTES: u64 = 1024 * 1024;
 /// Number of bytes that are decompressed before the bounds are checked again.
 const STEP_BYTES: usize = 32 * 1024;
 
+/// Most members of gzip or frames of zstd. An empty one adds nothing to the output, but takes some
+/// microseconds.
+const MAX_PARTS: usize = 10_000;
+
 /// The decompressed bytes of a payload, as far as the limits let it grow.
 pub(super) struct Output<'a> {
     compression: Compression,
@@ -15,14 +19,30 @@ pub(super) struct Output<'a> {
     payload: &'a [u8],
     /// Bytes that may follow before a limit is reached, and no more are read to find out.
     max_len: usize,
-    decompressed: Vec<u8>,
+    /// Decompressed bytes, and zeros after them for the next ones: a decoder may return a byte at a time, for each of which zeros
+    /// must not be written again.
+    buffer: Vec<u8>,
+    /// Number of decompressed bytes.
+    len: usize,
+    /// Number of members or frames that have begun.
+    parts: usize,
 }
 
 impl<'a> Output<'a> {
     pub(super) fn new(compression: Compression, payload: &'a [u8], limits: DecompressionLimits) -> Self {
         let by_ratio = (payload.len() as u64).saturating_mul(u64::from(limits.max_ratio)).max(FREE_BYTES);
         let max_len = usize::try_from(limits.max_bytes.min(by_ratio)).unwrap_or(usize::MAX);
-        Output { compression, limits, payload, max_len, decompressed: Vec::new() }
+        Output { compression, limits, payload, max_len, buffer: Vec::new(), len: 0, parts: 0 }
+    }
+
+    /// Counts a member or frame that begins.
+    pub(super) fn begin_part(&mut self) -> Result<(), DecompressionError> {
+        if self.parts == MAX_PARTS {
+            let (compression, bytes) = (self.compression, self.payload.len());
+            return Err(DecompressionError::TooManyParts { compression, bytes, limit: MAX_PARTS });
+        }
+        self.parts += 1;
+        Ok(())
     }
 
     /// Returns the position of the rest of the payload.
@@ -33,14 +53,16 @@ impl<'a> Output<'a> {
     /// Reads from a decoder to its end. The outer error is a limit that was reached.
     pub(super) fn read(&mut self, mut decoder: impl Read) -> Result<io::Result<()>, DecompressionError> {
         loop {
-            let start = self.decompressed.len();
             // One byte more than allowed, which tells that there is more.
-            let step = STEP_BYTES.min(self.max_len.saturating_add(1) - start);
-            self.reserve(step);
-            self.decompressed.resize(start + step, 0);
-            let read = decoder.read(&mut self.decompressed[start..]);
-            self.decompressed.truncate(start + *read.as_ref().unwrap_or(&0));
-            if self.decompressed.len() > self.max_len {
+            let end = self.max_len.saturating_add(1).min(self.len.saturating_add(STEP_BYTES));
+            if self.len == self.buffer.len() {
+                self.reserve(end);
+                self.buffer.resize(end, 0);
+            }
+            let end = end.min(self.buffer.len());
+            let read = decoder.read(&mut self.buffer[self.len..end]);
+            self.len += *read.as_ref().unwrap_or(&0);
+            if self.len > self.max_len {
                 return Err(self.over_limit());
             }
             match read {
@@ -54,18 +76,17 @@ impl<'a> Output<'a> {
 
     /// Makes room by doubling up to an eighth of the limit, and then for all that the limit allows: the last copy is small, and what
     /// is not written takes no memory.
-    fn reserve(&mut self, step: usize) {
-        let needed = self.decompressed.len() + step;
-        if needed > self.decompressed.capacity() {
+    fn reserve(&mut self, needed: usize) {
+        if needed > self.buffer.capacity() {
             let most = self.max_len.saturating_add(1);
             let capacity = if needed > most / 8 { most } else { 2 * needed };
-            self.decompressed.reserve_exact(capacity - self.decompressed.len());
+            self.buffer.reserve_exact(capacity - self.buffer.len());
         }
     }
 
     fn over_limit(&self) -> DecompressionError {
         let (compression, bytes) = (self.compression, self.payload.len());
-        if self.decompressed.len() as u64 > self.limits.max_bytes {
+        if self.len as u64 > self.limits.max_bytes {
             DecompressionError::TooLarge { compression, bytes, limit: self.limits.max_bytes }
         } else {
             DecompressionError::RatioTooHigh { compression, bytes, limit: self.limits.max_ratio }
@@ -82,8 +103,9 @@ impl<'a> Output<'a> {
         DecompressionError::Corrupt { compression, fault, offset }
     }
 
-    pub(super) fn into_decompressed(self) -> Vec<u8> {
-        self.decompressed
+    pub(super) fn into_decompressed(mut self) -> Vec<u8> {
+        self.buffer.truncate(self.len);
+        self.buffer
     }
 }
 

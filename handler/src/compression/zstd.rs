@@ -21,8 +21,12 @@ const SKIPPABLE_HEADER_BYTES: usize = 8;
 pub(super) fn frames(payload: &[u8], limits: DecompressionLimits) -> Result<Vec<u8>, DecompressionError> {
     let mut output = Output::new(Compression::Zstd, payload, limits);
     let mut rest = payload;
+    // Its tables and its window are made once.
+    let mut decoder = FrameDecoder::new();
+    decoder.set_max_window_size(MAX_WINDOW_BYTES);
     loop {
-        rest = match frame(&mut output, rest)? {
+        output.begin_part()?;
+        rest = match frame(&mut output, &mut decoder, rest)? {
             Some(rest) => rest,
             None => return Err(output.truncated()),
         };
@@ -36,9 +40,11 @@ pub(super) fn frames(payload: &[u8], limits: DecompressionLimits) -> Result<Vec<
 }
 
 /// Decompresses one frame and returns what follows it; `None` if the frame is truncated.
-fn frame<'a>(output: &mut Output<'_>, frame: &'a [u8]) -> Result<Option<&'a [u8]>, DecompressionError> {
-    let mut decoder = FrameDecoder::new();
-    decoder.set_max_window_size(MAX_WINDOW_BYTES);
+fn frame<'a>(
+    output: &mut Output<'_>,
+    decoder: &mut FrameDecoder,
+    frame: &'a [u8],
+) -> Result<Option<&'a [u8]>, DecompressionError> {
     let mut decoder = match StreamingDecoder::new_with_decoder(frame, decoder) {
         Ok(decoder) => decoder,
         Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
@@ -148,6 +154,31 @@ mod tests {
             error.to_string().ends_with("250 times its size, the limit max_decompression_ratio"),
             "{error}"
         );
+    }
+
+    /// An empty frame with a window of 8 MiB.
+    const EMPTY: &[u8] = b"\x28\xb5\x2f\xfd\x00\x68\x01\x00\x00";
+
+    #[test]
+    fn many_frames_are_a_bomb() {
+        check(&zstd(b"a").repeat(10_000), Ok(&[b'a'; 10_000]));
+        check(&EMPTY.repeat(10_001), Err("zstd payload of 90009 bytes has more than 10000 parts"));
+        let skippable = b"\x5a\x2a\x4d\x18\0\0\0\0";
+        check(&skippable.repeat(10_001), Err("zstd payload of 80008 bytes has more than 10000 parts"));
+    }
+
+    #[test]
+    fn frames_share_their_window() {
+        let payload = EMPTY.repeat(1_000);
+        let info = allocation_counter::measure(|| check(&payload, Ok(b"")));
+        assert!(info.bytes_total < 10 * 1024 * 1024, "{} bytes", info.bytes_total);
+    }
+
+    #[test]
+    fn blocks_of_one_byte_are_read() {
+        // Blocks of one byte, in a window of 1 KiB.
+        let payload = [&b"\x28\xb5\x2f\xfd\x00\x00"[..], &b"\x08\0\0x".repeat(100_000), b"\x01\0\0"].concat();
+        check(&payload, Ok(&[b'x'; 100_000]));
     }
 
     proptest! {
