@@ -231,20 +231,3 @@ fn remembered(keys: usize) -> Option<Mutex<LruCache<String, Recent>>> {
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
-
-/// Returns a key function: the value at this JSON pointer (such as `/order/id`) of the payload, which is a permanent error if there is
-/// none.
-pub fn json_pointer(
-    pointer: impl Into<String>,
-) -> impl Fn(Record<'_>) -> Result<Option<String>, ProcessError> + Send + Sync + 'static {
-    let pointer = pointer.into();
-    move |record| {
-        let payload = record.json::<serde_json::Value>()?;
-        match payload.pointer(&pointer) {
-            None | Some(serde_json::Value::Null) => {
-                Err(permanent(format!("payload has no idempotency key at {pointer:?}")))
-            }
-            Some(value) => Ok(Some(value.to_string())),
-        }
-    }
-}

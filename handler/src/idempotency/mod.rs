@@ -10,6 +10,7 @@
 mod claim;
 mod dynamodb;
 mod idempotent;
+mod json_pointer;
 mod memory;
 
 use std::{fmt, pin::Pin};
@@ -20,7 +21,8 @@ use crate::BoxError;
 
 pub use claim::is_claimed;
 pub use dynamodb::DynamoDbIdempotency;
-pub use idempotent::{Idempotent, json_pointer};
+pub use idempotent::Idempotent;
+pub use json_pointer::json_pointer;
 pub use memory::MemoryIdempotency;
 
 /// Why a store could not be used.
