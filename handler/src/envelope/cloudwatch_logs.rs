@@ -2,8 +2,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::optional;
 #[cfg(feature = "gzip")]
-use crate::{PayloadError, Record, record::json_mismatch::JsonMismatch};
+use crate::{PayloadError, Record};
 
 /// The message type of records with log events. The other one checks whether the stream can be written to.
 const DATA_MESSAGE: &str = "DATA_MESSAGE";
@@ -24,7 +25,7 @@ pub struct CloudWatchLogs {
     /// Name of the log stream.
     pub log_stream: String,
     /// Names of the subscription filters that matched.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional::null_as_default")]
     pub subscription_filters: Vec<String>,
     /// All events, those of a control message included.
     log_events: Vec<LogEvent>,
@@ -42,7 +43,7 @@ pub struct LogEvent {
     /// Text of the event.
     pub message: String,
     /// Fields that the subscription's filter pattern has extracted, by name. A field without a value is `None`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional::null_as_default")]
     pub extracted_fields: BTreeMap<String, Option<String>>,
 }
 
@@ -64,7 +65,7 @@ impl Record<'_> {
     pub fn cloudwatch_logs(&self) -> Result<CloudWatchLogs, PayloadError> {
         let json = self.decompressed()?;
         serde_json::from_slice(&json)
-            .map_err(|error| PayloadError::of_json(&error, || JsonMismatch::find::<CloudWatchLogs>(&json)))
+            .map_err(|error| PayloadError::of_json_in::<CloudWatchLogs>(&json, &error))
     }
 }
 
@@ -112,6 +113,15 @@ mod tests {
             assert_eq!(second.extracted_fields["verb"].as_deref(), Some("GET"));
             assert_eq!(second.extracted_fields["status"], None);
         }
+    }
+
+    #[test]
+    fn members_that_are_null_are_empty() {
+        let data = DATA
+            .replace("[\"Destination\"]", "null")
+            .replace("{\"verb\": \"GET\", \"status\": null}", "null");
+        let logs = gzip(&data).as_record().cloudwatch_logs().expect("log events");
+        assert!(logs.subscription_filters.is_empty() && logs.events()[1].extracted_fields.is_empty());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::{PayloadError, Record, record::json_mismatch::JsonMismatch};
+use super::optional;
+use crate::{PayloadError, Record};
 
 /// A record of AWS DMS with Kinesis as its target: a row, or a control record about a table.
 ///
@@ -32,10 +33,10 @@ pub struct DmsMetadata {
     /// `load`, `insert`, `update` or `delete` of a row; `create-table`, `drop-table`, `add-column` and others for a control record.
     pub operation: String,
     /// Name of the schema; empty in some control records.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional::null_as_default")]
     pub schema_name: String,
     /// Name of the table; empty in some control records.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional::null_as_default")]
     pub table_name: String,
     /// Kind of the partition key: `primary-key`, `schema-table` or `task-id`.
     #[serde(default)]
@@ -43,8 +44,8 @@ pub struct DmsMetadata {
     /// Time at which the source committed the change; `None` for a full load.
     #[serde(default)]
     pub commit_timestamp: Option<String>,
-    /// ID of the source's transaction; `None` for a full load, and if the task does not include it.
-    #[serde(default)]
+    /// ID of the source's transaction; `None` for a full load, if the task does not include it, and if it is no such number.
+    #[serde(default, deserialize_with = "optional::number")]
     pub transaction_id: Option<u64>,
 }
 
@@ -84,8 +85,7 @@ impl<'a> DmsRecord<'a> {
 
 fn read<'a, T: Deserialize<'a>>(json: Option<&'a RawValue>) -> Result<Option<T>, PayloadError> {
     let Some(json) = json.map(RawValue::get) else { return Ok(None) };
-    serde_json::from_str(json)
-        .map_err(|error| PayloadError::of_json(&error, || JsonMismatch::find::<T>(json.as_bytes())))
+    serde_json::from_str(json).map_err(|error| PayloadError::of_json_in::<T>(json.as_bytes(), &error))
 }
 
 impl<'a> Record<'a> {
@@ -146,6 +146,21 @@ mod tests {
         let dms = record.as_record().dms().expect("a DMS record");
         assert!(dms.is_control());
         assert_eq!((&*dms.metadata.operation, dms.data::<Row<'_>>()), ("create-table", Ok(None)));
+    }
+
+    #[test]
+    fn metadata_that_is_of_another_shape_does_not_fail_the_row() {
+        for transaction_id in ["null", "-1", "1.5", "\"0000002D:00000101:0003\"", "[{}]"] {
+            let payload = UPDATE
+                .replace("87978110091475", transaction_id)
+                .replace("\"shop\"", "null")
+                .replace("\"2021-02-18T23:57:11.000000Z\"", "null");
+            let record = OwnedRecord::new(payload);
+            let dms = record.as_record().dms().expect("a DMS record");
+            let DmsMetadata { schema_name, table_name, transaction_id, .. } = &dms.metadata;
+            assert_eq!((&**schema_name, &**table_name, *transaction_id), ("", "orders", None));
+            assert_eq!(dms.data(), Ok(Some(Row { id: 7, name: "new" })));
+        }
     }
 
     #[test]

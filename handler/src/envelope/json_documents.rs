@@ -3,7 +3,7 @@ use std::marker::PhantomData;
 use serde::Deserialize;
 use serde_json::{StreamDeserializer, de::SliceRead, value::RawValue};
 
-use crate::{PayloadError, Record, record::json_mismatch::JsonMismatch};
+use crate::{PayloadError, Record, record::payload::without_mark};
 
 /// The JSON documents of a payload, one after the other.
 ///
@@ -27,17 +27,14 @@ impl<'a, T: Deserialize<'a>> Iterator for JsonDocuments<'a, T> {
             }
         };
         let value = serde_json::from_str(document);
-        Some(
-            value.map_err(|error| {
-                PayloadError::of_json(&error, || JsonMismatch::find::<T>(document.as_bytes()))
-            }),
-        )
+        Some(value.map_err(|error| PayloadError::of_json_in::<T>(document.as_bytes(), &error)))
     }
 }
 
 impl<'a> Record<'a> {
     /// Returns the JSON documents of the data, or of what it [decompresses](crate::OptionsBuilder::decompress) to: on lines of their
-    /// own, with or without a line break after the last one, or side by side. Without any, there is none.
+    /// own, with or without a line break after the last one, or side by side. A byte order mark before them is ignored. Without any,
+    /// there is none.
     ///
     /// Line and column of an error are those in its document if that does not match the type, and those in the payload if it
     /// is not JSON.
@@ -46,7 +43,7 @@ impl<'a> Record<'a> {
     ///
     /// [`PayloadError::Compression`] with the option `decompress`. A document is [`PayloadError::Json`].
     pub fn json_documents<T: Deserialize<'a>>(&self) -> Result<JsonDocuments<'a, T>, PayloadError> {
-        let documents = serde_json::Deserializer::from_slice(self.payload()?).into_iter();
+        let documents = serde_json::Deserializer::from_slice(without_mark(self.payload()?)).into_iter();
         Ok(JsonDocuments { documents: Some(documents), expected: PhantomData })
     }
 }
@@ -75,6 +72,7 @@ mod tests {
         check("{\"id\":1}\n{\"id\":2}\n", &[Ok(1), Ok(2)]);
         check("{\"id\":1}\r\n\r\n{\"id\":2}", &[Ok(1), Ok(2)]);
         check("{\"id\":1}{\"id\":2} {\n\"id\":3}", &[Ok(1), Ok(2), Ok(3)]);
+        check("\u{feff}{\"id\":1}\n{\"id\":2}", &[Ok(1), Ok(2)]);
         check("", &[]);
         check("\n", &[]);
     }

@@ -34,6 +34,7 @@ mod dms;
 mod dynamodb;
 mod items;
 mod json_documents;
+mod optional;
 mod schema;
 
 pub use cloudwatch_logs::{CloudWatchLogs, LogEvent};

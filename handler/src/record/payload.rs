@@ -71,6 +71,9 @@ pub enum JsonErrorKind {
     /// The payload is not JSON.
     #[error("is not JSON")]
     Syntax,
+    /// The JSON is nested deeper than can be read without risk for the stack.
+    #[error("is nested more than 127 levels deep")]
+    Depth,
     /// The JSON does not match the expected type: a field is missing or has another type, for example.
     #[error("does not match the expected type{}", detail(mismatch.as_deref()))]
     Mismatch {
@@ -94,17 +97,31 @@ impl PayloadError {
         let kind = match error.classify() {
             Category::Eof => JsonErrorKind::Incomplete,
             Category::Data => JsonErrorKind::Mismatch { mismatch: mismatch().map(Box::new) },
+            // The category does not tell.
+            Category::Syntax if error.to_string().starts_with("recursion limit exceeded") => {
+                JsonErrorKind::Depth
+            }
             Category::Syntax | Category::Io => JsonErrorKind::Syntax,
         };
         PayloadError::Json { kind, line: error.line(), column: error.column() }
     }
+
+    /// Describes an error of `serde_json` about this type and JSON.
+    pub(crate) fn of_json_in<'a, T: Deserialize<'a>>(json: &'a [u8], error: &serde_json::Error) -> Self {
+        PayloadError::of_json(error, || JsonMismatch::find::<T>(json))
+    }
+}
+
+/// Returns JSON without the byte order mark that some producers put before it, and that is none of JSON.
+pub(crate) fn without_mark(json: &[u8]) -> &[u8] {
+    json.strip_prefix("\u{feff}".as_bytes()).unwrap_or(json)
 }
 
 impl<'a> Record<'a> {
     /// Reads the data, or what it [decompresses](crate::OptionsBuilder::decompress) to, as JSON. The value may borrow from the
     /// record.
     ///
-    /// Only what the type reads is checked to be UTF-8: a member that it ignores may hold any bytes. Call
+    /// A byte order mark before the JSON is ignored. Only what the type reads is checked to be UTF-8: a member that it ignores may hold any bytes. Call
     /// [`text`](Self::text) first if the whole payload must be valid.
     ///
     /// The error names the field, such as `orders[2].quantity`, and the line and column, but no value of the payload. In
@@ -116,8 +133,12 @@ impl<'a> Record<'a> {
     /// [`PayloadError::Json`], and [`PayloadError::Compression`] with the option `decompress`.
     pub fn json<T: Deserialize<'a>>(&self) -> Result<T, PayloadError> {
         let data = self.payload()?;
-        serde_json::from_slice(data)
-            .map_err(|error| PayloadError::of_json(&error, || JsonMismatch::find::<T>(data)))
+        serde_json::from_slice(data).or_else(|error| match without_mark(data) {
+            json if json.len() < data.len() => {
+                serde_json::from_slice(json).map_err(|error| PayloadError::of_json_in::<T>(json, &error))
+            }
+            _ => Err(PayloadError::of_json_in::<T>(data, &error)),
+        })
     }
 
     /// Returns the data, or what it [decompresses](crate::OptionsBuilder::decompress) to, as UTF-8 text.
@@ -192,6 +213,28 @@ mod tests {
         );
         check_json(r#"{"id":"7""#, Err("payload is incomplete JSON (line 1, column 9)"));
         check_json("secret", Err("payload is not JSON (line 1, column 1)"));
+    }
+
+    #[test]
+    fn json_that_is_nested_too_deeply_is_named() {
+        let read = |depth: usize| {
+            let record = OwnedRecord::new(format!("{}{}", "[".repeat(depth), "]".repeat(depth)));
+            record.as_record().json::<serde_json::Value>().map(drop).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(127), Ok(()));
+        let too_deep = "payload is nested more than 127 levels deep (line 1, column 128)";
+        assert_eq!(read(128).expect_err("too deep"), too_deep);
+        assert_eq!(read(100_000).expect_err("too deep"), too_deep);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_ignored() {
+        check_json("\u{feff}{\"id\":\"7\",\"cents\":5}", Ok(Order { id: "7", cents: 5 }));
+        check_json("\u{feff}\u{feff}{}", Err("payload is not JSON (line 1, column 1)"));
+        check_json(
+            "\u{feff}{\"id\":\"7\"}",
+            Err("payload does not match the expected type: cents: missing field (line 1, column 10)"),
+        );
     }
 
     #[test]
