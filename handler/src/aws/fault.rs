@@ -24,6 +24,15 @@ impl StoreFault {
     pub(crate) fn of_table(self, table: &str) -> Self {
         StoreFault { text: format!("table {table}: {}", self.text), ..self }
     }
+
+    /// Returns the error with the code alone, if there is one: the message of a service may name what was asked for.
+    #[cfg(feature = "s3")]
+    pub(crate) fn without_message(self) -> Self {
+        match self.code {
+            Some(code) => StoreFault { text: code.clone(), code: Some(code) },
+            None => self,
+        }
+    }
 }
 
 impl<E, R> From<SdkError<E, R>> for StoreFault

@@ -4,6 +4,7 @@ use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::Timeou
 use aws_sdk_s3::{
     Client,
     config::Builder,
+    error::SdkError,
     operation::get_object::{GetObjectError, GetObjectOutput},
 };
 use tokio::sync::OnceCell;
@@ -75,10 +76,15 @@ impl PayloadStore for S3Payloads {
                 Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => {
                     Err(PayloadStoreError::Missing)
                 }
-                Err(error) => Err(PayloadStoreError::Unavailable(StoreFault::from(error).into())),
+                Err(error) => Err(unavailable(error)),
             }
         })
     }
+}
+
+/// Returns the error without the message of S3, which names the object for example if access is denied.
+fn unavailable<R: fmt::Debug>(error: SdkError<GetObjectError, R>) -> PayloadStoreError {
+    PayloadStoreError::Unavailable(StoreFault::from(error).without_message().into())
 }
 
 /// Reads the object, as far as it is not larger than it may be.
@@ -103,5 +109,24 @@ async fn read(object: GetObjectOutput, max_bytes: u64) -> Result<Vec<u8>, Payloa
 impl fmt::Debug for S3Payloads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("S3Payloads").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use aws_sdk_s3::error::ErrorMetadata;
+
+    use super::*;
+
+    #[test]
+    fn an_error_has_no_key_of_an_object() {
+        let message = "User: arn:aws:sts::123456789012:assumed-role/r/f is not authorized to perform: s3:GetObject on resource: \
+                       \"arn:aws:s3:::orders/large/secret\"";
+        let metadata = ErrorMetadata::builder().code("AccessDenied").message(message).build();
+        let error = SdkError::service_error(GetObjectError::generic(metadata), ());
+        let error = unavailable(error);
+        assert_eq!(error.source().map(ToString::to_string).as_deref(), Some("AccessDenied"));
     }
 }

@@ -56,7 +56,7 @@ pub enum OptionsError {
         reason: &'static str,
     },
     /// The environment variable has the kit's prefix, but the kit does not know it: most likely a typing error.
-    #[error("{variable} is not an option{} docs/configuration.md lists all options", suggestion(variable))]
+    #[error("{} is not an option{} docs/configuration.md lists all options", variable.escape_debug(), suggestion(variable))]
     Unknown {
         /// Name of the variable.
         variable: String,
@@ -94,5 +94,19 @@ fn suggestion(unknown: &str) -> String {
     match nearest.filter(|name| distance(name) <= own(name).len().min(unknown.len()) / 3) {
         Some(name) => format!(": did you mean {name}?"),
         None => ";".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_variable_does_nothing_to_the_terminal() {
+        let error = OptionsError::Unknown { variable: "KINESIS_HANDLER_\u{1b}[2J".to_owned() };
+        assert_eq!(
+            error.to_string(),
+            r"KINESIS_HANDLER_\u{1b}[2J is not an option; docs/configuration.md lists all options"
+        );
     }
 }
