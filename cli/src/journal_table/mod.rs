@@ -20,7 +20,7 @@ use crate::{
     aws,
     error::{Error, chain},
     output::{
-        cell,
+        cell, json,
         note::{count, note},
         table::{LastCell, Row, Table},
         tone::Tone,
@@ -230,7 +230,7 @@ pub(crate) fn add_unreadable<W: Write>(
     let ItemKey { partition_key: pk, sort_key: sk, .. } = &item.key;
     if format == Format::Json {
         let output = table.output();
-        serde_json::to_writer(&mut *output, &UnreadableLine { pk, sk, unreadable: &item.reason })?;
+        json::write(output, &UnreadableLine { pk, sk, unreadable: &item.reason })?;
         output.write_all(b"\n")?;
         return output.flush();
     }

@@ -2,7 +2,10 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use kinesis_handler::checkpoint::RowCheckpoint;
 
 use super::LeaseTable;
-use crate::{aws::ApiFailure, error::Error};
+use crate::{aws::ApiFailure, error::Error, output::cell};
+
+/// Most columns of a checkpoint that is none, in an error.
+const SHOWN_WIDTH: usize = 80;
 
 /// A row of vmware-go-kcl, whose tables have the key `ShardID`.
 ///
@@ -58,7 +61,7 @@ fn checkpoint(value: Option<&AttributeValue>) -> Result<Option<RowCheckpoint>, S
     }
     match RowCheckpoint::from_attribute(text) {
         Some(checkpoint) => Ok(Some(checkpoint)),
-        None => Err(format!("Checkpoint is {text:?}")),
+        None => Err(format!("Checkpoint is \"{}\"", cell::text(text, SHOWN_WIDTH))),
     }
 }
 
@@ -74,6 +77,8 @@ mod tests {
         assert_eq!(of("49"), Ok(Some(RowCheckpoint::At("49".parse().expect("digits")))));
         assert_eq!(of("SHARD_END"), Ok(Some(RowCheckpoint::ShardEnd)));
         assert_eq!(of("4x"), Err("Checkpoint is \"4x\"".to_owned()));
+        let long = of(&"x".repeat(400_000)).expect_err("no checkpoint");
+        assert!(long.len() < 120, "{} bytes", long.len());
         assert_eq!(
             checkpoint(Some(&AttributeValue::N("49".to_owned()))),
             Err("Checkpoint is no text".to_owned())

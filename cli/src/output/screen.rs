@@ -5,6 +5,9 @@ use anstream::{AutoStream, ColorChoice};
 /// Least width, so that a mistake does not make every word a line.
 const MIN_COLUMNS: usize = 20;
 
+/// Greatest width. No terminal is wider, and sums of widths stay numbers.
+const MAX_COLUMNS: usize = u16::MAX as usize;
+
 /// Width of a terminal that does not know its own.
 const DEFAULT_COLUMNS: usize = 80;
 
@@ -23,7 +26,9 @@ impl Screen {
     pub(crate) fn of_stdout() -> Self {
         let columns = env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
         Screen {
-            width: columns.or_else(terminal_width).map(|columns: usize| columns.max(MIN_COLUMNS)),
+            width: columns
+                .or_else(terminal_width)
+                .map(|columns: usize| columns.clamp(MIN_COLUMNS, MAX_COLUMNS)),
             has_colours: AutoStream::choice(&io::stdout()) != ColorChoice::Never,
         }
     }

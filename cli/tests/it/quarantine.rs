@@ -136,6 +136,26 @@ fn records_that_are_quarantined_again_are_counted() {
 }
 
 #[test]
+fn rows_of_others_do_nothing_to_the_terminal() {
+    let mut item = quarantined(7, None, "a");
+    let key = item["pk"]["S"].as_str().expect("a key").replace('#', "\u{1b}[2J\u{9b}31m\u{202e}#");
+    item["pk"]["S"] = json!(format!("{key}\u{1b}[2J"));
+    item["requestId"] = json!({ "S": "r\u{1b}[2J" });
+    item["error"] = json!({ "S": "asked to\u{1b}]0;title\u{7}" });
+    let world = World::new([item], processes_all);
+    for args in ["quarantine show --table journal", "quarantine list --table journal"] {
+        let run = world.run(args);
+        assert_eq!(run.exit_code, Some(0), "{}", run.stderr);
+        let acts = |char: char| char.is_control() && char != '\n' || char == '\u{202e}';
+        assert!(!run.stdout.contains(acts), "{:?}", run.stdout);
+        assert!(run.stdout.contains(r"\u{1b}[2J\u{9b}31m\u{202e}"), "{}", run.stdout);
+        let json = world.run(&format!("{args} --format json")).stdout;
+        assert!(!json.contains(|char: char| char.is_control() && char != '\n'), "{json:?}");
+        assert!(json.contains(r"\u001b[2J\u009b31m"), "{json}");
+    }
+}
+
+#[test]
 fn a_url_that_nobody_serves_fails_at_once() {
     let world = World::new([quarantined(7, None, "a")], processes_all);
     // Bound and not served: it is free again when this is dropped.

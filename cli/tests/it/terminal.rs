@@ -40,6 +40,14 @@ shardId-000000000003/49590338271490256608559692538361571095921575989136588898:0 
 }
 
 #[test]
+fn a_width_that_no_terminal_has_is_taken_for_the_widest() {
+    for columns in ["65535", "4294967296", "18446744073709551615"] {
+        let run = kit_where(&[("COLUMNS", columns)], ["inspect"], EVENT);
+        assert_eq!((run.exit_code, run.stdout.lines().count()), (Some(1), 3), "{columns}: {}", run.stderr);
+    }
+}
+
+#[test]
 fn colours_mark_what_is_wrong_and_are_off_where_nobody_wants_them() {
     let run = |variables: &[(&str, &str)]| {
         let run = kit_where(variables, ["inspect"], EVENT);

@@ -7,7 +7,10 @@ use crate::{
     args::CheckpointExportArgs,
     error::{Completion, Error},
     lease_table::Lease,
-    output::note::{count, note},
+    output::{
+        json,
+        note::{count, note},
+    },
 };
 
 /// The position of a shard, as a line of JSON.
@@ -40,7 +43,7 @@ pub(super) async fn run(args: &CheckpointExportArgs) -> Result<Completion, Error
             application: row.application.clone(),
             stream_arn: positions.stream.arn.clone(),
         };
-        serde_json::to_writer(&mut output, &line).map_err(io::Error::from)?;
+        json::write(&mut output, &line)?;
         output.write_all(b"\n")?;
         written += 1;
     }

@@ -10,7 +10,7 @@ use crate::{
     args::Format,
     lease_table::{Counted, Lease, Unread},
     output::{
-        cell,
+        cell, json,
         screen::Screen,
         table::{Column, LastCell, LastColumn, Row, Table},
         tone::Tone,
@@ -198,7 +198,7 @@ impl<W: Write> StatusTable<W> {
                 },
             };
             let output = self.table.output();
-            serde_json::to_writer(&mut *output, &line)?;
+            json::write(output, &line)?;
             return output.write_all(b"\n");
         }
         let position = status.lease.as_ref().map_or_else(|| "-".to_owned(), Lease::position);

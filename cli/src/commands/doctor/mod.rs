@@ -23,7 +23,7 @@ use crate::{
     args::{DoctorArgs, Format},
     error::{Completion, Error},
     output::{
-        cell,
+        cell, json,
         note::{count, note},
         screen::Screen,
         table::wrap,
@@ -213,7 +213,7 @@ fn show(findings: &[Finding], format: Format) -> io::Result<()> {
     for finding in findings {
         match format {
             Format::Json => {
-                serde_json::to_writer(&mut output, finding)?;
+                json::write(&mut output, finding)?;
                 writeln!(output)?;
             }
             Format::Table => output.write_all(text(finding, screen).as_bytes())?,

@@ -4,7 +4,7 @@ use base64::prelude::*;
 use serde::Serialize;
 
 use super::{InspectLine, Sink, WRITE_BYTES};
-use crate::input::kinesis_record::KinesisRecord;
+use crate::{input::kinesis_record::KinesisRecord, output::json};
 
 /// For programs: JSON, one line each.
 ///
@@ -88,6 +88,5 @@ impl<W: Write> Sink for JsonLines<W> {
 }
 
 fn push_json(buffer: &mut Vec<u8>, value: &impl Serialize) {
-    serde_json::to_writer(buffer, value)
-        .expect("text and finite numbers are always JSON, and memory takes it");
+    json::write(buffer, value).expect("text and finite numbers are always JSON, and memory takes it");
 }

@@ -13,7 +13,7 @@ use crate::{
     args::Format,
     journal_table::{add_unreadable, stranded::Stranded},
     output::{
-        cell,
+        cell, json,
         screen::Screen,
         table::{Column, LastCell, LastColumn, Row, Table},
         tone::Tone,
@@ -114,7 +114,7 @@ impl<W: Write> Rows<W> {
                 outcome,
             };
             let output = self.table.output();
-            serde_json::to_writer(&mut *output, &line)?;
+            json::write(output, &line)?;
             return output.write_all(b"\n");
         }
         let range =

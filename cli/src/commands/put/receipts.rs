@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::{
     args::Format,
     output::{
-        cell,
+        cell, json,
         note::{count, error},
         screen::Screen,
         table::{Column, LastCell, LastColumn, Row, Table},
@@ -74,7 +74,7 @@ impl<W: Write> Receipts<W> {
         match self.format {
             Format::Json => {
                 let line = ReceiptLine { shard_id, sequence_number, user_records, bytes };
-                let mut line = serde_json::to_vec(&line)?;
+                let mut line = json::to_vec(&line)?;
                 line.push(b'\n');
                 let output = self.table.output();
                 output.write_all(&line)?;

@@ -14,7 +14,7 @@ use crate::{
     args::Format,
     journal_table::add_unreadable,
     output::{
-        cell,
+        cell, json,
         screen::Screen,
         table::{Column, LastCell, LastColumn, Row, Table},
         tone::Tone,
@@ -105,7 +105,7 @@ impl<'a> QuarantineLine<'a> {
     }
 
     pub(super) fn write(&self, output: &mut impl Write) -> io::Result<()> {
-        serde_json::to_writer(&mut *output, self)?;
+        json::write(output, self)?;
         output.write_all(b"\n")?;
         output.flush()
     }

@@ -68,9 +68,9 @@ fn write_text(
     let text = |bytes: &[u8]| cell::data(bytes, SHOWN_DATA);
     let dash = || "-".to_owned();
     let lines = [
-        ("application", shard.application.to_owned()),
-        ("stream", shard.stream_arn.to_owned()),
-        ("position", RecordPosition::of_quarantined(shard.shard_id, record).to_string()),
+        ("application", cell::escape(shard.application)),
+        ("stream", cell::escape(shard.stream_arn)),
+        ("position", cell::escape(&RecordPosition::of_quarantined(shard.shard_id, record).to_string())),
         ("content", record.content.to_string()),
         ("partition key", text(&record.partition_key)),
         ("hash key", record.explicit_hash_key.as_deref().map_or_else(dash, text)),

@@ -8,7 +8,7 @@ use crate::{
     args::Format,
     delivery::progress_file::ProgressPoint,
     output::{
-        cell,
+        cell, json,
         note::count,
         screen::Screen,
         table::{Column, FailedAt, LastCell, LastColumn, Row, Table},
@@ -224,7 +224,7 @@ impl<W: Write> RedriveReport<W> {
             },
             error: fate.error(),
         };
-        let mut json = serde_json::to_vec(&line)?;
+        let mut json = json::to_vec(&line)?;
         json.push(b'\n');
         let output = self.table.output();
         output.write_all(&json)?;

@@ -10,7 +10,7 @@ use crate::{
     args::Format,
     delivery::progress_file::ProgressPoint,
     output::{
-        cell,
+        cell, json,
         note::count,
         screen::Screen,
         table::{Column, FailedAt, LastCell, LastColumn, Row, Table},
@@ -124,7 +124,7 @@ impl ReplayReport {
         let entry = self.shards.entry(shard_id.to_owned()).or_default();
         let fate = entry.fate.insert(fate);
         if self.format == Format::Json {
-            let mut line = serde_json::to_vec(&line(shard_id, &entry.tally, fate))?;
+            let mut line = json::to_vec(&line(shard_id, &entry.tally, fate))?;
             line.push(b'\n');
             let mut output = io::stdout().lock();
             output.write_all(&line)?;

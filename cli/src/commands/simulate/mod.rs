@@ -24,7 +24,7 @@ use crate::{
     args::{Format, SimulateArgs},
     error::{Completion, Error},
     input::Input,
-    output::{note::warning, screen::Screen},
+    output::{json, note::warning, screen::Screen},
     run,
     stream::name::StreamName,
 };
@@ -84,7 +84,7 @@ fn show(report: &Report, view: &View) -> io::Result<()> {
 
 fn write_json(report: &Report) -> io::Result<()> {
     let mut stdout = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
-    serde_json::to_writer(&mut stdout, report)?;
+    json::write(&mut stdout, report)?;
     stdout.write_all(b"\n")?;
     stdout.flush()
 }

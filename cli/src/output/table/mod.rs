@@ -14,6 +14,9 @@ use layout::{CellWidth, GAP, INDENT, Layout};
 /// Number of rows that are kept to see how wide the columns must be. A later row that is wider moves the rest of its line.
 pub(crate) const SAMPLE_ROWS: usize = 1000;
 
+/// Most bytes of such rows: in a pipe, a row has a whole payload.
+const SAMPLE_BYTES: usize = 4 * 1024 * 1024;
+
 /// Output that is gathered before it is written, in bytes.
 const WRITE_BYTES: usize = 64 * 1024;
 
@@ -75,6 +78,8 @@ pub(crate) struct Table<W> {
     last: LastColumn,
     buffer: Vec<u8>,
     sample: Vec<Row>,
+    /// Bytes in the cells of the sample.
+    sample_bytes: usize,
     /// Known once the sample is complete.
     layout: Option<Layout>,
     /// Whether the last column is left out where it is blank: it would be a line of its own, and the sample has nothing in it.
@@ -90,6 +95,7 @@ impl<W: Write> Table<W> {
             last,
             buffer: Vec::new(),
             sample: Vec::new(),
+            sample_bytes: 0,
             layout: None,
             hides_last: false,
         }
@@ -130,9 +136,10 @@ impl<W: Write> Table<W> {
         if self.layout.is_some() {
             self.print(row);
         } else {
+            self.sample_bytes += row.columns.iter().map(String::len).sum::<usize>() + row.last.text().len();
             self.sample.push(row);
         }
-        if self.sample.len() == SAMPLE_ROWS {
+        if self.sample.len() == SAMPLE_ROWS || self.sample_bytes >= SAMPLE_BYTES {
             self.print_sample();
         }
         if self.buffer.len() >= WRITE_BYTES { self.flush() } else { Ok(()) }
@@ -149,6 +156,7 @@ impl<W: Write> Table<W> {
     /// Prints the headings and the sample, in columns as wide as both need.
     fn print_sample(&mut self) {
         let sample = std::mem::take(&mut self.sample);
+        self.sample_bytes = 0;
         let mut widths: Vec<CellWidth> = self.columns.iter().map(CellWidth::of).collect();
         let mut last_width = cell::width(self.last.heading);
         for row in &sample {
@@ -321,6 +329,18 @@ mod tests {
                 "x".repeat(1_000)
             )
         );
+    }
+
+    #[test]
+    fn large_rows_are_written_before_there_are_many() {
+        let mut output = Vec::new();
+        let mut table = Table::new(&mut output, Screen::default(), COLUMNS, ERROR);
+        for _ in 0..5 {
+            table.push(row(LastCell::Cut("x".repeat(SAMPLE_BYTES / 4)))).expect("memory takes it");
+        }
+        assert!(table.sample.is_empty() && table.buffer.is_empty());
+        table.finish().expect("memory takes it");
+        assert_eq!(String::from_utf8(output).expect("text").lines().count(), 6);
     }
 
     #[test]

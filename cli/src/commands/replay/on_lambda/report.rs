@@ -10,7 +10,7 @@ use super::shards::ShardProgress;
 use crate::{
     args::Format,
     output::{
-        cell,
+        cell, json,
         note::count,
         screen::Screen,
         table::{Column, LastCell, LastColumn, Row, Table},
@@ -129,7 +129,7 @@ fn write_line(shard: &ShardProgress) -> io::Result<()> {
         discarded: shard.discarded,
         next_sequence_number: shard.next,
     };
-    let mut line = serde_json::to_vec(&line)?;
+    let mut line = json::to_vec(&line)?;
     line.push(b'\n');
     let mut output = io::stdout().lock();
     output.write_all(&line)?;

@@ -9,6 +9,7 @@ use super::{failure_file::FailureFile, step_line::StepLine, step_row, tally::Tal
 use crate::{
     args::Format,
     output::{
+        json,
         meter::{Meter, Stdout},
         note::{error, warning},
         screen::Screen,
@@ -102,7 +103,7 @@ impl StepLog {
             }
             Format::Json => {
                 let Some(line) = StepLine::of(step) else { return Ok(()) };
-                let mut line = serde_json::to_vec(&line)?;
+                let mut line = json::to_vec(&line)?;
                 line.push(b'\n');
                 self.table.output().write_all(&line)
             }
