@@ -382,8 +382,11 @@ fn a_shard_that_is_split_while_the_mapping_is_being_disabled_is_frozen_with_its_
         account.mappings[0]["State"] = json!("Disabling");
         account.splits = true;
     });
-    world.run("--yes", 0);
+    let run = world.run("--yes", 0);
     check_done(&world);
+    for what in ["the last invocation to end", "environments of the function to notice"] {
+        assert!(run.stderr.contains(what), "{}", run.stderr);
+    }
 }
 
 #[test]

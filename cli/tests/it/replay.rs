@@ -136,6 +136,21 @@ fn aggregates_are_cut_at_both_bounds() {
 }
 
 #[test]
+fn a_duration_ago_is_the_same_time_for_the_next_run() {
+    let stream = ScriptedStream::of(&[(7, b"a")]);
+    let world = World::new(move |operation, _, request| match operation {
+        "GetRecords" => error(400, "AccessDeniedException"),
+        other => stream.answer(other, request),
+    });
+    for _ in 0..2 {
+        assert_eq!(world.replay("--from 10m").exit_code, Some(1));
+    }
+    let begun = world.kinesis.requests("GetShardIterator");
+    let times: Vec<&Value> = begun.iter().map(|request| &request["Timestamp"]).collect();
+    assert!(times.len() == 2 && times[0] == times[1] && times[0].is_number(), "{times:?}");
+}
+
+#[test]
 fn a_record_that_fails_ends_its_shard_and_keeps_its_children_back() {
     let stream = two_shards();
     let world = World::new(move |operation, _, request| match operation {
