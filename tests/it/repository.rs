@@ -77,3 +77,21 @@ fn each_line_of_the_threat_model_points_to_a_test() {
     }
     assert!(tests > 30, "{tests} tests");
 }
+
+#[test]
+fn each_set_of_tools_that_a_command_installs_exists() {
+    let tools = read("scripts/tools");
+    let mut checked = 0;
+    let folder = fs::read_dir(repository().join("scripts")).expect("scripts");
+    let scripts = folder.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_file());
+    for path in scripts.chain([repository().join("Makefile"), repository().join("bench/instructions/run")]) {
+        let text = fs::read_to_string(&path).expect("a text");
+        let commands = text.lines().map(|line| line.trim_start_matches([' ', '\t', '@']));
+        for set in commands.filter_map(|line| line.strip_prefix("scripts/tools ")) {
+            let case = format!("    {set})\n");
+            assert!(tools.contains(&case), "{}: scripts/tools has no {set}", path.display());
+            checked += 1;
+        }
+    }
+    assert!(checked > 5, "{checked}");
+}
