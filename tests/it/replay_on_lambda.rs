@@ -51,8 +51,7 @@ struct Numbers {
 impl Numbers {
     fn new() -> Self {
         let grouping = Grouping::ShardRanges(vec![HashKeyRange::FULL]);
-        let options =
-            AggregatorOptions { grouping, size_limit_bytes: 1_000_000, ..AggregatorOptions::default() };
+        let options = AggregatorOptions { grouping, size_limit_bytes: 1_000_000 };
         Numbers { next: 0, aggregator: Aggregator::new(options).expect("a limit of Kinesis") }
     }
 
