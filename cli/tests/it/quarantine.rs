@@ -8,6 +8,7 @@ use std::{
     thread,
 };
 
+use base64::prelude::*;
 use serde_json::{Value, json};
 
 use crate::{
@@ -216,6 +217,53 @@ fn a_record_that_fails_does_not_keep_others_back() {
         "{}",
         run.stderr
     );
+}
+
+#[test]
+fn records_that_are_held_wait_for_the_one_before_them() {
+    // The last one has another partition key, the one before it was not held.
+    let held = |number, key: &str| {
+        let mut item = quarantined(number, None, &format!("r{number}"));
+        item["reason"] = json!({ "S": "held" });
+        item["partitionKey"] = json!({ "B": BASE64_STANDARD.encode(key) });
+        item
+    };
+    let items = [
+        quarantined(6, None, "r6"),
+        quarantined(7, None, "r7"),
+        held(8, "k"),
+        held(9, "k"),
+        quarantined(10, None, "r10"),
+        held(11, "other"),
+    ];
+    for args in ["--attempts 1", "--attempts 1 --batch-size 1"] {
+        let world = World::new(items.clone(), |_, event| failing(event, &["r7"]));
+        let run = world.redrive(args);
+        let held = "held: an earlier record of its partition key has failed";
+        let mut found = outcomes(&run);
+        found.sort_by_key(|line| line.split(' ').next().expect("a number").parse::<u64>().expect("digits"));
+        assert_eq!(found.len(), 6, "{found:?}");
+        assert!(found[1].starts_with("7 failed"), "{found:?}");
+        assert_eq!(
+            [&found[0], &found[2], &found[3], &found[4], &found[5]],
+            ["6 processed", &format!("8 {held}"), &format!("9 {held}"), "10 processed", "11 processed"]
+        );
+        // Events with them begin with the one before them, at which the function stops.
+        let events = world.events();
+        let has = |event: &[String], record: &str| event.iter().any(|found| found == record);
+        assert!(
+            events.iter().all(|event| has(event, "7 r7") || !has(event, "8 r8") && !has(event, "9 r9")),
+            "{events:?}"
+        );
+        assert_eq!(world.table.sort_keys().len(), 3);
+        assert!(
+            run.stderr.ends_with(
+                "3 records processed and deleted from the quarantine, 1 failed, 2 held behind them\n"
+            ),
+            "{}",
+            run.stderr
+        );
+    }
 }
 
 #[test]

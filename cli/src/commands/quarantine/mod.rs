@@ -2,6 +2,7 @@
 
 mod row;
 mod event;
+mod failed_keys;
 mod show;
 mod redrive;
 

@@ -2,12 +2,13 @@ use std::io;
 
 use kinesis_esm::Origin;
 use kinesis_handler::{
-    EventMode,
+    EventMode, KinesisRecord,
     journal::{JournalShard, QuarantinedRecord},
 };
 
 use super::{
     event::kinesis_record,
+    failed_keys::FailedKeys,
     is_one_of, open,
     row::{Outcome, Rows},
 };
@@ -38,11 +39,12 @@ pub(super) async fn redrive(args: &QuarantineRedriveArgs) -> Result<Completion, 
         done: 0,
         quarantined: 0,
         failed: 0,
+        held: 0,
         unread: 0,
     };
     let ended = run::until_interrupted(redrive.all(), &halt).await;
     target.shutdown().await;
-    let Redrive { rows, meter, done, quarantined, failed, unread, deletes, .. } = redrive;
+    let Redrive { rows, meter, done, quarantined, failed, held, unread, deletes, .. } = redrive;
     drop(meter);
     let finished = rows.finish();
     let what = match (args.dry_run, deletes) {
@@ -55,7 +57,11 @@ pub(super) async fn redrive(args: &QuarantineRedriveArgs) -> Result<Completion, 
         0 => String::new(),
         records => format!(", {records} quarantined again"),
     };
-    note(format_args!("{} {what}{again}, {failed} failed", count(done, "record")));
+    let behind = match held {
+        0 => String::new(),
+        records => format!(", {records} held behind them"),
+    };
+    note(format_args!("{} {what}{again}, {failed} failed{behind}", count(done, "record")));
     ended?;
     finished?;
     if halt.is_asked_for() {
@@ -77,6 +83,8 @@ struct Redrive<'r> {
     /// User records that the function put into its quarantine again, if it says so.
     quarantined: u64,
     failed: u64,
+    /// Records that were not delivered, because one of their partition key had failed.
+    held: u64,
     /// Shards that could not be read to their end.
     unread: u64,
 }
@@ -93,6 +101,7 @@ impl Redrive<'_> {
         let origin = Origin::new(shard.shard_id, shard.stream_arn);
         let mut quarantine = self.table.quarantine(shard);
         let mut batcher = Batcher::new(self.args.delivery.batch_size);
+        let mut failed_keys = FailedKeys::default();
         while let Some(page) = quarantine.next_page().await.map_err(|source| self.table.error(source))? {
             for item in &page.unreadable {
                 self.failed += 1;
@@ -105,10 +114,10 @@ impl Redrive<'_> {
                 if batcher.last() == Some(record.sequence_number)
                     && let Some(batch) = batcher.finish()
                 {
-                    self.send(shard, batch).await?;
+                    self.send(shard, &mut failed_keys, batch).await?;
                 }
                 if let Some(batch) = batcher.push(kinesis_record(&record, &origin), record) {
-                    self.send(shard, batch).await?;
+                    self.send(shard, &mut failed_keys, batch).await?;
                 }
                 if self.delivery.halt.is_asked_for() {
                     return Ok(());
@@ -116,23 +125,30 @@ impl Redrive<'_> {
             }
         }
         match batcher.finish() {
-            Some(batch) => self.send(shard, batch).await,
+            Some(batch) => self.send(shard, &mut failed_keys, batch).await,
             None => Ok(()),
         }
     }
 
-    /// Delivers all of them; those that fail are passed over.
+    /// Delivers all of them; those that fail are passed over, and so are those that are held behind them.
     async fn send(
         &mut self,
         shard: JournalShard<'_>,
-        EventBatch { records: batch, known: records }: EventBatch<QuarantinedRecord>,
+        failed_keys: &mut FailedKeys,
+        EventBatch { records, known }: EventBatch<QuarantinedRecord>,
     ) -> Result<(), Error> {
-        let mut first = 0;
-        while first < batch.len() {
+        let mut left: Vec<(KinesisRecord<'static>, QuarantinedRecord)> =
+            records.into_iter().zip(known).collect();
+        loop {
+            left.retain(|(_, record)| !self.hold(shard, failed_keys, record));
+            std::mem::replace(&mut self.output, Ok(()))?;
+            if left.is_empty() {
+                return Ok(());
+            }
             let mut done = 0;
             let delivered = match self.args.dry_run {
                 true => {
-                    done = batch.len();
+                    done = left.len();
                     Ok(Delivered::All)
                 }
                 false => {
@@ -140,25 +156,43 @@ impl Redrive<'_> {
                         done = progress.processed;
                         self.quarantined += progress.quarantined.map_or(0, |quarantined| quarantined.total());
                     };
-                    self.delivery.deliver(EventMode::Reprocess, batch[first..].to_vec(), on_progress).await
+                    let records = left.iter().map(|(kinesis_record, _)| kinesis_record.clone()).collect();
+                    self.delivery.deliver(EventMode::Reprocess, records, on_progress).await
                 }
             };
             self.meter.add(done as u64);
-            for record in &records[first..first + done] {
+            for (_, record) in &left[..done] {
                 self.settle(shard, record).await?;
             }
             if let Ok(Delivered::UpTo { failed, failure, .. }) = &delivered {
                 self.failed += 1;
-                let outcome = Outcome { name: "failed", error: Some(&failure.error) };
-                self.report(shard, &records[first + failed], outcome);
-                first += failed + 1;
+                let (_, record) = &left[*failed];
+                failed_keys.note(record);
+                self.report(shard, record, Outcome { name: "failed", error: Some(&failure.error) });
+                left.drain(..=*failed);
             }
             std::mem::replace(&mut self.output, Ok(()))?;
             if !matches!(delivered?, Delivered::UpTo { .. }) {
-                break;
+                return Ok(());
             }
         }
-        Ok(())
+    }
+
+    /// Whether a record is not delivered, because one of its partition key has failed. It is reported.
+    fn hold(
+        &mut self,
+        shard: JournalShard<'_>,
+        failed_keys: &mut FailedKeys,
+        record: &QuarantinedRecord,
+    ) -> bool {
+        let is_held = failed_keys.hold(record);
+        if is_held {
+            failed_keys.note(record);
+            self.held += 1;
+            let error = "an earlier record of its partition key has failed";
+            self.report(shard, record, Outcome { name: "held", error: Some(error) });
+        }
+        is_held
     }
 
     /// Takes a record out of the quarantine, because the function has processed it.
