@@ -5,6 +5,8 @@ mod transaction_conflict;
 #[cfg(feature = "dynamodb")]
 mod client;
 #[cfg(feature = "dynamodb")]
+mod condition;
+#[cfg(feature = "dynamodb")]
 mod connection;
 mod fault;
 #[cfg(feature = "dynamodb")]
@@ -16,6 +18,8 @@ mod throttled;
 pub(crate) use attribute::{Item, Unreadable, number, number_value, text, text_value, unreadable};
 #[cfg(feature = "hash-range-filter")]
 pub(crate) use client::{retries, timeouts};
+#[cfg(feature = "dynamodb")]
+pub(crate) use condition::is_condition_met;
 #[cfg(feature = "dynamodb")]
 pub(crate) use connection::Connection;
 pub use fault::StoreFault;

@@ -8,7 +8,8 @@ use aws_sdk_dynamodb::{
 
 use super::{CircuitError, CircuitFuture, CircuitStore, OpenCircuit};
 use crate::aws::{
-    Connection, Item, StoreFault, Unreadable, number, number_value, text, text_value, unreadable,
+    Connection, Item, StoreFault, Unreadable, is_condition_met, number, number_value, text, text_value,
+    unreadable,
 };
 
 const ID: &str = "id";
@@ -76,13 +77,7 @@ impl CircuitStore for DynamoDbCircuits {
                 .expression_attribute_values(":expires", number_value(expires_s(circuit.until_ms)))
                 .send()
                 .await;
-            match sent {
-                Ok(_) => Ok(()),
-                Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
-                    Ok(())
-                }
-                Err(error) => Err(failure(error, &self.table)),
-            }
+            is_condition_met(sent).map(drop).map_err(|error| failure(error, &self.table))
         })
     }
 
@@ -99,13 +94,7 @@ impl CircuitStore for DynamoDbCircuits {
                 .expression_attribute_values(":expires", number_value(expires_s(until_ms)))
                 .send()
                 .await;
-            match sent {
-                Ok(_) => Ok(true),
-                Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
-                    Ok(false)
-                }
-                Err(error) => Err(failure(error, &self.table)),
-            }
+            is_condition_met(sent).map_err(|error| failure(error, &self.table))
         })
     }
 
@@ -119,13 +108,7 @@ impl CircuitStore for DynamoDbCircuits {
                 .expression_attribute_values(":until", number_value(until_ms))
                 .send()
                 .await;
-            match sent {
-                Ok(_) => Ok(()),
-                Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
-                    Ok(())
-                }
-                Err(error) => Err(failure(error, &self.table)),
-            }
+            is_condition_met(sent).map(drop).map_err(|error| failure(error, &self.table))
         })
     }
 }

@@ -9,7 +9,8 @@ use aws_sdk_dynamodb::{
 
 use super::{Digest, IdempotencyEntry, IdempotencyError, IdempotencyFuture, IdempotencyStore};
 use crate::aws::{
-    Connection, Item, StoreFault, Unreadable, number, number_value, text, text_value, unreadable,
+    Connection, Item, StoreFault, Unreadable, is_condition_met, number, number_value, text, text_value,
+    unreadable,
 };
 
 const ID: &str = "id";
@@ -117,13 +118,7 @@ impl IdempotencyStore for DynamoDbIdempotency {
                 .expression_attribute_values(":owner", text_value(owner))
                 .send()
                 .await;
-            match sent {
-                Ok(_) => Ok(()),
-                Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
-                    Ok(())
-                }
-                Err(error) => Err(failure(error, &self.table)),
-            }
+            is_condition_met(sent).map(drop).map_err(|error| failure(error, &self.table))
         })
     }
 }
