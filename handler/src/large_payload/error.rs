@@ -70,7 +70,7 @@ pub enum FetchError {
     Pointer(#[from] PointerError),
     /// The pointer names an object outside of what the options allow.
     #[error(
-        "pointer to a large payload names an object in bucket {bucket} that the option large_payloads does not allow"
+        "pointer to a large payload names an object in bucket {bucket} that KINESIS_HANDLER_LARGE_PAYLOADS does not allow"
     )]
     NotAllowed {
         /// Name of the bucket.

@@ -146,7 +146,7 @@ mod tests {
     async fn errors_that_stay_are_permanent_and_hold_neither_payload_nor_key() {
         let error =
             async |record: OwnedRecord| record.as_record().fetch().await.map(drop).expect_err("an error");
-        let allowed = "that the option large_payloads does not allow";
+        let allowed = "that KINESIS_HANDLER_LARGE_PAYLOADS does not allow";
         check(
             error(record("orders", "secret", b"a", Some(b"a"))).await,
             &format!("permanent(pointer to a large payload names an object in bucket orders {allowed})"),
