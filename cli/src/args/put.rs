@@ -79,8 +79,8 @@ Kinesis accepts them; within such a request, the order of records with the same 
 after 50,000 user records or 64 MiB, all user records that wait for others to share a Kinesis record are put.
 
 With --large-to, a payload is in S3 before the pointer to it is put. A pointer is JSON with bucket, key, length and SHA-256: a \
-function reads it with record.fetch(), if KINESIS_HANDLER_LARGE_PAYLOADS, or its option large_payloads, allows the object. The key is the SHA-256, so the same \
-payload is stored once. Objects must outlive the stream's retention and the time in which failed records are redriven.
+function reads it with record.fetch(), if KINESIS_HANDLER_LARGE_PAYLOADS, or its option large_payloads, allows the object. \
+The key is the SHA-256, so the same payload is stored once. Objects must outlive the stream's retention and the time in which failed records are redriven.
 
 A run that ends early, because of a signal or an error, prints the line from which the input has to be put again; some \
 of those lines may be in the stream already. There is no progress file: after `kill -9`, only the output shows what was \

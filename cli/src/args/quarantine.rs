@@ -81,9 +81,9 @@ pub(crate) struct QuarantineShowArgs {
 ///
 /// A user record of an aggregate is delivered as an aggregate of one, so that it keeps the producer's keys. The events' member
 /// kinesisKit.mode is reprocess: the kit's handler ignores its journal, which has these records as processed, and reports failures
-/// instead of quarantining records again. A record that fails stays in the quarantine, and the others are delivered, except
-/// those that are held behind it (reason held, same partition key); a note counts those that a function quarantines again. Only a response about the batch is a success: batchItemFailures as a list
-/// or null, {}, null, or an empty body.
+/// instead of quarantining records again. A record that fails stays in the quarantine, and so do those that are held behind it
+/// (reason held, same partition key). The others are delivered. A note counts those that a function quarantines again. Only a
+/// response about the batch is a success: batchItemFailures as a list or null, {}, null, or an empty body.
 #[derive(Debug, clap::Args)]
 pub(crate) struct QuarantineRedriveArgs {
     #[command(flatten)]
